@@ -1,0 +1,118 @@
+//! A little of everything: finds out whether the generator and the server still understand each
+//! other, and whether every edit arrives. It runs among the tests, so it looks at no clock.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    server::{Kind, Options, Places},
+    trace,
+    workload::{
+        Outcome, Place, Scale,
+        editing::{Doing, Editing},
+        growth::{self, Past},
+        keystrokes, opening, sockets,
+    },
+};
+
+pub fn run() -> Result<(), String> {
+    let at = Places::find();
+    if let Some(why) = Kind::Cowrite.missing(&at) {
+        return Err(format!("{why}; set SERVER_BINARY or run cargo build --release"));
+    }
+    crate::raise_open_files();
+    let second = Duration::from_secs(1);
+    let scale = Scale {
+        measured: second,
+        warm_up: second / 4,
+        patience: second * 20,
+        quick: true,
+    };
+    let place = Place { at: &at, scale };
+    let edits = |name, documents, editors| Editing {
+        name,
+        documents,
+        editors,
+        per_second: 10.0,
+        doing: Doing::Edits,
+        asks_saved: false,
+    };
+    let both = [Kind::Cowrite, Kind::RelayTick];
+    for kind in both {
+        every_edit_arrives(&edits("ten", 1, 10), kind, &place)?;
+        every_edit_arrives(&edits("sixty", 1, 60), kind, &place)?;
+        every_edit_arrives(&edits("many", 20, 3), kind, &place)?;
+        every_edit_arrives(
+            &Editing {
+                doing: Doing::Cursors,
+                ..edits("cursors", 1, 20)
+            },
+            kind,
+            &place,
+        )?;
+    }
+    every_edit_arrives(&edits("at-once", 5, 3), Kind::Relay, &place)?;
+    let saved = every_edit_arrives(
+        &Editing {
+            asks_saved: true,
+            ..edits("saved", 5, 3)
+        },
+        Kind::Cowrite,
+        &place,
+    )?;
+    demand(&saved, "saved_count", 150.0)?;
+    demand(
+        &said(keystrokes::run("keystrokes", 3_000, Kind::Cowrite, &place))?,
+        "complete",
+        1.0,
+    )?;
+    let state = trace::heap_of(245_000, 10);
+    demand(
+        &said(opening::at_once("joining", &state, 20, Kind::Cowrite, &place))?,
+        "whole",
+        20.0,
+    )?;
+    said(opening::cold("cold", &state, 2, Kind::Cowrite, &place))?;
+    said(growth::run(
+        "clients",
+        &[Past::Clients(1_000), Past::Pieces(100_000)],
+        Kind::Cowrite,
+        &place,
+    ))?;
+    let held = said(sockets::hold("sockets", 300, Kind::Cowrite, &place))?;
+    demand(&held, "held", 300.0)?;
+    demand(&held, "ended", 0.0)
+}
+
+fn every_edit_arrives(editing: &Editing, kind: Kind, place: &Place<'_>) -> Result<Outcome, String> {
+    let outcome = said(editing.run(kind, place, &Options::default()))?;
+    demand(&outcome, "delivered_percent", 100.0)?;
+    demand(&outcome, "ended", 0.0)?;
+    if editing.doing == Doing::Edits {
+        demand(&outcome, "skipped", 0.0)?;
+    }
+    Ok(outcome)
+}
+
+fn said(outcome: Result<Outcome, String>) -> Result<Outcome, String> {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed().as_secs_f64();
+    if let Ok(outcome) = &outcome {
+        println!(
+            "{elapsed:5.1} s {:12} {:24} {}",
+            outcome.workload,
+            outcome.server.title(),
+            outcome.cell
+        );
+    }
+    outcome
+}
+
+fn demand(outcome: &Outcome, name: &str, expected: f64) -> Result<(), String> {
+    let found = outcome.figure(name).unwrap_or(f64::NAN);
+    let (workload, server) = (&outcome.workload, outcome.server.title());
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{workload}, {server}: {name} is {found}, not {expected}"))
+    }
+}

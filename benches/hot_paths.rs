@@ -1,0 +1,273 @@
+//! What the server does for every edit, measured without sockets and threads.
+//!
+//! `cargo bench --bench hot_paths`; with a name behind `--` only that. The whole server beside others
+//! is measured by `make bench`.
+//!
+//! | group | what |
+//! |---|---|
+//! | `gate` | a message is parsed, checked, and held against the document |
+//! | `merge` | an update is merged into the document; a hundred updates become one |
+//! | `fan_out` | an edit of one session goes to the outboxes of all others, which are emptied |
+//! | `journal` | records of as many documents are committed with one `fdatasync` |
+//! | `snapshot` | a full state is encoded, and loaded again |
+
+use std::{cell::Cell, hint::black_box, sync::Arc, task::Waker};
+
+use bytes::Bytes;
+use cowrite::{
+    access::Identity,
+    id::DocumentId,
+    protocol::{
+        dialect::Dialect,
+        lib0::{write_var_bytes, write_var_uint},
+        update::{Admission, CheckedUpdate, Clocks, merge},
+    },
+    room::{
+        Policy, Room,
+        outbox::Outbox,
+        replica::Replica,
+        session::{Joining, SessionId},
+    },
+    store::{
+        Body, Record, Store, StoredDocument,
+        durable::{DurableStore, Options},
+    },
+};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const AUTHOR: u64 = 2_000_000_000;
+const TEXT: &[u8] = b"edit";
+
+/// An update in which `client` appends a few characters to what it wrote before.
+fn append(client: u64, number: u32) -> Vec<u8> {
+    let clock = u64::from(number) * TEXT.len() as u64;
+    let mut out = vec![1, 1];
+    write_var_uint(&mut out, client);
+    write_var_uint(&mut out, clock);
+    if clock == 0 {
+        out.extend_from_slice(&[0x04, 1, 1, b't']);
+    } else {
+        out.push(0x84);
+        write_var_uint(&mut out, client);
+        write_var_uint(&mut out, clock - 1);
+    }
+    write_var_bytes(&mut out, TEXT);
+    out.push(0);
+    out
+}
+
+fn checked(update: Vec<u8>) -> CheckedUpdate {
+    CheckedUpdate::check(update.into()).expect("an update as Yjs writes it")
+}
+
+fn admitted(replica: &Replica, update: Vec<u8>) -> CheckedUpdate {
+    match replica.admit(checked(update)) {
+        Admission::Whole(update) => update,
+        other => panic!("not admitted: {other:?}"),
+    }
+}
+
+/// A document of `pieces` pieces that cannot be joined: each was written before the one before it.
+fn heap(pieces: u64) -> StoredDocument {
+    let mut out = vec![1];
+    write_var_uint(&mut out, pieces);
+    write_var_uint(&mut out, 77);
+    out.push(0);
+    for n in 0..pieces {
+        if n == 0 {
+            out.extend_from_slice(&[0x04, 1, 1, b't']);
+        } else {
+            out.push(0x44);
+            write_var_uint(&mut out, 77);
+            write_var_uint(&mut out, (n - 1) * 10);
+        }
+        write_var_bytes(&mut out, b"0123456789");
+    }
+    out.push(0);
+    StoredDocument {
+        snapshot: Some((1, out.into())),
+        updates: Vec::new(),
+    }
+}
+
+fn message(update: &[u8]) -> Bytes {
+    let mut out = vec![0, 2];
+    write_var_bytes(&mut out, update);
+    out.into()
+}
+
+fn gate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("gate");
+    let typed = message(&append(AUTHOR, 7));
+    group.bench_function("parse and check a keystroke", |bencher| {
+        bencher.iter(|| Dialect::YWebsocket.parse(black_box(typed.clone())).is_ok());
+    });
+    let mut replica = Replica::default();
+    let first = admitted(&replica, append(AUTHOR, 0));
+    replica.apply(&first).expect("a document");
+    let next = checked(append(AUTHOR, 1));
+    group.bench_function("admit a keystroke", |bencher| {
+        bencher.iter_batched(|| next.clone(), |next| replica.admit(next), BatchSize::SmallInput);
+    });
+    let Some((_, state)) = heap(20_000).snapshot else {
+        unreachable!("made so")
+    };
+    group.throughput(Throughput::Bytes(state.len() as u64));
+    group.bench_function("check and admit a first sync of 20,000 pieces", |bencher| {
+        let empty = Replica::default();
+        bencher.iter(|| empty.admit(CheckedUpdate::check(state.clone()).expect("an update as Yjs writes it")));
+    });
+    group.finish();
+}
+
+fn merging(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("merge");
+    for pieces in [1, 1_000, 100_000] {
+        group.bench_function(
+            BenchmarkId::new("a keystroke into a document of pieces", pieces),
+            |bencher| {
+                let mut replica = Replica::load(&heap(pieces)).expect("a document");
+                let mut number = 0;
+                bencher.iter(|| {
+                    let update = admitted(&replica, append(AUTHOR, number));
+                    number += 1;
+                    replica.apply(&update).expect("a document")
+                });
+            },
+        );
+    }
+    group.bench_function("a hundred keystrokes of ten editors become one update", |bencher| {
+        let replica = Replica::default();
+        let updates: Vec<CheckedUpdate> = (0..10).map(|n| admitted(&replica, append(AUTHOR + n, 0))).collect();
+        let mut known = Replica::default();
+        let mut all = Vec::new();
+        for update in &updates {
+            known.apply(update).expect("a document");
+        }
+        for number in 1..=10 {
+            for client in 0..10 {
+                let update = admitted(&known, append(AUTHOR + client, number));
+                known.apply(&update).expect("a document");
+                all.push(update);
+            }
+        }
+        bencher.iter(|| merge(black_box(&all)));
+    });
+    group.finish();
+}
+
+fn fan_out(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fan_out");
+    let policy = Policy {
+        document_bytes_max: 1 << 40,
+        outbox_bytes_max: 4 << 20,
+        unsaved_bytes_max: 1 << 40,
+        snapshot_bytes: 1 << 40,
+        idle_timeout: 30_000_000,
+    };
+    for sessions in [3u64, 300, 1_000] {
+        group.throughput(Throughput::Elements(sessions));
+        group.bench_function(BenchmarkId::new("one edit to sessions", sessions), |bencher| {
+            let document = DocumentId::parse("bench").expect("a name");
+            let mut room = Room::open(document, &StoredDocument::default(), policy, 0).expect("a document");
+            let mut effects = Vec::new();
+            let outboxes: Vec<Arc<Outbox>> = (0..sessions).map(|_| Arc::new(Outbox::new(8 << 20))).collect();
+            for (id, outbox) in outboxes.iter().enumerate() {
+                let id = SessionId(id as u64);
+                let (identity, outbox) = (Identity::anonymous(), outbox.clone());
+                room.join(
+                    Joining {
+                        id,
+                        identity,
+                        expires: None,
+                        dialect: Dialect::YWebsocket,
+                        outbox,
+                    },
+                    0,
+                );
+                let ask = Dialect::YWebsocket
+                    .parse(Bytes::from_static(&[0, 0, 1, 0]))
+                    .expect("SyncStep1");
+                room.hear(id, ask, 0, &mut effects);
+            }
+            let number = Cell::new(0);
+            // A second for each edit: none of them waits for the next.
+            bencher.iter(|| {
+                let edit = Dialect::YWebsocket
+                    .parse(message(&append(AUTHOR, number.get())))
+                    .expect("an update");
+                number.set(number.get() + 1);
+                let now = u64::from(number.get()) * 1_000;
+                for outbox in &outboxes {
+                    outbox.heard(now / 1_000);
+                }
+                room.hear(SessionId(0), edit, now, &mut effects);
+                room.flush(now, &mut effects);
+                effects.clear();
+                room.stored(u64::MAX, now);
+                let waker = Waker::noop();
+                outboxes
+                    .iter()
+                    .filter(|outbox| outbox.poll_take(waker).is_ready())
+                    .count()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn journal(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("journal");
+    group.sample_size(20);
+    for documents in [1u64, 64, 600] {
+        group.throughput(Throughput::Elements(documents));
+        group.bench_function(
+            BenchmarkId::new("commit a record for documents", documents),
+            |bencher| {
+                let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+                let store = DurableStore::open(folder.path(), Options::default()).expect("a store");
+                let names: Vec<DocumentId> = (0..documents)
+                    .map(|n| DocumentId::parse(&format!("document-{n}")).expect("a name"))
+                    .collect();
+                let update = Bytes::from(append(AUTHOR, 7));
+                let mut seq = 0;
+                bencher.iter(|| {
+                    seq += 1;
+                    let record = |document: &DocumentId| Record {
+                        document: document.clone(),
+                        seq,
+                        at_ms: 1_700_000_000_000 + seq,
+                        authors: Arc::default(),
+                        body: Body::Update(update.clone()),
+                    };
+                    let records: Vec<Record> = names.iter().map(record).collect();
+                    store.commit(&records).expect("a disk that works");
+                });
+                store.close().expect("a disk that works");
+            },
+        );
+    }
+    group.finish();
+}
+
+fn snapshot(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("snapshot");
+    group.sample_size(20);
+    let stored = heap(10_000);
+    let replica = Replica::load(&stored).expect("a document");
+    group.bench_function("encode 10,000 pieces", |bencher| {
+        bencher.iter(|| {
+            replica
+                .encode_job(Arc::new(Clocks::default()), 1)
+                .run()
+                .expect("a document")
+        });
+    });
+    group.bench_function("load 10,000 pieces", |bencher| {
+        bencher.iter(|| Replica::load(&stored).expect("a document"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, gate, merging, fan_out, journal, snapshot);
+criterion_main!(benches);

@@ -1,0 +1,300 @@
+//! Who may do what: from the claims of a token that was already verified to what one session may do.
+//!
+//! Plain values only: no clock (times are arguments), no keys (see `token`), no sockets.
+//!
+//! * this file: [`Claims`] and what they must look like, [`Identity`], [`Access`]
+//! * `grants`: the `documents` claim, patterns and which of them decides
+//! * `credentials`: where in a request a token may be
+//! * `origin`: which web pages may connect
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
+
+pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
+pub use grants::{Grants, GrantsError};
+pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
+
+use crate::{
+    id::DocumentId,
+    limits::{CLAIM_TEXT_BYTES_MAX, TOKEN_LEEWAY_MS},
+};
+
+mod credentials;
+mod grants;
+mod origin;
+
+/// What a session may do with its document; ordered, the more restrictive first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Receives everything and changes nothing.
+    Read,
+    /// Receives everything and edits.
+    Write,
+}
+
+/// Who a session is and what it may do with its one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The `sub` claim, which names the author of edits in the journal; `None` is an anonymous
+    /// visitor of an open server.
+    pub subject: Option<Arc<str>>,
+    /// The name to show, if the token says one.
+    pub name: Option<Arc<str>>,
+    /// The colour to show as `#rrggbb`, if the token says one.
+    pub color: Option<Arc<str>>,
+    /// What this session may do.
+    pub access: Access,
+    /// When the session ends with its token, in milliseconds since the Unix epoch: the first moment
+    /// at which the token would be refused. `None` is for ever.
+    pub expires_at_ms: Option<u64>,
+}
+
+impl Identity {
+    /// Whoever connects to an open server: may edit every document, for ever.
+    #[must_use]
+    pub const fn anonymous() -> Self {
+        Self {
+            subject: None,
+            name: None,
+            color: None,
+            access: Access::Write,
+            expires_at_ms: None,
+        }
+    }
+
+    /// Whether the session has outlived its token at `now_ms` (Unix epoch).
+    #[must_use]
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
+    }
+}
+
+/// The claims of a token (RFC 7519), in the shape that rule A1 asks for.
+///
+/// Deserializing checks every bound; claims that Cowrite does not know are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Claims {
+    /// Who: 1 to 256 bytes, no control characters.
+    pub sub: Arc<str>,
+    /// Expires, in seconds since the Unix epoch.
+    pub exp: u64,
+    /// Not valid before, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
+    /// Who made the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iss: Option<String>,
+    /// For whom the token was made; one text or a list of them on the wire.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "one_or_many")]
+    pub aud: Vec<String>,
+    /// The name to show: up to 256 bytes, no control characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    /// The colour to show, `#rrggbb`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color: Option<Arc<str>>,
+    /// Pattern to access.
+    pub documents: Grants,
+}
+
+impl Claims {
+    /// When a session of this token ends, in milliseconds since the Unix epoch: `exp` plus the
+    /// leeway that [`Claims::check`] allows.
+    #[must_use]
+    pub fn expires_at_ms(&self) -> u64 {
+        self.exp.saturating_mul(1_000).saturating_add(TOKEN_LEEWAY_MS)
+    }
+
+    /// Checks time, issuer and audience (rules A3 to A5); `now_ms` is milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`ClaimsError`], whose message tells the holder of the token what to do.
+    pub fn check(&self, now_ms: u64, expected: &Expected) -> Result<(), ClaimsError> {
+        if self.expires_at_ms() <= now_ms {
+            return Err(ClaimsError::Expired);
+        }
+        if self
+            .nbf
+            .is_some_and(|nbf| nbf.saturating_mul(1_000) > now_ms.saturating_add(TOKEN_LEEWAY_MS))
+        {
+            return Err(ClaimsError::NotYetValid);
+        }
+        if expected.issuer.is_some() && expected.issuer != self.iss {
+            return Err(ClaimsError::WrongIssuer);
+        }
+        match &expected.audience {
+            Some(audience) if !self.aud.contains(audience) => Err(ClaimsError::WrongAudience),
+            None if !self.aud.is_empty() => Err(ClaimsError::UnexpectedAudience),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who the holder is in one document; `None` is no access at all (rule A2).
+    #[must_use]
+    pub fn identity(&self, document: &DocumentId) -> Option<Identity> {
+        Some(Identity {
+            subject: Some(self.sub.clone()),
+            name: self.name.clone(),
+            color: self.color.clone(),
+            access: self.documents.access_to(document)?,
+            expires_at_ms: Some(self.expires_at_ms()),
+        })
+    }
+}
+
+/// What the server demands of `iss` and `aud`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expected {
+    /// The one `iss` that is accepted; `None` accepts any and none.
+    pub issuer: Option<String>,
+    /// What `aud` must contain; `None` accepts only tokens without `aud`.
+    pub audience: Option<String>,
+}
+
+/// Why claims are refused; a new token helps against each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimsError {
+    /// `exp` has passed.
+    #[error("the token has expired: get a new one")]
+    Expired,
+    /// `nbf` has not come.
+    #[error("the token is not valid yet: wait, or check the clocks of issuer and server")]
+    NotYetValid,
+    /// `iss` is missing or another.
+    #[error("the token is from another issuer than --jwt-issuer names")]
+    WrongIssuer,
+    /// `aud` is missing or does not contain the server's.
+    #[error("the token is for another audience than --jwt-audience names")]
+    WrongAudience,
+    /// `aud` is there and the server has none (RFC 7519, 4.1.3: reject).
+    #[error("the token is for a certain audience and this server has none: start it with --jwt-audience")]
+    UnexpectedAudience,
+    /// The payload is JSON and no object.
+    #[error("the token's payload is not a JSON object: its claims are `sub`, `exp` and `documents`")]
+    NotAnObject,
+    /// A required claim is missing.
+    #[error("the token has no `{0}` claim: add it")]
+    Missing(&'static str),
+    /// A claim has another form than it must have.
+    #[error("the token's `{claim}` claim must be {form}")]
+    Form {
+        /// Which claim.
+        claim: &'static str,
+        /// What it must be.
+        form: &'static str,
+    },
+    /// The `documents` claim broke a rule.
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+}
+
+impl TryFrom<Value> for Claims {
+    type Error = ClaimsError;
+
+    fn try_from(claims: Value) -> Result<Self, Self::Error> {
+        let Value::Object(mut claims) = claims else {
+            return Err(ClaimsError::NotAnObject);
+        };
+        let mut take = |name: &str| claims.remove(name).filter(|value| !value.is_null());
+
+        Ok(Self {
+            sub: take("sub")
+                .map(|value| text("sub", &value))
+                .transpose()?
+                .ok_or(ClaimsError::Missing("sub"))?,
+            exp: take("exp")
+                .map(|value| seconds("exp", &value))
+                .transpose()?
+                .ok_or(ClaimsError::Missing("exp"))?,
+            nbf: take("nbf").map(|value| seconds("nbf", &value)).transpose()?,
+            iss: take("iss").map(issuer).transpose()?,
+            aud: take("aud").map(audience).transpose()?.unwrap_or_default(),
+            name: take("name").map(|value| text("name", &value)).transpose()?,
+            color: take("color").map(|value| color(&value)).transpose()?,
+            documents: take("documents").map(Grants::try_from).transpose()?.unwrap_or_default(),
+        })
+    }
+}
+
+fn text(claim: &'static str, value: &Value) -> Result<Arc<str>, ClaimsError> {
+    match value.as_str() {
+        Some(text) if is_text(text) => Ok(text.into()),
+        _ => Err(ClaimsError::Form {
+            claim,
+            form: "1 to 256 bytes of text without control characters",
+        }),
+    }
+}
+
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && text.len() <= CLAIM_TEXT_BYTES_MAX && !text.contains(char::is_control)
+}
+
+fn seconds(claim: &'static str, value: &Value) -> Result<u64, ClaimsError> {
+    if let Some(seconds) = value.as_u64() {
+        return Ok(seconds);
+    }
+    match value.as_f64() {
+        // A NumericDate may have a fraction; `as` saturates, and the fraction goes in the strict direction for `exp`.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "non-negative, saturating"
+        )]
+        Some(seconds) if seconds >= 0.0 => Ok(seconds as u64),
+        _ => Err(ClaimsError::Form {
+            claim,
+            form: "a number of seconds since 1970",
+        }),
+    }
+}
+
+fn issuer(value: Value) -> Result<String, ClaimsError> {
+    match value {
+        Value::String(issuer) => Ok(issuer),
+        _ => Err(ClaimsError::Form {
+            claim: "iss",
+            form: "a text",
+        }),
+    }
+}
+
+fn audience(value: Value) -> Result<Vec<String>, ClaimsError> {
+    let form = ClaimsError::Form {
+        claim: "aud",
+        form: "a text or a list of texts",
+    };
+    match value {
+        Value::String(audience) => Ok(vec![audience]),
+        Value::Array(all) => all
+            .into_iter()
+            .map(|one| one.as_str().map(str::to_owned).ok_or(form.clone()))
+            .collect(),
+        _ => Err(form),
+    }
+}
+
+fn color(value: &Value) -> Result<Arc<str>, ClaimsError> {
+    let is_color = |text: &&str| {
+        text.len() == 7 && text.starts_with('#') && text.bytes().skip(1).all(|digit| digit.is_ascii_hexdigit())
+    };
+    let color = value.as_str().filter(is_color).ok_or(ClaimsError::Form {
+        claim: "color",
+        form: "`#rrggbb`",
+    })?;
+    Ok(color.into())
+}
+
+fn one_or_many<S: Serializer>(all: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match all {
+        [one] => serializer.serialize_str(one),
+        many => many.serialize(serializer),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Which web pages may connect. WebSockets are not under CORS: any page on the web can open one to
+//! any server, with whatever the network position of its reader allows, unless the server looks at
+//! `Origin` itself.
+//!
+//! The server often stands behind a proxy that ends TLS (fly.io does), so it cannot know the scheme
+//! that the browser saw. It takes the scheme from `Origin` and compares host and port with `Host`;
+//! a `Host` without a port means the default port of that scheme.
+
+use std::{fmt, net::IpAddr};
+
+/// Which `Origin` headers are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginPolicy {
+    allowed: Allowed,
+    hosts: Hosts,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Allowed {
+    Any,
+    /// The same origin, and these.
+    Same(Vec<Origin>),
+}
+
+/// What `Host` may say for the same-origin rule to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hosts {
+    All,
+    Loopback,
+}
+
+impl OriginPolicy {
+    /// The pages that this server itself serves, and no others.
+    #[must_use]
+    pub const fn same_origin() -> Self {
+        Self {
+            allowed: Allowed::Same(Vec::new()),
+            hosts: Hosts::All,
+        }
+    }
+
+    /// The same origin and those listed, each as `https://host[:port]`; `*` is every origin.
+    ///
+    /// # Errors
+    /// [`InvalidOrigin`] names the first entry that is no origin.
+    pub fn parse<T: AsRef<str>>(listed: &[T]) -> Result<Self, InvalidOrigin> {
+        if listed.iter().any(|origin| origin.as_ref() == "*") {
+            return Ok(Self {
+                allowed: Allowed::Any,
+                hosts: Hosts::All,
+            });
+        }
+        let origins = listed.iter().map(|origin| {
+            Origin::parse(origin.as_ref()).ok_or_else(|| InvalidOrigin(origin.as_ref().chars().take(80).collect()))
+        });
+        Ok(Self {
+            allowed: Allowed::Same(origins.collect::<Result<_, _>>()?),
+            hosts: Hosts::All,
+        })
+    }
+
+    /// Lets the same-origin rule hold only for `Host`s that are this machine (`localhost`,
+    /// `127.0.0.0/8`, `[::1]`): a server that is open because only this machine reaches it must not
+    /// be reached by a page whose name was rebound to 127.0.0.1.
+    #[must_use]
+    pub fn on_loopback_only(self) -> Self {
+        Self {
+            hosts: Hosts::Loopback,
+            ..self
+        }
+    }
+
+    /// Judges the `Origin` and `Host` headers of an upgrade request. No `Origin` is no browser.
+    ///
+    /// # Errors
+    /// [`OriginRefused`]: answer 403 before upgrading.
+    pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), OriginRefused> {
+        let (Some(origin), Allowed::Same(listed)) = (origin, &self.allowed) else {
+            return Ok(());
+        };
+        let origin = Origin::parse(origin).ok_or(OriginRefused)?;
+        let is_same = host.is_some_and(|host| self.is_same(&origin, host));
+        if is_same || listed.contains(&origin) {
+            Ok(())
+        } else {
+            Err(OriginRefused)
+        }
+    }
+
+    fn is_same(&self, origin: &Origin, host: &str) -> bool {
+        let is_reachable = match self.hosts {
+            Hosts::All => true,
+            Hosts::Loopback => is_loopback(&origin.host),
+        };
+        is_reachable && Authority::parse(host, origin.scheme).is_some_and(|host| host.is_of(origin))
+    }
+}
+
+/// Scheme, host and port of a page (RFC 6454); the host in lower case, the port always known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+struct Authority {
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    fn parse(text: &str) -> Option<Self> {
+        let (scheme, authority) = text.split_once("://")?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let Authority { host, port } = Authority::parse(authority, scheme)?;
+        Some(Self { scheme, host, port })
+    }
+}
+
+impl Authority {
+    fn parse(text: &str, scheme: Scheme) -> Option<Self> {
+        let default_port = match scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        };
+        let (host, port) = match text.rsplit_once(':') {
+            // A colon inside brackets belongs to an IPv6 address.
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            _ => (text, default_port),
+        };
+        let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        };
+        is_host.then(|| Self {
+            host: host.to_ascii_lowercase(),
+            port,
+        })
+    }
+
+    fn is_of(&self, origin: &Origin) -> bool {
+        self.host == origin.host && self.port == origin.port
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    let is_address = address
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address.to_canonical().is_loopback());
+    is_address || host == "localhost" || host.ends_with(".localhost")
+}
+
+/// An entry of the allow list that is no origin (up to 80 characters of it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidOrigin(String);
+
+impl fmt::Display for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is not an origin: write https://host or https://host:port without a path, or *",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for InvalidOrigin {}
+
+/// The page that asks is neither of this server nor allowed by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("pages of this origin may not connect: start the server with --allow-origin to let them")]
+pub struct OriginRefused;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_same(origin: &str, host: &str) -> bool {
+        OriginPolicy::same_origin().check(Some(origin), Some(host)).is_ok()
+    }
+
+    #[test]
+    fn a6_a_page_of_this_server_may_connect_also_behind_a_proxy_that_ends_tls() {
+        assert!(is_same("http://127.0.0.1:8080", "127.0.0.1:8080"));
+        assert!(is_same("https://app.example", "app.example"));
+        assert!(is_same("https://app.example", "app.example:443"));
+        assert!(is_same("http://app.example", "app.example:80"));
+        assert!(is_same("https://App.Example:443", "app.example"));
+        assert!(is_same("http://[::1]:8080", "[::1]:8080"));
+        assert!(is_same("http://[::1]", "[::1]"));
+    }
+
+    #[test]
+    fn a6_other_hosts_ports_and_opaque_origins_may_not() {
+        assert!(!is_same("https://evil.example", "app.example"));
+        assert!(!is_same("https://app.example.evil.example", "app.example"));
+        assert!(!is_same("https://evil.example/app.example", "app.example"));
+        assert!(!is_same("https://app.example@evil.example", "app.example"));
+        assert!(!is_same("http://127.0.0.1:3000", "127.0.0.1:8080"));
+        assert!(!is_same("http://app.example:443", "app.example"));
+        assert!(!is_same("https://app.example", "app.example:80"));
+        assert!(!is_same("null", "app.example"));
+        assert!(!is_same("", ""));
+        assert!(!is_same("https://", ""));
+        assert!(!is_same("chrome-extension://abc", "abc"));
+        assert_eq!(
+            OriginPolicy::same_origin().check(Some("https://app.example"), None),
+            Err(OriginRefused)
+        );
+    }
+
+    #[test]
+    fn a6_no_origin_is_no_browser() {
+        assert_eq!(OriginPolicy::same_origin().check(None, Some("app.example")), Ok(()));
+        assert_eq!(OriginPolicy::same_origin().check(None, None), Ok(()));
+    }
+
+    #[test]
+    fn a6_listed_origins_are_allowed_beside_the_same_origin() {
+        let policy = OriginPolicy::parse(&["https://wiki.example", "http://localhost:5173"]).expect("origins");
+
+        assert_eq!(
+            policy.check(Some("https://wiki.example:443"), Some("app.example")),
+            Ok(())
+        );
+        assert_eq!(policy.check(Some("http://localhost:5173"), Some("app.example")), Ok(()));
+        assert_eq!(policy.check(Some("https://app.example"), Some("app.example")), Ok(()));
+        assert_eq!(
+            policy.check(Some("http://wiki.example"), Some("app.example")),
+            Err(OriginRefused)
+        );
+        assert_eq!(
+            policy.check(Some("https://sub.wiki.example"), Some("app.example")),
+            Err(OriginRefused)
+        );
+    }
+
+    #[test]
+    fn a6_a_star_allows_every_origin() {
+        let policy = OriginPolicy::parse(&["*"]).expect("a star");
+
+        assert_eq!(policy.check(Some("https://any.example"), Some("app.example")), Ok(()));
+        assert_eq!(policy.check(Some("null"), None), Ok(()));
+    }
+
+    #[test]
+    fn a6_an_entry_that_is_no_origin_is_refused_by_name() {
+        for entry in [
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+            "null",
+            "",
+            "ws://app.example",
+        ] {
+            assert_eq!(OriginPolicy::parse(&[entry]), Err(InvalidOrigin(entry.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a7_a_name_that_was_rebound_to_this_machine_is_not_the_same_origin() {
+        let policy = OriginPolicy::same_origin().on_loopback_only();
+
+        for host in [
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "cowrite.localhost:8080",
+        ] {
+            assert_eq!(
+                policy.check(Some(&format!("http://{host}")), Some(host)),
+                Ok(()),
+                "{host}"
+            );
+        }
+        for host in ["evil.example:8080", "localhost.evil.example:8080", "192.168.0.2:8080"] {
+            assert_eq!(
+                policy.check(Some(&format!("http://{host}")), Some(host)),
+                Err(OriginRefused),
+                "{host}"
+            );
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! The actor that owns one document.
+//!
+//! It has no judgement: it loads, calls its room, and carries out effects. While a large state is
+//! encoded or the document is loaded its mailbox waits (`ctx.wait`), and no other document does.
+//!
+//! A room that panics is given up: its sessions are told to come back, and the actor waits until what it
+//! had appended is durable. (actix would drop the actor alone; the next one would then load a document
+//! without the last records, and give their positions away a second time.)
+//!
+//! What must stay true: an actor leaves the registry only when everything it took is durable; after
+//! that it takes nothing more.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle,
+    WrapFuture,
+};
+
+use crate::{
+    id::DocumentId,
+    protocol::{close::CloseReason, dialect::Inbound},
+    room::{
+        Effect, Micros, Room,
+        session::{Joining, SessionId},
+    },
+    store::{Seq, StoreError, StoredDocument},
+};
+
+use super::{
+    clock,
+    registry::{Generation, Registry},
+    writer::{Append, Durable, Stored},
+};
+
+/// Messages that may wait for one document before its senders do.
+const MAILBOX: usize = 64;
+/// How long an actor that could not load says so before the next attempt.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Owns one document.
+#[derive(Debug)]
+pub struct DocumentActor {
+    document: DocumentId,
+    generation: Generation,
+    registry: Arc<Registry>,
+    durable: Arc<Durable>,
+    /// What of `durable` the room has been told.
+    told: (Seq, u64),
+    /// The last position that was handed to the writer.
+    appended: Seq,
+    life: Life,
+    timer: Option<(Micros, SpawnHandle)>,
+    effects: Vec<Effect>,
+}
+
+#[derive(Debug)]
+enum Life {
+    Loading,
+    Serving(Box<Room>),
+    /// Takes nothing more, and goes when all is durable.
+    Draining(Box<Room>),
+    /// Its room panicked. Goes when all that it had appended is durable.
+    Broken,
+    Failed(CloseReason),
+    Gone,
+}
+
+/// A session joins. Refused with the reason to close it with.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CloseReason>")]
+pub struct Join(pub Joining);
+
+/// A session said something; answered when it was taken, so that the sender does not run ahead.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Hear {
+    /// Who.
+    pub session: SessionId,
+    /// What, in order.
+    pub messages: Vec<Inbound>,
+}
+
+/// A session is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave(pub SessionId);
+
+/// The server stops. Answered with the number of sessions that were told.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct ShutDown;
+
+impl DocumentActor {
+    pub(super) fn new(document: DocumentId, generation: Generation, registry: Arc<Registry>) -> Self {
+        let durable = Arc::default();
+        let life = Life::Loading;
+        Self {
+            document,
+            generation,
+            registry,
+            durable,
+            told: (0, 0),
+            appended: 0,
+            life,
+            timer: None,
+            effects: Vec::new(),
+        }
+    }
+
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let (store, document, policy) = (self.registry.store.clone(), self.document.clone(), self.registry.policy);
+        let loaded = self.registry.helpers.run(move || {
+            let stored: StoredDocument = store.load(&document)?;
+            Room::open(document.clone(), &stored, policy, clock::now()).map_err(|poisoned| StoreError::Damaged {
+                document,
+                reason: poisoned.to_string(),
+            })
+        });
+        ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
+            match loaded {
+                Ok(Ok(room)) => actor.life = Life::Serving(Box::new(room)),
+                Ok(Err(error)) => {
+                    actor.registry.metrics.loads_failed.inc();
+                    log::error!("document {} cannot be opened: {error}", actor.document);
+                    let reason = match error {
+                        StoreError::Io { .. } => CloseReason::Overloaded("the document cannot be read now".to_owned()),
+                        _ => CloseReason::Unavailable("the document is damaged, the operator has to look".to_owned()),
+                    };
+                    actor.fail(reason, ctx);
+                }
+                Err(_) => {
+                    log::error!("opening document {} panicked", actor.document);
+                    actor.fail(
+                        CloseReason::Unavailable("the document cannot be opened".to_owned()),
+                        ctx,
+                    );
+                }
+            }
+            actor.settle(ctx);
+        }));
+    }
+
+    /// Gives everybody who comes the same answer for a while, then goes; the next who opens tries
+    /// again. Clients of a document that cannot be read would otherwise have it read without pause.
+    fn fail(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
+        self.life = Life::Failed(reason);
+        ctx.run_later(FAREWELL, |actor, ctx| actor.go(ctx));
+    }
+
+    /// Calls the room, then does what follows from it.
+    fn with_room<R: Default>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        call: impl FnOnce(&mut Room, &mut Vec<Effect>, Micros) -> R,
+    ) -> R {
+        let answer = self.call(call).unwrap_or_default();
+        self.settle(ctx);
+        answer
+    }
+
+    /// Calls the room, if there is one; a room that panics is broken.
+    fn call<R>(&mut self, call: impl FnOnce(&mut Room, &mut Vec<Effect>, Micros) -> R) -> Option<R> {
+        let (Life::Serving(room) | Life::Draining(room)) = &mut self.life else {
+            return None;
+        };
+        let effects = &mut self.effects;
+        if let Ok(answer) = catch_unwind(AssertUnwindSafe(|| call(room, effects, clock::now()))) {
+            return Some(answer);
+        }
+        log::error!("document {} is loaded anew: its room panicked", self.document);
+        self.registry.metrics.poisoned.inc();
+        if let Life::Serving(mut room) | Life::Draining(mut room) = std::mem::replace(&mut self.life, Life::Broken) {
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                room.end_all(&CloseReason::Restarting, clock::now(), &mut self.effects);
+                drop(room);
+            }));
+            if told.is_err() {
+                log::error!("the sessions of document {} could not be told", self.document);
+            }
+        }
+        self.effects
+            .retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
+        None
+    }
+
+    /// Does what is due, carries out what the room decided, and sets the timer.
+    fn settle(&mut self, ctx: &mut Context<Self>) {
+        let (durable, mut told) = (self.durable.clone(), self.told);
+        let counts = self.call(|room, effects, now| {
+            tell_durable(room, &durable, &mut told, now);
+            if room.deadline().is_some_and(|due| due <= now) {
+                room.wake(now, effects);
+            }
+            room.take_counts()
+        });
+        self.told = told;
+        if let Some(counts) = counts {
+            self.registry.metrics.room(counts);
+        }
+        for effect in std::mem::take(&mut self.effects) {
+            self.carry_out(effect, ctx);
+        }
+        self.look_for_durable();
+        match &self.life {
+            Life::Draining(room) if room.all_saved() => self.go(ctx),
+            Life::Broken if self.durable.reached().0 >= self.appended => self.go(ctx),
+            Life::Serving(room) => self.set_timer(room.deadline(), ctx),
+            _ => {}
+        }
+    }
+
+    /// Asks the writer to be told, when somebody waits for it.
+    fn look_for_durable(&mut self) {
+        let waits = match &self.life {
+            Life::Serving(room) => room.wants_stored() && !room.all_saved(),
+            Life::Draining(room) => !room.all_saved(),
+            Life::Broken => true,
+            Life::Loading | Life::Failed(_) | Life::Gone => false,
+        };
+        if waits {
+            self.durable.want();
+            let (durable, mut told) = (self.durable.clone(), self.told);
+            self.call(|room, _, now| tell_durable(room, &durable, &mut told, now));
+            self.told = told;
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Append {
+                seq,
+                update,
+                authors,
+                received,
+            } => {
+                self.append(seq, update, authors, Some(received), ctx);
+            }
+            Effect::Snapshot { seq, state } => self.append(seq, state, Arc::default(), None, ctx),
+            Effect::Encode(job) => {
+                let encoded = self.registry.helpers.run(move || job.run());
+                ctx.wait(encoded.into_actor(self).map(|encoded, actor, ctx| match encoded {
+                    Ok(encoded) => actor.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
+                    Err(_) => actor.drain(&CloseReason::Restarting, ctx),
+                }));
+            }
+            Effect::Ended { session, reason } => {
+                self.registry.metrics.ended(reason.label());
+                log::info!(
+                    "session {} of document {} was closed: {reason}",
+                    session.0,
+                    self.document
+                );
+            }
+            Effect::Unload => {
+                log::debug!("document {} leaves memory", self.document);
+                self.go(ctx);
+            }
+            Effect::Poisoned(poisoned) => {
+                if matches!(self.life, Life::Serving(_)) {
+                    log::error!("document {} is loaded anew: {poisoned}", self.document);
+                    self.registry.metrics.poisoned.inc();
+                    self.drain(&CloseReason::Restarting, ctx);
+                }
+            }
+        }
+    }
+
+    /// `received` is when the oldest edit came in; a snapshot has none.
+    fn append(
+        &mut self,
+        seq: u64,
+        update: bytes::Bytes,
+        authors: Arc<[Arc<str>]>,
+        received: Option<Micros>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.appended = self.appended.max(seq);
+        let (document, stored) = (self.document.clone(), ctx.address().recipient());
+        let (snapshot, received, durable) = (received.is_none(), received.unwrap_or_default(), self.durable.clone());
+        let append = Append {
+            document,
+            seq,
+            authors,
+            update,
+            snapshot,
+            received,
+            durable,
+            stored,
+        };
+        self.registry.writer.append(append);
+    }
+
+    /// Ends all sessions; goes when everything is durable.
+    fn drain(&mut self, reason: &CloseReason, ctx: &mut Context<Self>) {
+        match std::mem::replace(&mut self.life, Life::Gone) {
+            Life::Serving(room) => {
+                self.life = Life::Draining(room);
+                let counts = self.call(|room, effects, now| {
+                    // What else the room wants is no longer of use.
+                    effects.clear();
+                    room.flush(now, effects);
+                    room.end_all(reason, now, effects);
+                    effects.retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
+                    room.take_counts()
+                });
+                if let Some(counts) = counts {
+                    self.registry.metrics.room(counts);
+                }
+                self.settle(ctx);
+            }
+            Life::Loading => self.fail(reason.clone(), ctx),
+            other => self.life = other,
+        }
+    }
+
+    fn go(&mut self, ctx: &mut Context<Self>) {
+        self.life = Life::Gone;
+        self.registry.forget(&self.document, self.generation);
+        ctx.stop();
+    }
+
+    fn set_timer(&mut self, deadline: Option<Micros>, ctx: &mut Context<Self>) {
+        let Some(deadline) = deadline else { return };
+        if let Some((set, handle)) = self.timer {
+            // A timer that rings too early costs less than setting one for every message.
+            if set <= deadline {
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let wait = Duration::from_micros(deadline.saturating_sub(clock::now()));
+        let handle = ctx.run_later(wait, |actor, ctx| {
+            actor.timer = None;
+            actor.settle(ctx);
+        });
+        self.timer = Some((deadline, handle));
+    }
+}
+
+/// Tells the room what has become durable since it was last told.
+fn tell_durable(room: &mut Room, durable: &Durable, told: &mut (Seq, u64), now: Micros) {
+    let reached = durable.reached();
+    if reached.0 > told.0 {
+        room.stored(reached.0, now);
+    }
+    if reached.1 > told.1 {
+        room.snapshot_stored();
+    }
+    *told = reached;
+}
+
+impl Actor for DocumentActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        self.load(ctx);
+    }
+}
+
+impl Handler<Join> for DocumentActor {
+    type Result = Result<(), CloseReason>;
+
+    fn handle(&mut self, Join(joining): Join, ctx: &mut Self::Context) -> Self::Result {
+        match &self.life {
+            Life::Serving(_) => {}
+            Life::Failed(reason) => return Err(reason.clone()),
+            Life::Loading | Life::Draining(_) | Life::Broken | Life::Gone => return Err(CloseReason::Restarting),
+        }
+        let joined = self.call(|room, _, now| room.join(joining, now));
+        self.settle(ctx);
+        joined.ok_or(CloseReason::Restarting)
+    }
+}
+
+impl Handler<Hear> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Hear { session, messages }: Hear, ctx: &mut Self::Context) {
+        if matches!(self.life, Life::Serving(_)) {
+            let full = self.registry.writer.is_full();
+            self.call(|room, effects, now| {
+                room.store_full(full);
+                for message in messages {
+                    room.hear(session, message, now, effects);
+                }
+            });
+        }
+        self.settle(ctx);
+    }
+}
+
+impl Handler<Leave> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Leave(session): Leave, ctx: &mut Self::Context) {
+        self.with_room(ctx, |room, _, now| room.leave(session, now));
+    }
+}
+
+impl Handler<Stored> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Stored: Stored, ctx: &mut Self::Context) {
+        if self.durable.is_refused() {
+            // What the sessions have beyond the store they bring again.
+            self.drain(&CloseReason::Restarting, ctx);
+            return self.go(ctx);
+        }
+        self.settle(ctx);
+    }
+}
+
+impl Handler<ShutDown> for DocumentActor {
+    type Result = MessageResult<ShutDown>;
+
+    fn handle(&mut self, _: ShutDown, ctx: &mut Self::Context) -> Self::Result {
+        let sessions = match &self.life {
+            Life::Serving(room) => room.sessions(),
+            _ => 0,
+        };
+        self.drain(&CloseReason::Restarting, ctx);
+        MessageResult(sessions)
+    }
+}
+
+/// Makes the room panic, as a mistake of ours would.
+#[cfg(test)]
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Break;
+
+#[cfg(test)]
+impl Handler<Break> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Break, ctx: &mut Self::Context) {
+        self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") });
+    }
+}

@@ -1,0 +1,18 @@
+//! The shell around rooms: one actix actor owns one document.
+//!
+//! * `document`: the actor, which turns messages into calls of its room and effects into deeds
+//! * `registry`: at most one actor for each document
+//! * `writer`: the thread that commits what all documents append, in groups
+//! * `helpers`: threads for what takes long
+//! * `clock`: the one place that reads the time
+//!
+//! No lock guards a document: nothing but its actor can reach it.
+
+pub mod clock;
+pub mod document;
+pub mod helpers;
+pub mod registry;
+pub mod writer;
+
+#[cfg(test)]
+mod tests;

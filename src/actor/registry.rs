@@ -1,0 +1,119 @@
+//! At most one actor for each document.
+//!
+//! A document runs on the arbiter of the connection that opened it, so that on the way from its socket
+//! to its room a message crosses no thread when there is but one, or when that one is lucky.
+//!
+//! Opening is single-flight by construction: the first who asks starts the actor and everybody else
+//! finds it; the actor loads its document before it answers anybody. An actor takes itself out only
+//! when all it was given is durable, so the next one finds everything in the store.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use actix::{Actor, Addr};
+use rustc_hash::FxHashMap;
+
+use crate::{id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
+
+use super::{document::DocumentActor, helpers::Helpers, writer::Writer};
+
+/// What every document actor needs.
+#[derive(Debug)]
+pub struct Registry {
+    actors: Mutex<Actors>,
+    generation: AtomicU64,
+    /// Where documents are loaded from.
+    pub(super) store: Arc<dyn Store>,
+    pub(super) writer: Writer,
+    pub(super) helpers: Helpers,
+    pub(super) policy: Policy,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Actors {
+    open: FxHashMap<DocumentId, (Generation, Addr<DocumentActor>)>,
+    closed: bool,
+}
+
+/// Tells an actor from a later one of the same document.
+pub(super) type Generation = u64;
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        writer: Writer,
+        helpers: Helpers,
+        policy: Policy,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let actors = Mutex::default();
+        Arc::new(Self {
+            actors,
+            generation: AtomicU64::new(1),
+            store,
+            writer,
+            helpers,
+            policy,
+            metrics,
+        })
+    }
+
+    /// The actor of `document`, started on the caller's arbiter if there is none; `None` once the server
+    /// is stopping.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, document: &DocumentId) -> Option<Addr<DocumentActor>> {
+        let mut actors = self.lock();
+        if actors.closed {
+            return None;
+        }
+        if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
+            return Some(addr.clone());
+        }
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
+        let actor = DocumentActor::new(document.clone(), generation, self.clone());
+        let addr = actor.start();
+        actors.open.insert(document.clone(), (generation, addr.clone()));
+        self.metrics.documents_open.set(actors.open.len() as i64);
+        Some(addr)
+    }
+
+    /// The actor of this generation is done with `document`.
+    pub(super) fn forget(&self, document: &DocumentId, generation: Generation) {
+        let mut actors = self.lock();
+        if actors.open.get(document).is_some_and(|(known, _)| *known == generation) {
+            actors.open.remove(document);
+        }
+        if actors.open.is_empty() {
+            actors.open.shrink_to_fit();
+        }
+        self.metrics.documents_open.set(actors.open.len() as i64);
+    }
+
+    /// How many documents are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Whether no document is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Starts no more actors, and returns those that run.
+    pub fn close(&self) -> Vec<Addr<DocumentActor>> {
+        let mut actors = self.lock();
+        actors.closed = true;
+        actors.open.values().map(|(_, addr)| addr.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Actors> {
+        self.actors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

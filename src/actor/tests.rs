@@ -1,0 +1,278 @@
+//! Documents on their threads, over a store that the test holds back.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    access::Identity,
+    id::DocumentId,
+    protocol::{close::CloseReason, dialect::Dialect},
+    room::{
+        Policy,
+        outbox::Outbox,
+        session::{Joining, SessionId},
+    },
+    store::{Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument},
+    telemetry::Metrics,
+};
+
+use super::{
+    document::{Break, Hear, Join, Leave, ShutDown},
+    helpers::Helpers,
+    registry::Registry,
+    writer::Writer,
+};
+
+#[derive(Debug, Default)]
+struct HeldStore {
+    documents: Mutex<HashMap<DocumentId, StoredDocument>>,
+    held: Mutex<bool>,
+    released: Condvar,
+    loads: AtomicUsize,
+    unreadable: Option<DocumentId>,
+    panics: bool,
+}
+
+impl HeldStore {
+    fn holds(&self, held: bool) {
+        *self.held.lock().unwrap() = held;
+        self.released.notify_all();
+    }
+}
+
+impl Store for HeldStore {
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        assert!(!self.panics, "a mistake in the store");
+        drop(
+            self.released
+                .wait_while(self.held.lock().unwrap(), |held| *held)
+                .unwrap(),
+        );
+        let mut documents = self.documents.lock().unwrap();
+        for record in records {
+            let document = documents.entry(record.document.clone()).or_default();
+            match &record.body {
+                Body::Update(update) => {
+                    assert_eq!(
+                        record.seq,
+                        document.last_seq() + 1,
+                        "positions have no gaps and no repeats"
+                    );
+                    document.updates.push((record.seq, update.clone()));
+                }
+                Body::Snapshot(state) => {
+                    document.updates.retain(|(seq, _)| *seq > record.seq);
+                    document.snapshot = Some((record.seq, state.clone()));
+                }
+                Body::Deleted => *document = StoredDocument::default(),
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
+        self.loads.fetch_add(1, Ordering::Relaxed);
+        if self.unreadable.as_ref() == Some(document) {
+            let source = io::Error::other("nothing answers");
+            return Err(StoreError::Io {
+                doing: "read",
+                path: "journal".to_owned(),
+                source,
+            });
+        }
+        Ok(self
+            .documents
+            .lock()
+            .unwrap()
+            .get(document)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    fn list(&self, _: Option<&DocumentId>, _: usize) -> Result<Vec<DocumentEntry>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn maintain(&self, _: u64) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
+    let policy = Policy {
+        document_bytes_max: 1 << 20,
+        outbox_bytes_max: 1 << 20,
+        unsaved_bytes_max: 1 << 20,
+        snapshot_bytes: 1 << 20,
+        idle_timeout: idle.as_micros() as u64,
+    };
+    let metrics = Metrics::new();
+    let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
+    Registry::new(store.clone(), writer, Helpers::start(1).unwrap(), policy, metrics)
+}
+
+fn named(name: &str) -> DocumentId {
+    DocumentId::parse(name).unwrap()
+}
+
+fn joining(id: u64) -> (Join, Arc<Outbox>) {
+    let outbox = Arc::new(Outbox::new(1 << 21));
+    let (id, identity, dialect) = (SessionId(id), Identity::anonymous(), Dialect::YWebsocket);
+    (
+        Join(Joining {
+            id,
+            identity,
+            expires: None,
+            dialect,
+            outbox: outbox.clone(),
+        }),
+        outbox,
+    )
+}
+
+/// One letter of client 1, at `clock`.
+fn letter(id: u64, clock: u8) -> Hear {
+    let update: &[u8] = match clock {
+        0 => &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0],
+        _ => &[1, 1, 1, clock, 0x84, 1, clock - 1, 1, b'x', 0],
+    };
+    let mut message = vec![0, 2, update.len() as u8];
+    message.extend_from_slice(update);
+    let message = Dialect::YWebsocket.parse(Bytes::from(message)).unwrap();
+    Hear {
+        session: SessionId(id),
+        messages: vec![message],
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "still waiting until {what}"
+        );
+        actix_rt::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[actix_rt::test]
+async fn l20_who_opens_a_document_together_meets_in_one() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+
+    let first = registry.open(&named("a")).unwrap();
+    let second = registry.open(&named("a")).unwrap();
+    let (one, two) = (joining(1).0, joining(2).0);
+    let answers = (first.send(one), second.send(two));
+    assert_eq!((answers.0.await.unwrap(), answers.1.await.unwrap()), (Ok(()), Ok(())));
+
+    assert_eq!(first, second);
+    assert_eq!((registry.len(), store.loads.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[actix_rt::test]
+async fn l21_an_idle_document_leaves_memory_and_opens_with_what_it_held() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_millis(5));
+    for clock in 0..20 {
+        // An actor that is just leaving does not answer; the next one does.
+        let actor = loop {
+            let actor = registry.open(&named("a")).unwrap();
+            if matches!(actor.send(joining(1).0).await, Ok(Ok(()))) {
+                break actor;
+            }
+        };
+        actor.send(letter(1, clock)).await.unwrap();
+        actor.send(Leave(SessionId(1))).await.unwrap();
+        until("it has left", || registry.is_empty()).await;
+    }
+
+    assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 20);
+}
+
+#[actix_rt::test]
+async fn l22_a_room_that_panics_is_loaded_anew_when_all_it_had_taken_is_durable() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+    let (actor, other) = (registry.open(&named("a")).unwrap(), registry.open(&named("b")).unwrap());
+    let (join, outbox) = joining(1);
+    actor.send(join).await.unwrap().unwrap();
+    other.send(joining(2).0).await.unwrap().unwrap();
+    store.holds(true);
+    actor.send(letter(1, 0)).await.unwrap();
+
+    actor.send(Break).await.unwrap();
+
+    assert!(outbox.is_ending(), "its sessions are told");
+    let same = registry.open(&named("a")).unwrap();
+    assert_eq!(same.send(joining(3).0).await.unwrap(), Err(CloseReason::Restarting));
+    assert_eq!(
+        other.send(letter(2, 0)).await,
+        Ok(()),
+        "the thread's other documents live"
+    );
+    store.holds(false);
+    until("it has left", || registry.len() == 1).await;
+    let next = registry.open(&named("a")).unwrap();
+    next.send(joining(4).0).await.unwrap().unwrap();
+    next.send(letter(4, 1)).await.unwrap();
+    next.send(ShutDown).await.unwrap();
+    until("it has left", || registry.len() == 1).await;
+    assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 2);
+}
+
+#[actix_rt::test]
+async fn l23_a_document_that_cannot_be_read_is_not_read_again_for_everybody_who_asks() {
+    let store = Arc::new(HeldStore {
+        unreadable: Some(named("a")),
+        ..HeldStore::default()
+    });
+    let registry = registry(&store, Duration::from_secs(30));
+
+    for id in 0..20 {
+        let actor = registry.open(&named("a")).unwrap();
+        let refused = actor.send(joining(id).0).await.unwrap();
+        assert_eq!(
+            refused,
+            Err(CloseReason::Overloaded("the document cannot be read now".to_owned()))
+        );
+    }
+
+    assert_eq!(store.loads.load(Ordering::Relaxed), 1);
+    until("it may be tried again", || registry.is_empty()).await;
+}
+
+#[actix_rt::test]
+async fn l24_a_writer_that_has_ended_is_said_to_take_no_writes() {
+    let store = Arc::new(HeldStore {
+        panics: true,
+        ..HeldStore::default()
+    });
+    let registry = registry(&store, Duration::from_secs(30));
+    let actor = registry.open(&named("a")).unwrap();
+    actor.send(joining(1).0).await.unwrap().unwrap();
+
+    actor.send(letter(1, 0)).await.unwrap();
+
+    until("it is said", || registry.writer.health().trouble().is_some()).await;
+}

@@ -1,0 +1,500 @@
+//! The writer: one thread that makes durable what all documents append.
+//!
+//! Everything that waits is committed with one `fdatasync`. While the disk refuses, the writer keeps
+//! what it has, says so in [`StoreHealth`], and tries again; nobody is told "stored" meanwhile. Beside
+//! that it does the store's upkeep, a step at a time, also when it is never idle.
+//!
+//! A document hears of its commits only when it asks to ([`Durable::want`]): most of the time nobody
+//! waits for the answer, and a message to each document for each commit costs more than the commit.
+//!
+//! What must stay true: records of one document reach the store in the order of their positions;
+//! [`Durable`] moves only after `commit` returned `Ok`.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use actix::{Message, Recipient};
+use bytes::Bytes;
+
+use crate::{
+    id::DocumentId,
+    room::Micros,
+    store::{Body, Record, Seq, Store, StoreError},
+    telemetry::Metrics,
+};
+
+use super::clock;
+
+/// Pause between two tries while the disk refuses.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long after upkeep had nothing to do it is asked again.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// Most records in one commit: bounds how long the first of them waits for the last.
+const GROUP_MAX: usize = 4_096;
+/// A group of so many records says that more will gather while the writer rests.
+const GROUP_REST: usize = 8;
+/// Longest rest.
+const REST_MAX: Duration = Duration::from_millis(5);
+
+/// The document's [`Durable`] has moved.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stored;
+
+/// How far one document is durable; shared by its actor and the writer.
+#[derive(Debug, Default)]
+pub struct Durable {
+    seq: AtomicU64,
+    /// Snapshots that became durable.
+    snapshots: AtomicU64,
+    wanted: AtomicBool,
+    refused: AtomicBool,
+}
+
+impl Durable {
+    /// The last durable position, and how many snapshots became durable so far.
+    #[must_use]
+    pub fn reached(&self) -> (Seq, u64) {
+        (self.seq.load(Ordering::SeqCst), self.snapshots.load(Ordering::SeqCst))
+    }
+
+    /// Whether the store refused a record of this document: what is in memory does not follow on what is
+    /// stored, and has to be loaded anew.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// Asks for a [`Stored`] at the next move. Look at [`Durable::reached`] after this, not before: a
+    /// move in between is then either seen or told.
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Says whether somebody wants to hear of it.
+    fn advance(&self, seq: Seq, snapshots: u64) -> bool {
+        self.seq.fetch_max(seq, Ordering::SeqCst);
+        self.snapshots.fetch_add(snapshots, Ordering::SeqCst);
+        self.wanted.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Something to make durable.
+#[derive(Debug)]
+pub struct Append {
+    /// Whose.
+    pub document: DocumentId,
+    /// Its position (of a snapshot: the last that it covers).
+    pub seq: Seq,
+    /// The subjects of its authors.
+    pub authors: Arc<[Arc<str>]>,
+    /// A Yjs v1 update.
+    pub update: Bytes,
+    /// Whether it is a snapshot.
+    pub snapshot: bool,
+    /// When the oldest edit in it came in.
+    pub received: Micros,
+    /// What is moved.
+    pub durable: Arc<Durable>,
+    /// Who is told, if they want to be.
+    pub stored: Recipient<Stored>,
+}
+
+enum Job {
+    Append(Append),
+    Stop(mpsc::SyncSender<()>),
+}
+
+/// Whether the store takes writes, for `/readyz`.
+#[derive(Debug, Default)]
+pub struct StoreHealth(Mutex<Option<String>>);
+
+impl StoreHealth {
+    /// Why the store takes no writes, if it does not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, trouble: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// The way to the writer thread.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    jobs: mpsc::Sender<Job>,
+    waiting: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
+    health: Arc<StoreHealth>,
+}
+
+impl Writer {
+    /// Starts the thread. From `waiting_bytes_max` on [`Writer::is_full`].
+    ///
+    /// # Errors
+    /// The system's, when it gives no more threads.
+    pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, waiting_bytes_max: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let writer = Self {
+            jobs: sender,
+            waiting: Arc::default(),
+            waiting_bytes_max,
+            health: Arc::default(),
+        };
+        let thread = Thread {
+            store,
+            metrics,
+            waiting: writer.waiting.clone(),
+            health: writer.health.clone(),
+        };
+        thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || thread.run(&receiver))?;
+        Ok(writer)
+    }
+
+    /// Hands something over.
+    pub fn append(&self, append: Append) {
+        self.waiting.fetch_add(append.update.len(), Ordering::Relaxed);
+        // The thread lives until `stop`, after which no document is open.
+        let _ = self.jobs.send(Job::Append(append));
+    }
+
+    /// Bytes handed over that are not durable yet.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits for the disk that documents should take no more edits.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.waiting_bytes() >= self.waiting_bytes_max
+    }
+
+    /// Whether the store takes writes.
+    #[must_use]
+    pub fn health(&self) -> &Arc<StoreHealth> {
+        &self.health
+    }
+
+    /// Ends the thread once all is committed, or gives up after `patience`; says whether it ended.
+    #[must_use]
+    pub fn stop(&self, patience: Duration) -> bool {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.jobs.send(Job::Stop(sender)).is_err() || receiver.recv_timeout(patience).is_ok()
+    }
+}
+
+/// When the next step of upkeep is due.
+///
+/// While more is waiting, a step follows after as long as the last one took: commits have at least half of
+/// the thread, and upkeep keeps up with any of them.
+#[derive(Debug, PartialEq, Eq)]
+struct Upkeep {
+    due: Micros,
+}
+
+impl Upkeep {
+    fn due_at(due: Micros) -> Self {
+        Self { due }
+    }
+
+    fn wait(&self, now: Micros) -> Duration {
+        Duration::from_micros(self.due.saturating_sub(now))
+    }
+
+    fn done(&mut self, started: Micros, ended: Micros, more: bool) {
+        self.due = ended
+            + if more {
+                ended - started
+            } else {
+                UPKEEP.as_micros() as Micros
+            };
+    }
+}
+
+/// What follows a commit.
+enum Committed {
+    /// The writer should rest so long before the next group.
+    Rest(Duration),
+    /// The thread ends, and this is to be told.
+    Stop(mpsc::SyncSender<()>),
+}
+
+/// Who is told of a record.
+struct Told {
+    seq: Seq,
+    snapshot: bool,
+    received: Micros,
+    durable: Arc<Durable>,
+    stored: Recipient<Stored>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            log::error!("the writer has panicked: nothing more is saved, restart the server");
+            self.health
+                .set(Some("the writer has ended, the server must be restarted".to_owned()));
+        }
+    }
+}
+
+struct Thread {
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    waiting: Arc<AtomicUsize>,
+    health: Arc<StoreHealth>,
+}
+
+impl Thread {
+    fn run(self, jobs: &mpsc::Receiver<Job>) {
+        let mut upkeep = Upkeep::due_at(clock::now());
+        let mut rest = Duration::ZERO;
+        loop {
+            // Under load the next group gathers for as long as the last one took: half as many
+            // commits, each for twice as many.
+            if !rest.is_zero() {
+                thread::sleep(rest);
+            }
+            rest = match jobs.recv_timeout(upkeep.wait(clock::now())) {
+                Ok(first) => match self.commit_all(first, jobs) {
+                    Committed::Rest(rest) => rest,
+                    Committed::Stop(done) => {
+                        let _ = done.send(());
+                        return;
+                    }
+                },
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => Duration::ZERO,
+            };
+            let started = clock::now();
+            if upkeep.wait(started).is_zero() {
+                let more = self.maintain();
+                upkeep.done(started, clock::now(), more);
+            }
+        }
+    }
+
+    /// Commits all that waits.
+    fn commit_all(&self, first: Job, jobs: &mpsc::Receiver<Job>) -> Committed {
+        let mut group = Vec::new();
+        let mut stop = None;
+        for job in std::iter::once(first).chain(jobs.try_iter()) {
+            match job {
+                Job::Append(append) => group.push(append),
+                Job::Stop(done) => stop = Some(done),
+            }
+            if group.len() >= GROUP_MAX || stop.is_some() {
+                break;
+            }
+        }
+        let rest = self.commit(group);
+        stop.map_or(Committed::Rest(rest), Committed::Stop)
+    }
+
+    /// One step of upkeep; true when more is waiting.
+    fn maintain(&self) -> bool {
+        self.store.maintain(clock::wall_ms()).unwrap_or_else(|error| {
+            log::warn!("the store's upkeep failed and will be tried again: {error}");
+            false
+        })
+    }
+
+    /// Commits, however long it takes; says how long the writer should rest before the next group.
+    fn commit(&self, group: Vec<Append>) -> Duration {
+        if group.is_empty() {
+            return Duration::ZERO;
+        }
+        let at_ms = clock::wall_ms();
+        let mut bytes = 0;
+        let mut records = Vec::with_capacity(group.len());
+        let mut told = Vec::with_capacity(group.len());
+        for Append {
+            document,
+            seq,
+            authors,
+            update,
+            snapshot,
+            received,
+            durable,
+            stored,
+        } in group
+        {
+            bytes += update.len();
+            let body = if snapshot {
+                Body::Snapshot(update)
+            } else {
+                Body::Update(update)
+            };
+            records.push(Record {
+                document,
+                seq,
+                at_ms,
+                authors,
+                body,
+            });
+            told.push(Told {
+                seq,
+                snapshot,
+                received,
+                durable,
+                stored,
+            });
+        }
+        let took = self.commit_until_done(&mut records, &mut told);
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        let now = clock::now();
+        for Told {
+            seq,
+            snapshot,
+            received,
+            durable,
+            stored,
+        } in told
+        {
+            if !snapshot {
+                self.metrics.durable(now.saturating_sub(received));
+            }
+            if durable.advance(seq, u64::from(snapshot)) {
+                // At most one is on its way for each question; an actor that is gone has nothing unsaved.
+                stored.do_send(Stored);
+            }
+        }
+        if records.len() >= GROUP_REST {
+            Duration::from_micros(took).min(REST_MAX)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    fn commit_until_done(&self, records: &mut Vec<Record>, told: &mut Vec<Told>) -> Micros {
+        loop {
+            let started = clock::now();
+            match self.store.commit(records) {
+                Err(StoreError::Refused { document, reason }) => {
+                    log::error!("document {document} is loaded anew, the store refuses its records: {reason}");
+                    for refused in told
+                        .iter()
+                        .zip(&*records)
+                        .filter(|(_, record)| record.document == document)
+                    {
+                        refused.0.durable.refused.store(true, Ordering::SeqCst);
+                        refused.0.stored.do_send(Stored);
+                    }
+                    let mut kept = records
+                        .iter()
+                        .map(|record| record.document != document)
+                        .collect::<Vec<_>>()
+                        .into_iter();
+                    told.retain(|_| kept.next().unwrap_or_default());
+                    records.retain(|record| record.document != document);
+                    if records.is_empty() {
+                        return 0;
+                    }
+                }
+                Ok(()) => {
+                    if self.health.trouble().is_some() {
+                        log::info!("the store takes writes again");
+                        self.health.set(None);
+                    }
+                    let took = clock::now() - started;
+                    self.metrics.commit(records.len(), took);
+                    return took;
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if self.health.trouble().as_ref() != Some(&error) {
+                        log::error!("nothing can be saved, edits are kept in memory: {error}");
+                        self.health.set(Some(error));
+                    }
+                    self.metrics.commit_failed();
+                    thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    struct Ear(tokio::sync::mpsc::UnboundedSender<()>);
+
+    impl actix::Actor for Ear {
+        type Context = actix::Context<Self>;
+    }
+
+    impl actix::Handler<Stored> for Ear {
+        type Result = ();
+
+        fn handle(&mut self, _: Stored, _: &mut Self::Context) {
+            let _ = self.0.send(());
+        }
+    }
+
+    #[actix_web::test]
+    async fn l25_a_document_whose_record_the_store_refuses_holds_up_no_other() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let writer = Writer::start(store.clone(), Metrics::new(), 1 << 20).expect("a thread");
+        let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let ear = actix::Actor::start(Ear(sender)).recipient();
+        let [gap, good] = ["gap", "good"].map(|name| DocumentId::parse(name).expect("a name"));
+        let append = |document: &DocumentId, seq, durable: &Arc<Durable>| {
+            durable.want();
+            writer.append(Append {
+                document: document.clone(),
+                seq,
+                authors: Arc::default(),
+                update: Bytes::from_static(&[0, 0]),
+                snapshot: false,
+                received: 0,
+                durable: durable.clone(),
+                stored: ear.clone(),
+            });
+        };
+        let (lost, kept) = (Arc::default(), Arc::default());
+
+        append(&gap, 5, &lost);
+        append(&good, 1, &kept);
+        heard.recv().await;
+        heard.recv().await;
+
+        assert!(lost.is_refused());
+        assert_eq!(lost.reached(), (0, 0));
+        assert_eq!((kept.is_refused(), kept.reached()), (false, (1, 0)));
+        assert_eq!(store.load(&good).expect("stored").last_seq(), 1);
+    }
+
+    #[test]
+    fn upkeep_is_due_by_the_clock_however_busy_the_writer_is() {
+        let mut upkeep = Upkeep::due_at(5_000_000);
+
+        assert_eq!(upkeep.wait(4_999_999), Duration::from_micros(1));
+        assert_eq!(upkeep.wait(5_000_000), Duration::ZERO);
+
+        upkeep.done(5_000_000, 5_000_010, false);
+        assert_eq!(upkeep, Upkeep::due_at(6_000_010));
+    }
+
+    #[test]
+    fn upkeep_takes_half_of_the_writer_at_most() {
+        let mut upkeep = Upkeep::due_at(0);
+
+        upkeep.done(7_000, 9_000, true);
+
+        assert_eq!(upkeep, Upkeep::due_at(11_000));
+    }
+}

@@ -1,0 +1,590 @@
+//! Settings: from arguments and environment variables to typed values, or to one sentence that says
+//! what is wrong with them.
+//!
+//! Every flag has an environment variable of the same name (`--listen`, `COWRITE_LISTEN`); the flag
+//! wins. A `COWRITE_…` variable that no setting has is refused, because a misspelt limit that is
+//! silently ignored is found out too late.
+//!
+//! [`Command::parse`] is the only entry. [`ServeConfig`] is plain data: [`ServeConfig::new`] makes
+//! one without arguments, with the same defaults.
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
+
+use crate::{
+    access::{Access, Claims, Expected, Grants, GrantsError, OriginPolicy},
+    limits::MESSAGE_BYTES_MAX,
+    token::{KeyError, TokenKey, mint},
+};
+
+/// Port and address of a server that was told nothing.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// What the process was asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Run the server.
+    Serve(Box<ServeConfig>),
+    /// Print a token.
+    Token(TokenRequest),
+}
+
+/// Why there is nothing to run.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or version were asked for: the text for stdout, exit code 0.
+    Told(String),
+    /// No subcommand was given: the help for stderr, exit code 2.
+    NoCommand(String),
+    /// The settings are wrong: one sentence for stderr, exit code 2.
+    Usage(String),
+}
+
+impl Command {
+    /// Reads arguments (the program's name first) and the environment of this process.
+    ///
+    /// # Errors
+    /// [`Stop`], whose text is complete.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
+        check_environment(std::env::vars_os().map(|(name, _)| name)).map_err(Stop::Usage)?;
+        let cli = Cli::try_parse_from(arguments).map_err(|error| stop(&error))?;
+        match cli.command {
+            CommandArgs::Serve(args) => args.try_into().map(|config| Self::Serve(Box::new(config))),
+            CommandArgs::Token(args) => args.try_into().map(Self::Token),
+        }
+        .map_err(Stop::Usage)
+    }
+}
+
+/// All that a server needs to know; sizes in bytes.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The folder of the store, created when missing.
+    pub data: PathBuf,
+    /// Who may connect.
+    pub admission: Admission,
+    /// Which web pages may connect.
+    pub origins: OriginPolicy,
+    /// Largest message of a client.
+    pub message_bytes_max: usize,
+    /// Largest document, encoded.
+    pub document_bytes_max: usize,
+    /// Most that may wait for one slow reader.
+    pub outbox_bytes_max: usize,
+    /// Most that waits for the disk.
+    pub unsaved_bytes_max: usize,
+    /// Most connections at one time.
+    pub connections_max: usize,
+    /// How long a document without sessions stays in memory.
+    pub idle_timeout: Duration,
+    /// Journal bytes of one document after which a snapshot is taken.
+    pub snapshot_bytes: u64,
+    /// How long updates are kept after a snapshot holds them.
+    pub keep_history: Duration,
+    /// Length at which a file of the journal is full.
+    pub segment_bytes: u64,
+    /// Threads that connections and their documents run on.
+    pub threads: usize,
+    /// How long stopping may take.
+    pub shutdown_timeout: Duration,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// Everybody may edit everything.
+    Open,
+    /// Whoever holds a token of this key.
+    Tokens(TokenKey),
+}
+
+impl ServeConfig {
+    /// An open server with the defaults of every setting; tests change the fields that they mean.
+    #[must_use]
+    pub fn new(listen: SocketAddr, data: impl Into<PathBuf>) -> Self {
+        let cores = cores();
+        Self {
+            listen,
+            data: data.into(),
+            admission: Admission::Open,
+            origins: OriginPolicy::same_origin().on_loopback_only(),
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            document_bytes_max: 64 * 1024 * 1024,
+            outbox_bytes_max: 4 * 1024 * 1024,
+            unsaved_bytes_max: 256 * 1024 * 1024,
+            connections_max: 20_000,
+            idle_timeout: Duration::from_secs(30),
+            snapshot_bytes: 256 * 1024,
+            keep_history: Duration::ZERO,
+            segment_bytes: 64 * 1024 * 1024,
+            threads: cores,
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// What the operator should be told loudly at every start, if anything.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let Admission::Open = self.admission else {
+            return None;
+        };
+        let who = if is_loopback(self.listen) {
+            "everybody on this machine"
+        } else {
+            "everybody who reaches it"
+        };
+        Some(format!(
+            "this server is open: {who} may read and edit every document; set COWRITE_JWT_SECRET to ask for tokens"
+        ))
+    }
+}
+
+/// What `cowrite token` was asked for.
+#[derive(Clone)]
+pub struct TokenRequest {
+    secret: String,
+    expected: Expected,
+    sub: String,
+    name: Option<String>,
+    color: Option<String>,
+    documents: Vec<(String, Access)>,
+    expires: Duration,
+}
+
+impl TokenRequest {
+    /// The signed token, valid from `now_s` (seconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// One sentence that says which argument is wrong.
+    pub fn mint(&self, now_s: u64) -> Result<String, String> {
+        let documents = Grants::new(self.documents.iter().cloned()).map_err(|error| match error {
+            GrantsError::Repeated => "two --document arguments have the same pattern: keep one".to_owned(),
+            other => other.to_string(),
+        })?;
+        let claims = Claims {
+            sub: self.sub.as_str().into(),
+            exp: now_s.saturating_add(self.expires.as_secs()),
+            nbf: None,
+            iss: self.expected.issuer.clone(),
+            aud: self.expected.audience.iter().cloned().collect(),
+            name: self.name.as_deref().map(Into::into),
+            color: self.color.as_deref().map(Into::into),
+            documents,
+        };
+        // The same parser that will judge the token judges the arguments.
+        let json = serde_json::to_value(claims).map_err(|error| error.to_string())?;
+        let claims = Claims::try_from(json).map_err(|error| error.to_string())?;
+        mint(self.secret.as_bytes(), &claims).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("sub", &self.sub)
+            .field("documents", &self.documents)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server for documents that several people edit at once.
+#[derive(Parser)]
+#[command(
+    name = "cowrite",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  cowrite serve
+      open to this machine alone, on http://127.0.0.1:8080, documents in ./data
+  COWRITE_JWT_SECRET=$(openssl rand -hex 32) cowrite serve --listen 0.0.0.0:8080
+      asks for tokens that are signed with the secret
+  cowrite token --sub ada --document 'notes/*=write' --expires 1h
+      prints such a token
+
+Every setting is a flag and an environment variable of the same name: --idle-timeout is
+COWRITE_IDLE_TIMEOUT. The flag wins. A COWRITE_ variable that no setting has is an error.
+RUST_LOG chooses what is logged to stderr (default: info).
+
+Exit codes: 0 stopped as asked, everything saved; 1 failed, the last line on stderr says
+why; 2 wrong settings."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: CommandArgs,
+}
+
+#[derive(Subcommand)]
+enum CommandArgs {
+    /// Run the server until SIGTERM or SIGINT
+    #[command(after_help = "\
+Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1h 30m.
+Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
+origins separated by commas. A flag wins over its variable.")]
+    Serve(ServeArgs),
+    /// Print a token for a server with --jwt-secret
+    #[command(after_help = "\
+Example:
+  cowrite token --sub ada --name 'Ada' --color '#2266cc' \\
+      --document 'notes/*=write' --document '*=read' --expires 8h
+
+In a pattern, `*` is any run of characters, `/` included. The longest matching pattern
+decides, and a document that none matches is closed to the holder of the token.")]
+    Token(TokenArgs),
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Network and storage")]
+struct ServeArgs {
+    /// Address to listen on; port 0 takes a free one, and the address is printed
+    #[arg(long, env = "COWRITE_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = listen)]
+    listen: SocketAddr,
+
+    /// Folder that the documents are kept in; one server at a time may use it
+    #[arg(
+        long,
+        env = "COWRITE_DATA",
+        hide_env_values = true,
+        value_name = "FOLDER",
+        default_value = "./data"
+    )]
+    data: PathBuf,
+
+    /// Files of the journal are kept this long after a snapshot holds their edits
+    #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    keep_history: Duration,
+
+    /// A file of the journal is full at this; a smaller store has smaller files
+    #[arg(long, env = "COWRITE_SEGMENT_BYTES", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<{ 64 << 10 }, { 1 << 30 }>)]
+    segment_bytes: u64,
+
+    #[command(flatten)]
+    key: KeyArgs,
+
+    /// PEM file with the public key of the issuer: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    #[arg(
+        long,
+        env = "COWRITE_JWT_PUBLIC_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        help_heading = "Who may connect"
+    )]
+    jwt_public_key: Option<PathBuf>,
+
+    /// Let everybody who reaches the server edit every document
+    #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
+    allow_anonymous: bool,
+
+    /// Web pages of this origin may connect too (repeatable; * is every origin)
+    #[arg(
+        long,
+        env = "COWRITE_ALLOW_ORIGIN",
+        hide_env_values = true,
+        value_name = "ORIGIN",
+        value_delimiter = ',',
+        help_heading = "Who may connect"
+    )]
+    allow_origin: Vec<String>,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Largest message of a client; a larger one closes its connection with 1009
+    #[arg(long, env = "COWRITE_MESSAGE_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "16MiB", value_parser = size::<1_024, { 256 << 20 }>)]
+    message_bytes_max: u64,
+
+    /// Largest document; an edit that would make it larger is refused with 4413
+    #[arg(long, env = "COWRITE_DOCUMENT_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<1_024, { 1 << 30 }>)]
+    document_bytes_max: u64,
+
+    /// Most that waits for one slow reader before it is sent the difference instead
+    #[arg(long, env = "COWRITE_OUTBOX_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "4MiB", value_parser = size::<{ 1 << 20 }, { 1 << 30 }>)]
+    outbox_bytes_max: u64,
+
+    /// Most that waits for the disk, of all documents; more edits are refused with 1013
+    #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
+    unsaved_bytes_max: u64,
+
+    /// Most connections at one time; more are refused with 503
+    #[arg(long, env = "COWRITE_CONNECTIONS_MAX", hide_env_values = true, value_name = "COUNT", default_value = "20000", value_parser = count::<10_000_000>)]
+    connections_max: usize,
+
+    /// A document that nobody has open leaves memory after this
+    #[arg(long, env = "COWRITE_IDLE_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    idle_timeout: Duration,
+
+    /// A snapshot of a document is taken after this much of its journal
+    #[arg(long, env = "COWRITE_SNAPSHOT_BYTES", hide_env_values = true, value_name = "SIZE", default_value = "256KiB", value_parser = size::<1_024, { 1 << 30 }>)]
+    snapshot_bytes: u64,
+
+    /// Threads that connections and their documents run on [default: one per core]
+    #[arg(long, env = "COWRITE_THREADS", hide_env_values = true, value_name = "COUNT", value_parser = count::<1_024>)]
+    threads: Option<usize>,
+
+    /// Stopping takes at most this long; what is not saved by then is reported
+    #[arg(long, env = "COWRITE_SHUTDOWN_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    shutdown_timeout: Duration,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Who may connect")]
+struct KeyArgs {
+    /// Secret of 32 bytes or more that tokens are signed with (HS256); `openssl rand -hex 32` makes
+    /// one. Other users of the machine see flags: prefer the variable
+    #[arg(long, env = "COWRITE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    jwt_secret: Option<String>,
+
+    /// Tokens must have this `iss`
+    #[arg(long, env = "COWRITE_JWT_ISSUER", hide_env_values = true, value_name = "TEXT")]
+    jwt_issuer: Option<String>,
+
+    /// Tokens must have this in their `aud`
+    #[arg(long, env = "COWRITE_JWT_AUDIENCE", hide_env_values = true, value_name = "TEXT")]
+    jwt_audience: Option<String>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What the token says")]
+struct TokenArgs {
+    /// Who the holder is; edits are remembered under this name
+    #[arg(long, value_name = "SUBJECT")]
+    sub: String,
+
+    /// Name that others see at the cursor
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Colour of the cursor
+    #[arg(long, value_name = "#RRGGBB")]
+    color: Option<String>,
+
+    /// Documents that the holder may edit or read (repeatable)
+    #[arg(long, value_name = "PATTERN=write|read", required = true, value_parser = grant)]
+    document: Vec<(String, Access)>,
+
+    /// How long the token is valid
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    expires: Duration,
+
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+impl TryFrom<ServeArgs> for ServeConfig {
+    type Error = String;
+
+    fn try_from(args: ServeArgs) -> Result<Self, String> {
+        let admission = admission(args.key, args.jwt_public_key)?;
+        let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
+        let origins = match (&admission, args.allow_anonymous) {
+            (Admission::Tokens(_), true) => {
+                return Err("--allow-anonymous and a JWT key contradict each other: leave one of them out".to_owned());
+            }
+            (Admission::Open, false) if !is_loopback(args.listen) => {
+                return Err(format!(
+                    "{} can be reached from other machines and there is no JWT key: set COWRITE_JWT_SECRET, or let \
+                     everybody edit everything with --allow-anonymous",
+                    args.listen
+                ));
+            }
+            (Admission::Open, false) => origins.on_loopback_only(),
+            _ => origins,
+        };
+        let limits = args.limits;
+
+        Ok(Self {
+            listen: args.listen,
+            data: args.data,
+            admission,
+            origins,
+            message_bytes_max: as_usize(limits.message_bytes_max),
+            document_bytes_max: as_usize(limits.document_bytes_max),
+            outbox_bytes_max: as_usize(limits.outbox_bytes_max),
+            unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),
+            connections_max: limits.connections_max,
+            idle_timeout: limits.idle_timeout,
+            snapshot_bytes: limits.snapshot_bytes,
+            keep_history: args.keep_history,
+            segment_bytes: args.segment_bytes,
+            threads: limits.threads.unwrap_or_else(cores),
+            shutdown_timeout: limits.shutdown_timeout,
+        })
+    }
+}
+
+impl TryFrom<TokenArgs> for TokenRequest {
+    type Error = String;
+
+    fn try_from(args: TokenArgs) -> Result<Self, String> {
+        let expected = args.key.expected();
+        let Some(secret) = args.key.jwt_secret else {
+            return Err(
+                "there is no secret to sign with: set COWRITE_JWT_SECRET to the server's (with a public key, \
+                        the issuer who has the private key makes the tokens)"
+                    .to_owned(),
+            );
+        };
+        if args.expires < Duration::from_secs(1) {
+            return Err("--expires must be at least 1s".to_owned());
+        }
+        let request = Self {
+            secret,
+            expected,
+            sub: args.sub,
+            name: args.name,
+            color: args.color,
+            documents: args.document,
+            expires: args.expires,
+        };
+        request.mint(0)?;
+        Ok(request)
+    }
+}
+
+impl KeyArgs {
+    fn expected(&self) -> Expected {
+        Expected {
+            issuer: self.jwt_issuer.clone(),
+            audience: self.jwt_audience.clone(),
+        }
+    }
+}
+
+fn admission(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Admission, String> {
+    let expected = key.expected();
+    let is_constrained = expected != Expected::default();
+    match (key.jwt_secret, public_key) {
+        (Some(_), Some(_)) => Err("--jwt-secret and --jwt-public-key are both set: keep one".to_owned()),
+        (Some(secret), None) => {
+            let key = TokenKey::from_secret(secret.as_bytes(), expected);
+            key.map(Admission::Tokens)
+                .map_err(|error: KeyError| format!("--jwt-secret: {error}"))
+        }
+        (None, Some(file)) => {
+            let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {}: {error}", file.display());
+            let pem = std::fs::read(&file).map_err(|error| named(&error))?;
+            TokenKey::from_public_pem(&pem, expected)
+                .map(Admission::Tokens)
+                .map_err(|error| named(&error))
+        }
+        (None, None) if is_constrained => Err(
+            "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET or COWRITE_JWT_PUBLIC_KEY".to_owned(),
+        ),
+        (None, None) => Ok(Admission::Open),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// The sizes are bounded well below what `usize` holds on any machine that runs this.
+fn as_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("write an IP address and a port, like {LISTEN} or [::]:8080"))
+}
+
+fn size<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
+    let ByteSize(bytes) =
+        ByteSize::from_str(text).map_err(|_| "write a size like 16MiB, or a number of bytes".to_owned())?;
+    if (MIN..=MAX).contains(&bytes) {
+        Ok(bytes)
+    } else {
+        Err(format!("it must be {} to {}", ByteSize(MIN), ByteSize(MAX)))
+    }
+}
+
+fn count<const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MAX).contains(&count) => Ok(count),
+        _ => Err(format!("it must be a number from 1 to {MAX}")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a duration with its unit, like 30s, 5m or 1h".to_owned())
+}
+
+fn grant(text: &str) -> Result<(String, Access), String> {
+    match text.rsplit_once('=') {
+        Some((pattern, "write")) => Ok((pattern.to_owned(), Access::Write)),
+        Some((pattern, "read")) => Ok((pattern.to_owned(), Access::Read)),
+        _ => Err("write PATTERN=write or PATTERN=read".to_owned()),
+    }
+}
+
+/// Refuses `COWRITE_…` variables that no setting has.
+fn check_environment(names: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    let cli = Cli::command();
+    let arguments = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+    let known: Vec<&str> = arguments
+        .filter_map(clap::Arg::get_env)
+        .filter_map(OsStr::to_str)
+        .collect();
+
+    for name in names {
+        let name = name.to_string_lossy();
+        if !name.starts_with("COWRITE_") || known.contains(&&*name) {
+            continue;
+        }
+        let nearest = known
+            .iter()
+            .max_by(|a, b| strsim::jaro(a, &name).total_cmp(&strsim::jaro(b, &name)));
+        let nearest = nearest.expect("serve has settings with variables");
+        return Err(format!(
+            "the environment variable {name} is no setting of cowrite: did you mean {nearest}?"
+        ));
+    }
+    Ok(())
+}
+
+/// Clap's several paragraphs as one sentence; help and version as they are.
+fn stop(error: &clap::Error) -> Stop {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Stop::Told(text),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return Stop::NoCommand(text),
+        _ => {}
+    }
+    let said = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let said: Vec<&str> = said.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut sentence = String::new();
+    for line in said {
+        let joint = if sentence.is_empty() || sentence.ends_with(':') {
+            " "
+        } else {
+            "; "
+        };
+        sentence.push_str(joint);
+        sentence.push_str(line.strip_prefix("error: ").unwrap_or(line));
+    }
+    Stop::Usage(sentence.trim_start().to_owned())
+}
+
+#[cfg(test)]
+mod tests;

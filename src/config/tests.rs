@@ -1,0 +1,310 @@
+use super::*;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn parse(arguments: &[&str]) -> Result<Command, Stop> {
+    Command::parse(["cowrite"].iter().chain(arguments).map(OsString::from))
+}
+
+fn serve(arguments: &[&str]) -> ServeConfig {
+    match parse(&[&["serve"], arguments].concat()) {
+        Ok(Command::Serve(config)) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(arguments: &[&str]) -> String {
+    match parse(arguments) {
+        Err(Stop::Usage(sentence)) => sentence,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key_file(name: &str) -> String {
+    format!("{}/tests/keys/{name}.pem", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn c1_the_arguments_are_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn c1_every_setting_has_a_variable_of_the_same_name() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("serve");
+
+    for argument in serve.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let flag = argument.get_long().expect("a long flag");
+        let variable = format!("COWRITE_{}", flag.to_uppercase().replace('-', "_"));
+        assert_eq!(
+            argument.get_env().and_then(OsStr::to_str),
+            Some(variable.as_str()),
+            "{flag}"
+        );
+        assert!(
+            argument.is_hide_env_values_set(),
+            "{flag}: the help of one machine is that of all"
+        );
+    }
+}
+
+#[test]
+fn c1_the_defaults_of_the_flags_are_those_of_the_plain_struct() {
+    let from_flags = format!("{:?}", serve(&[]));
+
+    assert_eq!(from_flags, format!("{:?}", ServeConfig::new(LISTEN, "./data")));
+}
+
+#[test]
+fn c1_flags_reach_their_fields() {
+    let config = serve(&[
+        "--listen=[::1]:0",
+        "--data=/tmp/x",
+        "--message-bytes-max=1MiB",
+        "--document-bytes-max=2MiB",
+        "--outbox-bytes-max=3MiB",
+        "--unsaved-bytes-max=4MiB",
+        "--connections-max=7",
+        "--idle-timeout=1m",
+        "--snapshot-bytes=4096",
+        "--keep-history=1h 30m",
+        "--segment-bytes=1MiB",
+        "--threads=3",
+        "--shutdown-timeout=500ms",
+    ]);
+
+    let expected = ServeConfig {
+        listen: "[::1]:0".parse().expect("an address"),
+        data: "/tmp/x".into(),
+        admission: Admission::Open,
+        origins: OriginPolicy::same_origin().on_loopback_only(),
+        message_bytes_max: 1 << 20,
+        document_bytes_max: 2 << 20,
+        outbox_bytes_max: 3 << 20,
+        unsaved_bytes_max: 4 << 20,
+        connections_max: 7,
+        idle_timeout: Duration::from_secs(60),
+        snapshot_bytes: 4_096,
+        keep_history: Duration::from_secs(5_400),
+        segment_bytes: 1 << 20,
+        threads: 3,
+        shutdown_timeout: Duration::from_millis(500),
+    };
+    assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn c2_an_unknown_variable_is_refused_with_the_nearest_known_one() {
+    let check = |names: &[&str]| check_environment(names.iter().map(OsString::from));
+
+    assert_eq!(
+        check(&["COWRITE_LISTEN", "COWRITE_JWT_SECRET", "PATH", "cowrite_x"]),
+        Ok(())
+    );
+    assert_eq!(
+        check(&["PATH", "COWRITE_JWT_SECERT"]),
+        Err(
+            "the environment variable COWRITE_JWT_SECERT is no setting of cowrite: did you mean COWRITE_JWT_SECRET?"
+                .to_owned()
+        )
+    );
+    assert!(check(&["COWRITE_IDLE_TIMEOUT_S"]).is_err_and(|said| said.ends_with("COWRITE_IDLE_TIMEOUT?")));
+}
+
+#[test]
+fn c3_a_wrong_value_is_one_sentence_that_says_what_to_write() {
+    for (arguments, said) in [
+        (
+            ["serve", "--listen=localhost"],
+            "write an IP address and a port, like 127.0.0.1:8080 or [::]:8080",
+        ),
+        (
+            ["serve", "--idle-timeout=30"],
+            "write a duration with its unit, like 30s, 5m or 1h",
+        ),
+        (
+            ["serve", "--message-bytes-max=big"],
+            "write a size like 16MiB, or a number of bytes",
+        ),
+        (["serve", "--message-bytes-max=1023"], "it must be 1.0 KiB to 256.0 MiB"),
+        (["serve", "--outbox-bytes-max=64KiB"], "it must be 1.0 MiB to 1.0 GiB"),
+        (
+            ["serve", "--connections-max=0"],
+            "it must be a number from 1 to 10000000",
+        ),
+        (
+            ["serve", "--lisen=x"],
+            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'",
+        ),
+        (
+            ["token", "--sub=ada"],
+            "the following required arguments were not provided: --document <PATTERN=write|read>",
+        ),
+    ] {
+        let sentence = refused(&arguments);
+        assert!(sentence.ends_with(said), "{sentence}");
+        assert!(!sentence.contains('\n'), "{sentence}");
+    }
+    assert_eq!(serve(&["--message-bytes-max=1024"]).message_bytes_max, 1_024);
+    assert_eq!(serve(&["--keep-history=0"]).keep_history, Duration::ZERO);
+}
+
+#[test]
+fn c3_help_and_version_are_no_errors() {
+    assert!(matches!(parse(&["--help"]), Err(Stop::Told(_))));
+    assert!(matches!(parse(&["serve", "--help"]), Err(Stop::Told(_))));
+    assert!(matches!(parse(&["--version"]), Err(Stop::Told(_))));
+    assert!(matches!(parse(&[]), Err(Stop::NoCommand(help)) if help.contains("cowrite serve")));
+}
+
+#[test]
+fn c4_without_a_key_only_this_machine_is_served_unless_told_otherwise() {
+    assert!(refused(&["serve", "--listen=0.0.0.0:80"]).starts_with("0.0.0.0:80 can be reached from other machines"));
+    assert!(refused(&["serve", "--listen=[::]:80"]).starts_with("[::]:80 can be reached"));
+    assert!(matches!(serve(&["--listen=127.0.0.2:80"]).admission, Admission::Open));
+    assert!(matches!(
+        serve(&["--listen=[::ffff:127.0.0.1]:80"]).admission,
+        Admission::Open
+    ));
+
+    let anonymous = serve(&["--listen=0.0.0.0:80", "--allow-anonymous"]);
+    assert!(matches!(anonymous.admission, Admission::Open));
+    assert_eq!(anonymous.origins, OriginPolicy::same_origin());
+    assert!(
+        anonymous
+            .warning()
+            .is_some_and(|said| said.contains("everybody who reaches it"))
+    );
+
+    let keyed = serve(&["--listen=0.0.0.0:80", "--jwt-secret", SECRET]);
+    assert!(matches!(keyed.admission, Admission::Tokens(_)));
+    assert_eq!(keyed.origins, OriginPolicy::same_origin());
+    assert_eq!(keyed.warning(), None);
+}
+
+#[test]
+fn c5_settings_that_contradict_each_other_are_refused() {
+    let public_key = key_file("p256.public");
+
+    for (arguments, said) in [
+        (
+            vec!["--jwt-secret", SECRET, "--allow-anonymous"],
+            "contradict each other",
+        ),
+        (
+            vec!["--jwt-secret", SECRET, "--jwt-public-key", &public_key],
+            "keep one",
+        ),
+        (vec!["--jwt-issuer", "wiki"], "need a key"),
+        (
+            vec!["--jwt-secret", "short"],
+            "--jwt-secret: the HMAC secret is 5 bytes long",
+        ),
+        (
+            vec!["--jwt-secret", ""],
+            "--jwt-secret: the HMAC secret is 0 bytes long",
+        ),
+        (
+            vec!["--jwt-public-key", "/nowhere.pem"],
+            "--jwt-public-key /nowhere.pem: No such file",
+        ),
+        (
+            vec!["--jwt-public-key", &key_file("rsa1024.public")],
+            "the RSA key has 1024 bits",
+        ),
+        (
+            vec!["--allow-origin", "https://a.example,b.example"],
+            "--allow-origin: `b.example` is not an origin",
+        ),
+    ] {
+        let sentence = refused(&[&["serve"], arguments.as_slice()].concat());
+        assert!(sentence.contains(said), "{sentence}");
+    }
+    assert!(matches!(
+        serve(&["--jwt-public-key", &public_key]).admission,
+        Admission::Tokens(_)
+    ));
+}
+
+#[test]
+fn c6_a_token_is_minted_for_the_servers_key() {
+    let key = [
+        "--jwt-secret",
+        SECRET,
+        "--jwt-issuer",
+        "wiki",
+        "--jwt-audience",
+        "cowrite",
+    ];
+    let arguments = [
+        "token",
+        "--sub=ada",
+        "--name=Ada L",
+        "--color=#2266cc",
+        "--document=a=b/*=write",
+        "--document=*=read",
+    ];
+    let Ok(Command::Token(request)) = parse(&[&arguments[..], &["--expires=2h"], &key].concat()) else {
+        panic!("a token request");
+    };
+
+    let token = request.mint(1_000).expect("a token");
+
+    let Admission::Tokens(server) = serve(&key).admission else {
+        panic!("a key")
+    };
+    let documents = [("a=b/*".to_owned(), Access::Write), ("*".to_owned(), Access::Read)];
+    let expected = Claims {
+        sub: "ada".into(),
+        exp: 8_200,
+        nbf: None,
+        iss: Some("wiki".to_owned()),
+        aud: vec!["cowrite".to_owned()],
+        name: Some("Ada L".into()),
+        color: Some("#2266cc".into()),
+        documents: Grants::new(documents).expect("grants"),
+    };
+    assert_eq!(server.verify(&token, 1_000_000), Ok(expected));
+}
+
+#[test]
+fn c6_what_cannot_be_a_token_is_refused_before_signing() {
+    let with = |more: &[&str]| {
+        let least = ["token", "--sub=ada", "--document=*=read", "--jwt-secret", SECRET];
+        refused(&[&least[..], more].concat())
+    };
+
+    assert!(refused(&["token", "--sub=ada", "--document=*=read"]).starts_with("there is no secret to sign with"));
+    assert!(refused(&["token", "--sub=", "--document=*=read", "--jwt-secret", SECRET]).contains("`sub`"));
+    assert!(with(&["--color=red"]).contains("`color` claim must be `#rrggbb`"));
+    assert!(with(&["--expires=0s"]).contains("at least 1s"));
+    assert!(with(&["--document=x=admin"]).contains("write PATTERN=write or PATTERN=read"));
+    assert!(with(&["--document=*=write"]).contains("same pattern"));
+}
+
+#[test]
+fn c7_the_operators_table_of_settings_is_that_of_the_help() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("serve");
+    let mut expected = String::from("\n| variable | default | meaning |\n|---|---|---|\n");
+    for argument in serve.get_arguments().filter(|argument| argument.get_id() != "help") {
+        let variable = argument.get_env().and_then(OsStr::to_str).expect("a variable");
+        let default = argument.get_default_values().first().and_then(|value| value.to_str());
+        let default = default
+            .filter(|value| *value != "false")
+            .map_or(String::new(), |value| format!("`{value}`"));
+        let help = argument.get_help().expect("a help text").to_string().replace('\n', " ");
+        expected.push_str(&format!("| `{variable}` | {default} | {help} |\n"));
+    }
+
+    let path = format!("{}/docs/operating.md", env!("CARGO_MANIFEST_DIR"));
+    let document = std::fs::read_to_string(path).expect("docs/operating.md");
+    let (_, table) = document.split_once("by a test -->").expect("the start mark");
+    let (table, _) = table.split_once("<!-- /settings -->").expect("the end mark");
+    assert_eq!(
+        table.trim(),
+        expected.trim(),
+        "docs/operating.md should say:\n{expected}"
+    );
+}

@@ -1,0 +1,122 @@
+//! Who may connect: from a request to a document and an identity, or to a refusal.
+//!
+//! What only a broken or hostile client sends is refused with an HTTP status. What a stock provider
+//! would try again for ever (a browser hides the status of a refused upgrade) is accepted and closed
+//! with a code that makes it stop.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
+
+use crate::{
+    access::{Credentials, Identity},
+    actor::clock,
+    id::DocumentId,
+    protocol::close::CloseReason,
+};
+
+use super::Shared;
+
+/// The request may become a session.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Which document.
+    pub document: DocumentId,
+    /// Who, and what they may do.
+    pub identity: Identity,
+}
+
+/// The request may not.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Answer with this and upgrade nothing.
+    Http(StatusCode, String),
+    /// Upgrade, close with this.
+    Close(CloseReason),
+}
+
+impl Refusal {
+    /// The name of the reason in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Http(StatusCode::FORBIDDEN, _) => "origin",
+            Self::Http(StatusCode::SERVICE_UNAVAILABLE, _) => "full",
+            Self::Http(..) => "request",
+            Self::Close(reason) => reason.label(),
+        }
+    }
+
+    /// The answer for a refusal at HTTP.
+    pub fn response(status: StatusCode, text: &str) -> HttpResponse {
+        HttpResponse::build(status)
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("{text}\n"))
+    }
+}
+
+/// Decides about an upgrade request for the raw path `raw_name`.
+pub fn admit(
+    request: &HttpRequest,
+    credentials: Result<Option<&str>, String>,
+    raw_name: &str,
+    shared: &Shared,
+) -> Result<Admitted, Refusal> {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if !text(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+        let reason = "this address speaks WebSocket: connect a Yjs provider to it";
+        return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
+    }
+    shared
+        .origins
+        .check(text(header::ORIGIN), text(header::HOST))
+        .map_err(|refused| Refusal::Http(StatusCode::FORBIDDEN, refused.to_string()))?;
+    if shared.draining.load(Ordering::Relaxed) {
+        return Err(Refusal::Http(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server is stopping".to_owned(),
+        ));
+    }
+    if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
+        return Err(Refusal::Http(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many connections, try again later".to_owned(),
+        ));
+    }
+    let document = DocumentId::from_url_path(raw_name)
+        .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
+    let identity = identify(credentials, &document, shared).map_err(Refusal::Close)?;
+    Ok(Admitted { document, identity })
+}
+
+fn identify(
+    credentials: Result<Option<&str>, String>,
+    document: &DocumentId,
+    shared: &Shared,
+) -> Result<Identity, CloseReason> {
+    let Some(key) = &shared.token_key else {
+        return Ok(Identity::anonymous());
+    };
+    let token = credentials.map_err(CloseReason::Unauthenticated)?;
+    let token = token.ok_or_else(|| {
+        CloseReason::Unauthenticated("a token is needed: pass it as ?token= (provider `params`)".to_owned())
+    })?;
+    let claims = key
+        .verify(token, clock::wall_ms())
+        .map_err(|error| CloseReason::Unauthenticated(error.to_string()))?;
+    claims
+        .identity(document)
+        .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))
+}
+
+/// Where the token of a request is, if it has one.
+pub fn credentials(request: &HttpRequest) -> Credentials<'_> {
+    let all = |name| request.headers().get_all(name).filter_map(|value| value.to_str().ok());
+    Credentials::read(
+        request.query_string(),
+        all(header::AUTHORIZATION),
+        all(header::SEC_WEBSOCKET_PROTOCOL),
+    )
+}

@@ -1,0 +1,39 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::atomic::Ordering;
+
+use actix_web::{HttpResponse, web::Data};
+use serde_json::json;
+
+use super::Shared;
+
+/// The process answers.
+pub async fn livez() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .body("alive\n")
+}
+
+/// New connections are welcome: the store takes writes and the server is not stopping.
+pub async fn readyz(shared: Data<Shared>) -> HttpResponse {
+    let reason = if shared.draining.load(Ordering::Relaxed) {
+        Some("the server is stopping".to_owned())
+    } else {
+        shared.writer.health().trouble()
+    };
+    match reason {
+        None => HttpResponse::Ok().json(json!({ "ready": true })),
+        Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "reason": reason })),
+    }
+}
+
+/// Everything that is counted, in Prometheus' text format.
+pub async fn metrics(shared: Data<Shared>) -> HttpResponse {
+    let writable = shared.writer.health().trouble().is_none();
+    let text = shared
+        .metrics
+        .text(&shared.store.status(), writable, shared.writer.waiting_bytes());
+    HttpResponse::Ok()
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(text)
+}

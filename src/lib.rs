@@ -1,0 +1,25 @@
+//! Cowrite: the server behind documents that several people edit at once.
+//!
+//! Bytes come in, effects come out. The core (`id`, `limits`, `protocol`, `room`, `access`, `store`)
+//! decides and can be called with plain values; the shell (`actor`, `http`, `server`, feature
+//! `server`) owns sockets, disk, clock and keys and has no judgement of its own.
+//! `docs/ARCHITECTURE.md` is the map, `docs/SPEC.md` the numbered rules.
+
+pub mod access;
+#[cfg(feature = "server")]
+pub mod actor;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod http;
+pub mod id;
+pub mod limits;
+pub mod protocol;
+pub mod room;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod store;
+#[cfg(feature = "server")]
+pub mod telemetry;
+#[cfg(feature = "server")]
+pub mod token;

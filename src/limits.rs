@@ -1,0 +1,53 @@
+//! Every bound of the core, with its unit and its reason. What an operator may change is a setting
+//! in `config`; its default is here.
+
+/// Longest document name, in bytes of UTF-8: one that fits a URL line and a log line.
+pub const DOCUMENT_ID_BYTES_MAX: usize = 512;
+
+/// Longest token, in bytes: it must fit a request line, and parsing it happens before trust.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// How far the clocks of the issuer and of this server may differ, in milliseconds.
+pub const TOKEN_LEEWAY_MS: u64 = 5_000;
+
+/// Most patterns in the `documents` claim: each is tried once per connection.
+pub const GRANTS_MAX: usize = 128;
+
+/// Longest pattern of the `documents` claim, in bytes.
+pub const PATTERN_BYTES_MAX: usize = DOCUMENT_ID_BYTES_MAX;
+
+/// Longest `sub` or `name` claim, in bytes: both are kept with every session, `sub` with every edit.
+pub const CLAIM_TEXT_BYTES_MAX: usize = 256;
+
+/// Largest message that a client may send, in bytes: a first sync of a large offline document must
+/// fit, one client's buffer must not matter to the process.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Deepest nesting of `Any` values and of awareness JSON: yrs decodes `Any` recursively.
+pub const ANY_DEPTH_MAX: usize = 64;
+
+/// Largest frame of a first sync, in bytes: a client on a slow line must see messages arrive within
+/// its 30 s watchdog.
+pub const SYNC_FRAME_BYTES_MAX: usize = 512 * 1024;
+
+/// Most clients in one awareness message; a provider sends its own, or all that it knows when asked.
+pub const AWARENESS_ENTRIES_MAX: usize = 4_096;
+
+/// Most client ids that one connection may speak for: a provider has one, an aggregating proxy a few.
+pub const AWARENESS_CLIENTS_PER_SESSION_MAX: usize = 64;
+
+/// A state that was not renewed for this long is gone, in microseconds: what `y-protocols` does.
+pub const AWARENESS_EXPIRY_US: u64 = 30_000_000;
+
+/// Largest JSON text of one awareness state, in bytes: names, colours, cursors, selections.
+pub const AWARENESS_STATE_BYTES_MAX: usize = 16 * 1024;
+
+/// Deepest nesting of shared types: deleting and printing them is recursive in yrs, some 500 bytes of
+/// stack for each level.
+pub const TYPE_DEPTH_MAX: u32 = 1_024;
+
+/// From how many clients on a document looks at how their ids are spread: below, collisions cost little.
+pub const CROWDED_CLIENTS_MIN: usize = 4_096;
+
+/// How many clients more than four times its share may fall in one 256th of a hash table.
+pub const COLLIDING_CLIENTS_MAX: usize = 64;

@@ -1,0 +1,58 @@
+//! The process: settings in, exit code out.
+//!
+//! 0 is success, 1 a failure while running, 2 wrong settings (`docs/operating.md`).
+
+use std::{
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cowrite::config::{Command, ServeConfig, Stop, TokenRequest};
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match Command::parse(std::env::args_os()) {
+        Ok(Command::Serve(config)) => serve(*config),
+        Ok(Command::Token(request)) => token(&request),
+        Err(Stop::Told(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Stop::NoCommand(help)) => {
+            eprint!("{help}");
+            ExitCode::from(USAGE)
+        }
+        Err(Stop::Usage(sentence)) => fail(&sentence, USAGE),
+    }
+}
+
+fn serve(config: ServeConfig) -> ExitCode {
+    if let Some(warning) = config.warning() {
+        log::warn!("{warning}");
+    }
+    match cowrite::server::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string(), FAILED),
+    }
+}
+
+fn token(request: &TokenRequest) -> ExitCode {
+    let now_s = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    match request.mint(now_s) {
+        Ok(token) => {
+            println!("{token}");
+            ExitCode::SUCCESS
+        }
+        Err(sentence) => fail(&sentence, USAGE),
+    }
+}
+
+fn fail(sentence: &str, code: u8) -> ExitCode {
+    eprintln!("error: {sentence}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,142 @@
+//! Awareness: who is here, and where their cursors are (y-protocols/awareness).
+//!
+//! The payload is `varUint n`, then n times `varUint client`, `varUint clock`, `varString JSON`, where the
+//! text `null` says that the client is gone. What one client sends, all others `JSON.parse`: a text that is
+//! not JSON would be an uncaught exception in each of them, so it is refused here.
+
+use crate::limits::{ANY_DEPTH_MAX, AWARENESS_ENTRIES_MAX, AWARENESS_STATE_BYTES_MAX};
+use crate::protocol::json;
+use crate::protocol::lib0::{Malformed, Reader, write_var_bytes, write_var_uint};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+/// What one client says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The client's id in the document.
+    pub client: u64,
+    /// Grows with every statement; the highest one holds.
+    pub clock: u32,
+    /// JSON text; `None` (`null` on the wire) when the client is gone.
+    pub state: Option<Bytes>,
+}
+
+/// Reads a payload; the states share its bytes. Fails on what no honest provider sends: the caller closes
+/// the session. Entries keep their order; a client may appear more than once.
+pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
+    let mut r = Reader::new(payload);
+    // Client, clock, and a text that is at least its length.
+    let count = r.count(3)?;
+    if count > AWARENESS_ENTRIES_MAX {
+        return Err(r.malformed("too many awareness states"));
+    }
+    let mut entries = SmallVec::with_capacity(count);
+    for _ in 0..count {
+        let client = r.var_uint()?;
+        let clock = r.var_u32()?;
+        let text = r.var_string()?;
+        if text.len() > AWARENESS_STATE_BYTES_MAX {
+            return Err(r.malformed("an awareness state that is too long"));
+        }
+        json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+        let state = (text != "null").then(|| payload.slice_ref(text.as_bytes()));
+        entries.push(Entry { client, clock, state });
+    }
+    r.finish()?;
+    Ok(entries)
+}
+
+/// Writes a payload.
+pub fn encode<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + entries.len() * 64);
+    write_var_uint(&mut out, entries.len() as u64);
+    for entry in entries {
+        write_var_uint(&mut out, entry.client);
+        write_var_uint(&mut out, u64::from(entry.clock));
+        write_var_bytes(&mut out, entry.state.as_deref().unwrap_or(b"null"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(entries: &[(u64, u64, &str)]) -> Bytes {
+        let mut out = Vec::new();
+        write_var_uint(&mut out, entries.len() as u64);
+        for (client, clock, json) in entries {
+            write_var_uint(&mut out, *client);
+            write_var_uint(&mut out, *clock);
+            write_var_bytes(&mut out, json.as_bytes());
+        }
+        out.into()
+    }
+
+    #[test]
+    fn g30_states_come_back_as_they_were_sent() {
+        let sent = payload(&[
+            (1, 0, "{}"),
+            (u64::from(u32::MAX), 7, "null"),
+            (5, 4_294_967_295, r#"{"user":"\ud83d"}"#),
+        ]);
+
+        let entries = decode(&sent).unwrap();
+
+        let state = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+        let expected = [
+            Entry {
+                client: 1,
+                clock: 0,
+                state: state("{}"),
+            },
+            Entry {
+                client: u64::from(u32::MAX),
+                clock: 7,
+                state: None,
+            },
+            Entry {
+                client: 5,
+                clock: u32::MAX,
+                state: state(r#"{"user":"\ud83d"}"#),
+            },
+        ];
+        assert_eq!(entries.as_slice(), expected);
+        assert_eq!(encode(entries.iter()), sent);
+        assert!(decode(&Bytes::from_static(&[0])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn g31_what_would_throw_in_every_other_client_is_refused() {
+        for json in ["", "{", "undefined", "{\"a\":1}x", "'a'"] {
+            assert!(decode(&payload(&[(1, 1, json)])).is_err(), "{json}");
+        }
+        assert!(decode(&payload(&[(1, 1 << 32, "{}")])).is_err());
+        assert!(decode(&payload(&[(1 << 53, 1, "{}")])).is_err());
+    }
+
+    #[test]
+    fn g31_a_lying_count_is_refused() {
+        for bytes in [
+            &[0xff, 0xff, 0xff, 0x7a][..],
+            &[1],
+            &[1, 1, 1],
+            &[1, 1, 1, 9, b'1'],
+            &[0, 0],
+            &[],
+        ] {
+            assert!(decode(&Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn g32_states_are_accepted_up_to_the_bounds_and_refused_beyond() {
+        let text = |len: usize| format!("\"{}\"", "a".repeat(len - 2));
+        assert!(decode(&payload(&[(1, 1, &text(AWARENESS_STATE_BYTES_MAX))])).is_ok());
+        assert!(decode(&payload(&[(1, 1, &text(AWARENESS_STATE_BYTES_MAX + 1))])).is_err());
+
+        let many = |n: usize| payload(&[(1, 1, "1")].repeat(n));
+        assert!(decode(&many(AWARENESS_ENTRIES_MAX)).is_ok());
+        assert!(decode(&many(AWARENESS_ENTRIES_MAX + 1)).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a connection ends, and the code that makes stock clients do the right thing.
+//!
+//! y-websocket 3.1 takes 4400 to 4499 as final and tries again after everything else; Hocuspocus
+//! and y-sweet providers always try again.
+
+use std::fmt;
+
+/// Why the server ends a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The request can never succeed as it is (a bad document name, an update that was refused).
+    Refused(String),
+    /// No token, a bad one, or one that has expired.
+    Unauthenticated(String),
+    /// The token is good and does not open this document.
+    Forbidden(String),
+    /// The document is larger than the server's limit.
+    DocumentTooLarge(String),
+    /// The bytes are not what the protocol says.
+    Protocol(String),
+    /// A text message where only binary ones are understood.
+    NotBinary,
+    /// A text message that is not UTF-8.
+    NotUtf8,
+    /// One message larger than the limit.
+    MessageTooBig(String),
+    /// The server stops; come back.
+    Restarting,
+    /// The server cannot take more from this connection for a while; come back.
+    Overloaded(String),
+    /// The document cannot be served; a person must look.
+    Unavailable(String),
+}
+
+impl CloseReason {
+    /// The WebSocket close code.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Refused(_) => 4400,
+            Self::Unauthenticated(_) => 4401,
+            Self::Forbidden(_) => 4403,
+            Self::DocumentTooLarge(_) => 4413,
+            Self::Protocol(_) => 1002,
+            Self::NotBinary => 1003,
+            Self::NotUtf8 => 1007,
+            Self::MessageTooBig(_) => 1009,
+            Self::Unavailable(_) => 1011,
+            Self::Restarting => 1012,
+            Self::Overloaded(_) => 1013,
+        }
+    }
+
+    /// What a person reads.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Refused(text)
+            | Self::Unauthenticated(text)
+            | Self::Forbidden(text)
+            | Self::DocumentTooLarge(text)
+            | Self::Protocol(text)
+            | Self::MessageTooBig(text)
+            | Self::Overloaded(text)
+            | Self::Unavailable(text) => text,
+            Self::NotBinary => "send binary messages, not text",
+            Self::NotUtf8 => "a text message that is not UTF-8",
+            Self::Restarting => "the server restarts",
+        }
+    }
+
+    /// The name of the reason in metrics and logs.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "refused",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::DocumentTooLarge(_) => "document_too_large",
+            Self::Protocol(_) => "protocol",
+            Self::NotBinary => "not_binary",
+            Self::NotUtf8 => "not_utf8",
+            Self::MessageTooBig(_) => "message_too_big",
+            Self::Unavailable(_) => "unavailable",
+            Self::Restarting => "restarting",
+            Self::Overloaded(_) => "overloaded",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code(), self.text())
+    }
+}

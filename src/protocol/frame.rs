@@ -1,0 +1,118 @@
+//! WebSocket framing of what the server sends (RFC 6455, section 5).
+//!
+//! A frame from the server is not masked, so its bytes are the same for every receiver: they are
+//! laid out once, here, and shared by reference by all outboxes. This file never reads frames; what
+//! comes in is parsed by `http`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::close::CloseReason;
+
+const FIN: u8 = 0x80;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xA;
+
+/// Longest reason in a close frame, in bytes: control frames hold 125, two are the code.
+const CLOSE_TEXT_BYTES_MAX: usize = 123;
+
+/// Longest payload of a ping or pong, in bytes.
+const CONTROL_BYTES_MAX: usize = 125;
+
+/// A binary message: header and `parts`, one after the other.
+#[must_use]
+pub fn binary(parts: &[&[u8]]) -> Bytes {
+    let mut frame = BytesMut::new();
+    put_binary(&mut frame, parts);
+    frame.freeze()
+}
+
+/// Appends a binary message to `frame`, so that several leave in one write.
+pub fn put_binary(frame: &mut BytesMut, parts: &[&[u8]]) {
+    let length = parts.iter().map(|part| part.len()).sum();
+    frame.reserve(length + 10);
+    put_header(frame, BINARY, length);
+    for part in parts {
+        frame.put_slice(part);
+    }
+}
+
+/// An empty ping; browsers and `ws` answer it by themselves.
+#[must_use]
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[FIN | PING, 0])
+}
+
+/// The answer to a ping that carried `payload`.
+#[must_use]
+pub fn pong(payload: &[u8]) -> Bytes {
+    let mut frame = BytesMut::new();
+    let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
+    put_header(&mut frame, PONG, payload.len());
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// The last frame of a connection.
+#[must_use]
+pub fn close(reason: &CloseReason) -> Bytes {
+    let text = reason.text();
+    let mut end = text.len().min(CLOSE_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut frame = BytesMut::new();
+    put_header(&mut frame, CLOSE, end + 2);
+    frame.put_u16(reason.code());
+    frame.put_slice(&text.as_bytes()[..end]);
+    frame.freeze()
+}
+
+/// The answer to a peer's close frame: its code, no text.
+#[must_use]
+pub fn echo_close(code: Option<u16>) -> Bytes {
+    let mut frame = BytesMut::new();
+    put_header(&mut frame, CLOSE, code.map_or(0, |_| 2));
+    code.into_iter().for_each(|code| frame.put_u16(code));
+    frame.freeze()
+}
+
+fn put_header(frame: &mut BytesMut, opcode: u8, length: usize) {
+    frame.put_u8(FIN | opcode);
+    match length {
+        0..=125 => frame.put_u8(length as u8),
+        126..=0xFFFF => {
+            frame.put_u8(126);
+            frame.put_u16(length as u16);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_one_three_or_nine_bytes() {
+        let header = |length: usize| binary(&[&vec![7; length]])[..10.min(length + 2)].to_vec();
+
+        assert_eq!(header(1), [0x82, 1, 7]);
+        assert_eq!(header(125)[..2], [0x82, 125]);
+        assert_eq!(header(126)[..4], [0x82, 126, 0, 126]);
+        assert_eq!(header(65_535)[..4], [0x82, 126, 255, 255]);
+        assert_eq!(header(65_536)[..10], [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character() {
+        let frame = close(&CloseReason::Refused("ä".repeat(100)));
+
+        assert_eq!(frame[..4], [0x88, 124, 0x11, 0x30]);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+    }
+}

@@ -1,0 +1,293 @@
+//! One struct on the wire: an item, a garbage-collected range or a gap.
+//!
+//! The same reader serves twice. `CHECK = true` is the proof: every byte is looked at. `CHECK = false`
+//! walks over bytes that were proven before and skips the costly parts (UTF-8, JSON); it still cannot
+//! panic, it only may not notice.
+
+use super::Id;
+use crate::limits::ANY_DEPTH_MAX;
+use crate::protocol::json;
+use crate::protocol::lib0::{Malformed, Reader, utf8, utf16_len};
+use smallvec::SmallVec;
+
+pub(super) const GC: u8 = 0;
+pub(super) const DELETED: u8 = 1;
+pub(super) const JSON: u8 = 2;
+pub(super) const BINARY: u8 = 3;
+pub(super) const STRING: u8 = 4;
+pub(super) const EMBED: u8 = 5;
+pub(super) const FORMAT: u8 = 6;
+pub(super) const TYPE: u8 = 7;
+pub(super) const ANY: u8 = 8;
+pub(super) const DOC: u8 = 9;
+pub(super) const SKIP: u8 = 10;
+
+pub(super) const HAS_ORIGIN: u8 = 0x80;
+pub(super) const HAS_RIGHT_ORIGIN: u8 = 0x40;
+pub(super) const HAS_KEY: u8 = 0x20;
+pub(super) const CONTENT_BITS: u8 = 0x1f;
+
+/// The clock after the last one of a client: Yjs and yrs both do signed 32-bit arithmetic with it.
+pub(super) const CLOCK_MAX: u64 = i32::MAX as u64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parent {
+    /// The neighbours' parent: the item has an origin or a right origin.
+    Neighbours,
+    /// A root type, by name.
+    Root,
+    /// A nested type, by the item that holds it.
+    Item(Id),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Struct {
+    /// The first byte: flags and content kind.
+    pub info: u8,
+    /// How many clocks it covers; 0 only before repair.
+    pub len: u32,
+    pub origin: Option<Id>,
+    pub right_origin: Option<Id>,
+    pub parent: Parent,
+    /// Whether it is an entry of a map: it names a key itself. (One with neighbours has theirs.)
+    pub keyed: bool,
+    /// It is a shared type: a text, or one in XML.
+    pub holds_text: bool,
+    /// Offset of the content, after the header.
+    pub content: usize,
+    /// It holds something that honest clients write and yrs cannot read.
+    pub needs_repair: bool,
+}
+
+impl Struct {
+    pub fn kind(&self) -> u8 {
+        self.info & CONTENT_BITS
+    }
+
+    /// Everything that must exist before it: origin, right origin, parent.
+    pub fn references(&self) -> impl Iterator<Item = Id> {
+        let parent = match self.parent {
+            Parent::Item(id) => Some(id),
+            Parent::Neighbours | Parent::Root => None,
+        };
+        [self.origin, self.right_origin, parent].into_iter().flatten()
+    }
+}
+
+/// Reads the struct that starts here.
+#[inline]
+pub(super) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
+    let info = r.byte()?;
+    let kind = info & CONTENT_BITS;
+    let mut found = Struct {
+        info,
+        len: 0,
+        origin: None,
+        right_origin: None,
+        parent: Parent::Neighbours,
+        keyed: false,
+        holds_text: false,
+        content: r.position(),
+        needs_repair: false,
+    };
+    if kind == GC || kind == SKIP {
+        if info != kind {
+            return Err(r.malformed("a gap with neighbours"));
+        }
+        found.len = len(r)?;
+        found.needs_repair = found.len == 0;
+        return Ok(found);
+    }
+    if info & HAS_ORIGIN != 0 {
+        found.origin = Some(id(r)?);
+    }
+    if info & HAS_RIGHT_ORIGIN != 0 {
+        found.right_origin = Some(id(r)?);
+    }
+    if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) == 0 {
+        found.parent = match r.byte()? {
+            0 => Parent::Item(id(r)?),
+            1 => {
+                string::<CHECK>(r)?;
+                Parent::Root
+            }
+            _ => return Err(r.malformed("an unknown kind of parent")),
+        };
+        if info & HAS_KEY != 0 {
+            string::<CHECK>(r)?;
+            found.keyed = true;
+        }
+    }
+    found.content = r.position();
+    content::<CHECK>(r, &mut found)?;
+    Ok(found)
+}
+
+#[inline]
+fn content<const CHECK: bool>(r: &mut Reader, found: &mut Struct) -> Result<(), Malformed> {
+    found.len = 1;
+    match found.kind() {
+        STRING => {
+            let bytes = string::<CHECK>(r)?;
+            found.len = length(r, utf16_len(bytes))?;
+            found.needs_repair = found.len == 0;
+        }
+        DELETED => {
+            found.len = len(r)?;
+            found.needs_repair = found.len == 0;
+        }
+        ANY => {
+            let count = r.count(1)?;
+            for _ in 0..count {
+                any::<CHECK>(r)?;
+            }
+            found.len = length(r, count)?;
+            found.needs_repair = found.len == 0;
+        }
+        JSON => {
+            let count = r.count(1)?;
+            for _ in 0..count {
+                let text = r.var_string()?;
+                if CHECK && text != "undefined" {
+                    json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+                }
+            }
+            found.len = length(r, count)?;
+            found.needs_repair = true;
+        }
+        BINARY => {
+            r.var_bytes()?;
+        }
+        EMBED => found.needs_repair = json_text::<CHECK>(r)?,
+        FORMAT => {
+            string::<CHECK>(r)?;
+            found.needs_repair = json_text::<CHECK>(r)?;
+        }
+        TYPE => match r.byte()? {
+            // Array, map, XML fragment; text, XML text.
+            0 | 1 | 4 => {}
+            2 | 6 => found.holds_text = true,
+            // XML element, with its name.
+            3 => {
+                string::<CHECK>(r)?;
+            }
+            // yrs reads a hook without its name, and whatever follows from the wrong byte on.
+            5 => return Err(r.malformed("an XML hook, which this server cannot hold")),
+            _ => return Err(r.malformed("an unknown shared type")),
+        },
+        DOC => {
+            string::<CHECK>(r)?;
+            // Yjs reads fields of the options without looking: null throws in every client.
+            let options = r.position();
+            if r.byte()? != ANY_MAP {
+                return Err(r.malformed("sub-document options that are not an object"));
+            }
+            *r = r.back_to(options);
+            any::<CHECK>(r)?;
+        }
+        _ => return Err(r.malformed("an unknown kind of content")),
+    }
+    Ok(())
+}
+
+#[inline]
+pub(super) fn id(r: &mut Reader) -> Result<Id, Malformed> {
+    let client = r.var_uint()?;
+    let clock = r.var_uint()?;
+    if clock >= CLOCK_MAX {
+        return Err(r.malformed("a clock beyond 2^31 - 1"));
+    }
+    Ok(Id {
+        client,
+        clock: clock as u32,
+    })
+}
+
+fn len(r: &mut Reader) -> Result<u32, Malformed> {
+    let len = r.var_uint()?;
+    if len > CLOCK_MAX {
+        return Err(r.malformed("a length beyond 2^31 - 1"));
+    }
+    Ok(len as u32)
+}
+
+fn length(r: &Reader, len: usize) -> Result<u32, Malformed> {
+    if len as u64 > CLOCK_MAX {
+        Err(r.malformed("a length beyond 2^31 - 1"))
+    } else {
+        Ok(len as u32)
+    }
+}
+
+#[inline]
+fn string<'a, const CHECK: bool>(r: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let bytes = r.var_bytes()?;
+    if CHECK && utf8(bytes).is_none() {
+        return Err(r.malformed("a string that is not UTF-8"));
+    }
+    Ok(bytes)
+}
+
+/// Returns whether the text needs repair.
+fn json_text<const CHECK: bool>(r: &mut Reader) -> Result<bool, Malformed> {
+    if !CHECK {
+        r.var_bytes()?;
+        return Ok(false);
+    }
+    let text = r.var_string()?;
+    let quirks = json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+    Ok(!quirks.is_none())
+}
+
+const ANY_MAP: u8 = 118;
+
+/// Reads over one `Any` value, however it is nested.
+pub(super) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
+    // The open containers: values still to come, and whether each has a key.
+    let mut open: SmallVec<[(usize, bool); 8]> = SmallVec::new();
+    loop {
+        match r.byte()? {
+            // undefined, null, true, false
+            127 | 126 | 121 | 120 => {}
+            125 => {
+                r.var_int()?;
+            }
+            124 => {
+                r.take(4)?;
+            }
+            123 | 122 => {
+                r.take(8)?;
+            }
+            119 => {
+                string::<CHECK>(r)?;
+            }
+            116 => {
+                r.var_bytes()?;
+            }
+            tag @ (117 | ANY_MAP) => {
+                let keyed = tag == ANY_MAP;
+                let count = r.count(if keyed { 2 } else { 1 })?;
+                if open.len() == ANY_DEPTH_MAX {
+                    return Err(r.malformed("a value nested too deeply"));
+                }
+                open.push((count, keyed));
+            }
+            _ => return Err(r.malformed("an unknown kind of value")),
+        }
+        loop {
+            match open.last_mut() {
+                None => return Ok(()),
+                Some((0, _)) => {
+                    open.pop();
+                }
+                Some((left, keyed)) => {
+                    *left -= 1;
+                    if *keyed {
+                        string::<CHECK>(r)?;
+                    }
+                    break;
+                }
+            }
+        }
+    }
+}

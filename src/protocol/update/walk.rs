@@ -1,0 +1,141 @@
+//! The structs of an update in an order in which they can be integrated: each after everything that it
+//! refers to. Sections that wait for each other for ever are left where they are.
+//!
+//! A section (a *lane* here) runs until a struct refers to a clock that another lane has not reached; then
+//! it waits on that lane, and is woken when that lane has passed the clock. Every struct is read once, and
+//! once more for every wait: linear in the update, whatever it contains.
+
+use super::structs::{self, SKIP, Struct};
+use super::{CheckedUpdate, Id};
+use crate::protocol::lib0::Reader;
+use smallvec::SmallVec;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Where a section's walk is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lane {
+    /// Offset of the next struct.
+    pub at: usize,
+    /// Its clock. What is before is reachable, or was known.
+    pub clock: u32,
+    /// Structs to come; 0 also if it cannot go on.
+    pub left: u32,
+    /// How many clocks of the next struct are known already.
+    pub trim: u32,
+}
+
+/// The next struct.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub lane: usize,
+    /// Byte range.
+    pub at: usize,
+    pub to: usize,
+    pub clock: u32,
+    pub trim: u32,
+    pub found: Struct,
+}
+
+pub(super) struct Walk<'a> {
+    update: &'a CheckedUpdate,
+    pub lanes: SmallVec<[Lane; 1]>,
+    ready: SmallVec<[u32; 4]>,
+    /// For each lane, who waits for it to pass which clock. Empty until somebody waits.
+    waiting: Vec<BinaryHeap<Reverse<(u32, u32)>>>,
+}
+
+impl<'a> Walk<'a> {
+    /// One lane for each section, as prepared by the caller.
+    pub fn new(update: &'a CheckedUpdate, lanes: SmallVec<[Lane; 1]>) -> Self {
+        let ready = (0..lanes.len() as u32).rev().collect();
+        Self {
+            update,
+            lanes,
+            ready,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The next struct all of whose references are `known` or were returned before.
+    #[inline]
+    pub fn next(&mut self, known: impl Fn(Id) -> bool) -> Option<Step> {
+        loop {
+            let index = *self.ready.last()? as usize;
+            let lane = self.lanes[index];
+            let read = if lane.left == 0 {
+                None
+            } else {
+                let mut r = Reader::starting_at(&self.update.bytes, lane.at);
+                structs::read::<false>(&mut r).ok().map(|found| (found, r.position()))
+            };
+            let Some((found, to)) = read.filter(|(found, _)| found.kind() != SKIP) else {
+                self.lanes[index].left = 0;
+                self.rest(index);
+                continue;
+            };
+            match self.missing(index, &lane, &found, &known) {
+                None => {
+                    self.lanes[index] = Lane {
+                        at: to,
+                        clock: lane.clock + found.len,
+                        left: lane.left - 1,
+                        trim: 0,
+                    };
+                    return Some(Step {
+                        lane: index,
+                        at: lane.at,
+                        to,
+                        clock: lane.clock,
+                        trim: lane.trim,
+                        found,
+                    });
+                }
+                Some(id) => {
+                    match self.update.section_of(id.client) {
+                        Some(other) if self.lanes[other].left > 0 && self.update.sections[other].end > id.clock => {
+                            self.waiting.resize_with(self.lanes.len(), BinaryHeap::new);
+                            self.waiting[other].push(Reverse((id.clock, index as u32)));
+                        }
+                        _ => self.lanes[index].left = 0,
+                    }
+                    self.rest(index);
+                }
+            }
+        }
+    }
+
+    fn missing(&self, index: usize, lane: &Lane, found: &Struct, known: &impl Fn(Id) -> bool) -> Option<Id> {
+        let client = self.update.sections[index].client;
+        let reachable = |id: &Id| {
+            // The check proved that references to the own client go back.
+            id.client == client
+                || known(*id)
+                || self
+                    .update
+                    .section_of(id.client)
+                    .is_some_and(|other| self.lanes[other].clock > id.clock)
+        };
+        if lane.trim > 0 {
+            // What remains of it starts after its known part, and has no parent of its own.
+            return found.right_origin.filter(|id| !reachable(id));
+        }
+        found.references().find(|id| !reachable(id))
+    }
+
+    /// Takes the running lane off, and wakes those that waited for what it has passed.
+    fn rest(&mut self, index: usize) {
+        self.ready.pop();
+        let Some(waiting) = self.waiting.get_mut(index) else {
+            return;
+        };
+        while let Some(Reverse((clock, waiter))) = waiting.peek().copied() {
+            // A lane that ended wakes all: they find out that it will never pass their clock.
+            if clock >= self.lanes[index].clock && self.lanes[index].left > 0 {
+                break;
+            }
+            waiting.pop();
+            self.ready.push(waiter);
+        }
+    }
+}

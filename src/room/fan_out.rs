@@ -1,0 +1,315 @@
+//! Who is sent what of the document, and when.
+//!
+//! A session is *live* (broadcasts go to it), or *behind*: it has what some state vector says and
+//! is sent the difference when its outbox has room. A newcomer starts behind, with what its
+//! SyncStep1 says; a reader whose outbox is full loses the updates that wait there and is behind
+//! from the last checkpoint that it is known to have passed. A large difference is *streamed*: its
+//! frames go out as the outbox drains, and what happened meanwhile is the next, smaller difference.
+//!
+//! What must stay true: a live session's outbox was given every broadcast since `since_version`; a
+//! session that is not live is in `lagging`, or was never asked for anything; when a session becomes
+//! live, its outbox holds nothing that its `had` counts on.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::BytesMut;
+
+use crate::protocol::{
+    dialect::Dialect,
+    update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
+};
+
+use super::{
+    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, Encoding, Micros, Room, SYNC_PAUSE,
+    outbox::Kind,
+    session::{Reading, SessionId},
+    sync_cache::Answer,
+};
+
+/// Slowest look at sessions of which none makes progress.
+const CATCH_UP_MAX: Micros = 640_000;
+
+/// Traffic between two checkpoints, in bytes: what a slow reader is sent needlessly at most.
+const CHECKPOINT_BYTES: usize = 256 * 1024;
+
+/// Checkpoints kept; a reader that is further behind is sent what it lacks since its own last sync.
+const CHECKPOINTS_MAX: usize = 16;
+
+/// What the document knew at some versions.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    ring: VecDeque<(u64, Arc<Clocks>)>,
+    bytes_since: usize,
+}
+
+impl Checkpoints {
+    fn note(&mut self, version: u64, bytes: usize, clocks: &Clocks) {
+        self.bytes_since += bytes;
+        if self.bytes_since < CHECKPOINT_BYTES {
+            return;
+        }
+        self.bytes_since = 0;
+        if self.ring.len() == CHECKPOINTS_MAX {
+            self.ring.pop_front();
+        }
+        self.ring.push_back((version, Arc::new(clocks.clone())));
+    }
+
+    fn newest_up_to(&self, version: u64) -> Option<Arc<Clocks>> {
+        self.ring
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= version)
+            .map(|(_, clocks)| clocks.clone())
+    }
+}
+
+impl Room {
+    /// A session says what it has and asks for the rest.
+    pub(super) fn wants_sync(&mut self, id: SessionId, had: Clocks, now: Micros, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.outbox.drop_sync();
+        // Clients that the document does not know make no difference to the answer, only to its price.
+        let known = self.replica.clocks();
+        let mut had_of_ours = Clocks::default();
+        had.iter()
+            .for_each(|(client, clock)| had_of_ours.advance(client, clock.min(known.next(client))));
+        session.reading = Reading::Behind {
+            had: Arc::new(had_of_ours),
+        };
+        self.lagging.insert(id);
+        if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
+            return self.catch_up_by(now + CATCH_UP);
+        }
+        self.serve(id, now, effects);
+        // Also when it made progress: the pieces of a large state are followed by what came meanwhile.
+        if self.lagging.contains(&id) {
+            self.catch_up_by(now + CATCH_UP);
+        }
+    }
+
+    /// One frame for each dialect, shared by all live sessions but the only author.
+    pub(super) fn broadcast_updates(&mut self, merged: &[CheckedUpdate], sources: &[SessionId], now: Micros) {
+        let dialect = Dialect::YWebsocket;
+        let frame = match merged {
+            [one] => dialect.update(one.bytes()),
+            many => {
+                let mut frames = BytesMut::new();
+                many.iter()
+                    .for_each(|update| frames.extend_from_slice(&dialect.update(update.bytes())));
+                frames.freeze()
+            }
+        };
+        self.cache.advance(self.version, &frame, dialect);
+        self.checkpoints.note(self.version, frame.len(), self.replica.clocks());
+        let only_author = if let [author] = sources { Some(*author) } else { None };
+        for (id, session) in &mut self.sessions {
+            let Reading::Live { since_version, had } = &session.reading else {
+                continue;
+            };
+            if Some(*id) == only_author {
+                continue;
+            }
+            if session
+                .outbox
+                .push_within(&frame, Kind::Sync(self.version), self.policy.outbox_bytes_max)
+            {
+                session.sent = now;
+                self.counts.frames += 1;
+                continue;
+            }
+            session.outbox.drop_sync();
+            let taken = session.outbox.taken_version();
+            let passed = if taken >= *since_version {
+                self.checkpoints.newest_up_to(taken)
+            } else {
+                None
+            };
+            session.reading = Reading::Behind {
+                had: passed.unwrap_or_else(|| had.clone()),
+            };
+            self.lagging.insert(*id);
+            self.counts.resyncs += 1;
+        }
+        if !self.lagging.is_empty() {
+            self.catch_up_by(now + CATCH_UP);
+        }
+    }
+
+    /// The latest state of everybody that changed; who has no room for it is sent all of them later.
+    pub(super) fn send_presence(&mut self, now: Micros) {
+        if !self.presence.has_changed() {
+            return;
+        }
+        let frame = Dialect::YWebsocket.awareness(&self.presence.take_changes());
+        for (id, session) in &mut self.sessions {
+            if session
+                .outbox
+                .push_within(&frame, Kind::Other, self.policy.outbox_bytes_max)
+            {
+                session.sent = now;
+                self.counts.frames += 1;
+            } else {
+                session.presence_stale = true;
+                self.lagging.insert(*id);
+            }
+        }
+        if !self.lagging.is_empty() {
+            self.catch_up_by(now + CATCH_UP);
+        }
+    }
+
+    /// Sends those who are behind what their outboxes have room for.
+    pub(super) fn catch_up(&mut self, now: Micros, effects: &mut Vec<Effect>) {
+        self.catch_up_due = None;
+        let lagging: Vec<SessionId> = self.lagging.iter().copied().collect();
+        let mut progress = false;
+        for id in lagging {
+            progress |= self.serve(id, now, effects) == Progress::Made;
+        }
+        self.catch_up_pause = if progress {
+            CATCH_UP
+        } else {
+            (self.catch_up_pause * 2).clamp(CATCH_UP, CATCH_UP_MAX)
+        };
+        if !self.lagging.is_empty() && self.encoding == Encoding::Nothing {
+            self.catch_up_by(now + self.catch_up_pause);
+        }
+    }
+
+    fn serve(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) -> Progress {
+        let half = self.policy.outbox_bytes_max / 2;
+        let Some(session) = self.sessions.get(&id) else {
+            self.lagging.remove(&id);
+            return Progress::Made;
+        };
+        if session.outbox.waiting_bytes() > half {
+            return Progress::Waits;
+        }
+        if let Reading::Behind { had } = &session.reading {
+            if session.outbox.holds_sync() {
+                // `had` counts on these frames; a reader that became live would lose them with its queue.
+                return Progress::Waits;
+            }
+            if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
+                return Progress::Waits;
+            }
+            let had = had.clone();
+            let Some((answer, tail)) = self.answer_for(&had, effects) else {
+                return Progress::Waits;
+            };
+            let Some(session) = self.sessions.get_mut(&id) else {
+                return Progress::Made;
+            };
+            session.served = Some(now);
+            session.reading = Reading::Streaming {
+                answer,
+                next: 0,
+                tail,
+                version: self.version,
+                had,
+            };
+        }
+        self.stream(id, now)
+    }
+
+    /// Queues the frames of an answer as far as there is room for them.
+    fn stream(&mut self, id: SessionId, now: Micros) -> Progress {
+        let bytes_max = self.policy.outbox_bytes_max;
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return Progress::Made;
+        };
+        if let Reading::Streaming {
+            answer,
+            next,
+            tail,
+            version,
+            had,
+        } = &mut session.reading
+        {
+            let kind = if answer.closed {
+                Kind::Sync(*version)
+            } else {
+                Kind::Sync(0)
+            };
+            let first = *next;
+            while let Some(frame) = answer.frames.get(*next) {
+                // The first always goes, on top of what half an outbox may hold: a reader to whom others
+                // talk without pause gets on, too.
+                let bytes_max = if *next == first { usize::MAX } else { bytes_max };
+                if !session.outbox.push_within(frame, kind, bytes_max) {
+                    return Progress::Made;
+                }
+                session.sent = now;
+                self.counts.frames += 1;
+                *next += 1;
+            }
+            session.reading = match answer.reached.take() {
+                Some(reached) => Reading::Behind { had: reached },
+                None => {
+                    // An answer of one frame holds for the version that it was looked up at, just now.
+                    if let Some(tail) = tail.take() {
+                        let _ = session.outbox.push_within(&tail, Kind::Sync(0), usize::MAX);
+                    }
+                    if !answer.closed {
+                        let end = session.dialect.sync_step2(EMPTY_UPDATE);
+                        let _ = session.outbox.push_within(&end, Kind::Sync(*version), usize::MAX);
+                    }
+                    Reading::Live {
+                        since_version: *version,
+                        had: had.clone(),
+                    }
+                }
+            };
+        }
+        if matches!(session.reading, Reading::Live { .. } | Reading::New) {
+            if std::mem::take(&mut session.presence_stale)
+                && let Some(everybody) = self.presence.everybody_and_gone()
+            {
+                session.outbox.push(session.dialect.awareness(&everybody), Kind::Other);
+                session.sent = now;
+            }
+            self.lagging.remove(&id);
+        }
+        Progress::Made
+    }
+
+    /// The frames for a peer who has `had`; `None` while they are encoded elsewhere.
+    fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<bytes::Bytes>)> {
+        if let Some(known) = self.cache.find(had, self.version) {
+            return Some(known);
+        }
+        if self.encoding != Encoding::Nothing {
+            return None;
+        }
+        let job = self.replica.encode_job(had.clone(), self.version);
+        if self.replica.weight_bytes() > ENCODE_HERE_BYTES_MAX {
+            self.encoding = Encoding::ForReaders;
+            effects.push(Effect::Encode(job));
+            return None;
+        }
+        match job.run() {
+            Err(poisoned) => {
+                self.replica.poison();
+                effects.push(Effect::Poisoned(poisoned));
+                None
+            }
+            Ok(encoded) => {
+                self.keep_encoded(&encoded);
+                self.cache.find(had, self.version)
+            }
+        }
+    }
+
+    pub(super) fn catch_up_by(&mut self, at: Micros) {
+        self.catch_up_due = Some(self.catch_up_due.map_or(at, |due| due.min(at)));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    Made,
+    Waits,
+}

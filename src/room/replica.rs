@@ -1,0 +1,224 @@
+//! The merged document: a yrs `Doc` behind the gate.
+//!
+//! Nothing reaches yrs here that is not a [`CheckedUpdate`] admitted against `known`. All the same
+//! every call into it runs under `catch_unwind`: yrs holds raw pointers and panics on states that
+//! it believes impossible. After a panic the replica is poisoned and must be thrown away; what the
+//! store holds is untouched, since an update is stored only after it was applied.
+//!
+//! What must stay true: `known` describes the document after each successful call; its clocks are the
+//! document's state vector.
+
+use std::{
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use yrs::{
+    ClientID, Doc, OffsetKind, Options, ReadTxn, StateVector, Transact, Update, WriteTxn, updates::decoder::Decode,
+};
+
+use crate::{
+    protocol::update::{Admission, CheckedUpdate, Clocks, Known},
+    store::StoredDocument,
+};
+
+/// One document in memory.
+#[derive(Debug)]
+pub struct Replica {
+    /// `None` once it is poisoned: a broken yrs document must not even be dropped.
+    doc: Option<Doc>,
+    known: Known,
+    /// Bytes of all updates applied since it was made: an estimate of what an encode costs.
+    weight_bytes: usize,
+}
+
+/// yrs panicked or refused what the gate had let in; this replica must not be used again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the document could not be {doing}: {reason}")]
+pub struct Poisoned {
+    doing: &'static str,
+    reason: String,
+}
+
+impl Poisoned {
+    fn already(doing: &'static str) -> Self {
+        Self {
+            doing,
+            reason: "it is poisoned".to_owned(),
+        }
+    }
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        let mut options = Options::with_guid_and_client_id("cowrite".into(), ClientID::new(1));
+        // A server that authors clean-ups makes documents differ from what Yjs has.
+        options.cleanup_formatting = false;
+        options.offset_kind = OffsetKind::Utf16;
+        Self {
+            doc: Some(Doc::with_options(options)),
+            known: Known::default(),
+            weight_bytes: 0,
+        }
+    }
+}
+
+impl Replica {
+    /// Builds a document from what the store holds.
+    ///
+    /// # Errors
+    /// [`Poisoned`] when stored bytes pass their checksum and are still not a document: the caller
+    /// reports the document as damaged and serves nothing of it.
+    pub fn load(stored: &StoredDocument) -> Result<Self, Poisoned> {
+        let mut replica = Self::default();
+        let snapshot = stored.snapshot.iter().map(|(seq, bytes)| (seq, bytes));
+        for (seq, bytes) in snapshot.chain(stored.updates.iter().map(|(seq, bytes)| (seq, bytes))) {
+            let unreadable = |reason: String| Poisoned {
+                doing: "loaded",
+                reason: format!("record {seq}: {reason}"),
+            };
+            let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| unreadable(malformed.to_string()))?;
+            match replica.admit(update) {
+                Admission::Whole(update) => replica.apply(&update).map(drop)?,
+                Admission::Part(_) | Admission::Nothing => {
+                    return Err(unreadable("it refers to what no earlier record brought".to_owned()));
+                }
+                Admission::Refused(why) => return Err(unreadable(why.to_owned())),
+            }
+        }
+        Ok(replica)
+    }
+
+    /// What the document knows.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        self.known.clocks()
+    }
+
+    /// What of `update` may go into this document.
+    #[must_use]
+    pub fn admit(&self, update: CheckedUpdate) -> Admission {
+        update.admit(&self.known)
+    }
+
+    /// An estimate of the size of its full state, in bytes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    /// Merges an admitted update; says whether it brought anything new.
+    ///
+    /// # Errors
+    /// [`Poisoned`]: see there.
+    pub fn apply(&mut self, update: &CheckedUpdate) -> Result<bool, Poisoned> {
+        let Some(doc) = &self.doc else {
+            return Err(Poisoned::already("changed"));
+        };
+        let changed = guarded("changed", || {
+            let decoded = Update::decode_v1(update.bytes()).map_err(|error| error.to_string())?;
+            // A transaction that is dropped while unwinding commits, panics again and aborts.
+            let mut txn = ManuallyDrop::new(doc.transact_mut());
+            let applied = txn.apply_update(decoded).map_err(|error| error.to_string());
+            let changed = txn.has_changes();
+            // yrs destroys sub-documents that were removed after it has freed what held them, and reads
+            // the freed memory. A server has no use for the list.
+            drop(std::mem::take(txn.subdocs_mut()));
+            ManuallyDrop::into_inner(txn).commit();
+            applied.map(|()| changed)
+        });
+        match changed {
+            Ok(changed) => {
+                self.known.absorb(update);
+                self.weight_bytes += update.bytes().len();
+                Ok(changed)
+            }
+            Err(poisoned) => {
+                std::mem::forget(self.doc.take());
+                Err(poisoned)
+            }
+        }
+    }
+
+    /// Its full state was encoded to so many bytes.
+    pub fn weighs(&mut self, bytes: usize) {
+        self.weight_bytes = bytes;
+    }
+
+    /// An encoding of it panicked: it must not be used again, not even dropped.
+    pub fn poison(&mut self) {
+        std::mem::forget(self.doc.take());
+    }
+
+    /// A job that encodes what a peer lacks who has `had`. It may run on any thread; until it has
+    /// finished, calls that change the replica wait for it.
+    #[must_use]
+    pub fn encode_job(&self, had: Arc<Clocks>, version: u64) -> EncodeJob {
+        // yrs hashes client ids by identity; a peer's own could be chosen to collide.
+        let known = had.restricted_to(self.known.clocks());
+        EncodeJob {
+            doc: self.doc.clone(),
+            had,
+            known,
+            version,
+        }
+    }
+}
+
+/// An encoding that has not run yet.
+#[derive(Debug)]
+pub struct EncodeJob {
+    doc: Option<Doc>,
+    had: Arc<Clocks>,
+    known: Clocks,
+    version: u64,
+}
+
+/// What an [`EncodeJob`] made.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// What the peer had.
+    pub had: Arc<Clocks>,
+    /// The room's version that the encoding reaches at least.
+    pub version: u64,
+    /// A Yjs v1 update.
+    pub update: Bytes,
+}
+
+impl EncodeJob {
+    /// Encodes.
+    ///
+    /// # Errors
+    /// [`Poisoned`]: see there.
+    pub fn run(self) -> Result<Encoded, Poisoned> {
+        let Some(doc) = self.doc else {
+            return Err(Poisoned::already("encoded"));
+        };
+        let update = guarded("encoded", || {
+            let had = StateVector::decode_v1(&self.known.encode_state_vector()).map_err(|error| error.to_string())?;
+            Ok(doc.transact().encode_state_as_update_v1(&had))
+        })?;
+        Ok(Encoded {
+            had: self.had,
+            version: self.version,
+            update: update.into(),
+        })
+    }
+}
+
+fn guarded<T>(doing: &'static str, work: impl FnOnce() -> Result<T, String>) -> Result<T, Poisoned> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(reason)) => Err(Poisoned { doing, reason }),
+        Err(panic) => {
+            let reason = panic
+                .downcast_ref::<&str>()
+                .map(ToString::to_string)
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a panic without a message".to_owned());
+            Err(Poisoned { doing, reason })
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! One connected editor, as its room sees it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    access::Identity,
+    protocol::{dialect::Dialect, update::Clocks},
+    store::Seq,
+};
+
+use super::{Micros, outbox::Outbox, sync_cache::Answer};
+
+/// Names a session within the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// A session that wants to join.
+#[derive(Debug, Clone)]
+pub struct Joining {
+    /// Its name.
+    pub id: SessionId,
+    /// Who it is and what it may do here.
+    pub identity: Identity,
+    /// When its token ends, on the room's clock.
+    pub expires: Option<Micros>,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Where its frames go.
+    pub outbox: Arc<Outbox>,
+}
+
+/// A session of a room.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub identity: Identity,
+    pub expires: Option<Micros>,
+    pub dialect: Dialect,
+    pub outbox: Arc<Outbox>,
+    pub reading: Reading,
+    pub joined: Micros,
+    /// When something was last queued for it.
+    pub sent: Micros,
+    /// Its awareness messages were skipped while it was behind: it must be sent everybody's.
+    pub presence_stale: bool,
+    /// When it was last asked for what an update of its referred to and nobody has.
+    pub asked: Option<Micros>,
+    /// Whether a gap in its updates is open.
+    pub gap: bool,
+    /// It may only read, and edited all the same: it is never told that all is saved.
+    pub refused: bool,
+    /// When its last SyncStep1 was answered.
+    pub served: Option<Micros>,
+    pub saving: Saving,
+    /// It has been told that its edits are not taken.
+    pub told_read_only: bool,
+}
+
+/// What a session has of the document.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Nothing was asked for yet: it is sent nothing of the document.
+    New,
+    /// Everything that its outbox took; broadcasts go to it. `had` is what it had when its last sync
+    /// was queued, at `since_version`: kept for the case that the sync itself is dropped.
+    Live { since_version: u64, had: Arc<Clocks> },
+    /// Only what `had` says; it is sent the difference when its outbox has room.
+    Behind { had: Arc<Clocks> },
+    /// The frames of `answer` from `next` on, then `tail`, are on their way to a peer who has `had`.
+    Streaming {
+        answer: Answer,
+        next: usize,
+        tail: Option<Bytes>,
+        version: u64,
+        had: Arc<Clocks>,
+    },
+}
+
+/// What a session waits to hear about durability.
+#[derive(Debug, Default)]
+pub(super) struct Saving {
+    /// The record that holds its latest edit.
+    pub last_seq: Seq,
+    /// Whether its answer to our SyncStep1 has come: until then it may hold edits that we lack.
+    pub answered: bool,
+    /// Questions that wait, oldest first, each with the record that must be durable.
+    pub questions: VecDeque<(Seq, Bytes)>,
+}

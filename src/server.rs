@@ -1,0 +1,276 @@
+//! Building, starting and stopping the server.
+//!
+//! Stopping: not ready and no new connections, every document flushes and tells its sessions to come
+//! back (1012), paced; then everything is committed and the store is closed.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    web::Data,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    actor::{document::ShutDown, helpers::Helpers, registry::Registry, writer::Writer},
+    config::{Admission, ServeConfig},
+    http::{self, Shared},
+    room::{Micros, Policy},
+    store::{
+        Store, StoreError,
+        durable::{DurableStore, Options},
+    },
+    telemetry::Metrics,
+};
+
+/// Bytes of one document that may wait for the disk before its edits are refused.
+const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Threads for loads and large encodes.
+const HELPERS: usize = 2;
+
+/// Connections that the system may queue before they are accepted: a deploy brings everybody back at once.
+const BACKLOG: i32 = 4_096;
+
+/// How long a peer may leave what was sent to it unacknowledged before its connection is given up.
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sessions told to come back before the next ones wait a moment.
+const CLOSE_BATCH: usize = 500;
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// [`ServeError`] when it cannot start, or could not save everything before it stopped.
+pub fn run(config: ServeConfig) -> Result<(), ServeError> {
+    let shutdown_timeout = config.shutdown_timeout;
+    let runner = actix_web::rt::System::new();
+    runner.block_on(async move {
+        let application = Application::build(config)?;
+        println!("listening on http://{}", application.address());
+        application.run_until(stop_signal(), shutdown_timeout).await
+    })
+}
+
+/// A server that listens and has not been started.
+pub struct Application {
+    address: SocketAddr,
+    server: Server,
+    shared: Data<Shared>,
+}
+
+impl Application {
+    /// Opens the store, starts the threads, binds the address.
+    ///
+    /// # Errors
+    /// [`ServeError`] says which of these failed, and why.
+    pub fn build(config: ServeConfig) -> Result<Self, ServeError> {
+        let listener = bind(config.listen).map_err(|source| ServeError::Listen {
+            address: config.listen,
+            source,
+        })?;
+        let address = listener.local_addr().map_err(ServeError::System)?;
+        let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
+        let metrics = Metrics::new();
+        let writer =
+            Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
+        let helpers = Helpers::start(HELPERS).map_err(ServeError::System)?;
+        let registry = Registry::new(store.clone(), writer.clone(), helpers, policy(&config), metrics.clone());
+        let shared = Data::new(Shared {
+            registry,
+            store,
+            writer,
+            metrics,
+            token_key: match config.admission {
+                Admission::Open => None,
+                Admission::Tokens(key) => Some(key),
+            },
+            origins: config.origins,
+            message_bytes_max: config.message_bytes_max,
+            outbox_bytes_max: config.outbox_bytes_max,
+            connections_max: config.connections_max,
+            connections: AtomicUsize::new(0),
+            next_session: AtomicU64::new(1),
+            draining: AtomicBool::new(false),
+        });
+        let app_data = shared.clone();
+        let server = HttpServer::new(move || App::new().app_data(app_data.clone()).configure(http::routes))
+            .workers(config.threads)
+            .max_connections(config.connections_max + 1_000)
+            .max_connection_rate(4_096)
+            .tcp_nodelay(true)
+            .disable_signals()
+            .shutdown_timeout(1)
+            .on_connect(|connection, _| {
+                if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+                    // Covers peers that vanish and peers that stop reading, which no close frame reaches.
+                    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
+                }
+            })
+            .listen(listener)
+            .map_err(ServeError::System)?
+            .run();
+        Ok(Self {
+            address,
+            server,
+            shared,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is ready, then stops within about `patience`.
+    ///
+    /// # Errors
+    /// [`ServeError::Unsaved`] when edits could not be made durable in that time.
+    pub async fn run_until(
+        self,
+        stop: impl Future<Output = &'static str>,
+        patience: Duration,
+    ) -> Result<(), ServeError> {
+        let handle = self.server.handle();
+        let server = actix_web::rt::spawn(self.server);
+        let reason = stop.await;
+        log::info!("{reason}: stopping");
+        let stopped = shut_down(&self.shared, &handle, patience).await;
+        if let Ok(Err(error)) = server.await {
+            log::error!("the HTTP server ended badly: {error}");
+        }
+        stopped
+    }
+}
+
+async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -> Result<(), ServeError> {
+    let deadline = Instant::now() + patience;
+    shared.draining.store(true, Ordering::Relaxed);
+    handle.pause().await;
+    let documents = shared.registry.close();
+    let mut told = 0;
+    for document in documents {
+        // A document that is being loaded or encoded answers when that is done, which may be too late.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let answer = actix_web::rt::time::timeout(patience, document.send(ShutDown)).await;
+        told += answer.ok().and_then(Result::ok).unwrap_or_default();
+        if told >= CLOSE_BATCH {
+            told = 0;
+            actix_web::rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    while !shared.registry.is_empty() && Instant::now() < deadline {
+        actix_web::rt::time::sleep(Duration::from_millis(5)).await;
+    }
+    let unsaved_documents = shared.registry.len();
+    // Close frames are on their way; give the slow ones a moment.
+    let closing = Instant::now() + Duration::from_secs(1);
+    while shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < closing.min(deadline) {
+        actix_web::rt::time::sleep(Duration::from_millis(5)).await;
+    }
+    handle.stop(true).await;
+    if unsaved_documents > 0 {
+        let reason = shared
+            .writer
+            .health()
+            .trouble()
+            .unwrap_or_else(|| "the disk is too slow".to_owned());
+        return Err(ServeError::Unsaved {
+            documents: unsaved_documents,
+            reason,
+        });
+    }
+    let (writer, store) = (shared.writer.clone(), shared.store.clone());
+    let patience = deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(500));
+    let closed = actix_web::web::block(move || {
+        if !writer.stop(patience) {
+            log::warn!("the store's upkeep did not end in time; everything is saved");
+            return Ok(());
+        }
+        store.close()
+    });
+    match closed.await {
+        Ok(Ok(())) => log::info!("stopped, everything is saved"),
+        Ok(Err(error)) => log::warn!("the store was not closed cleanly, the next start recovers: {error}"),
+        Err(error) => log::warn!("the store was not closed: {error}"),
+    }
+    Ok(())
+}
+
+async fn stop_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        log::error!("signals cannot be received, only SIGKILL stops this server");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn store_options(config: &ServeConfig) -> Options {
+    let mut options = Options::default();
+    options.journal.retain_ms = config.keep_history.as_millis() as u64;
+    options.journal.segment_bytes = config.segment_bytes;
+    options.journal.segment_bytes_min = options.journal.segment_bytes_min.min(config.segment_bytes);
+    options
+}
+
+fn policy(config: &ServeConfig) -> Policy {
+    Policy {
+        document_bytes_max: config.document_bytes_max,
+        outbox_bytes_max: config.outbox_bytes_max,
+        unsaved_bytes_max: UNSAVED_BYTES_MAX.min(config.unsaved_bytes_max),
+        snapshot_bytes: config.snapshot_bytes as usize,
+        idle_timeout: config.idle_timeout.as_micros() as Micros,
+    }
+}
+
+/// Why the server could not start, or stopped without having been able to do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another with --listen (port 0 takes a free one)")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system refused something that every server needs.
+    #[error("the system refused: {0}")]
+    System(io::Error),
+    /// Edits were taken that could not be made durable in the time that stopping may take.
+    #[error("{documents} documents could not be saved before the time to stop ran out: {reason}")]
+    Unsaved {
+        /// How many.
+        documents: usize,
+        /// The last thing the store said.
+        reason: String,
+    },
+}

@@ -1,0 +1,426 @@
+//! The truth on disk: an append-only log of checksummed records in segments.
+//!
+//! * `disk`: what is asked of a file system, and the real one
+//! * `segment`: one file: header, records, the scan that tells a torn tail from damage
+//! * `hint`: the table of contents of a segment
+//! * `index`: in memory, where each current record lies
+//! * `recovery`: from the files to the index
+//! * `writer`: commits, and what happens when the disk refuses
+//! * `compaction`: copies what is needed out of a segment that is mostly dead, then deletes it
+//!
+//! What must stay true:
+//!
+//! * The index changes only after the sync that makes the change durable returned `Ok`. So what a load
+//!   returns is what a start after a power loss returns.
+//! * One thread writes (the writer's lock), any number reads. A read holds no lock while it waits for the
+//!   disk: it takes positions from the index, and takes them anew when a file has gone in the meantime.
+//! * A segment's file is removed only when [`Index::need`] says of each of its records that nobody needs it,
+//!   or that record was copied into a segment that was synced.
+//!
+//! Not covered: several neighbouring records that are gone from a segment without a hint (the last one),
+//! each the newest of its document. Only the last of them is named by its follower; the others leave no
+//! gap. The start then logs damage of which nobody can say whose it was.
+
+pub mod compaction;
+pub mod disk;
+pub mod hint;
+pub mod index;
+pub mod recovery;
+pub mod segment;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+use self::{
+    disk::{Disk, DiskFile, DiskLock},
+    index::{Base, Document, Index, Position},
+    recovery::io_error,
+    writer::Writer,
+};
+use super::{
+    Body, DocumentEntry, EMPTY_UPDATE, Record, Seq, Store, StoreError, StoreStatus, StoredDocument,
+    record::{self, Fault, Kind},
+};
+use crate::id::DocumentId;
+
+/// Most files that are kept open for reading.
+const OPEN_FILES_MAX: usize = 128;
+
+/// Records that lie at most this far apart are read at once, in bytes.
+const READ_GAP_BYTES: u64 = 16 * 1024;
+
+/// Most bytes that are read at once, unless one record is larger.
+const READ_BYTES: u64 = 1024 * 1024;
+
+/// What an operator may choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalOptions {
+    /// Length at which a segment is full, in bytes. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// A segment is full earlier, at a quarter of what is live but not below this, in bytes, so that a
+    /// small store has small files. Default 1 MiB.
+    pub segment_bytes_min: u64,
+    /// How long superseded records are kept, in milliseconds from the time they were superseded. Default 0.
+    pub retain_ms: u64,
+    /// A segment is compacted when more than this share of it is dead, in percent. Default 25: the log then
+    /// takes up to 1.33 times what is live.
+    pub dead_percent_max: u64,
+    /// Most bytes that one step of [`Store::maintain`] copies, unless one record is larger. Default 4 MiB.
+    pub step_bytes: u64,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            segment_bytes_min: 1024 * 1024,
+            retain_ms: 0,
+            dead_percent_max: 25,
+            step_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+/// An append-only log of records, alone a complete [`Store`].
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    folder: PathBuf,
+    options: JournalOptions,
+    index: RwLock<Index>,
+    writer: Mutex<Writer>,
+    files: Mutex<FxHashMap<u32, Arc<dyn DiskFile>>>,
+    _lock: Box<dyn DiskLock>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, which is made when it is not there, and takes its lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when another server has it, [`StoreError::Io`] when the disk did not answer.
+    pub fn open(disk: Arc<dyn Disk>, folder: &Path, options: JournalOptions) -> Result<Self, StoreError> {
+        disk.create_folder(folder)
+            .map_err(|error| io_error("create", folder, error))?;
+        let lock_path = folder.join("lock");
+        let lock = disk
+            .lock(&lock_path)
+            .map_err(|error| io_error("lock", &lock_path, error))?
+            .ok_or_else(|| {
+                StoreError::Unusable(format!(
+                    "{} is in use by another server: one folder, one server",
+                    folder.display()
+                ))
+            })?;
+        let found = recovery::recover(&*disk, folder, options.retain_ms)?;
+        let (index, writer) = Writer::from(found);
+        let journal = Self {
+            disk,
+            folder: folder.to_path_buf(),
+            options,
+            index: RwLock::new(index),
+            writer: Mutex::new(writer),
+            files: Mutex::default(),
+            _lock: lock,
+        };
+        // What a load returns must survive a power loss, also when nobody commits before that.
+        if let Err(error) = journal.append(&mut journal.writer(), Vec::new()) {
+            log::warn!("what was written last before the stop is not yet written anew: {error}");
+        }
+        if let Err(error) = journal.cut_all(&mut journal.writer()) {
+            log::warn!("void bytes are not yet cut off: {error}");
+        }
+        Ok(journal)
+    }
+
+    /// Reads a document; `shelf` may have its snapshot at hand, checked against the base it is asked for.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_with(
+        &self,
+        document: &DocumentId,
+        shelf: impl Fn(&DocumentId, &Base) -> Option<Bytes>,
+    ) -> Result<StoredDocument, StoreError> {
+        let mut before: Option<Document> = None;
+        loop {
+            let index = self.index();
+            let Some(known) = index.documents.get(document).cloned() else {
+                return match index.lost(document) {
+                    Some(reason) => Err(StoreError::Damaged {
+                        document: document.clone(),
+                        reason: reason.clone(),
+                    }),
+                    None => Ok(StoredDocument::default()),
+                };
+            };
+            drop(index);
+            if let Some(damage) = known.damage {
+                return Err(StoreError::Damaged {
+                    document: document.clone(),
+                    reason: damage.reason,
+                });
+            }
+            match self.read_document(document, &known, &shelf) {
+                Ok(stored) => return Ok(stored),
+                // Compaction moved a record between the look into the index and the read: look again.
+                Err(_) if before.as_ref() != Some(&known) => before = Some(known),
+                Err(Unread::Io(error)) => return Err(error),
+                Err(Unread::Damaged(segment, reason)) => {
+                    self.quarantine(document, segment, &reason);
+                    return Err(StoreError::Damaged {
+                        document: document.clone(),
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The base that a document starts from, none when there is none or the document is damaged.
+    #[must_use]
+    pub fn base(&self, document: &DocumentId) -> Option<Base> {
+        self.index()
+            .documents
+            .get(document)
+            .filter(|known| known.damage.is_none())?
+            .base
+    }
+
+    /// Reads and checks the snapshot that `base` says.
+    ///
+    /// # Errors
+    /// As [`Store::load`]; also when compaction has moved it meanwhile: ask for the base again.
+    pub fn read_base(&self, document: &DocumentId, base: &Base) -> Result<Bytes, StoreError> {
+        let mut bodies = Vec::with_capacity(1);
+        match self.read_all(document, &[base.position], base.kind, base.seq, &mut bodies) {
+            Ok(()) => Ok(bodies.pop().map_or(EMPTY_UPDATE, |(_, body)| body)),
+            Err(Unread::Io(error)) => Err(error),
+            Err(Unread::Damaged(_, reason)) => Err(StoreError::Damaged {
+                document: document.clone(),
+                reason,
+            }),
+        }
+    }
+
+    /// Up to `most` documents whose names follow `after`, with their bases, for whoever keeps a copy.
+    #[must_use]
+    pub fn bases(&self, after: Option<&DocumentId>, most: usize) -> Vec<(DocumentId, Option<Base>)> {
+        let index = self.index();
+        names_after(&index, after)
+            .take(most)
+            .map(|(name, known)| (name.clone(), known.base))
+            .collect()
+    }
+
+    fn read_document(
+        &self,
+        name: &DocumentId,
+        known: &Document,
+        shelf: impl Fn(&DocumentId, &Base) -> Option<Bytes>,
+    ) -> Result<StoredDocument, Unread> {
+        let snapshot = match known.base {
+            None => None,
+            Some(base) if base.kind == Kind::Deleted => Some((base.seq, EMPTY_UPDATE)),
+            Some(base) => match shelf(name, &base) {
+                Some(body) => Some((base.seq, body)),
+                None => {
+                    let mut bodies = Vec::with_capacity(1);
+                    self.read_all(name, &[base.position], base.kind, base.seq, &mut bodies)?;
+                    bodies.pop()
+                }
+            },
+        };
+        let mut updates = Vec::with_capacity(known.updates.len());
+        self.read_all(name, &known.updates, Kind::Update, known.base_seq() + 1, &mut updates)?;
+        Ok(StoredDocument { snapshot, updates })
+    }
+
+    /// Reads the records at `positions`, which have ascending positions from `seq` on.
+    fn read_all(
+        &self,
+        name: &DocumentId,
+        positions: &[Position],
+        kind: Kind,
+        mut seq: Seq,
+        out: &mut Vec<(Seq, Bytes)>,
+    ) -> Result<(), Unread> {
+        let mut rest = positions;
+        while let Some(first) = rest.first() {
+            let mut end = first.offset + u64::from(first.bytes);
+            let mut count = 1;
+            for next in &rest[1..] {
+                let next_end = next.offset + u64::from(next.bytes);
+                let near = next.segment == first.segment && next.offset >= end && next.offset - end <= READ_GAP_BYTES;
+                if !near || next_end - first.offset > READ_BYTES {
+                    break;
+                }
+                end = next_end;
+                count += 1;
+            }
+            let (together, later) = rest.split_at(count);
+            rest = later;
+
+            let (salt, file) = self.segment_file(first.segment)?;
+            let path = || self.folder.join(segment::file_name(first.segment));
+            let length = usize::try_from(end - first.offset).unwrap_or(usize::MAX);
+            let mut buffer = vec![0; length];
+            let read = file
+                .read_at(&mut buffer, first.offset)
+                .map_err(|error| Unread::Io(io_error("read", &path(), error)))?;
+            buffer.truncate(read);
+            let buffer = Bytes::from(buffer);
+            for position in together {
+                let from = usize::try_from(position.offset - first.offset)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                let to = from.saturating_add(position.bytes as usize).min(buffer.len());
+                let place = || format!("{} at byte {}", path().display(), position.offset);
+                let (record, _) = record::decode(&buffer.slice(from..to), salt)
+                    .map_err(|fault: Fault| Unread::Damaged(first.segment, format!("{}: {fault}", place())))?;
+                if record.document != *name || record.seq != seq || Kind::of(&record.body) != kind {
+                    let reason = format!("{}: another record lies there", place());
+                    return Err(Unread::Damaged(first.segment, reason));
+                }
+                if let Body::Update(body) | Body::Snapshot(body) = record.body {
+                    out.push((seq, body));
+                }
+                seq += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The salt and the file of a segment.
+    fn segment_file(&self, number: u32) -> Result<(u32, Arc<dyn DiskFile>), Unread> {
+        let salt = self.index().segments.get(&number).map(|segment| segment.salt);
+        let salt = salt.ok_or_else(|| Unread::Damaged(number, format!("segment {number} is gone")))?;
+        if let Some(file) = self.files().get(&number) {
+            return Ok((salt, Arc::clone(file)));
+        }
+        let path = self.folder.join(segment::file_name(number));
+        let file = self.disk.open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Unread::Damaged(number, format!("{} is missing", path.display())),
+            _ => Unread::Io(io_error("open", &path, error)),
+        })?;
+        self.keep_open(number, &file);
+        Ok((salt, file))
+    }
+
+    fn keep_open(&self, number: u32, file: &Arc<dyn DiskFile>) {
+        let mut files = self.files();
+        if files.len() >= OPEN_FILES_MAX {
+            files.clear();
+        }
+        files.insert(number, Arc::clone(file));
+    }
+
+    fn quarantine(&self, document: &DocumentId, segment: u32, reason: &str) {
+        log::error!("document {document} is damaged in the journal: {reason}");
+        let mut index = self.index_mut();
+        if let Some(known) = index.documents.get_mut(document) {
+            let last_seq = known.last_seq();
+            known.damaged(reason.to_owned(), last_seq);
+        }
+        if let Some(segment) = index.segments.get_mut(&segment) {
+            segment.damaged.push(document.clone());
+        }
+    }
+
+    // A panic while one of these is held leaves values that are whole: each change is one assignment or is
+    // made of changes that only count bytes.
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> MutexGuard<'_, FxHashMap<u32, Arc<dyn DiskFile>>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Journal {
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.commit_records(&mut self.writer(), records)
+    }
+
+    fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
+        self.load_with(document, |_, _| None)
+    }
+
+    fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {
+        let index = self.index();
+        let documents = names_after(&index, after)
+            .filter(|(_, known)| known.exists())
+            .take(most);
+        Ok(documents
+            .map(|(name, known)| DocumentEntry {
+                document: name.clone(),
+                last_seq: known.last_seq(),
+                bytes: known.bytes(),
+                changed_ms: known.changed_ms,
+                damaged: known.damage.as_ref().map(|damage| damage.reason.clone()),
+            })
+            .collect())
+    }
+
+    fn maintain(&self, now_ms: u64) -> Result<bool, StoreError> {
+        self.maintain_step(&mut self.writer(), now_ms)
+    }
+
+    fn status(&self) -> StoreStatus {
+        let index = self.index();
+        let (mut documents, mut damaged) = (0, index.lost.len() as u64);
+        for known in index.documents.values() {
+            documents += u64::from(known.exists());
+            damaged += u64::from(known.damage.is_some());
+        }
+        StoreStatus {
+            documents,
+            damaged,
+            live_bytes: index.live(),
+            disk_bytes: index
+                .segments
+                .values()
+                .map(|segment| segment.file_bytes + segment.hint_bytes)
+                .sum(),
+            segments: index.segments.len() as u64,
+            rebuilding: None,
+        }
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.close_files(&mut self.writer())
+    }
+}
+
+/// Why a read came to nothing.
+enum Unread {
+    Io(StoreError),
+    Damaged(u32, String),
+}
+
+fn names_after<'a>(
+    index: &'a Index,
+    after: Option<&DocumentId>,
+) -> impl Iterator<Item = (&'a DocumentId, &'a Document)> {
+    use std::ops::Bound;
+    let start = after.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
+    index.documents.range((start, Bound::Unbounded))
+}

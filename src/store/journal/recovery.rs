@@ -1,0 +1,477 @@
+//! From the files to the index, at a start. Reads only: what must be written (a batch of which the sync is
+//! in doubt written anew, a torn tail cut) is told to the writer, so that a full disk can be opened.
+//!
+//! * A segment with a hint is not read. Others are scanned: the last one, and those whose hint is missing.
+//! * Records are taken in any order: a copy lies behind newer records of its document. Of two with the same
+//!   document and position the one with the larger `lsn` counts, of two with the same `lsn` the one in the
+//!   later segment.
+//! * A gap between positions is damage, wherever it comes from.
+//! * What a header says of the ends of others is said again only while it matters: until that header is
+//!   known to be durable, of files that are there and have not been cut. So a journal can be started any
+//!   number of times.
+//! * What is *in doubt* was written in the last batch before a stop: nobody knows whether its sync
+//!   happened, so it is written anew before anything may follow on it. That what is there can be read
+//!   proves nothing: it may be in the system's cache alone.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    io,
+    path::Path,
+};
+
+use super::{
+    disk::Disk,
+    hint,
+    index::{Base, Document, Index, Need, Position, Segment, Superseder},
+    segment::{self, Damage, End, Entry, HEADER_BYTES, Header, Lost},
+};
+use crate::{
+    id::DocumentId,
+    store::{Seq, StoreError, record},
+};
+use record::Kind;
+
+/// What a start found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Everything that is there.
+    pub index: Index,
+    /// The number of the next segment.
+    pub next_number: u32,
+    /// The next order of writing.
+    pub next_lsn: u64,
+    /// What the next segment's header must say.
+    pub ends: Vec<End>,
+    /// Ends whose files are longer, and the segments whose headers say so.
+    pub unsettled: Vec<(End, u32)>,
+    /// Current records in doubt, in the order of their writing.
+    pub doubtful: Vec<(u32, Entry)>,
+    /// Segments without a hint that may get one.
+    pub unhinted: Vec<u32>,
+    /// Files that hold nothing: segments that were never born, hints without a segment.
+    pub garbage: Vec<String>,
+}
+
+/// Reads the journal in `folder`.
+///
+/// # Errors
+/// [`StoreError::Io`] when the disk did not answer.
+pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recovered, StoreError> {
+    let files: BTreeMap<String, u64> = disk
+        .list(folder)
+        .map_err(|error| io_error("list", folder, error))?
+        .into_iter()
+        .collect();
+    let mut found = Recovered {
+        next_number: 1,
+        next_lsn: 1,
+        ..Recovered::default()
+    };
+    found.index.retain_ms = retain_ms;
+    let headers = read_headers(disk, folder, &files, &mut found)?;
+    let ends: BTreeMap<u32, (End, u32)> = headers
+        .iter()
+        .rev()
+        .flat_map(|(by, (header, _))| header.ends.iter().map(|end| (end.segment, (*end, *by))))
+        .collect();
+    let last = headers.keys().next_back().copied();
+    let mut gathered = Gathered::default();
+
+    for (&number, (header, file_bytes)) in &headers {
+        let end = ends.get(&number).map(|(end, _)| *end);
+        let known = End {
+            segment: number,
+            durable: *file_bytes,
+            valid: *file_bytes,
+            last: None,
+        };
+        let end = end.or((Some(number) != last).then_some(known));
+        let contents = read_segment(disk, folder, header, *file_bytes, end, &files)?;
+        found.index.segments.insert(
+            number,
+            Segment {
+                salt: header.salt,
+                end: contents.end,
+                file_bytes: *file_bytes,
+                hint_bytes: contents.hint_bytes,
+                ..Segment::default()
+            },
+        );
+        if contents.hint_bytes == 0 && contents.damage.is_empty() {
+            found.unhinted.push(number);
+        }
+        if Some(number) == last {
+            // A second batch was begun only after the first one was durable, and the header with it.
+            if contents.durable <= HEADER_BYTES {
+                let is_open = |end: &&End| {
+                    let longer = |(_, file_bytes): &(Header, u64)| *file_bytes != end.durable;
+                    headers.get(&end.segment).is_some_and(longer)
+                };
+                found.ends = header.ends.iter().filter(is_open).copied().collect();
+            }
+            found.ends.push(End {
+                segment: number,
+                durable: contents.durable,
+                valid: contents.end,
+                last: contents.entries.last().map(Entry::trace),
+            });
+        } else if let Some((end, by)) = ends.get(&number).filter(|(end, _)| *file_bytes > end.durable) {
+            found.unsettled.push((*end, *by));
+        }
+        for entry in contents.entries {
+            gathered.take(number, entry, contents.durable, retain_ms > 0);
+        }
+        gathered
+            .damage
+            .extend(contents.damage.into_iter().map(|damage| (number, damage)));
+    }
+
+    found.next_lsn = gathered.lsn_max + 1;
+    found.doubtful = gathered.finish(&mut found.index);
+    Ok(found)
+}
+
+/// Wraps what the system said.
+pub(super) fn io_error(doing: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io {
+        doing,
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+type Headers = BTreeMap<u32, (Header, u64)>;
+
+fn read_headers(
+    disk: &dyn Disk,
+    folder: &Path,
+    files: &BTreeMap<String, u64>,
+    found: &mut Recovered,
+) -> Result<Headers, StoreError> {
+    let mut headers = Headers::new();
+    for (name, &file_bytes) in files {
+        let Some(number) = segment::number_of(name) else {
+            if hint::number_of(name).is_some_and(|number| !files.contains_key(&segment::file_name(number))) {
+                found.garbage.push(name.clone());
+            }
+            continue;
+        };
+        found.next_number = found.next_number.max(number + 1);
+        let path = folder.join(name);
+        let file = disk.open(&path).map_err(|error| io_error("open", &path, error))?;
+        let header = Header::read(&*file, number).map_err(|error| io_error("read", &path, error))?;
+        let header = match header {
+            Some(header) => Some(header),
+            None => read_hint(disk, folder, number, files)?.map(|(hint, _)| {
+                log::error!(
+                    "both headers of {} fail their check, its hint stands in",
+                    path.display()
+                );
+                Header {
+                    number,
+                    salt: hint.salt,
+                    ends: Vec::new(),
+                }
+            }),
+        };
+        match header {
+            Some(header) => {
+                headers.insert(number, (header, file_bytes));
+            }
+            None if file_bytes <= HEADER_BYTES => found.garbage.push(name.clone()),
+            None => {
+                // A segment of which the first sync did not happen looks like this, and so does one whose
+                // header was damaged twice: it stays, and gaps tell which documents it was of.
+                log::error!(
+                    "{} has no header that passes its check and is left alone",
+                    path.display()
+                );
+            }
+        }
+    }
+    Ok(headers)
+}
+
+fn read_hint(
+    disk: &dyn Disk,
+    folder: &Path,
+    number: u32,
+    files: &BTreeMap<String, u64>,
+) -> Result<Option<(hint::Hint, u64)>, StoreError> {
+    let name = hint::file_name(number);
+    let Some(&length) = files.get(&name) else {
+        return Ok(None);
+    };
+    let path = folder.join(&name);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let read = disk.open(&path).and_then(|file| file.read_at(&mut bytes, 0));
+    match read {
+        Ok(read) => Ok(hint::decode(&bytes[..read], number).map(|hint| (hint, length))),
+        // A hint is a copy: the segment answers in its place.
+        Err(error) => {
+            log::warn!("cannot read {}: {error}", path.display());
+            Ok(None)
+        }
+    }
+}
+
+/// A segment as its hint or a scan tells.
+struct Contents {
+    entries: Vec<Entry>,
+    damage: Vec<Damage>,
+    durable: u64,
+    end: u64,
+    hint_bytes: u64,
+}
+
+fn read_segment(
+    disk: &dyn Disk,
+    folder: &Path,
+    header: &Header,
+    file_bytes: u64,
+    end: Option<End>,
+    files: &BTreeMap<String, u64>,
+) -> Result<Contents, StoreError> {
+    let hint = read_hint(disk, folder, header.number, files)?
+        .filter(|(hint, _)| hint.salt == header.salt && end.is_none_or(|end| hint.end <= end.valid));
+    if let Some((hint, hint_bytes)) = hint {
+        // What the hint lists and the file does not have is found here, not at the first load.
+        let damage = hint
+            .entries
+            .iter()
+            .filter(|entry| entry.offset + entry.bytes > file_bytes)
+            .map(|entry| Damage {
+                offset: entry.offset,
+                reason: format!("the file ends at byte {file_bytes}"),
+                lost: Lost::Known(entry.clone()),
+            });
+        let damage: Vec<Damage> = damage.collect();
+        let mut entries = hint.entries;
+        entries.retain(|entry| entry.offset + entry.bytes <= file_bytes);
+        return Ok(Contents {
+            entries,
+            damage,
+            durable: hint.end,
+            end: hint.end,
+            hint_bytes,
+        });
+    }
+    let path = folder.join(segment::file_name(header.number));
+    let file = disk.open(&path).map_err(|error| io_error("open", &path, error))?;
+    let scan = segment::scan(&*file, header.salt, file_bytes, end).map_err(|error| io_error("read", &path, error))?;
+    let durable = end.map_or(scan.last_batch, |end| end.durable);
+    Ok(Contents {
+        entries: scan.entries,
+        damage: scan.damage,
+        durable,
+        end: scan.end,
+        hint_bytes: 0,
+    })
+}
+
+/// A document while its records come in.
+#[derive(Default)]
+struct Draft {
+    base: Option<Base>,
+    /// Position, order, place; in no order.
+    updates: Vec<(Seq, u64, Position)>,
+    superseders: Vec<Superseder>,
+    changed_ms: u64,
+}
+
+#[derive(Default)]
+struct Gathered {
+    drafts: BTreeMap<DocumentId, Draft>,
+    /// Superseded records, when history is kept.
+    past: Vec<(u32, Entry)>,
+    /// By order of writing: the latest copy, when no copy is beyond doubt.
+    doubtful: BTreeMap<u64, (u32, Entry)>,
+    damage: Vec<(u32, Damage)>,
+    lsn_max: u64,
+    now_ms: u64,
+}
+
+impl Gathered {
+    /// Takes the next record; segments come in the order of their numbers.
+    fn take(&mut self, segment: u32, entry: Entry, durable: u64, keep_past: bool) {
+        self.lsn_max = self.lsn_max.max(entry.lsn);
+        self.now_ms = self.now_ms.max(entry.at_ms);
+        if entry.offset >= durable {
+            self.doubtful.insert(entry.lsn, (segment, entry.clone()));
+        } else {
+            self.doubtful.remove(&entry.lsn);
+        }
+
+        let position = Position::of(segment, &entry);
+        let draft = self.drafts.entry(entry.document.clone()).or_default();
+        draft.changed_ms = draft.changed_ms.max(entry.at_ms);
+        match entry.kind {
+            Kind::Update => {
+                if draft.base.is_none_or(|base| base.seq < entry.seq) {
+                    draft.updates.push((entry.seq, entry.lsn, position));
+                }
+            }
+            Kind::Snapshot | Kind::Deleted => {
+                if draft
+                    .base
+                    .is_none_or(|base| (base.seq, base.lsn) <= (entry.seq, entry.lsn))
+                {
+                    draft.base = Some(Base {
+                        kind: entry.kind,
+                        seq: entry.seq,
+                        lsn: entry.lsn,
+                        position,
+                    });
+                    draft.updates.retain(|(seq, ..)| *seq > entry.seq);
+                }
+                if keep_past {
+                    draft.superseders.push(Superseder {
+                        seq: entry.seq,
+                        lsn: entry.lsn,
+                        at_ms: entry.at_ms,
+                    });
+                }
+            }
+        }
+        if keep_past {
+            self.past.push((segment, entry));
+        }
+    }
+
+    /// Fills the index and returns the current records that are in doubt.
+    fn finish(self, index: &mut Index) -> Vec<(u32, Entry)> {
+        index.now_ms = self.now_ms;
+        for (name, draft) in self.drafts {
+            let document = finish_draft(draft);
+            if let Some(damage) = &document.damage {
+                log::error!("document {name} is damaged in the journal: {}", damage.reason);
+            }
+            index.documents.insert(name, document);
+        }
+        for (segment, damage) in self.damage {
+            blame(index, segment, damage);
+        }
+        let positions: Vec<Position> = index
+            .documents
+            .values()
+            .flat_map(|document| {
+                document
+                    .base
+                    .iter()
+                    .map(|base| base.position)
+                    .chain(document.updates.iter().copied())
+            })
+            .collect();
+        positions.into_iter().for_each(|position| index.enter(position));
+        for (segment, entry) in &self.past {
+            remember_past(index, *segment, entry);
+        }
+        let doubtful = self.doubtful.into_values();
+        doubtful
+            .filter(|(segment, entry)| index.need(*segment, entry) != Need::None)
+            .collect()
+    }
+}
+
+fn finish_draft(mut draft: Draft) -> Document {
+    let base_seq = draft.base.map_or(0, |base| base.seq);
+    draft.updates.retain(|(seq, ..)| *seq > base_seq);
+    // The one that counts comes first among those of one position.
+    draft
+        .updates
+        .sort_by_key(|(seq, lsn, position)| (*seq, u64::MAX - lsn, u32::MAX - position.segment));
+    draft.updates.dedup_by_key(|(seq, ..)| *seq);
+    draft.superseders.sort_by_key(|base| base.lsn);
+    draft.superseders.dedup();
+    let last_seq = draft.updates.last().map_or(base_seq, |(seq, ..)| *seq);
+    let whole = draft
+        .updates
+        .iter()
+        .zip(base_seq + 1..)
+        .take_while(|((seq, ..), next)| seq == next)
+        .count();
+
+    let mut document = Document {
+        base: draft.base,
+        updates: draft.updates[..whole]
+            .iter()
+            .map(|(_, _, position)| *position)
+            .collect(),
+        changed_ms: draft.changed_ms,
+        damage: None,
+        superseders: draft.superseders,
+    };
+    if let Some((next, ..)) = draft.updates.get(whole) {
+        let first = base_seq + whole as u64 + 1;
+        document.damaged(format!("the updates {first} to {} are missing", next - 1), last_seq);
+    }
+    document
+}
+
+/// Says whose a damaged record was, and quarantines the document unless it can do without.
+fn blame(index: &mut Index, number: u32, damage: Damage) {
+    let place = format!(
+        "{} at byte {}: {}",
+        segment::file_name(number),
+        damage.offset,
+        damage.reason
+    );
+    let mut concerned: Vec<(DocumentId, Kind, Seq)> = Vec::new();
+    match &damage.lost {
+        Lost::Known(entry) => concerned.push((entry.document.clone(), entry.kind, entry.seq)),
+        Lost::Traced(trace) => {
+            let same = index
+                .documents
+                .keys()
+                .filter(|name| record::name_sum(name) == trace.name_sum);
+            concerned.extend(same.map(|name| (name.clone(), trace.kind, trace.seq)));
+        }
+        Lost::Unknown => {}
+    }
+    let unnamed = concerned.is_empty();
+    if let (Lost::Traced(trace), true) = (&damage.lost, unnamed) {
+        index.lost.insert(trace.name_sum, place.clone());
+    }
+    log::error!(
+        "{place}{}",
+        if unnamed {
+            " (nobody can say which document that was)"
+        } else {
+            ""
+        }
+    );
+    for (name, kind, seq) in &concerned {
+        let document = match index.documents.entry(name.clone()) {
+            btree_map::Entry::Vacant(vacant) => vacant.insert(Document::default()),
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+        };
+        // A lost deletion is not made good by a snapshot of what was deleted.
+        let deletion = *kind == Kind::Deleted;
+        let superseded = document
+            .base
+            .is_some_and(|base| base.seq > *seq || (base.seq == *seq && (!deletion || base.kind == Kind::Deleted)));
+        let rebuilt = !deletion && document.damage.is_none() && document.last_seq() >= *seq;
+        if !(superseded || rebuilt) {
+            document.damaged(place.clone(), *seq);
+        }
+    }
+    if let Some(segment) = index.segments.get_mut(&number) {
+        segment.unnamed |= unnamed;
+        segment.damaged.extend(concerned.into_iter().map(|(name, ..)| name));
+    }
+}
+
+fn remember_past(index: &mut Index, segment: u32, entry: &Entry) {
+    if index.need(segment, entry) != Need::Past {
+        return;
+    }
+    let superseded_ms = index.documents.get(&entry.document).and_then(|document| {
+        document
+            .superseders
+            .iter()
+            .find(|base| base.seq >= entry.seq && base.lsn > entry.lsn)
+            .map(|base| base.at_ms)
+    });
+    let now_ms = index.now_ms;
+    index.remember(Position::of(segment, entry), superseded_ms.unwrap_or(now_ms));
+}

@@ -1,0 +1,259 @@
+//! sled rots, fails and vanishes; the store goes on.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+
+use super::*;
+use crate::store::{
+    Store,
+    contract::{deleted, id, snapshot, stored, update},
+    durable::{DurableStore, Options},
+};
+
+fn open(folder: &Path) -> DurableStore {
+    let sled = SledOptions {
+        again_ms: 0,
+        rest_ms: 0,
+        wait_ms: 10_000,
+        read_ms: 10_000,
+        ..SledOptions::default()
+    };
+    DurableStore::open(
+        folder,
+        Options {
+            sled,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+}
+
+/// Waits until sled has everything, doing upkeep as the server does.
+fn caught_up(store: &DurableStore) {
+    for _ in 0..20_000 {
+        store.maintain(1).unwrap();
+        if store.read_side().caught_up() && store.read_side().rebuilding().is_none() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("sled never catches up: {:?}", store.status());
+}
+
+fn try_of(store: &DurableStore) -> Arc<Try> {
+    store.read_side().current().unwrap()
+}
+
+fn find(store: &DurableStore, name: &str) -> Option<Bytes> {
+    let base = store.journal().base(&id(name))?;
+    store.read_side().find(&id(name), &base)
+}
+
+fn asides_in(folder: &Path) -> usize {
+    asides(folder).len()
+}
+
+#[test]
+fn r4_sled_has_the_newest_snapshot_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let body = |byte: u8, length: usize| Bytes::from(vec![byte; length]);
+    store
+        .commit(&[
+            snapshot("a", 1, body(1, 3 * PIECE)),
+            snapshot("b", 1, body(2, 0)),
+            update("c", 1, "x"),
+        ])
+        .unwrap();
+    store
+        .commit(&[
+            snapshot("a", 2, body(3, 2 * PIECE + 1)),
+            snapshot("gone", 1, body(4, 10)),
+        ])
+        .unwrap();
+    caught_up(&store);
+    store.commit(&[deleted("gone", 1)]).unwrap();
+
+    caught_up(&store);
+
+    assert_eq!(find(&store, "a"), Some(body(3, 2 * PIECE + 1)));
+    assert_eq!(find(&store, "b"), Some(body(2, 0)));
+    let current = try_of(&store);
+    let shelf = current.shelf.get().unwrap();
+    assert_eq!(shelf.names(None, 10).unwrap(), [id("a"), id("b")]);
+    assert_eq!(shelf.pieces(), 3);
+}
+
+const PIECE: usize = shelf::PIECE_BYTES;
+
+#[test]
+fn r4_a_value_that_rots_is_never_returned_and_sled_is_rebuilt() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store
+        .commit(&[
+            snapshot("a", 1, "good"),
+            update("a", 2, "more"),
+            snapshot("b", 7, "too"),
+        ])
+        .unwrap();
+    caught_up(&store);
+    try_of(&store).shelf.get().unwrap().spoil(&id("a"));
+
+    let loaded = store.load(&id("a")).unwrap();
+
+    assert_eq!(loaded, stored(Some((1, "good")), &[(2, "more")]));
+    store.maintain(1).unwrap();
+    assert!(
+        store
+            .status()
+            .rebuilding
+            .is_some_and(|reason| reason.contains("fails its check"))
+    );
+    caught_up(&store);
+    assert_eq!(find(&store, "a"), Some("good".into()));
+    assert_eq!(find(&store, "b"), Some("too".into()));
+    assert_eq!(asides_in(folder.path()), 1);
+}
+
+#[test]
+fn r5_a_sled_that_does_not_open_is_set_aside_and_rebuilt_while_the_journal_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store.commit(&[snapshot("a", 1, "good")]).unwrap();
+    caught_up(&store);
+    store.close().unwrap();
+    drop(store);
+    for round in 1..=3 {
+        let current = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let current = current
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("sled-"))
+            .max();
+        let database = current.unwrap().join("db");
+        fs::remove_file(&database).unwrap();
+        fs::create_dir(&database).unwrap();
+
+        let store = open(folder.path());
+
+        assert_eq!(
+            store.load(&id("a")).unwrap(),
+            stored(Some((1, "good")), &[]),
+            "round {round}"
+        );
+        caught_up(&store);
+        assert_eq!(find(&store, "a"), Some("good".into()));
+        let names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(asides_in(folder.path()), 1, "only the newest is kept: {names:?}");
+        drop(store);
+    }
+}
+
+#[test]
+fn r5_a_sled_that_vanished_or_is_behind_catches_up_without_being_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    store
+        .commit(&[snapshot("a", 1, "old"), snapshot("b", 1, "gone later")])
+        .unwrap();
+    caught_up(&store);
+    store.close().unwrap();
+    drop(store);
+    let old = copy.path().join("old");
+    copy_folder(&folder.path().join("sled-000001"), &old);
+    let store = open(folder.path());
+    store
+        .commit(&[update("a", 2, "x"), snapshot("a", 2, "new"), deleted("b", 1)])
+        .unwrap();
+    caught_up(&store);
+    store.close().unwrap();
+    drop(store);
+
+    fs::remove_dir_all(folder.path().join("sled-000001")).unwrap();
+    copy_folder(&old, &folder.path().join("sled-000001"));
+    let store = open(folder.path());
+
+    assert_eq!(store.load(&id("a")).unwrap(), stored(Some((2, "new")), &[]));
+    caught_up(&store);
+    assert_eq!(find(&store, "a"), Some("new".into()));
+    assert_eq!(try_of(&store).shelf.get().unwrap().names(None, 9).unwrap(), [id("a")]);
+    assert_eq!(asides_in(folder.path()), 0);
+}
+
+#[test]
+fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let sled = SledOptions {
+        again_ms: 0,
+        wait_ms: 10_000,
+        read_ms: 50,
+        hang_ms: 200,
+        ..SledOptions::default()
+    };
+    let store = DurableStore::open(
+        folder.path(),
+        Options {
+            sled,
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    store.commit(&[snapshot("a", 1, "good")]).unwrap();
+    caught_up(&store);
+
+    try_of(&store).spawn("panics", |_| panic!("a test's panic"));
+    while try_of(&store).failure.get().is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(store.load(&id("a")).unwrap(), stored(Some((1, "good")), &[]));
+    caught_up(&store);
+    assert_eq!(try_of(&store).number, 2);
+
+    let (go_on, wait) = mpsc::channel::<()>();
+    try_of(&store).spawn("hangs", move |this| {
+        this.reader.call(|| wait.recv()).ok();
+        Ok(())
+    });
+    while !try_of(&store).reader.busy.load(SeqCst) {
+        thread::yield_now();
+    }
+    let since = Instant::now();
+    while try_of_number(&store) == Some(2) {
+        assert!(since.elapsed() < Duration::from_secs(20), "the hang is not seen");
+        store.maintain(1).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(store.load(&id("a")).unwrap(), stored(Some((1, "good")), &[]));
+    caught_up(&store);
+    assert_eq!(try_of_number(&store), Some(3));
+    drop(go_on);
+}
+
+fn try_of_number(store: &DurableStore) -> Option<u32> {
+    store.read_side().current().map(|current| current.number)
+}
+
+#[test]
+fn r5_the_name_of_what_was_set_aside_has_its_date() {
+    assert_eq!(date(0), "19700101T000000Z");
+    assert_eq!(date(951_782_399), "20000228T235959Z");
+    assert_eq!(date(951_782_400), "20000229T000000Z");
+    assert_eq!(date(1_795_204_200), "20261120T195000Z");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.metadata().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

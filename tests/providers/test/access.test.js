@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { request } from 'node:http'
+import { test } from 'node:test'
+import WebSocket from 'ws'
+
+import { connect, newest, saved, synced, versions } from '../lib/clients.js'
+import { mintToken, startServer } from '../lib/server.js'
+import { sleep, until } from '../lib/wait.js'
+
+const secret = 'a secret of at least thirty-two bytes'
+const guarded = t => startServer(t, ['--jwt-secret', secret])
+const token = (...args) => mintToken(secret, ['--sub', 'ada', ...args])
+
+for (const [version, Provider] of Object.entries(versions)) {
+  test(`e8 ${version}: a reader gets everything, changes nothing, and is told`, async t => {
+    const server = await guarded(t)
+    const write = await token('--document', 'notes/*=write')
+    const read = await token('--document', 'notes/*=read')
+    const writer = connect(t, Provider, server, 'notes/1', { params: { token: write } })
+    await synced(writer)
+    const warnings = []
+    const warn = console.warn
+    console.warn = (...args) => warnings.push(args.join(' '))
+    t.after(() => { console.warn = warn })
+    const reader = connect(t, Provider, server, 'notes/1', { params: { token: read } })
+    await synced(reader)
+
+    reader.text.insert(0, 'not taken')
+    writer.text.insert(0, 'taken')
+    await until('the reader has it', () => reader.text.toString().includes('taken'))
+    await saved(writer)
+    await until('the reader is told', () => warnings.some(text => text.includes('read-only')))
+    assert.equal(writer.text.toString(), 'taken')
+  })
+
+  test(`e9 ${version}: without access it is closed with 4401 or 4403`, async t => {
+    const server = await guarded(t)
+    const elsewhere = await token('--document', 'other/*=write')
+    const cases = [
+      [{}, 4401], [{ token: 'rubbish' }, 4401], [{ token: elsewhere }, 4403],
+      [{ token: await mintToken(secret + '!', ['--sub', 'eve', '--document', '*=write']) }, 4401],
+    ]
+    for (const [params, code] of cases) {
+      const client = connect(t, Provider, server, 'notes/1', { params })
+      await until(`closed with ${code}`, () => client.closes.length > 0)
+      assert.equal(client.closes[0].code, code)
+      assert.ok(client.closes[0].reason.length > 10, 'a reason that helps')
+      assert.equal(client.provider.synced, false)
+      client.provider.destroy()
+    }
+  })
+}
+
+test('e9 y-websocket 3.1 does not try again after 4401', async t => {
+  const server = await guarded(t)
+  const client = connect(t, newest, server, 'notes/1')
+  await until('closed', () => client.closes.length > 0)
+  await sleep(1_500)
+  assert.equal(client.closes.length, 1)
+})
+
+test('e10 a session ends with its token, with 4401', async t => {
+  const server = await guarded(t)
+  // The server allows the clocks to differ by five seconds.
+  const client = connect(t, newest, server, 'notes/1', { params: { token: await token('--document', '*=write', '--expires', '1s') } })
+  await synced(client)
+  await until('closed', () => client.closes.length > 0)
+  assert.equal(client.closes[0].code, 4401)
+  assert.match(client.closes[0].reason, /expired/)
+})
+
+test('e11 a token may come as bearer header or as subprotocol', async t => {
+  const server = await guarded(t)
+  const jwt = await token('--document', '*=write')
+  const open = socket => new Promise((resolve, reject) => {
+    socket.once('message', () => resolve(socket.protocol))
+    socket.once('close', code => reject(new Error(`closed with ${code}`)))
+    socket.once('error', reject)
+  })
+  const header = new WebSocket(`${server.url}/x`, { headers: { authorization: `Bearer ${jwt}` } })
+  assert.equal(await open(header), '')
+  const pair = new WebSocket(`${server.url}/x`, ['cowrite', `bearer.${jwt}`])
+  assert.equal(await open(pair), 'cowrite')
+  const other = new WebSocket(`${server.url}/x?token=${jwt}`, ['anything', 'else'])
+  assert.equal(await open(other), 'anything')
+  for (const socket of [header, pair, other]) socket.terminate()
+})
+
+test('e12 pages of other origins are refused before the upgrade', async t => {
+  const server = await startServer(t, ['--allow-origin', 'https://friend.example'])
+  const status = origin => new Promise((resolve, reject) => {
+    const headers = origin ? { origin } : {}
+    const socket = new WebSocket(`${server.url}/x`, { headers })
+    socket.once('open', () => { resolve(101); socket.terminate() })
+    socket.once('unexpected-response', (_request, response) => { resolve(response.statusCode); response.destroy() })
+    socket.once('error', reject)
+  })
+  assert.equal(await status(), 101)
+  assert.equal(await status(server.http), 101)
+  assert.equal(await status('https://friend.example'), 101)
+  assert.equal(await status('https://evil.example'), 403)
+  assert.equal(await status('null'), 403)
+})
+
+test('e13 bad document names are refused with what is wrong with them', async t => {
+  const server = await startServer(t)
+  const closed = path => new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://${server.address}${path}`)
+    socket.once('close', (code, reason) => resolve([code, reason.toString()]))
+    socket.once('error', reject)
+  })
+  for (const [path, reason] of [
+    ['/ws/', /empty/], ['/ws/a%00b', /control character/], ['/ws/' + 'x'.repeat(513), /513 bytes/], ['/ws/%ff', /UTF-8/],
+  ]) {
+    const [code, text] = await closed(path)
+    assert.equal(code, 4400, path)
+    assert.match(text, reason)
+  }
+  const longest = new WebSocket(`ws://${server.address}/ws/${'%C3%A4'.repeat(256)}`)
+  await new Promise((resolve, reject) => { longest.once('message', resolve); longest.once('close', reject) })
+  longest.terminate()
+})
+
+test('e14 a request that is no upgrade is told what the address is for', async t => {
+  const server = await startServer(t)
+  const answer = await new Promise(resolve => request(`${server.http}/ws/x`, resolve).end())
+  assert.equal(answer.statusCode, 426)
+  answer.destroy()
+})

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { connect as connectTcp } from 'node:net'
+import { test } from 'node:test'
+import WebSocket from 'ws'
+import * as Y from 'yjs'
+
+import { connect, newest, same, saved, synced } from '../lib/clients.js'
+import { startServer } from '../lib/server.js'
+
+const closed = (url, act) => new Promise((resolve, reject) => {
+  const socket = new WebSocket(url)
+  socket.once('open', () => act(socket))
+  socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
+  socket.once('error', error => { if (error.code !== 'ECONNRESET') reject(error) })
+})
+
+test('e15 malformed messages close their connection and nobody else notices', async t => {
+  const server = await startServer(t)
+  const [ada, bob] = [1, 2].map(() => connect(t, newest, server, 'target'))
+  await synced(ada, bob)
+  const attacks = {
+    'an update whose count lies': [0, 2, 4, 0xff, 0xff, 0xff, 0x7a],
+    'a state vector whose count lies': [0, 0, 4, 0xff, 0xff, 0xff, 0x7a],
+    'awareness whose count lies': [1, 4, 0xff, 0xff, 0xff, 0x7a],
+    'awareness that is no JSON': [1, 5, 1, 9, 1, 1, 0x7b],
+    'a sync message of no known kind': [0, 9, 0],
+    'a cut message': [0, 2, 100, 1],
+    'nothing': [],
+  }
+  for (const [name, bytes] of Object.entries(attacks)) {
+    const { code, reason } = await closed(`${server.url}/target`, socket => socket.send(new Uint8Array(bytes)))
+    assert.equal(code, 1002, `${name}: ${reason}`)
+  }
+  ada.text.insert(0, 'still here')
+  await same(ada, bob)
+  await saved(ada)
+  assert.deepEqual([ada.closes, bob.closes], [[], []])
+})
+
+test('e16 text, bad UTF-8, too large and flooding frames close with the code that says so', async t => {
+  const server = await startServer(t, ['--message-bytes-max', '64KiB'])
+  const url = `${server.url}/frames`
+  assert.equal((await closed(url, socket => socket.send('text'))).code, 1003)
+  assert.equal((await closed(url, socket => socket.send(Buffer.alloc(64 * 1024 + 1)))).code, 1009)
+  assert.equal((await closed(url, socket => socket.send(Buffer.from([0xff, 0xfe]), { binary: false }))).code, 1007)
+
+  const raw = frame => new Promise((resolve, reject) => {
+    const [host, port] = server.address.split(':')
+    const socket = connectTcp(Number(port), host)
+    let bytes = Buffer.alloc(0)
+    socket.on('error', () => {})
+    socket.on('data', data => {
+      const upgraded = bytes.includes('\r\n\r\n')
+      bytes = Buffer.concat([bytes, data])
+      if (!upgraded && bytes.includes('\r\n\r\n')) for (let i = 0; i < 20; i++) socket.write(frame)
+    })
+    socket.on('close', () => {
+      const at = bytes.lastIndexOf(0x88)
+      at < 0 ? reject(new Error('closed without a code')) : resolve(bytes.readUInt16BE(at + 2))
+    })
+    socket.write('GET /ws/frames HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n' +
+      'sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
+  })
+  const declared = Buffer.from([0x82, 0xff, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0])
+  assert.equal(await raw(declared), 1009, 'eight gigabytes declared')
+  const empty = Buffer.alloc(600 * 100)
+  for (let i = 0; i < empty.length; i += 6) empty[i + 1] = 0x80
+  assert.equal(await raw(empty), 1002, 'a flood of empty fragments')
+})
+
+test('e17 an update that refers to what nobody has is not applied, and its sender is asked', async t => {
+  const server = await startServer(t)
+  const ada = connect(t, newest, server, 'gap')
+  await synced(ada)
+  const elsewhere = new Y.Doc()
+  const updates = []
+  elsewhere.on('update', update => updates.push(update))
+  elsewhere.getText('text').insert(0, 'first')
+  elsewhere.getText('text').insert(5, ' second')
+  const asked = await new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${server.url}/gap`)
+    let questions = 0
+    socket.on('open', () => socket.send(new Uint8Array([0, 2, updates[1].length, ...updates[1]])))
+    socket.on('message', data => {
+      if (data[0] === 0 && data[1] === 0 && ++questions === 2) {
+        resolve(questions)
+        socket.terminate()
+      }
+    })
+    socket.on('close', code => reject(new Error(`closed with ${code}`)))
+  })
+  assert.equal(asked, 2)
+  assert.equal(ada.text.toString(), '')
+})
+
+test('e18 one connection cannot speak for the client of another', async t => {
+  const server = await startServer(t)
+  const [ada, bob] = [1, 2].map(() => connect(t, newest, server, 'masks'))
+  await synced(ada, bob)
+  ada.provider.awareness.setLocalState({ user: { name: 'Ada' } })
+  bob.provider.awareness.setLocalState({ user: { name: 'Bob' } })
+  const seen = () => bob.provider.awareness.getStates().get(ada.doc.clientID)?.user.name
+  while (seen() !== 'Ada') await new Promise(resolve => setTimeout(resolve, 10))
+
+  const id = []
+  for (let rest = ada.doc.clientID; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) { id.push(rest); break }
+    id.push((rest % 128) | 128)
+  }
+  const forge = json => {
+    const text = Buffer.from(json)
+    const entry = [1, ...id, 99, text.length, ...text]
+    return new Uint8Array([1, entry.length, ...entry])
+  }
+  const socket = new WebSocket(`${server.url}/masks`)
+  await new Promise(resolve => socket.once('open', resolve))
+  socket.send(forge('{"user":{"name":"Eve"}}'))
+  socket.send(forge('null'))
+  // A message of the forger's own comes after them, so they have been judged when bob sees it.
+  socket.send(new Uint8Array([1, 6, 1, 5, 1, 2, 0x7b, 0x7d]))
+  while (!bob.provider.awareness.getStates().has(5)) await new Promise(resolve => setTimeout(resolve, 10))
+  assert.equal(seen(), 'Ada')
+  assert.ok(await server.metric('cowrite_awareness_refused_total') >= 2)
+  socket.terminate()
+})

@@ -1,0 +1,485 @@
+//! D: what is sent of the document, and what becomes of what is received.
+
+use bytes::Bytes;
+use cowrite::{
+    protocol::{close::CloseReason, update::Clocks},
+    room::Policy,
+};
+
+use yrs::{Map, WriteTxn};
+
+use crate::{
+    editor::{Editor, Heard, step1, step2, update},
+    table::{Deed, MS, POLICY, SECOND, Table, named, reader, writer},
+};
+
+#[test]
+fn d1_a_newcomer_is_asked_for_what_it_has_and_answered_what_it_lacks() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    let edit = author.types("hello");
+    table.says(1, &update(&edit));
+
+    table.joins(2, writer(), None);
+    let first = table.takes(2);
+    table.says(2, &step1(&[0]));
+    let second = table.takes(2);
+
+    assert_eq!(first, [Heard::Step1(author.state_vector())]);
+    let [Heard::Step2(state)] = second.as_slice() else {
+        panic!("{second:?}")
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+}
+
+#[test]
+fn d1_a_step1_is_answered_even_when_nothing_is_missing() {
+    let mut table = Table::new();
+    table.joins(1, writer(), None);
+    table.takes(1);
+
+    table.says(1, &step1(&[0]));
+
+    assert_eq!(table.takes(1), [Heard::Step2(vec![0, 0])]);
+}
+
+#[test]
+fn d2_who_asked_for_nothing_is_sent_nothing_of_the_document() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.joins(2, writer(), None);
+    table.takes(2);
+
+    table.says(1, &update(&author.types("hello")));
+
+    assert_eq!(table.takes(2), []);
+}
+
+#[test]
+fn d3_an_edit_reaches_the_others_as_it_was_sent_and_is_appended() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.joins(1, named("ada"), None);
+    table.says(1, &step2(&[0, 0]));
+    table.seats(2);
+    table.did();
+    let edit = author.types("hello");
+
+    table.says(1, &update(&edit));
+
+    assert_eq!(table.takes(2), [Heard::Update(edit.clone())]);
+    assert_eq!(table.did(), [Deed::Append(1, edit.into(), vec!["ada".to_owned()])]);
+}
+
+#[test]
+fn d4_what_is_known_is_neither_appended_nor_sent() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    let (first, second) = (author.types("hello"), author.deletes(1));
+    table.says_all(1, &[update(&first), update(&second)]);
+    table.takes(2);
+    table.did();
+    table.room.take_counts();
+
+    table.says_all(2, &[update(&first), update(&second), step2(&author.state())]);
+
+    assert_eq!((table.takes(1), table.takes(2), table.did()), (vec![], vec![], vec![]));
+    assert_eq!(table.room.take_counts().updates_known, 3);
+}
+
+#[test]
+fn d5_an_update_with_a_gap_is_not_applied_and_its_sender_is_asked() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    author.types("lost");
+    let late = author.types("late");
+
+    table.says(1, &update(&late));
+
+    assert_eq!(
+        (table.takes(1), table.takes(2), table.did()),
+        (vec![Heard::Step1(vec![0])], vec![], vec![])
+    );
+
+    table.says(1, &step2(&author.state()));
+
+    let [Heard::Update(healed)] = &table.takes(2)[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(healed).text(), "lostlate");
+}
+
+#[test]
+fn d6_who_has_a_gap_is_asked_every_ten_seconds_and_not_more_often() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    author.types("lost");
+    let asked = |table: &Table| {
+        table
+            .takes(1)
+            .iter()
+            .filter(|heard| matches!(heard, Heard::Step1(_)))
+            .count()
+    };
+
+    table.says(1, &update(&author.types("a")));
+    assert_eq!(asked(&table), 1);
+    table.passes(9 * SECOND);
+    table.says(1, &update(&author.types("b")));
+    assert_eq!(asked(&table), 0);
+    table.passes(7 * SECOND);
+    assert_eq!(asked(&table), 1);
+}
+
+#[test]
+fn d7_what_a_reader_sends_changes_nothing_and_it_is_told_once() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.joins(1, reader(), None);
+    table.seats(2);
+    let denied = Heard::Denied("read-only: your edits are not taken".to_owned());
+    assert_eq!(table.takes(1), [Heard::Step1(vec![0]), denied.clone()]);
+
+    table.says_all(1, &[update(&author.types("a")), update(&author.types("b"))]);
+
+    assert_eq!(
+        (table.takes(1), table.takes(2), table.did()),
+        (vec![denied], vec![], vec![])
+    );
+    assert_eq!(table.room.take_counts().updates_of_readers, 2);
+}
+
+#[test]
+fn d8_a_document_takes_edits_up_to_its_limit_and_none_after_it() {
+    let policy = Policy {
+        document_bytes_max: 2_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+
+    table.says(1, &update(&author.types(&"x".repeat(1_900))));
+    table.says(1, &update(&author.types("y")));
+    assert!(!table.did().iter().any(|deed| matches!(deed, Deed::Ended(..))));
+    table.says(1, &update(&author.types(&"z".repeat(200))));
+    table.did();
+    table.says(1, &update(&author.types("!")));
+
+    let text = "the document has reached the server's limit of 2000 bytes and takes no more edits".to_owned();
+    assert_eq!(
+        table.did(),
+        [Deed::Ended(1, CloseReason::DocumentTooLarge(text.clone()))]
+    );
+    assert_eq!(table.takes(1).last(), Some(&Heard::Close(4413, text)));
+    table.passes(SECOND);
+    table.says(2, &step1(&[0]));
+    let [.., Heard::Step2(state)] = &table.takes(2)[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(state).text().len(), 2_101);
+}
+
+#[test]
+fn d9_what_is_not_yjs_ends_its_session_and_nobody_else_notices() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types("a")));
+    table.takes(2);
+    table.did();
+    table.says(
+        1,
+        &update(&author.edit(|txn| {
+            txn.get_or_insert_map("map").insert(txn, "key", 1);
+        })),
+    );
+    table.takes(2);
+    table.did();
+    // A letter between a letter and the entry of a map.
+    let forged = [1, 1, 9, 0, 0xC4, 5, 0, 5, 1, 1, b'x', 0];
+
+    table.says(1, &update(&forged));
+
+    let did = table.did();
+    assert!(matches!(did[..], [Deed::Ended(1, CloseReason::Refused(_))]), "{did:?}");
+    assert_eq!(table.takes(2), []);
+    table.passes(SECOND);
+    table.says(2, &step1(&[0]));
+    assert!(matches!(table.takes(2)[..], [Heard::Step2(_), ..]));
+}
+
+#[test]
+fn d10_a_large_first_sync_is_several_updates_in_causal_order_and_edits_meanwhile_are_not_lost() {
+    let mut table = Table::new();
+    let (author, other, newcomer) = (Editor::new(5), Editor::new(6), Editor::new(7));
+    table.seats(1);
+    for _ in 0..50 {
+        let edit = author.types(&"0123456789".repeat(4_000));
+        table.says(1, &update(&edit));
+        other.applies(&edit);
+        let edit = other.types("|");
+        table.says(1, &update(&edit));
+        author.applies(&edit);
+    }
+
+    table.joins(2, writer(), None);
+    table.takes(2);
+    table.says(2, &step1(&newcomer.state_vector()));
+    let mut frames = 0;
+    let mut edits = 0;
+    while let Some(messages) = table.takes_one(2).or_else(|| {
+        table.passes(SECOND);
+        table.takes_one(2)
+    }) {
+        for message in messages {
+            let (Heard::Update(piece) | Heard::Step2(piece)) = message else {
+                continue;
+            };
+            newcomer.applies(&piece);
+            assert!(!newcomer.misses_something());
+            assert!(piece.len() < 600 * 1024, "{} bytes", piece.len());
+        }
+        frames += 1;
+        if edits < 5 {
+            edits += 1;
+            table.says(1, &update(&author.types("meanwhile")));
+        }
+    }
+    table.passes(SECOND);
+
+    assert!(frames > 3, "{frames}");
+    assert_eq!(newcomer.content(), author.content());
+}
+
+#[test]
+fn d10_a_large_first_sync_ends_also_when_nothing_else_happens() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    for _ in 0..30 {
+        table.says(1, &update(&author.types(&"x".repeat(100_000))));
+    }
+    table.passes(SECOND);
+
+    for n in 2..5 {
+        table.joins(n, writer(), None);
+        table.says(n, &step1(&[0]));
+        let mut heard = Vec::new();
+        for _ in 0..100 {
+            heard.extend(table.takes(n));
+            table.passes(10 * MS);
+        }
+        let ends = heard.iter().filter(|message| matches!(message, Heard::Step2(_)));
+        assert_eq!(ends.count(), 1, "newcomer {n}");
+    }
+}
+
+#[test]
+fn d11_the_answer_that_is_kept_for_newcomers_and_what_followed_it_is_right() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(60_000))));
+
+    for n in 2..6 {
+        table.joins(n, writer(), None);
+        table.takes(n);
+        table.says(n, &step1(&[0]));
+        let newcomer = Editor::new(100 + n);
+        let heard = table.takes(n);
+        // Alone the state is the SyncStep2; with edits behind it an empty one ends the sync.
+        assert_eq!(
+            heard.len(),
+            if n == 2 { 1 } else { n as usize },
+            "one state and {} edits",
+            n - 2
+        );
+        assert!(matches!(heard.last(), Some(Heard::Step2(_))), "{heard:?}");
+        for message in heard {
+            let (Heard::Update(piece) | Heard::Step2(piece)) = message else {
+                panic!("{message:?}")
+            };
+            newcomer.applies(&piece);
+        }
+        assert_eq!(newcomer.content(), author.content());
+        let edit = if n == 4 {
+            author.deletes(10)
+        } else {
+            author.types("tail")
+        };
+        table.says(1, &update(&edit));
+    }
+}
+
+#[test]
+fn d12_the_answer_to_the_same_state_vector_holds_for_one_version_only() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("old")));
+    let had = author.state_vector();
+    let old = author.state();
+    table.says(1, &update(&author.types("new")));
+
+    for n in 2..6 {
+        table.joins(n, writer(), None);
+        table.takes(n);
+        table.says(n, &step1(&had));
+        let returning = Editor::new(100 + n);
+        returning.applies(&old);
+        let heard = table.takes(n);
+        let [Heard::Step2(diff)] = heard.as_slice() else {
+            panic!("{heard:?}")
+        };
+        returning.applies(diff);
+        assert_eq!(returning.content(), author.content());
+        if n % 2 == 1 {
+            table.says(1, &update(&author.types("newer")));
+        }
+    }
+}
+
+#[test]
+fn d13_a_large_state_is_encoded_elsewhere_once_for_all_who_ask() {
+    let mut table = Table::with(
+        Policy {
+            snapshot_bytes: 1 << 30,
+            ..POLICY
+        },
+        &Default::default(),
+    );
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(1_200_000))));
+    let before = table.encodes;
+
+    table.hold_encodes = true;
+    for n in 2..6 {
+        table.joins(n, writer(), None);
+        table.takes(n);
+        table.says(n, &step1(&[0]));
+        assert_eq!(table.takes(n), []);
+    }
+    assert_eq!(table.held.len(), 1);
+    table.hold_encodes = false;
+    let held = std::mem::take(&mut table.held);
+    table.carry_out(held);
+
+    assert_eq!(table.encodes, before + 1);
+    for n in 2..6 {
+        let newcomer = Editor::new(100 + n);
+        for _ in 0..20 {
+            for message in table.takes(n) {
+                let (Heard::Update(piece) | Heard::Step2(piece)) = message else {
+                    continue;
+                };
+                newcomer.applies(&piece);
+            }
+            table.passes(20 * MS);
+        }
+        assert_eq!(newcomer.content(), author.content());
+    }
+}
+
+#[test]
+fn d14_a_state_vector_is_kept_only_as_far_as_it_concerns_the_document() {
+    // Clients that nobody knows cost the sender a few bytes each, and the server more.
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("hello")));
+    let mut vector = Clocks::default();
+    (1_000..60_000_u64).for_each(|client| vector.advance(client, 9));
+    table.joins(2, reader(), None);
+    table.takes(2);
+
+    table.says(2, &step1(&vector.encode_state_vector()));
+
+    let newcomer = Editor::new(6);
+    for message in table.takes(2) {
+        let (Heard::Step2(piece) | Heard::Update(piece)) = message else {
+            panic!("{message:?}")
+        };
+        newcomer.applies(&piece);
+    }
+    assert_eq!(newcomer.content(), author.content());
+    assert!(!format!("{:?}", table.room).contains("59999"));
+}
+
+#[test]
+fn d15_questions_for_the_state_are_answered_at_most_every_hundred_milliseconds() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("hello")));
+    table.joins(2, reader(), None);
+    table.takes(2);
+    let answers = |table: &Table| {
+        table
+            .takes(2)
+            .iter()
+            .filter(|heard| matches!(heard, Heard::Step2(_)))
+            .count()
+    };
+
+    let mut answered = 0;
+    for n in 0..100_u8 {
+        // Never the same state vector, so that nothing is answered from memory.
+        table.says(2, &step1(&[1, 5, n % 5]));
+        answered += answers(&table);
+    }
+    assert_eq!(answered, 1);
+    table.passes(SECOND);
+
+    assert_eq!(answers(&table), 1);
+    table.says(2, &step1(&[0]));
+    assert_eq!(answers(&table), 1);
+}
+
+#[test]
+fn d16_a_stored_document_opens_with_what_it_held_and_positions_go_on() {
+    let author = Editor::new(5);
+    let (first, second) = (author.types("hello"), author.types(" world"));
+    let stored = cowrite::store::StoredDocument {
+        snapshot: Some((7, Bytes::from(first))),
+        updates: vec![(8, Bytes::from(second))],
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.joins(1, writer(), None);
+    table.takes(1);
+
+    table.says(1, &step1(&[0]));
+    let [Heard::Step2(state)] = &table.takes(1)[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+    let edit = author.types("!");
+    table.says(1, &update(&edit));
+
+    assert_eq!(table.did(), [Deed::Append(9, edit.into(), vec![])]);
+}
+
+#[test]
+fn d17_stored_bytes_that_are_no_document_are_an_error_and_never_an_empty_document() {
+    let author = Editor::new(5);
+    author.types("lost");
+    let late = Bytes::from(author.types("late"));
+    for bad in [Bytes::from_static(&[1, 2, 3]), late] {
+        let stored = cowrite::store::StoredDocument {
+            snapshot: None,
+            updates: vec![(1, bad)],
+        };
+
+        assert!(cowrite::room::Room::open(crate::table::document(), &stored, POLICY, 0).is_err());
+    }
+}

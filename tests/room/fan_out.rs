@@ -1,0 +1,249 @@
+//! F: rhythm, merged frames, slow readers.
+
+use cowrite::{protocol::close::CloseReason, room::Policy};
+
+use crate::{
+    editor::{Editor, Heard, Random, scribble, step1, update},
+    table::{Deed, MS, POLICY, SECOND, Table},
+};
+
+fn updates(heard: Vec<Heard>) -> Vec<Vec<u8>> {
+    let sync = |heard| match heard {
+        Heard::Update(bytes) | Heard::Step2(bytes) => Some(bytes),
+        _ => None,
+    };
+    heard.into_iter().filter_map(sync).collect()
+}
+
+#[test]
+fn f1_in_a_small_group_every_edit_leaves_at_once() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    (1..=16).for_each(|n| table.seats(n));
+
+    for n in 1..5 {
+        let edit = author.types("a");
+        table.says(1, &update(&edit));
+        assert_eq!(table.takes(2), [Heard::Update(edit)], "edit {n}");
+    }
+}
+
+#[test]
+fn f2_in_a_large_group_the_first_leaves_at_once_and_the_next_together_after_a_pause() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    let reader = Editor::new(6);
+    (1..=17).for_each(|n| table.seats(n));
+    table.did();
+
+    let first = author.types("a");
+    table.says(1, &update(&first));
+    assert_eq!(table.takes(2), [Heard::Update(first.clone())]);
+    for _ in 0..5 {
+        table.says(1, &update(&author.types("b")));
+    }
+    table.passes(2 * MS - 1);
+    assert_eq!((table.takes(2), table.did().len()), (vec![], 1));
+    table.passes(1);
+
+    let merged = updates(table.takes(2));
+    assert_eq!(merged.len(), 1);
+    assert_eq!(table.did(), [Deed::Append(2, merged[0].clone().into(), vec![])]);
+    [first, merged[0].clone()]
+        .iter()
+        .for_each(|update| reader.applies(update));
+    assert_eq!(reader.content(), author.content());
+}
+
+#[test]
+fn f3_a_lone_author_is_not_sent_its_own_edits_and_several_are_sent_everything() {
+    let mut table = Table::new();
+    let (one, two) = (Editor::new(5), Editor::new(6));
+    (1..=17).for_each(|n| table.seats(n));
+
+    table.says(1, &update(&one.types("a")));
+    assert_eq!(table.takes(1), []);
+    table.says(1, &update(&one.types("b")));
+    table.says(2, &update(&two.types("c")));
+    table.passes(2 * MS);
+
+    let sent = updates(table.takes(1));
+    assert_eq!(sent.len(), 1);
+    assert_eq!(sent, updates(table.takes(2))[1..]);
+    one.applies(&sent[0]);
+    assert!(one.text().contains('c'));
+}
+
+/// Session 2 reads nothing while session 1 writes; then it reads all, and must have missed nothing.
+fn lagging(policy: Policy, edits: usize, size: usize, taken_between: usize) -> (Table, Editor, Editor) {
+    let mut table = Table::with(policy, &Default::default());
+    let (author, reader) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    table.joins_with(2, crate::table::writer(), None, 2 * policy.outbox_bytes_max);
+    table.says(2, &step1(&[0]));
+    for n in 0..edits {
+        table.says(1, &update(&author.types(&"x".repeat(size))));
+        if n % 3 == 0 {
+            table.says(1, &update(&author.deletes(1)));
+        }
+        for _ in 0..taken_between {
+            let Some(messages) = table.takes_one(2) else { break };
+            updates(messages).iter().for_each(|update| reader.applies(update));
+        }
+        assert!(!reader.misses_something());
+        let most = policy.outbox_bytes_max + 2 * size + 1_024 * 1_024 * 3 / 2;
+        assert!(table.outbox(2).waiting_bytes() <= most);
+        table.passes(MS);
+    }
+    (table, author, reader)
+}
+
+fn catches_up(table: &mut Table, reader: &Editor) {
+    for _ in 0..200 {
+        for update in updates(table.takes(2)) {
+            reader.applies(&update);
+            assert!(!reader.misses_something());
+        }
+        table.passes(20 * MS);
+    }
+}
+
+#[test]
+fn f4_a_reader_that_falls_behind_loses_its_queue_and_nothing_of_the_document() {
+    let policy = Policy {
+        outbox_bytes_max: 20_000,
+        ..POLICY
+    };
+    for taken_between in [0, 1] {
+        let (mut table, author, reader) = lagging(policy, 200, 300, taken_between);
+        assert!(taken_between == 1 || table.room.take_counts().resyncs > 0);
+
+        catches_up(&mut table, &reader);
+
+        assert_eq!(reader.content(), author.content());
+    }
+}
+
+#[test]
+fn f5_it_is_sent_what_followed_the_last_checkpoint_that_it_passed() {
+    let policy = Policy {
+        outbox_bytes_max: 300_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let (author, reader) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    table.seats(2);
+    for _ in 0..60 {
+        table.says(1, &update(&author.types(&"x".repeat(10_000))));
+        updates(table.takes(2)).iter().for_each(|update| reader.applies(update));
+    }
+    for _ in 0..40 {
+        table.says(1, &update(&author.types(&"y".repeat(10_000))));
+    }
+    assert_eq!(table.room.take_counts().resyncs, 1);
+
+    let mut bytes = 0;
+    for _ in 0..100 {
+        for update in updates(table.takes(2)) {
+            bytes += update.len();
+            reader.applies(&update);
+        }
+        table.passes(20 * MS);
+    }
+
+    assert_eq!(reader.content(), author.content());
+    assert!(
+        (400_000..400_000 + 270_000).contains(&bytes),
+        "{bytes} bytes for 400 kB"
+    );
+}
+
+#[test]
+fn f6_a_reader_that_falls_behind_while_its_first_sync_waits_misses_nothing_of_that() {
+    // The pieces of a large sync are on their way, the session is given broadcasts behind them, and then
+    // all of it is dropped.
+    let mut table = Table::new();
+    let (author, reader) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    for _ in 0..18 {
+        table.says(1, &update(&author.types(&"x".repeat(70_000))));
+    }
+    table.joins(2, crate::table::writer(), None);
+    table.says(2, &step1(&[0]));
+    table.passes(SECOND);
+    table.pongs(2);
+    for _ in 0..80 {
+        table.says(1, &update(&author.types(&"y".repeat(50_000))));
+        table.passes(20 * MS);
+    }
+
+    catches_up(&mut table, &reader);
+
+    assert_eq!(reader.content(), author.content());
+}
+
+#[test]
+fn f7_a_reader_gets_on_though_its_outbox_is_never_empty() {
+    let policy = Policy {
+        outbox_bytes_max: 1_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let (author, reader) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(5_000))));
+    table.joins(2, crate::table::writer(), None);
+
+    // SyncStep1 of the server waits in it.
+    table.says(2, &step1(&[0]));
+
+    updates(table.takes(2)).iter().for_each(|update| reader.applies(update));
+    assert_eq!(reader.content(), author.content());
+}
+
+#[test]
+fn f8_a_peer_that_asks_and_does_not_read_is_sent_away() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.joins_with(2, crate::table::writer(), None, 1_000);
+    table.says(2, &crate::editor::step2(&[0, 0]));
+
+    for n in 0..250_u8 {
+        table.says(2, &crate::editor::saved_question(&[n & 0x7F]));
+        assert!(table.outbox(2).waiting_bytes() <= 1_000);
+    }
+
+    assert!(table.outbox(2).is_ending());
+    let text = "too much waits to be read by this connection".to_owned();
+    assert_eq!(
+        table.takes(2),
+        [Heard::Close(CloseReason::Overloaded(text.clone()).code(), text)]
+    );
+}
+
+#[test]
+fn f9_random_editors_in_a_large_group_end_in_the_same_document() {
+    let mut random = Random(9);
+    let mut table = Table::new();
+    let editors: Vec<Editor> = (0..20).map(|n| Editor::new(100 + n)).collect();
+    (0..20).for_each(|n| table.seats(n));
+    for _ in 0..600 {
+        let n = random.below(20);
+        let (edit, _) = scribble(&editors[n as usize], &mut random);
+        table.says(n, &update(&edit));
+        let m = random.below(20);
+        updates(table.takes(m))
+            .iter()
+            .for_each(|update| editors[m as usize].applies(update));
+        table.passes(random.below(MS));
+    }
+    table.passes(SECOND);
+
+    for n in 0..20 {
+        updates(table.takes(n))
+            .iter()
+            .for_each(|update| editors[n as usize].applies(update));
+        assert_eq!(editors[n as usize].content(), editors[0].content());
+    }
+}

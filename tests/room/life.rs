@@ -1,0 +1,239 @@
+//! L: sessions and documents come and go.
+
+use cowrite::{protocol::close::CloseReason, room::Policy};
+
+use crate::{
+    editor::{Editor, Heard, saved_question, update},
+    table::{Deed, MS, POLICY, SECOND, Table, writer},
+};
+
+#[test]
+fn l1_a_session_ends_in_the_moment_in_which_its_token_does() {
+    let mut table = Table::new();
+    let expires = table.now + 7_300 * MS;
+    table.joins(1, writer(), Some(expires));
+    table.joins(2, writer(), Some(expires + 1));
+    table.joins(3, writer(), None);
+
+    table.passes(7_300 * MS - 1);
+    assert_eq!(table.did(), []);
+    table.passes(1);
+
+    let text = "the token has expired, get a new one".to_owned();
+    assert_eq!(
+        table.did(),
+        [Deed::Ended(1, CloseReason::Unauthenticated(text.clone()))]
+    );
+    let heard = table.takes(1);
+    assert_eq!(
+        heard[heard.len() - 2..],
+        [Heard::Denied(text.clone()), Heard::Close(4401, text)]
+    );
+    table.passes(1);
+    assert_eq!(table.did().len(), 1);
+    assert_eq!(table.room.sessions(), 1);
+}
+
+#[test]
+fn l2_who_hears_nothing_for_long_is_sent_something() {
+    let mut table = Table::new();
+    table.seats(1);
+    let mut silence = 0;
+    for second in 0..70 {
+        table.passes(SECOND);
+        table.pongs(1);
+        let heard = table.takes(1);
+        if heard.is_empty() {
+            silence += 1;
+            assert!(silence <= 20, "silent for {silence} s at {second} s");
+        } else {
+            assert_eq!(heard, [Heard::Ping, Heard::Awareness(vec![])]);
+            silence = 0;
+        }
+    }
+}
+
+#[test]
+fn l3_who_waits_for_saved_hears_something_within_three_seconds() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says_all(1, &[update(&author.types("a")), saved_question(&[1])]);
+
+    for _ in 0..5 {
+        table.passes(3 * SECOND);
+        assert!(table.takes(1).contains(&Heard::Awareness(vec![])));
+    }
+}
+
+#[test]
+fn l4_a_peer_of_which_nothing_is_heard_is_sent_away_after_75_s() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.seats(2);
+    for _ in 0..14 {
+        table.passes(5 * SECOND);
+        table.pongs(2);
+    }
+    assert_eq!(table.did(), []);
+
+    table.passes(10 * SECOND);
+
+    let reason = CloseReason::Overloaded("nothing was heard for 75 s".to_owned());
+    assert_eq!(table.did(), [Deed::Ended(1, reason)]);
+}
+
+#[test]
+fn l5_a_document_leaves_memory_when_nobody_uses_it_and_all_is_durable() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("a")));
+    table.leaves(1);
+    table.did();
+
+    table.passes(65 * SECOND);
+    assert_eq!(table.did(), [], "its edit is not durable");
+    table.stores(1);
+    table.passes(30 * SECOND);
+
+    assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l5_it_stays_for_the_idle_time_and_while_somebody_is_here() {
+    let mut table = Table::new();
+    table.passes(30 * SECOND - 1);
+    assert_eq!(table.did(), []);
+    table.seats(1);
+    for _ in 0..20 {
+        table.passes(5 * SECOND);
+        table.pongs(1);
+    }
+    table.leaves(1);
+    table.passes(30 * SECOND - 1);
+    assert_eq!(table.did(), []);
+    table.passes(1);
+
+    assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l6_a_document_of_many_records_leaves_a_snapshot_first() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    for _ in 0..16 {
+        table.says(1, &update(&author.types("a")));
+    }
+    table.stores(16);
+    table.leaves(1);
+    table.did();
+
+    table.passes(30 * SECOND);
+    let did = table.did();
+    let [Deed::Snapshot(16, state)] = &did[..] else {
+        panic!("{did:?}")
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+    table.passes(60 * SECOND);
+    assert_eq!(table.did(), [], "the snapshot is not durable");
+    table.room.snapshot_stored();
+    table.passes(30 * SECOND);
+
+    assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l7_a_snapshot_is_taken_when_as_much_as_it_was_appended() {
+    let policy = Policy {
+        snapshot_bytes: 10_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    let mut at = Vec::new();
+    for n in 1..=100 {
+        table.says(1, &update(&author.types(&"x".repeat(1_000))));
+        if let Some(Deed::Snapshot(seq, state)) = table.did().pop() {
+            assert_eq!((seq, Editor::of(&state).content()), (n, author.content()));
+            at.push(n);
+            table.room.snapshot_stored();
+        }
+    }
+
+    assert_eq!(at, [10, 20, 40, 80]);
+}
+
+#[test]
+fn l7_one_snapshot_at_a_time() {
+    let policy = Policy {
+        snapshot_bytes: 1_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    for _ in 0..20 {
+        table.says(1, &update(&author.types(&"x".repeat(1_000))));
+    }
+
+    assert_eq!(
+        table
+            .did()
+            .iter()
+            .filter(|deed| matches!(deed, Deed::Snapshot(..)))
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn l8_ending_all_tells_everybody_and_what_was_gathered_is_appended_first() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    (1..=17).for_each(|n| table.seats(n));
+    table.says(1, &update(&author.types("a")));
+    table.says(1, &update(&author.types("b")));
+    table.did();
+    assert!(!table.room.all_saved());
+
+    let mut effects = Vec::new();
+    table.room.flush(table.now, &mut effects);
+    table.room.end_all(&CloseReason::Restarting, table.now, &mut effects);
+    table.carry_out(effects);
+
+    let did = table.did();
+    assert!(matches!(did[0], Deed::Append(2, ..)));
+    assert_eq!(
+        did.iter()
+            .filter(|deed| matches!(deed, Deed::Ended(_, CloseReason::Restarting)))
+            .count(),
+        17
+    );
+    assert_eq!(
+        table.takes(2).last(),
+        Some(&Heard::Close(1012, "the server restarts".to_owned()))
+    );
+    assert!(!table.room.all_saved());
+    table.stores(2);
+    assert!(table.room.all_saved());
+}
+
+#[test]
+fn l9_what_a_session_says_after_its_end_is_not_heard() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    let expires = table.now + SECOND;
+    table.joins(1, writer(), Some(expires));
+    table.passes(SECOND);
+    table.did();
+
+    table.says(1, &update(&author.types("late")));
+    table.leaves(1);
+    table.leaves(1);
+
+    assert_eq!(table.did(), []);
+    assert_eq!(table.room.clocks().len(), 0);
+}

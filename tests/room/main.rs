@@ -1,0 +1,14 @@
+//! The room as a state machine: bytes in, frames and effects out, time as an argument.
+//!
+//! Each test is named after a rule of `docs/SPEC.md`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod documents;
+mod editor;
+mod fan_out;
+mod life;
+mod presence;
+mod saved;
+mod simulation;
+mod table;

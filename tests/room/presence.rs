@@ -1,0 +1,256 @@
+//! P: who is here.
+
+use cowrite::{
+    limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_STATE_BYTES_MAX},
+    protocol::awareness::Entry,
+};
+
+use crate::{
+    editor::{AWARENESS_QUESTION, Heard, entry, states},
+    table::{MS, SECOND, Table, reader, writer},
+};
+
+/// All entries that a session was sent, in order of client.
+fn told(table: &Table, id: u64) -> Vec<Entry> {
+    let heard = table.takes(id).into_iter();
+    let mut entries: Vec<Entry> = heard
+        .filter_map(|heard| {
+            if let Heard::Awareness(entries) = heard {
+                Some(entries)
+            } else {
+                None
+            }
+        })
+        .flatten()
+        .collect();
+    entries.sort_by_key(|entry| (entry.client, entry.clock));
+    entries
+}
+
+fn seated(sessions: u64) -> Table {
+    let mut table = Table::new();
+    (1..=sessions).for_each(|n| table.seats(n));
+    table
+}
+
+#[test]
+fn p10_a_state_reaches_everybody_and_newcomers() {
+    let mut table = seated(2);
+
+    table.says(1, &states(&[(7, 1, "{}")]));
+    table.joins(3, reader(), None);
+
+    assert_eq!(told(&table, 1), [entry(7, 1, "{}")]);
+    assert_eq!(told(&table, 2), [entry(7, 1, "{}")]);
+    assert_eq!(told(&table, 3), [entry(7, 1, "{}")]);
+}
+
+#[test]
+fn p11_the_latest_state_wins_and_what_is_not_newer_is_dropped() {
+    let mut table = seated(2);
+
+    table.says(1, &states(&[(7, 5, "5"), (7, 4, "4"), (7, 5, "55"), (7, 6, "6")]));
+    assert_eq!(told(&table, 2), [entry(7, 6, "6")]);
+    table.says(1, &states(&[(7, 6, "66")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), []);
+}
+
+#[test]
+fn p12_nobody_speaks_for_a_client_of_another() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 1, "\"mine\"")]));
+    table.passes(SECOND);
+    told(&table, 2);
+
+    table.says(
+        2,
+        &states(&[(7, 2, "\"forged\""), (7, 2, "null"), (7, 1, "null"), (7, 1, "\"mine\"")]),
+    );
+    table.passes(SECOND);
+
+    assert_eq!(
+        (told(&table, 1), told(&table, 2)),
+        (vec![entry(7, 1, "\"mine\"")], vec![])
+    );
+    assert_eq!(table.room.take_counts().awareness_refused, 2);
+}
+
+#[test]
+fn p13_states_go_at_once_with_their_connection() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 3, "{}"), (8, 1, "{}")]));
+    table.passes(SECOND);
+    told(&table, 2);
+
+    table.leaves(1);
+    table.passes(5 * MS);
+
+    assert_eq!(told(&table, 2), [entry(7, 3, "null"), entry(8, 1, "null")]);
+    table.joins(3, writer(), None);
+    assert_eq!(told(&table, 3), []);
+}
+
+#[test]
+fn p14_a_state_that_is_not_renewed_for_thirty_seconds_goes() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 1, "{}"), (8, 1, "{}")]));
+    table.passes(20 * SECOND);
+    table.says(1, &states(&[(8, 2, "{}")]));
+    table.passes(9 * SECOND);
+    told(&table, 2);
+
+    table.passes(6 * SECOND);
+
+    assert_eq!(told(&table, 2), [entry(7, 1, "null")]);
+}
+
+#[test]
+fn p15_a_client_that_left_comes_back_with_a_higher_clock_only() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.says(1, &states(&[(7, 5, "null")]));
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2).last(), Some(&entry(7, 5, "null")));
+
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2), []);
+    table.says(2, &states(&[(7, 6, "{}")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 1).last(), Some(&entry(7, 6, "{}")));
+}
+
+#[test]
+fn p16_a_session_speaks_for_so_many_clients_and_no_more() {
+    let mut table = seated(2);
+    let many: Vec<(u64, u32, &str)> = (0..=AWARENESS_CLIENTS_PER_SESSION_MAX as u64)
+        .map(|n| (n, 1, "{}"))
+        .collect();
+
+    table.says(1, &states(&many));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
+    assert_eq!(table.room.take_counts().awareness_refused, 1);
+}
+
+#[test]
+fn p16_clients_that_come_and_go_count_until_they_are_forgotten() {
+    let mut table = seated(2);
+    for n in 0..500_u64 {
+        table.says(1, &states(&[(n, 1, "{}"), (n, 1, "null")]));
+    }
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
+    for _ in 0..8 {
+        table.passes(10 * SECOND);
+        table.pongs(1);
+        table.pongs(2);
+    }
+    told(&table, 2);
+
+    table.says(1, &states(&[(1_000, 1, "{}")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), [entry(1_000, 1, "{}")]);
+}
+
+#[test]
+fn p17_states_leave_together_the_first_at_once() {
+    let mut table = seated(2);
+    let frames = |table: &Table| {
+        table
+            .takes(2)
+            .into_iter()
+            .filter(|heard| matches!(heard, Heard::Awareness(_)))
+            .count()
+    };
+    table.passes(SECOND);
+    frames(&table);
+
+    table.says(1, &states(&[(7, 1, "1")]));
+    assert_eq!(frames(&table), 1);
+    for clock in 2..10 {
+        table.says(1, &states(&[(7, clock, "2")]));
+    }
+    assert_eq!(frames(&table), 0);
+    table.passes(5 * MS - 1);
+    assert_eq!(frames(&table), 0);
+    table.passes(1);
+
+    assert_eq!(told(&table, 2), [entry(7, 9, "2")]);
+}
+
+#[test]
+fn p18_a_question_is_answered_with_everybody_and_a_flood_of_them_once() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 1, "{}")]));
+    table.passes(SECOND);
+    told(&table, 2);
+
+    table.says_all(2, &vec![AWARENESS_QUESTION; 100]);
+    table.passes(100 * MS);
+
+    assert_eq!(told(&table, 2), [entry(7, 1, "{}")]);
+}
+
+#[test]
+fn p19_a_slow_reader_hears_later_who_came_and_who_left() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &states(&[(7, 1, "{}")]));
+    table.passes(SECOND);
+    told(&table, 2);
+    fill(&mut table, 2);
+
+    table.says(1, &states(&[(7, 1, "null"), (8, 1, "{}")]));
+    table.passes(SECOND);
+    let late = told(&table, 2);
+    assert!(!late.iter().any(|entry| entry.client == 8), "it had room");
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), [entry(7, 1, "null"), entry(8, 1, "{}")]);
+}
+
+/// Leaves no room for anything in a session's outbox.
+fn fill(table: &mut Table, id: u64) {
+    let most = crate::table::POLICY.outbox_bytes_max;
+    let left = most - table.outbox(id).waiting_bytes();
+    let mut frame = bytes::BytesMut::new();
+    cowrite::protocol::frame::put_binary(&mut frame, &[&pad(left)]);
+    table
+        .outbox(id)
+        .push(frame.freeze(), cowrite::room::outbox::Kind::Other);
+}
+
+fn pad(bytes: usize) -> Vec<u8> {
+    let mut message = vec![102];
+    cowrite::protocol::lib0::write_var_bytes(&mut message, &vec![0; bytes]);
+    message
+}
+
+#[test]
+fn p20_what_all_say_together_is_bounded_so_that_newcomers_can_be_told() {
+    let mut table = Table::new();
+    let long = format!("\"{}\"", "x".repeat(AWARENESS_STATE_BYTES_MAX - 2));
+    for session in 1..=20 {
+        table.seats(session);
+        for n in 0..AWARENESS_CLIENTS_PER_SESSION_MAX as u64 {
+            table.says(session, &states(&[(session * 1_000 + n, 1, &long)]));
+        }
+        (1..=session).for_each(|n| drop(table.takes(n)));
+    }
+
+    table.joins(99, writer(), None);
+
+    let heard = table.takes(99);
+    assert!(
+        !heard.iter().any(|heard| matches!(heard, Heard::Close(..))),
+        "the newcomer was sent away"
+    );
+    assert!(table.room.take_counts().awareness_refused > 0);
+}

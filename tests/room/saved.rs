@@ -1,0 +1,273 @@
+//! S: who hears "saved", and when.
+
+use crate::{
+    editor::{Editor, Heard, saved_question, step1, step2, update},
+    table::{Deed, MS, POLICY, SECOND, Table, reader, writer},
+};
+use cowrite::{protocol::close::CloseReason, room::Policy};
+
+fn saved(n: u8) -> Heard {
+    Heard::Saved(vec![n])
+}
+
+#[test]
+fn s1_an_author_hears_saved_only_when_its_edit_is_durable() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+
+    table.says_all(1, &[update(&author.types("a")), saved_question(&[1])]);
+    assert_eq!(table.takes(1), []);
+    table.says_all(1, &[update(&author.types("b")), saved_question(&[2])]);
+    table.stores(1);
+    assert_eq!(table.takes(1), [saved(1)]);
+    table.stores(2);
+
+    assert_eq!(table.takes(1), [saved(2)]);
+}
+
+#[test]
+fn s2_who_sent_nothing_new_hears_saved_at_once() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types("a")));
+    table.takes(2);
+
+    table.says(2, &saved_question(&[9]));
+
+    assert_eq!(table.takes(2), [saved(9)]);
+}
+
+#[test]
+fn s3_what_is_known_but_not_durable_is_not_called_saved() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    let edit = author.types("a");
+    table.says(1, &update(&edit));
+    table.takes(2);
+
+    table.says_all(2, &[update(&edit), saved_question(&[1])]);
+    assert_eq!(table.takes(2), []);
+    table.stores(1);
+
+    assert_eq!(table.takes(2), [saved(1)]);
+}
+
+#[test]
+fn s3_what_is_known_but_has_not_left_yet_is_not_called_saved() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    (1..=20).for_each(|n| table.seats(n));
+    table.says(1, &update(&author.types("a")));
+    table.stores(1);
+    let waits = author.types("b");
+    table.says(1, &update(&waits));
+    table.did();
+    (1..=20).for_each(|n| drop(table.takes(n)));
+
+    table.says_all(2, &[update(&waits), saved_question(&[1])]);
+    assert_eq!(table.takes(2), []);
+    table.passes(50 * MS);
+    assert_eq!(table.did().len(), 1);
+    assert!(!table.takes(2).contains(&saved(1)));
+    table.stores(2);
+
+    assert_eq!(table.takes(2), [saved(1)]);
+}
+
+#[test]
+fn s4_a_new_connection_is_answered_after_its_step2() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    let offline = author.types("written offline");
+    table.joins(1, writer(), None);
+    table.takes(1);
+
+    table.says_all(1, &[step1(&author.state_vector()), saved_question(&[1])]);
+    table.stores(0);
+    assert_eq!(table.takes(1), [Heard::Step2(vec![0, 0])]);
+    table.says(1, &step2(&offline));
+    assert_eq!(table.takes(1), []);
+    table.stores(1);
+
+    assert_eq!(table.takes(1), [saved(1)]);
+}
+
+#[test]
+fn s4_a_client_that_never_answers_is_answered_after_two_seconds() {
+    let mut table = Table::new();
+    table.joins(1, writer(), None);
+    table.takes(1);
+    table.says(1, &saved_question(&[1]));
+
+    table.passes(2 * SECOND - 1);
+    assert!(!table.takes(1).contains(&saved(1)));
+    table.passes(SECOND);
+
+    assert!(table.takes(1).contains(&saved(1)));
+}
+
+#[test]
+fn s5_who_has_a_gap_is_not_told_saved_before_it_is_closed() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    author.types("lost");
+
+    table.says_all(1, &[update(&author.types("late")), saved_question(&[1])]);
+    table.passes(9 * SECOND);
+    assert!(!table.takes(1).contains(&saved(1)));
+    table.says(1, &step2(&author.state()));
+    assert_eq!(table.takes(1), []);
+    table.stores(1);
+
+    assert_eq!(table.takes(1), [saved(1)]);
+}
+
+#[test]
+fn s6_answers_come_in_the_order_of_their_questions() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    for n in 1..=3 {
+        table.says_all(1, &[update(&author.types("a")), saved_question(&[n])]);
+    }
+
+    table.stores(3);
+
+    assert_eq!(table.takes(1), [saved(1), saved(2), saved(3)]);
+}
+
+#[test]
+fn s6_of_more_than_sixty_four_questions_the_newest_are_kept() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("a")));
+    let questions: Vec<_> = (0..65).map(|n| saved_question(&[n])).collect();
+    table.says_all(1, &questions);
+
+    table.stores(1);
+
+    assert_eq!(table.takes(1), (1..65).map(saved).collect::<Vec<_>>());
+}
+
+#[test]
+fn s7_a_reader_whose_edits_are_not_taken_is_not_told_that_they_are_saved() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.joins(1, reader(), None);
+    table.says(1, &step2(&[0, 0]));
+    table.takes(1);
+    table.says(1, &saved_question(&[1]));
+    assert_eq!(table.takes(1), [saved(1)]);
+
+    table.says_all(1, &[update(&author.types("a")), saved_question(&[2])]);
+    table.passes(5 * SECOND);
+
+    assert!(!table.takes(1).contains(&saved(2)));
+}
+
+#[test]
+fn s7_a_reader_that_repeats_known_deletions_has_edited_nothing() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says_all(1, &[update(&author.types("hello")), update(&author.deletes(2))]);
+    let seq = last_append(&mut table);
+    table.stores(seq);
+    table.joins(2, reader(), None);
+    table.takes(2);
+
+    // A provider answers SyncStep1 with all deletions that it knows, whatever it is asked for.
+    let answer = author.answer(&author.state_vector());
+    assert_ne!(answer, [0, 0]);
+    table.says_all(2, &[step2(&answer), saved_question(&[1])]);
+
+    assert_eq!(table.takes(2), [saved(1)]);
+    assert_eq!(table.room.take_counts().updates_of_readers, 0);
+}
+
+#[test]
+fn s8_edits_are_taken_until_too_much_waits_for_the_disk_and_again_when_it_is_durable() {
+    let policy = Policy {
+        unsaved_bytes_max: 1_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types(&"x".repeat(900))));
+    table.did();
+
+    table.says(1, &update(&author.types(&"y".repeat(100))));
+    let reason = CloseReason::Overloaded("too much waits to be saved, keep the edits and try again".to_owned());
+    assert_eq!(table.did(), [Deed::Ended(1, reason)]);
+    assert!(matches!(table.takes(1).last(), Some(Heard::Close(1013, _))));
+    table.stores(1);
+    table.says(2, &step2(&author.state()));
+
+    assert!(matches!(table.did()[..], [Deed::Append(2, ..)]));
+}
+
+#[test]
+fn s7_a_reader_that_knows_what_a_crash_lost_waits_until_its_author_sent_it_again() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    let lost = author.types("lost");
+    table.joins(1, reader(), None);
+    table.takes(1);
+    table.says_all(1, &[step2(&lost), saved_question(&[1])]);
+    assert!(!table.takes(1).contains(&saved(1)));
+
+    table.seats(2);
+    table.says(2, &step2(&lost));
+    table.stores(1);
+    let mut asked = false;
+    for _ in 0..20 {
+        table.passes(SECOND);
+        if table.takes(1).contains(&Heard::Step1(author.state_vector())) {
+            asked = true;
+            table.says(1, &step2(&author.answer(&author.state_vector())));
+            assert!(table.takes(1).contains(&saved(1)) || table.outbox(1).waiting_bytes() == 0);
+            table.stores(1);
+            break;
+        }
+    }
+
+    assert!(asked);
+    assert_eq!(table.room.take_counts().updates_of_readers, 1);
+}
+
+#[test]
+fn s9_an_author_that_reconnects_hears_saved_only_when_what_it_brought_before_is_durable() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types("hello")));
+    let seq = last_append(&mut table);
+    table.leaves(1);
+
+    // Our SyncStep1 says that we have it, so its answer is empty.
+    table.joins(2, writer(), None);
+    table.takes(2);
+    table.says_all(2, &[step2(&[0, 0]), saved_question(&[1])]);
+    assert_eq!(table.takes(2), []);
+
+    table.stores(seq);
+    assert_eq!(table.takes(2), [saved(1)]);
+}
+
+fn last_append(table: &mut Table) -> u64 {
+    let deeds = table.did();
+    let seqs = deeds.iter().filter_map(|deed| match deed {
+        Deed::Append(seq, ..) => Some(*seq),
+        _ => None,
+    });
+    seqs.max().expect("something was appended")
+}

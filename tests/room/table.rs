@@ -1,0 +1,220 @@
+//! A room with its sessions around it, and a store that makes durable what the test says.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use bytes::Bytes;
+use cowrite::{
+    access::{Access, Identity},
+    id::DocumentId,
+    protocol::{close::CloseReason, dialect::Dialect},
+    room::{
+        Effect, Micros, Policy, Room,
+        outbox::Outbox,
+        session::{Joining, SessionId},
+    },
+    store::{Seq, StoredDocument},
+};
+
+use crate::editor::{Heard, heard, step1, step2};
+
+pub const MS: Micros = 1_000;
+pub const SECOND: Micros = 1_000_000;
+
+pub const POLICY: Policy = Policy {
+    document_bytes_max: 64 * 1024 * 1024,
+    outbox_bytes_max: 4 * 1024 * 1024,
+    unsaved_bytes_max: 64 * 1024 * 1024,
+    snapshot_bytes: 256 * 1024,
+    idle_timeout: 30 * SECOND,
+};
+
+/// What a room did, without what tests of it do not compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    Append(Seq, Bytes, Vec<String>),
+    Snapshot(Seq, Bytes),
+    Ended(u64, CloseReason),
+    Unload,
+    Poisoned,
+}
+
+pub struct Table {
+    pub room: Room,
+    pub now: Micros,
+    pub deeds: Vec<Deed>,
+    pub encodes: usize,
+    /// Jobs are kept here instead of being run, when asked for.
+    pub hold_encodes: bool,
+    pub held: Vec<Effect>,
+    outboxes: BTreeMap<u64, Arc<Outbox>>,
+}
+
+pub fn document() -> DocumentId {
+    DocumentId::parse("notes/today").unwrap()
+}
+
+pub fn writer() -> Identity {
+    Identity::anonymous()
+}
+
+pub fn named(subject: &str) -> Identity {
+    Identity {
+        subject: Some(subject.into()),
+        ..Identity::anonymous()
+    }
+}
+
+pub fn reader() -> Identity {
+    Identity {
+        access: Access::Read,
+        ..Identity::anonymous()
+    }
+}
+
+impl Table {
+    pub fn new() -> Self {
+        Self::with(POLICY, &StoredDocument::default())
+    }
+
+    pub fn with(policy: Policy, stored: &StoredDocument) -> Self {
+        let now = 100 * SECOND;
+        let room = Room::open(document(), stored, policy, now).unwrap();
+        let outboxes = BTreeMap::new();
+        Self {
+            room,
+            now,
+            deeds: Vec::new(),
+            encodes: 0,
+            hold_encodes: false,
+            held: Vec::new(),
+            outboxes,
+        }
+    }
+
+    pub fn joins(&mut self, id: u64, identity: Identity, expires: Option<Micros>) {
+        self.joins_with(id, identity, expires, 2 * POLICY.outbox_bytes_max);
+    }
+
+    pub fn joins_with(&mut self, id: u64, identity: Identity, expires: Option<Micros>, outbox_bytes_max: usize) {
+        let outbox = Arc::new(Outbox::new(outbox_bytes_max));
+        self.outboxes.insert(id, outbox.clone());
+        let joining = Joining {
+            id: SessionId(id),
+            identity,
+            expires,
+            dialect: Dialect::YWebsocket,
+            outbox,
+        };
+        self.room.join(joining, self.now);
+        self.settle();
+    }
+
+    /// A writer who has said what it has, answered what it was asked, and read everything.
+    pub fn seats(&mut self, id: u64) {
+        self.joins(id, writer(), None);
+        self.says(id, &step1(&[0]));
+        self.says(id, &step2(&[0, 0]));
+        self.takes(id);
+    }
+
+    pub fn leaves(&mut self, id: u64) {
+        self.room.leave(SessionId(id), self.now);
+        self.settle();
+    }
+
+    pub fn says(&mut self, id: u64, message: &Bytes) {
+        self.says_all(id, std::slice::from_ref(message));
+    }
+
+    /// Several messages that arrive together.
+    pub fn says_all(&mut self, id: u64, messages: &[Bytes]) {
+        let mut effects = Vec::new();
+        for message in messages {
+            let inbound = Dialect::YWebsocket.parse(message.clone()).unwrap();
+            self.room.hear(SessionId(id), inbound, self.now, &mut effects);
+        }
+        self.outbox(id).heard(self.now / MS);
+        self.carry_out(effects);
+        self.settle();
+    }
+
+    /// Time passes; what is due is done when it is due.
+    pub fn passes(&mut self, micros: Micros) {
+        let end = self.now + micros;
+        while let Some(due) = self.room.deadline().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.wakes();
+        }
+        self.now = end;
+    }
+
+    pub fn stores(&mut self, seq: Seq) {
+        self.room.stored(seq, self.now);
+        self.settle();
+    }
+
+    pub fn outbox(&self, id: u64) -> &Outbox {
+        &self.outboxes[&id]
+    }
+
+    /// The connection is still there: its socket answers pings.
+    pub fn pongs(&self, id: u64) {
+        self.outbox(id).heard(self.now / MS);
+    }
+
+    pub fn takes_one(&self, id: u64) -> Option<Vec<Heard>> {
+        match self.outbox(id).poll_take(Waker::noop()) {
+            Poll::Ready(Some(frames)) => Some(heard(&frames)),
+            _ => None,
+        }
+    }
+
+    pub fn takes(&self, id: u64) -> Vec<Heard> {
+        std::iter::from_fn(|| self.takes_one(id)).flatten().collect()
+    }
+
+    pub fn did(&mut self) -> Vec<Deed> {
+        std::mem::take(&mut self.deeds)
+    }
+
+    pub fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.deeds.push(match effect {
+                Effect::Append {
+                    seq, update, authors, ..
+                } => Deed::Append(seq, update, authors.iter().map(ToString::to_string).collect()),
+                Effect::Snapshot { seq, state } => Deed::Snapshot(seq, state),
+                Effect::Ended { session, reason } => Deed::Ended(session.0, reason),
+                Effect::Unload => Deed::Unload,
+                Effect::Poisoned(_) => Deed::Poisoned,
+                Effect::Encode(_) if self.hold_encodes => {
+                    self.held.push(effect);
+                    continue;
+                }
+                Effect::Encode(job) => {
+                    self.encodes += 1;
+                    let mut effects = Vec::new();
+                    self.room.encoded(job.run(), self.now, &mut effects);
+                    self.carry_out(effects);
+                    continue;
+                }
+            });
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.room.deadline().is_some_and(|due| due <= self.now) {
+            self.wakes();
+        }
+    }
+
+    fn wakes(&mut self) {
+        let mut effects = Vec::new();
+        self.room.wake(self.now, &mut effects);
+        self.carry_out(effects);
+    }
+}

@@ -1,0 +1,33 @@
+// What this browser remembers between visits. Storage may be refused (private windows, settings):
+// then everything works for as long as the page is open.
+
+export function read(storage: 'local' | 'session', key: string): string | null {
+  try {
+    return storageOf(storage).getItem(`cowrite:${key}`)
+  } catch {
+    return null
+  }
+}
+
+/** `null` forgets. */
+export function write(storage: 'local' | 'session', key: string, value: string | null): void {
+  try {
+    if (value === null) storageOf(storage).removeItem(`cowrite:${key}`)
+    else storageOf(storage).setItem(`cowrite:${key}`, value)
+  } catch {
+    // Nothing to do: the value lives on in the page.
+  }
+}
+
+/** The stored JSON, or null if there is none or it does not parse. What it holds is for the caller to check. */
+export function readJson(storage: 'local' | 'session', key: string): unknown {
+  try {
+    return JSON.parse(read(storage, key) ?? 'null')
+  } catch {
+    return null
+  }
+}
+
+function storageOf(storage: 'local' | 'session'): Storage {
+  return storage === 'local' ? localStorage : sessionStorage
+}

@@ -1,0 +1,87 @@
+// What went wrong, in words that say what to do.
+
+import { button, h, unreachable } from './dom'
+import type { Refusal } from './session'
+import { tokenFromText } from './token'
+
+export interface NoticeActions {
+  /** Try again, with another token if one was given. */
+  retry(token: string | null): void
+  /** Save what this window shows as a file. */
+  download(): void
+  /** Delete the copy that this browser keeps, and go to the start page. */
+  forget(): void
+}
+
+/** `hasText`: whether this window shows anything worth keeping. */
+export function refusalNotice(why: Refusal, reason: string, hasText: boolean, actions: NoticeActions): HTMLElement {
+  const again = button('Try again', { class: 'primary' }, () => actions.retry(null))
+  const download = hasText ? button('Download a copy', { class: 'quiet' }, actions.download) : null
+  const forget = button('Remove it from this browser', { class: 'quiet' }, actions.forget)
+  switch (why) {
+    case 'token-missing':
+      return notice('This document needs a token', [
+        'The link you opened carries no token, so the server cannot know what you may do here. Ask whoever shared it for a link with a token, or paste the token below.',
+      ], tokenForm(actions))
+    case 'token-refused':
+      return notice('The token was not accepted', [
+        'It may have expired, or belong to another document. Ask for a new link, or paste a new token below.',
+        said(reason),
+      ], tokenForm(actions), download)
+    case 'forbidden':
+      return notice('You may not open this document', [
+        'The server knows your token, but it does not cover this document. Ask whoever shared the link for access.',
+        said(reason),
+      ], tokenForm(actions), download)
+    case 'deleted':
+      return notice('This document was deleted', [
+        hasText ? 'What you see below is the copy that this browser kept. You can save it as a file before it goes.' : 'Nothing is left of it on the server.',
+      ], download, forget, h('a', { class: 'button quiet', href: '/' }, 'Start page'))
+    case 'document-too-large':
+      return notice('The document is too large', [
+        'It has reached the size that this server allows, and takes no more changes. Your latest edits are only here: download a copy, then go on in a new document.',
+      ], download, h('a', { class: 'button primary', href: '/' }, 'Start page'))
+    case 'message-too-big':
+      return notice('Your last change is too big to send', [
+        'The server takes only so much at once, so it has not saved your latest edits. They are still here: undo what you pasted last, in smaller pieces if need be, and try again.',
+      ], again, download)
+    case 'refused':
+      return notice('The server refused the connection', [
+        said(reason) ?? 'It gave no reason.',
+        'Your edits up to here are kept in this browser.',
+      ], again, download)
+    default:
+      return unreachable(why)
+  }
+}
+
+export function invalidNameNotice(reason: string): HTMLElement {
+  return notice('This address names no document', [`It cannot be opened: ${reason}. Check the link, or start something new.`], h('a', { class: 'button primary', href: '/' }, 'Start page'))
+}
+
+export function unreadableNotice(actions: Pick<NoticeActions, 'download'>): HTMLElement {
+  return notice('This editor cannot show all of the document', [
+    'Another program wrote things into it that this editor does not know. To keep them safe, nothing can be changed here.',
+  ], button('Download a copy', { class: 'quiet' }, actions.download))
+}
+
+function notice(title: string, paragraphs: readonly (string | null)[], ...actions: (Node | null)[]): HTMLElement {
+  const texts = paragraphs.filter((text) => text !== null).map((text) => h('p', {}, text))
+  return h('section', { class: 'notice', role: 'alert' }, h('h2', {}, title), ...texts, h('div', { class: 'actions' }, ...actions))
+}
+
+function said(reason: string): string | null {
+  return reason === '' ? null : `The server said: ${reason}`
+}
+
+function tokenForm(actions: NoticeActions): HTMLElement {
+  const input = h('input', { type: 'text', autocomplete: 'off', spellcheck: false, 'aria-label': 'Token, or a link with a token', placeholder: 'Token or link' })
+  const form = h('form', { class: 'token-form' }, input, h('button', { type: 'submit', class: 'primary' }, 'Open'))
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const token = tokenFromText(input.value)
+    if (token === null) input.focus()
+    else actions.retry(token)
+  })
+  return form
+}

@@ -1,0 +1,70 @@
+// Which page an address stands for, and the address of a document.
+//
+// A document's name is 1 to 512 bytes of UTF-8 without control characters; `/` is allowed. In an
+// address each segment between slashes is percent-encoded by itself, so that names with slashes
+// stay readable. Browsers normalise `.`, `..` and some servers collapse empty segments: a name
+// with such a segment has its slashes encoded too.
+
+export const DOCUMENT_NAME_BYTES_MAX = 512
+
+export type Route =
+  | { readonly page: 'landing' }
+  | { readonly page: 'document'; readonly name: string }
+  | { readonly page: 'invalid'; readonly reason: string }
+
+export type ParsedName = { readonly ok: true; readonly name: string } | { readonly ok: false; readonly reason: string }
+
+export function parseRoute(path: string): Route {
+  if (!path.startsWith('/d/')) return { page: 'landing' }
+  const parsed = parseName(decoded(path.slice('/d/'.length)))
+  return parsed.ok ? { page: 'document', name: parsed.name } : { page: 'invalid', reason: parsed.reason }
+}
+
+/** `null` stands for bytes that are not UTF-8. */
+export function parseName(name: string | null): ParsedName {
+  if (name === null || !name.isWellFormed()) return { ok: false, reason: 'the name in the address is not UTF-8' }
+  const bytes = new TextEncoder().encode(name).length
+  if (bytes === 0) return { ok: false, reason: 'the name is empty' }
+  if (bytes > DOCUMENT_NAME_BYTES_MAX) {
+    return { ok: false, reason: `the name is ${bytes} bytes long, the longest allowed is ${DOCUMENT_NAME_BYTES_MAX}` }
+  }
+  if (/\p{Cc}/u.test(name)) return { ok: false, reason: 'the name holds a control character' }
+  if (name === '.' || name === '..') return { ok: false, reason: 'a name of nothing but dots cannot be put into an address' }
+  return { ok: true, name }
+}
+
+/** The name as the end of a path: of the page (`/d/…`) and of the websocket (`/ws/…`). */
+export function pathOfName(name: string): string {
+  const segments = name.split('/')
+  const separator = segments.some((segment) => segment === '' || segment === '.' || segment === '..') ? '%2F' : '/'
+  return segments.map(encodeURIComponent).join(separator)
+}
+
+export function documentPath(name: string): string {
+  return `/d/${pathOfName(name)}`
+}
+
+/** A name that can be read aloud and not be guessed: two words and 50 bits. */
+export function randomName(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(12))
+  const letters = [...bytes.subarray(2)].map((byte) => ALPHABET[byte % ALPHABET.length]).join('')
+  return `${wordOf(MOODS, bytes[0])}-${wordOf(PLACES, bytes[1])}-${letters}`
+}
+
+/** 32 letters and digits without those that look alike: a byte modulo 32 is uniform. */
+const ALPHABET = 'abcdefghjkmnpqrstuvwxyz023456789'
+
+const MOODS = ['amber', 'bold', 'brisk', 'calm', 'clear', 'gentle', 'golden', 'happy', 'kind', 'lively', 'mellow', 'open', 'quiet', 'silver', 'sunny', 'warm']
+const PLACES = ['bay', 'brook', 'cove', 'field', 'forest', 'garden', 'glade', 'harbor', 'hill', 'island', 'lagoon', 'meadow', 'orchard', 'reef', 'river', 'shore']
+
+function wordOf(words: readonly string[], byte: number | undefined): string {
+  return words[(byte ?? 0) % words.length] ?? 'open'
+}
+
+function decoded(path: string): string | null {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,50 @@
+// What the page says about saving. Pure: the same view always gives the same words.
+
+import type { SavedView } from '../track-saved/track-saved'
+import { unreachable } from './dom'
+
+/** Whether this browser keeps a copy of the document. */
+export type LocalCopy = 'opening' | 'kept' | 'unavailable'
+
+export type Tone = 'good' | 'busy' | 'warning'
+
+export interface Status {
+  readonly tone: Tone
+  readonly text: string
+}
+
+/** `ahead`: this window shows insertions that the server did not have when it was joined last. */
+export function statusOf(saved: SavedView, copy: LocalCopy, readOnly: boolean, ahead: boolean): Status {
+  switch (saved.state) {
+    case 'connecting':
+      return { tone: 'busy', text: 'Connecting…' }
+    case 'offline':
+      return { tone: 'warning', text: offlineText(copy, readOnly) }
+    case 'saving':
+      return readOnly ? { tone: 'good', text: 'Up to date' } : { tone: 'busy', text: 'Saving…' }
+    case 'delayed':
+    case 'unknown':
+      return { tone: 'warning', text: 'Not saved yet: the server cannot store right now' }
+    case 'readonly':
+      if (ahead) return { tone: 'warning', text: 'Edits made in this browser were not taken' }
+      return { tone: 'good', text: 'Up to date' }
+    case 'saved':
+      return { tone: 'good', text: 'Saved' }
+    default:
+      return unreachable(saved.state)
+  }
+}
+
+function offlineText(copy: LocalCopy, readOnly: boolean): string {
+  if (readOnly) return 'Offline, this may not be the latest version'
+  switch (copy) {
+    case 'kept':
+      return 'Offline, your edits are kept in this browser'
+    case 'opening':
+      return 'Offline'
+    case 'unavailable':
+      return 'Offline: your edits are only in this window, keep it open'
+    default:
+      return unreachable(copy)
+  }
+}

@@ -1,0 +1,17 @@
+import { defineConfig } from 'vite'
+
+// `npm run dev` serves the page and passes /ws on to a Cowrite server on its default address. The Host
+// header stays the page's: the server takes pages of its own origin only.
+const server = process.env['COWRITE_URL'] ?? 'http://127.0.0.1:8080'
+
+export default defineConfig({
+  server: { proxy: { '/ws': { target: server, ws: true } } },
+  build: {
+    target: 'es2022',
+    // Data URLs would need holes in the server's content security policy.
+    assetsInlineLimit: 0,
+    license: { fileName: 'licenses.md' },
+    modulePreload: { polyfill: false },
+    chunkSizeWarningLimit: 900,
+  },
+})
