@@ -15,7 +15,7 @@ const MIB = 2 ** 20
 const settled = live => 3 * live + 3 * MIB
 /**
  * What may lie on disk at any moment: also what was written since the last upkeep, which a kill kept from being
- * tidied (a segment of 1 MiB that is written to, eight small ones, a quarter of a second of writing). It must not
+ * tidied (the segment that is written to, up to eight small ones, a quarter of a second of writing). It must not
  * grow from round to round. sled has its own bound.
  */
 const peak = live => ({ journal: 3 * live + 10 * MIB, sled: 4 * live + 72 * MIB })
