@@ -148,6 +148,7 @@ test('w23_what_is_written_offline_survives_a_reload_and_reaches_the_others', asy
   await cut.socket.close({ code: 1001 })
   await untilStatus(ada, 'Offline, your edits are kept in this browser')
   await write(ada, ', in the tunnel')
+  await untilStatus(ada, 'Offline, your edits are kept in this browser')
   await ada.reload()
   await untilText(ada, 'before the tunnel, in the tunnel')
   await untilStatus(ada, 'Offline, your edits are kept in this browser')

@@ -104,7 +104,7 @@ function createStatus(): { readonly element: HTMLElement; readonly announcer: HT
   let warned = false
   const put = ({ tone, text }: Status): void => {
     element.dataset['tone'] = tone
-    element.textContent = text
+    if (element.textContent !== text) element.textContent = text
     if (tone === 'warning' || (warned && tone === 'good')) announcer.textContent = text
     if (tone !== 'busy') warned = tone === 'warning'
   }

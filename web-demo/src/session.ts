@@ -110,6 +110,8 @@ export class Session {
   }
 
   private persistence: IndexeddbPersistence | null = null
+  /** Updates that went to the copy. */
+  private updates = 0
 
   private async open(): Promise<void> {
     this.copy = await this.openCopy()
@@ -132,8 +134,32 @@ export class Session {
     void loaded.then(() => {
       this.copy = 'kept'
       this.publish()
+      this.doc.on('update', (_, origin) => {
+        if (origin !== persistence) this.onCopyBehind()
+      })
     })
     return Promise.race([loaded, late])
+  }
+
+  /** y-indexeddb does not say when an update is stored; a transaction on the same store waits until it is. */
+  private onCopyBehind(): void {
+    this.updates++
+    const db = this.persistence?.db
+    if (this.copy !== 'kept' || !db) return
+    this.copy = 'writing'
+    this.publish()
+    const follow = () => {
+      const { updates } = this
+      const behind = db.transaction(['updates'], 'readonly')
+      behind.objectStore('updates').getKey(0)
+      behind.oncomplete = () => {
+        if (this.copy !== 'writing') return
+        if (this.updates !== updates) return follow()
+        this.copy = 'kept'
+        this.publish()
+      }
+    }
+    follow()
   }
 
   private onSaved(): void {

@@ -3,8 +3,8 @@
 import type { SavedView } from '../track-saved/track-saved'
 import { unreachable } from './dom'
 
-/** Whether this browser keeps a copy of the document. */
-export type LocalCopy = 'opening' | 'kept' | 'unavailable'
+/** Whether this browser keeps a copy of the document; `writing` while the last edits are not in it yet. */
+export type LocalCopy = 'opening' | 'writing' | 'kept' | 'unavailable'
 
 export type Tone = 'good' | 'busy' | 'warning'
 
@@ -40,6 +40,8 @@ function offlineText(copy: LocalCopy, readOnly: boolean): string {
   switch (copy) {
     case 'kept':
       return 'Offline, your edits are kept in this browser'
+    case 'writing':
+      return 'Offline, keeping your edits in this browser…'
     case 'opening':
       return 'Offline'
     case 'unavailable':
