@@ -13,11 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Server, ServerHandle},
-    web::Data,
-};
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::map_config;
+use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -102,23 +101,7 @@ impl Application {
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
-        let app_data = shared.clone();
-        let server = HttpServer::new(move || App::new().app_data(app_data.clone()).configure(http::routes))
-            .workers(config.threads)
-            .max_connections(config.connections_max + 1_000)
-            .max_connection_rate(4_096)
-            .tcp_nodelay(true)
-            .disable_signals()
-            .shutdown_timeout(1)
-            .on_connect(|connection, _| {
-                if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-                    // Covers peers that vanish and peers that stop reading, which no close frame reaches.
-                    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
-                }
-            })
-            .listen(listener)
-            .map_err(ServeError::System)?
-            .run();
+        let server = serve(listener, &shared, config.threads).map_err(ServeError::System)?;
         Ok(Self {
             address,
             server,
@@ -151,6 +134,42 @@ impl Application {
         }
         stopped
     }
+}
+
+/// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
+fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Result<Server> {
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let shared = shared.clone();
+    let address = listener.local_addr()?;
+    let connections_max = shared.connections_max;
+    let builder = builder.listen("http", listener, move || {
+        let application = || {
+            let application = App::new().app_data(shared.clone()).configure(http::routes);
+            map_config(application, |()| AppConfig::default())
+        };
+        let stopping = stopping.clone();
+        HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .local_addr(address)
+            .tcp_nodelay(true)
+            .on_connect_ext(|stream: &TcpStream, _| {
+                // Covers peers that vanish and peers that stop reading, which no close frame reaches.
+                let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
+            })
+            .upgrade(http::upgrade::factory(application()))
+            .h1(application())
+            .tcp()
+    })?;
+    Ok(builder
+        .workers(threads)
+        .max_concurrent_connections(connections_max + 1_000)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .run())
 }
 
 async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -> Result<(), ServeError> {

@@ -1,6 +1,7 @@
 //! What the network sees.
 //!
 //! * `socket`: `/ws/{document}`, the life of one WebSocket
+//! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `admission`: who may connect at all: name, origin, token, access
 //! * `health`: `/livez`, `/readyz`, `/metrics`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
@@ -29,6 +30,7 @@ mod admission;
 mod demo;
 mod health;
 mod socket;
+pub mod upgrade;
 
 /// What all requests share.
 #[derive(Debug)]

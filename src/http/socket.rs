@@ -1,8 +1,9 @@
 //! One WebSocket, from its upgrade to its end.
 //!
 //! Reading is a task that parses messages and hands them to the document's actor. A peer cannot run
-//! ahead of its document: large batches go one at a time, small ones as long as the mailbox has room. Writing is the response body, which takes
-//! frames from the session's outbox as the connection accepts them. The two share nothing else.
+//! ahead of its document: large batches go one at a time, small ones as long as the mailbox has room. Writing
+//! is the response body, which takes frames from the session's outbox as the connection accepts them. The two
+//! share nothing else. [`super::upgrade`] moves the bytes.
 
 use std::{
     cell::RefCell,
@@ -116,16 +117,12 @@ async fn upgrade(
     shared.metrics.connections.inc();
     shared.metrics.connections_accepted.inc();
     let open = Open(shared.clone());
-    actix_web::rt::spawn(async move {
-        connection.live(joining, document, messages).await;
-        drop(open);
-    });
+    actix_web::rt::spawn(connection.live(joining, document, messages));
 
-    let metrics = shared.clone();
     Ok(response.map_body(|_, inner| {
         BoxBody::new(OutboxBody {
             outbox,
-            shared: metrics,
+            open,
             _inner: inner,
         })
     }))
@@ -190,7 +187,7 @@ async fn guarded(
     Payload::from_request(request, &mut dev::Payload::Stream { payload: stream }).await
 }
 
-/// Counts a connection as long as it lives.
+/// Counts a connection until all that was for it is written.
 struct Open(Data<Shared>);
 
 impl Drop for Open {
@@ -217,6 +214,8 @@ impl Connection {
                     self.shared.metrics.ended(reason.label());
                     log::info!("session {} of document {document} was closed: {reason}", self.id.0);
                     self.outbox.close(&reason);
+                } else {
+                    self.outbox.finish();
                 }
                 let _ = actor.send(Leave(self.id)).await;
             }
@@ -350,7 +349,7 @@ impl Batch {
 /// The writing side: the response body is the session's outbox.
 struct OutboxBody {
     outbox: Arc<Outbox>,
-    shared: Data<Shared>,
+    open: Open,
     /// actix-ws takes the drop of its own body for the end of the connection.
     _inner: BoxBody,
 }
@@ -365,7 +364,7 @@ impl MessageBody for OutboxBody {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         self.outbox.poll_take(cx.waker()).map(|frame| {
             frame.map(|frame| {
-                self.shared.metrics.sent_bytes.inc_by(frame.len() as u64);
+                self.open.0.metrics.sent_bytes.inc_by(frame.len() as u64);
                 Ok(frame)
             })
         })

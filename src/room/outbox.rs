@@ -138,6 +138,15 @@ impl Outbox {
         wake(queue);
     }
 
+    /// The peer has gone without a word, or nothing more will be said to it: ends behind all that waits.
+    pub fn finish(&self) {
+        let mut queue = self.lock();
+        if queue.ending == Ending::Open {
+            queue.ending = Ending::Closing;
+        }
+        wake(queue);
+    }
+
     /// The next frame for the wire; `Ready(None)` when the connection is to end.
     pub fn poll_take(&self, waker: &Waker) -> Poll<Option<Bytes>> {
         let mut queue = self.lock();

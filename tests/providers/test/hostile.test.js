@@ -123,3 +123,44 @@ test('e18 one connection cannot speak for the client of another', async t => {
   assert.ok(await server.metric('cowrite_awareness_refused_total') >= 2)
   socket.terminate()
 })
+
+/** Everything that a server says to `bytes` until it ends the connection; `reply` sees each part of it. */
+const answerTo = (server, bytes, reply = () => {}) => new Promise((resolve, reject) => {
+  const [host, port] = server.address.split(':')
+  const socket = connectTcp(Number(port), host, () => { socket.write(bytes); reply(socket, bytes.subarray(0, 0)) })
+  const parts = []
+  socket.on('data', part => { parts.push(part); reply(socket, part) })
+  socket.on('error', reject)
+  socket.on('end', () => { socket.end(); resolve(Buffer.concat(parts)) })
+})
+
+const upgradeOf = path => Buffer.from(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+  'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
+/** A frame with a mask of zeros: its payload is as it is. */
+const frameOf = (kind, payload) => Buffer.concat([Buffer.from([0x80 | kind, 0x80 | payload.length, 0, 0, 0, 0]), Buffer.from(payload)])
+
+test('e23 what comes in one packet with the upgrade counts, and an upgrade elsewhere is plain HTTP', async t => {
+  const server = await startServer(t)
+
+  const step2 = Buffer.from([0x82, 5, 0, 1, 2, 0, 0])
+  const together = await answerTo(server, Buffer.concat([upgradeOf('/ws/together'), frameOf(2, [0, 0, 1, 0])]), (socket, part) => {
+    if (part.includes(step2)) socket.write(frameOf(8, [3, 0xe8]))
+  })
+  assert.match(together.toString(), /^HTTP\/1\.1 101 /)
+  assert.deepEqual([...together.subarray(-4)], [0x88, 2, 3, 0xe8])
+
+  const health = (await answerTo(server, upgradeOf('/livez'))).toString()
+  assert.match(health, /^HTTP\/1\.1 200 OK\r\n/)
+  assert.match(health, /\r\nconnection: close\r\n/i)
+  assert.match(health, /\r\ncontent-length: \d+\r\n/i)
+  assert.match((await answerTo(server, upgradeOf('/nothing/here'))).toString(), /^HTTP\/1\.1 404 /)
+})
+
+test('e24 the close frame reaches a client that is still sending', async t => {
+  const server = await startServer(t)
+  const flood = Buffer.concat(Array(2_000).fill(frameOf(2, Array(100).fill(0))))
+  for (let times = 0; times < 20; times++) {
+    const answer = await answerTo(server, Buffer.concat([upgradeOf('/ws/late'), frameOf(1, [0x61]), flood, flood, flood]))
+    assert.deepEqual([...answer.subarray(answer.lastIndexOf(0x88)).subarray(2, 4)], [1003 >> 8, 1003 & 255])
+  }
+})

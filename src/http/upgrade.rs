@@ -1,0 +1,258 @@
+//! What happens to a connection once it is no longer HTTP.
+//!
+//! actix-web's dispatcher is made for requests and responses; a WebSocket that stays in it pays for that with
+//! every frame (two tasks woken for one read, a copy of every write) and with its state for as long as it is open.
+//! So an upgrade leaves it: the same application answers the request, its payload is the socket itself, and its
+//! response body is written to the socket by a task that does nothing else.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    io::{self, IoSlice},
+    net::Shutdown,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use actix_codec::{Encoder, Framed, FramedParts};
+use actix_http::{
+    ConnectionType, Request,
+    body::{BodySize, BoxBody, MessageBody},
+    error::PayloadError,
+    h1::{Codec, Message},
+};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
+use actix_web::{
+    Error,
+    dev::{Payload, ServiceResponse},
+    http::StatusCode,
+    rt::net::TcpStream,
+    web::{Buf, Bytes, BytesMut},
+};
+use futures_util::Stream;
+use smallvec::{SmallVec, smallvec};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
+
+/// Most bytes of one read.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Most frames of one write.
+const WRITE_FRAMES_MAX: usize = 64;
+/// No more frames are taken for one write once it has so many bytes: what is not taken can still be dropped.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// How long a peer may take to close after it was told to. A socket that is closed with bytes unread resets the
+/// connection, and the peer may never see why.
+const LINGER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// What is read is copied out at its true length: connections that are silent have no buffer.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
+}
+
+/// Answers upgrades with `application`, on sockets that have left HTTP.
+pub fn factory<A>(
+    application: A,
+) -> impl ServiceFactory<(Request, Framed<TcpStream, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
+where
+    A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
+        + 'static,
+    A::Service: 'static,
+{
+    let application = Rc::new(application);
+    fn_factory(move || {
+        let application = application.clone();
+        async move {
+            let application = Rc::new(application.new_service(()).await?);
+            Ok(fn_service(move |(request, framed)| {
+                answer(application.clone(), request, framed)
+            }))
+        }
+    })
+}
+
+async fn answer<S>(application: Rc<S>, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Infallible>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    let FramedParts {
+        io,
+        mut codec,
+        read_buf,
+        write_buf: mut begin,
+        ..
+    } = framed.into_parts();
+    let (reader, writer) = io.into_split();
+    let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
+        reader,
+        early: Bytes::copy_from_slice(&read_buf),
+    });
+    let (request, _) = request.replace_payload(Payload::Stream { payload: incoming });
+    let response = match application.call(request).await {
+        Ok(response) => response.into_parts().1,
+        Err(error) => error.error_response(),
+    };
+    let (head, body) = response.into_parts();
+    let is_upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let mut head: actix_http::Response<()> = head.into();
+    let encoded = if is_upgraded {
+        let encoded = codec.encode(Message::Item((head, BodySize::Stream)), &mut begin);
+        encoded.map(|()| Some(body))
+    } else {
+        head.head_mut().set_connection_type(ConnectionType::Close);
+        encode_whole(&mut codec, head, body, &mut begin).await.map(|()| None)
+    };
+    match encoded {
+        // A task of its own: nothing of the dispatcher stays in memory.
+        Ok(body) => drop(actix_web::rt::spawn(
+            Outgoing {
+                writer,
+                unwritten: smallvec![begin.freeze()],
+            }
+            .run(body),
+        )),
+        Err(error) => log::warn!("an upgrade could not be answered: {error}"),
+    }
+    Ok(())
+}
+
+async fn encode_whole(
+    codec: &mut Codec,
+    head: actix_http::Response<()>,
+    body: BoxBody,
+    into: &mut BytesMut,
+) -> io::Result<()> {
+    let bytes = actix_web::body::to_bytes(body)
+        .await
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    codec.encode(Message::Item((head, BodySize::Sized(bytes.len() as u64))), into)?;
+    codec.encode(Message::Chunk(Some(bytes)), into)?;
+    codec.encode(Message::Chunk(None), into)
+}
+
+/// What the peer sends.
+struct Incoming {
+    reader: OwnedReadHalf,
+    /// What had arrived with the request.
+    early: Bytes,
+}
+
+impl Stream for Incoming {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if !self.early.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.early))));
+        }
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
+            Poll::Ready(match read {
+                Ok(()) if buffer.filled().is_empty() => None,
+                Ok(()) => Some(Ok(Bytes::copy_from_slice(buffer.filled()))),
+                Err(error) => Some(Err(PayloadError::Io(error))),
+            })
+        })
+    }
+}
+
+/// What the peer is sent.
+struct Outgoing {
+    writer: OwnedWriteHalf,
+    unwritten: SmallVec<[Bytes; 1]>,
+}
+
+impl Outgoing {
+    /// The body is dropped last: whoever counts on it counts connections that still wait for their peer.
+    async fn run(mut self, body: Option<BoxBody>) {
+        let mut body = pin!(body);
+        // An error is a peer that has gone, which the reading side sees too.
+        let _ = self.write(body.as_mut()).await;
+        self.close().await;
+    }
+
+    /// Writes what waits and then `body`, to its end.
+    async fn write(&mut self, mut body: Pin<&mut Option<BoxBody>>) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            loop {
+                let has_ended = self.take(body.as_mut().as_pin_mut(), cx);
+                if self.unwritten.is_empty() {
+                    return if has_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+                }
+                ready!(self.poll_write(cx))?;
+            }
+        })
+        .await
+    }
+
+    /// Takes frames for one write; true when none follow.
+    fn take(&mut self, body: Option<Pin<&mut BoxBody>>, cx: &mut Context<'_>) -> bool {
+        let Some(mut body) = body else { return true };
+        let mut bytes: usize = self.unwritten.iter().map(Bytes::len).sum();
+        while self.unwritten.len() < WRITE_FRAMES_MAX && bytes < WRITE_BYTES_MAX {
+            match body.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    bytes += frame.len();
+                    self.unwritten.push(frame);
+                }
+                Poll::Ready(_) => return true,
+                Poll::Pending => return false,
+            }
+        }
+        false
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let writer = Pin::new(&mut self.writer);
+        let written = match &self.unwritten[..] {
+            [frame] => writer.poll_write(cx, frame),
+            frames => {
+                let slices: SmallVec<[IoSlice<'_>; WRITE_FRAMES_MAX]> =
+                    frames.iter().map(|frame| IoSlice::new(frame)).collect();
+                writer.poll_write_vectored(cx, &slices)
+            }
+        };
+        let mut written = ready!(written)?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let whole = self.unwritten.iter().take_while(|frame| {
+            let is_whole = frame.len() <= written;
+            if is_whole {
+                written -= frame.len();
+            }
+            is_whole
+        });
+        let whole = whole.count();
+        self.unwritten.drain(..whole);
+        if let Some(first) = self.unwritten.first_mut() {
+            first.advance(written);
+        } else {
+            self.unwritten.shrink_to_fit();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Says that nothing follows, waits a moment for the peer to say the same, and ends the reading side.
+    async fn close(&mut self) {
+        let _ = self.writer.shutdown().await;
+        let socket: &TcpStream = self.writer.as_ref();
+        let _ = actix_web::rt::time::timeout(LINGER, discard(socket)).await;
+        let _ = socket2::SockRef::from(socket).shutdown(Shutdown::Both);
+    }
+}
+
+/// Reads to the end what the reading side leaves.
+async fn discard(socket: &TcpStream) {
+    while socket.readable().await.is_ok() {
+        match READ_BUFFER.with_borrow_mut(|buffer| socket.try_read(buffer)) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
