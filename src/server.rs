@@ -155,8 +155,10 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Re
                 async move { stopping.notified().await }
             })
             .local_addr(address)
-            .tcp_nodelay(true)
             .on_connect_ext(|stream: &TcpStream, _| {
+                // The builder's own setting does not reach an `h1` service. With Nagle's algorithm a small frame
+                // waits 40 ms for the acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
                 // Covers peers that vanish and peers that stop reading, which no close frame reaches.
                 let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
             })

@@ -19,12 +19,7 @@ pub fn run(name: &'static str, place: &Place<'_>) -> Result<Outcome, String> {
     let kind = Kind::Cowrite;
     let mut rates = Vec::new();
     for threads in [1, 2] {
-        let flags = [
-            "--document-threads",
-            &threads.to_string(),
-            "--http-threads",
-            &threads.to_string(),
-        ];
+        let flags = ["--threads", &threads.to_string()];
         let options = Options {
             flags: flags.map(str::to_owned).into(),
             all_cores: threads > 1,
