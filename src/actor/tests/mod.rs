@@ -34,6 +34,8 @@ use super::{
     writer::Writer,
 };
 
+mod races;
+
 #[derive(Debug, Default)]
 struct HeldStore {
     documents: Mutex<HashMap<DocumentId, StoredDocument>>,
@@ -117,14 +119,18 @@ impl Store for HeldStore {
     }
 }
 
-fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
-    let policy = Policy {
+fn policy(idle: Duration) -> Policy {
+    Policy {
         document_bytes_max: 1 << 20,
         outbox_bytes_max: 1 << 20,
         unsaved_bytes_max: 1 << 20,
         snapshot_bytes: 1 << 20,
         idle_timeout: idle.as_micros() as u64,
-    };
+    }
+}
+
+fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
+    let policy = policy(idle);
     let metrics = Metrics::new();
     let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
     Registry::new(store.clone(), writer, Helpers::start(1).unwrap(), policy, metrics)
