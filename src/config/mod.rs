@@ -6,7 +6,10 @@
 //! silently ignored is found out too late.
 //!
 //! [`Command::parse`] is the only entry. [`ServeConfig`] is plain data: [`ServeConfig::new`] makes
-//! one without arguments, with the same defaults.
+//! one without arguments, with the same defaults. `operator` holds the arguments of the commands that
+//! work on a folder.
+
+mod operator;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -22,6 +25,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser
 use crate::{
     access::{Access, Claims, Expected, Grants, GrantsError, OriginPolicy},
     limits::MESSAGE_BYTES_MAX,
+    operator::Request,
     token::{KeyError, TokenKey, mint},
 };
 
@@ -35,6 +39,8 @@ pub enum Command {
     Serve(Box<ServeConfig>),
     /// Print a token.
     Token(TokenRequest),
+    /// Work on a data folder or a backup.
+    Operate(Request),
 }
 
 /// Why there is nothing to run.
@@ -59,6 +65,10 @@ impl Command {
         match cli.command {
             CommandArgs::Serve(args) => args.try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
+            CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Verify(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Doc { command } => command.try_into().map(Self::Operate),
         }
         .map_err(Stop::Usage)
     }
@@ -212,13 +222,15 @@ Examples:
       asks for tokens that are signed with the secret
   cowrite token --sub ada --document 'notes/*=write' --expires 1h
       prints such a token
+  cowrite backup /mnt/backup
+      copies ./data, beside a running server; only what is new, the next time
 
 Every setting is a flag and an environment variable of the same name: --idle-timeout is
 COWRITE_IDLE_TIMEOUT. The flag wins. A COWRITE_ variable that no setting has is an error.
 RUST_LOG chooses what is logged to stderr (default: info).
 
 Exit codes: 0 stopped as asked, everything saved; 1 failed, the last line on stderr says
-why; 2 wrong settings."
+why, or something is damaged; 2 wrong settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -242,6 +254,37 @@ Example:
 In a pattern, `*` is any run of characters, `/` included. The longest matching pattern
 decides, and a document that none matches is closed to the holder of the token.")]
     Token(TokenArgs),
+    /// Copy the data folder to a backup, beside a running server
+    #[command(after_help = "\
+Example, from cron:
+  cowrite backup --data /var/lib/cowrite /mnt/backup/cowrite --keep 30d
+
+Everything that was saved before the command began is in the backup. DIR holds each file once;
+a run adds what is new and a list of what belongs to it. What is copied is checked: damaged
+documents are named, and the exit code is 1. The server may run, and needs not be told.")]
+    Backup(operator::BackupArgs),
+    /// Make a data folder from a backup
+    #[command(after_help = "\
+Examples:
+  cowrite restore /mnt/backup/cowrite --data /var/lib/cowrite-new
+      what the newest run holds
+  cowrite restore /mnt/backup/cowrite --data ./friday --at 2026-11-20T17:00:00Z
+      each document as it was at that time
+
+The data folder must be empty or not there. The time of a run can always be restored; a time
+between runs, when the server keeps its history that long (--keep-history of `serve`).
+Otherwise documents of which something may be missing are named, and nothing is restored.")]
+    Restore(operator::RestoreArgs),
+    /// Read everything and say which documents are damaged
+    #[command(after_help = "\
+Works beside a running server, and changes nothing. Exit code 1 when something is damaged.")]
+    Verify(operator::VerifyArgs),
+    /// List, export, import or delete documents
+    #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+    Doc {
+        #[command(subcommand)]
+        command: operator::DocArgs,
+    },
 }
 
 #[derive(Args)]

@@ -1,0 +1,294 @@
+//! `cowrite backup`: a run of the journal into a pool, beside a server that writes (rules B1 to B7).
+//!
+//! What must stay true:
+//!
+//! * The data folder is only read.
+//! * Bytes that the pool has of a segment are taken from there: a segment is only ever appended to, so they
+//!   are its beginning, and they were checked when they were copied.
+//! * A segment that is listed without being read again was checked by an earlier run. Everything else is
+//!   scanned as it lies in the pool, before the run is written.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::FileExt,
+    path::Path,
+    time::Duration,
+};
+
+use super::{
+    Failure, Progress, count, failed,
+    image::Image,
+    journal_in,
+    pool::{Listed, Pool, Run, part_of, write_whole},
+    say, size,
+    verify::{MOST_TOLD, told},
+};
+use crate::{
+    actor::clock::wall_ms,
+    store::journal::{
+        disk::Disk,
+        hint, recovery,
+        segment::{self, HEADER_BYTES, Header},
+    },
+};
+
+const COPY_BYTES: usize = 1024 * 1024;
+
+/// Adds a run of the journal in `data` to the backup in `to`.
+pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut dyn Write) -> Result<(), Failure> {
+    let began_ms = wall_ms();
+    let journal = journal_in(data)?;
+    apart(data, to)?;
+    let mut pool = Pool::open_or_make(to)?;
+    let image = Image::of_journal(&journal)?;
+    let source = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
+    let source = source.to_string_lossy().into_owned();
+
+    let mut copy = Copy {
+        image: &image,
+        journal: &journal,
+        pool: &pool,
+        progress: Progress::new(),
+        bytes_all: image.segments().map(|(_, bytes)| bytes).sum(),
+        bytes_done: 0,
+        copied: 0,
+        copied_bytes: 0,
+        kept: 0,
+    };
+    let headed = copy.headed()?;
+    one_store(&pool, &source, &headed)?;
+    let listed = copy.all(&headed)?;
+    let (copied, copied_bytes, kept) = (copy.copied, copy.copied_bytes, copy.kept);
+
+    let mut run = Run {
+        version: 1,
+        number: pool.next_number(),
+        source,
+        began_ms,
+        documents: 0,
+        segments: listed,
+    };
+    let damaged = examine(&pool, &mut run)?;
+    let (title, documents) = (run.title(), run.documents);
+    pool.add(run)?;
+    let gone = match keep {
+        Some(keep) => pool.drop_before(began_ms.saturating_sub(keep.as_millis() as u64))?,
+        None => 0,
+    };
+
+    let mut text = format!(
+        "{title}: {}; {} copied ({}), {kept} kept",
+        count(documents, "document"),
+        count(copied, "file"),
+        size(copied_bytes)
+    );
+    if gone > 0 {
+        text.push_str(&format!("; {} removed", count(gone, "older run")));
+    }
+    say(out, text)?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    eprint!("{}", told(damaged.iter().cloned(), MOST_TOLD));
+    Err(Failure(format!(
+        "the run is complete, and something in it is damaged as it is in {}: run `cowrite verify`",
+        data.display()
+    )))
+}
+
+/// Refuses a backup that would lie in what it is a backup of.
+fn apart(data: &Path, to: &Path) -> Result<(), Failure> {
+    let data = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
+    // What is not there yet lies where its nearest folder does.
+    let nearest = to.ancestors().find_map(|folder| {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        fs::canonicalize(folder).ok()
+    });
+    if nearest.is_some_and(|nearest| nearest.starts_with(&data)) {
+        return Err(Failure(format!(
+            "{} lies in the data folder and would be lost with it: name a folder elsewhere",
+            to.display()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a pool that holds the runs of another store.
+fn one_store(pool: &Pool, source: &str, headed: &[(u32, u32)]) -> Result<(), Failure> {
+    let Some(newest) = pool.runs.last() else {
+        return Ok(());
+    };
+    let shared = newest
+        .segments
+        .iter()
+        .any(|listed| headed.contains(&(listed.number, listed.salt)));
+    if shared || newest.source == source || newest.segments.is_empty() {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "{} holds backups of {}, not of {source}: use one folder for each",
+        pool.folder.display(),
+        newest.source
+    )))
+}
+
+/// Reads what no earlier run has checked, counts the documents, and says what is damaged.
+fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
+    let checked: BTreeMap<(u32, u32), u64> = pool
+        .runs
+        .iter()
+        .flat_map(|earlier| &earlier.segments)
+        .filter(|listed| !listed.damaged)
+        .map(|listed| ((listed.number, listed.salt), listed.bytes))
+        .collect();
+    let (mut image, missing) = pool.image(run);
+    if let Some(missing) = missing.into_iter().next() {
+        return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
+    }
+    for listed in &run.segments {
+        let before = checked.get(&(listed.number, listed.salt));
+        if listed.salt != 0 && before.is_none_or(|bytes| *bytes < listed.bytes) {
+            image.hide(&hint::file_name(listed.number));
+        }
+    }
+    let found = recovery::recover(&image, &pool.folder.join("segments"), 0)?;
+    let documents = found.index.documents.iter();
+    run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
+    let mut damaged: Vec<String> = documents
+        .filter_map(|(name, known)| Some(format!("{name}: {}", known.damage.as_ref()?.reason)))
+        .collect();
+    damaged.extend(found.index.lost.values().cloned());
+    for listed in &mut run.segments {
+        let segment = found.index.segments.get(&listed.number);
+        listed.damaged = segment.is_none_or(|segment| segment.unnamed || !segment.damaged.is_empty());
+        if listed.damaged && damaged.is_empty() {
+            let what = match segment {
+                Some(_) => "something in it fails its check, no document needs it",
+                None => "no header of it passes its check",
+            };
+            damaged.push(format!("{}: {what}", segment::file_name(listed.number)));
+        }
+    }
+    Ok(damaged)
+}
+
+struct Copy<'a> {
+    image: &'a Image,
+    journal: &'a Path,
+    pool: &'a Pool,
+    progress: Progress,
+    bytes_all: u64,
+    bytes_done: u64,
+    copied: u64,
+    copied_bytes: u64,
+    kept: u64,
+}
+
+impl Copy<'_> {
+    /// The segments that were born, with their salts.
+    fn headed(&self) -> Result<Vec<(u32, u32)>, Failure> {
+        let mut headed = Vec::new();
+        for (number, bytes) in self.image.segments() {
+            let path = self.journal.join(segment::file_name(number));
+            let header = self.image.open(&path).and_then(|file| Header::read(&*file, number));
+            let header = header.map_err(|error| failed("read", &path, error))?;
+            let salt = header.map(|header| header.salt);
+            let salt = salt.or_else(|| Some(self.image.hint(number)?.0.salt));
+            if salt.is_some() || bytes > HEADER_BYTES {
+                headed.push((number, salt.unwrap_or_default()));
+            }
+        }
+        Ok(headed)
+    }
+
+    fn all(&mut self, headed: &[(u32, u32)]) -> Result<Vec<Listed>, Failure> {
+        let last = headed.iter().rev().find(|(_, salt)| *salt != 0).copied();
+        let lengths: BTreeMap<u32, u64> = self.image.segments().collect();
+        let mut listed = Vec::with_capacity(headed.len());
+        for &(number, salt) in headed {
+            let mut bytes = lengths.get(&number).copied().unwrap_or_default();
+            if Some((number, salt)) == last {
+                bytes = self.whole_bytes(number, salt, bytes)?;
+            }
+            bytes = self.segment(number, salt, bytes)?;
+            self.hint(number, salt)?;
+            listed.push(Listed {
+                number,
+                salt,
+                bytes,
+                damaged: false,
+            });
+        }
+        Ok(listed)
+    }
+
+    /// Up to where the last segment holds whole records: behind it a write may be under way.
+    fn whole_bytes(&self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
+        let path = self.journal.join(segment::file_name(number));
+        let scan = self
+            .image
+            .open(&path)
+            .and_then(|file| segment::scan(&*file, salt, bytes, None));
+        Ok(scan.map_err(|error| failed("read", &path, error))?.end.min(bytes))
+    }
+
+    /// Brings the pool's file of a segment to at least `bytes` bytes; returns how many of them belong to the
+    /// run.
+    fn segment(&mut self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
+        let to = self.pool.segment(number, salt);
+        let had = fs::metadata(&to).map_or(0, |about| about.len());
+        if had >= bytes && had > 0 {
+            self.kept += 1;
+            self.bytes_done += bytes;
+            return Ok(bytes);
+        }
+        let part = part_of(&to);
+        let mut file = File::create(&part).map_err(|error| failed("create", &part, error))?;
+        if had > 0 {
+            let old = File::open(&to).map_err(|error| failed("open", &to, error))?;
+            let copied = io::copy(&mut old.take(had), &mut file);
+            copied.map_err(|error| failed("write", &part, error))?;
+        }
+        let path = self.journal.join(segment::file_name(number));
+        let from = self.image.open(&path).map_err(|error| failed("open", &path, error))?;
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut at = had;
+        while at < bytes {
+            let most = usize::try_from(bytes - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let read = from
+                .read_at(&mut buffer[..most], at)
+                .map_err(|error| failed("read", &path, error))?;
+            if read == 0 {
+                // The server has just cut off what is void.
+                break;
+            }
+            file.write_all_at(&buffer[..read], at)
+                .map_err(|error| failed("write", &part, error))?;
+            at += read as u64;
+            let done = self.bytes_done + at;
+            let all = self.bytes_all;
+            self.progress
+                .tell(|| format!("backup: {} of {}", size(done), size(all)));
+        }
+        file.sync_data().map_err(|error| failed("sync", &part, error))?;
+        fs::rename(&part, &to).map_err(|error| failed("rename", &part, error))?;
+        self.copied += 1;
+        self.copied_bytes += at - had;
+        self.bytes_done += at;
+        Ok(at)
+    }
+
+    fn hint(&self, number: u32, salt: u32) -> Result<(), Failure> {
+        let to = self.pool.hint(number, salt);
+        match self.image.hint(number) {
+            Some((hint, bytes)) if hint.salt == salt && !to.exists() => write_whole(&to, &bytes),
+            _ => Ok(()),
+        }
+    }
+}
