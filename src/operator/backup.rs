@@ -9,7 +9,7 @@
 //!   scanned as it lies in the pool, before the run is written.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::FileExt,
@@ -29,8 +29,9 @@ use crate::{
     actor::clock::wall_ms,
     store::journal::{
         disk::Disk,
-        hint, recovery,
-        segment::{self, HEADER_BYTES, Header},
+        index::Need,
+        recovery,
+        segment::{self, HEADER_BYTES, Header, Lost},
     },
 };
 
@@ -140,6 +141,18 @@ fn one_store(pool: &Pool, source: &str, headed: &[(u32, u32)]) -> Result<(), Fai
 
 /// Reads what no earlier run has checked, counts the documents, and says what is damaged.
 fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
+    let (image, missing) = pool.image(run);
+    if let Some(missing) = missing.into_iter().next() {
+        return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
+    }
+    let folder = pool.folder.join("segments");
+    let mut index = recovery::recover(&image, &folder, 0)?.index;
+    let documents = index.documents.iter();
+    run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
+    let mut lines: Vec<String> = documents
+        .filter_map(|(name, known)| Some(format!("{name} is damaged: {}", known.damage.as_ref()?.reason)))
+        .collect();
+
     let checked: BTreeMap<(u32, u32), u64> = pool
         .runs
         .iter()
@@ -147,35 +160,47 @@ fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
         .filter(|listed| !listed.damaged)
         .map(|listed| ((listed.number, listed.salt), listed.bytes))
         .collect();
-    let (mut image, missing) = pool.image(run);
-    if let Some(missing) = missing.into_iter().next() {
-        return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
-    }
-    for listed in &run.segments {
-        let before = checked.get(&(listed.number, listed.salt));
-        if listed.salt != 0 && before.is_none_or(|bytes| *bytes < listed.bytes) {
-            image.hide(&hint::file_name(listed.number));
-        }
-    }
-    let found = recovery::recover(&image, &pool.folder.join("segments"), 0)?;
-    let documents = found.index.documents.iter();
-    run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
-    let mut damaged: Vec<String> = documents
-        .filter_map(|(name, known)| Some(format!("{name}: {}", known.damage.as_ref()?.reason)))
+    let unchecked: BTreeSet<u32> = run
+        .segments
+        .iter()
+        .filter(|listed| {
+            let before = checked.get(&(listed.number, listed.salt));
+            before.is_none_or(|bytes| *bytes < listed.bytes)
+        })
+        .map(|listed| listed.number)
         .collect();
-    damaged.extend(found.index.lost.values().cloned());
-    for listed in &mut run.segments {
-        let segment = found.index.segments.get(&listed.number);
-        listed.damaged = segment.is_none_or(|segment| segment.unnamed || !segment.damaged.is_empty());
-        if listed.damaged && damaged.is_empty() {
-            let what = match segment {
-                Some(_) => "something in it fails its check, no document needs it",
-                None => "no header of it passes its check",
-            };
-            damaged.push(format!("{}: {what}", segment::file_name(listed.number)));
-        }
+    let mut damaged = BTreeSet::new();
+    let headerless = recovery::survey(
+        &image,
+        &folder,
+        |number| unchecked.contains(&number),
+        |number, _, _, scan| {
+            for damage in scan.damage {
+                damaged.insert(number);
+                let place = format!("{} at byte {}:", segment::file_name(number), damage.offset);
+                if lines.iter().any(|line| line.contains(&place)) {
+                    continue;
+                }
+                lines.push(match damage.lost {
+                    Lost::Known(entry) if index.need(number, &entry) == Need::Current => {
+                        format!("{} is damaged: {place} {}", entry.document, damage.reason)
+                    }
+                    _ => format!("{place} {} (no document needs it at present)", damage.reason),
+                });
+            }
+        },
+    )?;
+    for number in headerless {
+        damaged.insert(number);
+        lines.push(format!(
+            "{}: no header of it passes its check",
+            segment::file_name(number)
+        ));
     }
-    Ok(damaged)
+    for listed in &mut run.segments {
+        listed.damaged = damaged.contains(&listed.number);
+    }
+    Ok(lines)
 }
 
 struct Copy<'a> {
@@ -228,8 +253,12 @@ impl Copy<'_> {
         Ok(listed)
     }
 
-    /// Up to where the last segment holds whole records: behind it a write may be under way.
+    /// Up to where the last segment holds whole records: behind it a write may be under way. Not so when it
+    /// has a hint: then it is no longer written to, and what is broken in it is damage.
     fn whole_bytes(&self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
+        if self.image.hint(number).is_some_and(|(hint, _)| hint.salt == salt) {
+            return Ok(bytes);
+        }
         let path = self.journal.join(segment::file_name(number));
         let scan = self
             .image

@@ -64,7 +64,7 @@ impl Image {
     fn at_once(folder: &Path) -> Result<Option<Self>, Failure> {
         let (before, _) = names(folder)?;
         let mut opened = Vec::with_capacity(before.len());
-        for (_, name) in &before {
+        for name in before.values() {
             let path = folder.join(name);
             match File::open(&path) {
                 Ok(file) => opened.push(file),
@@ -85,7 +85,7 @@ impl Image {
         }
 
         let mut image = Self::default();
-        for ((_, name), file) in before.into_iter().zip(opened) {
+        for (name, file) in before.into_values().zip(opened) {
             let about = file
                 .metadata()
                 .map_err(|error| failed("look at", &folder.join(&name), error))?;
@@ -114,14 +114,6 @@ impl Image {
     /// Hides a file.
     pub fn hide(&mut self, name: &str) {
         self.files.remove(name);
-    }
-
-    /// Without hints every segment is read in full.
-    #[must_use]
-    pub fn without_hints(&self) -> Self {
-        let mut files = self.files.clone();
-        files.retain(|name, _| segment::number_of(name).is_some());
-        Self { files }
     }
 
     /// The segments and their lengths in bytes, in the order of their numbers.

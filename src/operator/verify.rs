@@ -154,14 +154,19 @@ pub(super) fn check(image: &Image, folder: &Path, mut each: impl FnMut((u32, u32
     }
 
     let mut found = Vec::new();
-    let headerless = recovery::survey(&image.without_hints(), folder, |number, salt, bytes, scan| {
-        report.records += scan.entries.len() as u64;
-        report.bytes += bytes;
-        found.extend(scan.damage.into_iter().map(|damage| (number, damage)));
-        scan.entries.into_iter().for_each(|entry| each((number, salt), entry));
-        let done = report.bytes;
-        progress.tell(|| format!("verify: {} of {} of segments", size(done), size(all)));
-    })?;
+    let headerless = recovery::survey(
+        image,
+        folder,
+        |_| true,
+        |number, salt, bytes, scan| {
+            report.records += scan.entries.len() as u64;
+            report.bytes += bytes;
+            found.extend(scan.damage.into_iter().map(|damage| (number, damage)));
+            scan.entries.into_iter().for_each(|entry| each((number, salt), entry));
+            let done = report.bytes;
+            progress.tell(|| format!("verify: {} of {} of segments", size(done), size(all)));
+        },
+    )?;
     for number in headerless {
         let reason = format!("{}: no header of it passes its check", segment::file_name(number));
         report.rotten.push((None, reason));

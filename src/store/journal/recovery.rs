@@ -120,8 +120,10 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
     Ok(found)
 }
 
-/// Reads every byte of the journal in `folder`, whatever hints say, and tells `each` what lies in a segment:
-/// its number, its salt, its length in bytes, and what a scan found; in the order of their numbers.
+/// Reads every byte of the segments of the journal in `folder` that are `wanted`, and tells `each` what lies in
+/// one: its number, its salt, its length in bytes, and what a scan found; in the order of their numbers.
+///
+/// A hint is not believed in place of a segment, but it says where the segment ends and whose a record was.
 ///
 /// Returns the segments that cannot be read because no header of theirs passes its check.
 ///
@@ -130,6 +132,7 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
 pub fn survey(
     disk: &dyn Disk,
     folder: &Path,
+    wanted: impl Fn(u32) -> bool,
     mut each: impl FnMut(u32, u32, u64, segment::Scan),
 ) -> Result<Vec<u32>, StoreError> {
     let files: BTreeMap<String, u64> = disk
@@ -141,19 +144,52 @@ pub fn survey(
     let headers = read_headers(disk, folder, &files, &mut found)?;
     let ends = ends_in(&headers);
     let last = headers.keys().next_back().copied();
-    for (&number, (header, file_bytes)) in &headers {
+    for (&number, (header, file_bytes)) in headers.iter().filter(|(number, _)| wanted(**number)) {
         let path = folder.join(segment::file_name(number));
         let end = end_of(number, *file_bytes, &ends, last);
+        let hint = read_hint(disk, folder, number, &files)?
+            .map(|(hint, _)| hint)
+            .filter(|hint| hint.salt == header.salt && end.is_none_or(|end| hint.end <= end.valid));
+        let end = hint.as_ref().map_or(end, |hint| {
+            Some(End {
+                segment: number,
+                durable: hint.end,
+                valid: hint.end,
+                last: None,
+            })
+        });
         let file = disk.open(&path).map_err(|error| io_error("open", &path, error))?;
-        let scan =
+        let mut scan =
             segment::scan(&*file, header.salt, *file_bytes, end).map_err(|error| io_error("read", &path, error))?;
+        if let Some(hint) = hint {
+            scan.damage = lost_of(hint, &scan);
+        }
         each(number, header.salt, *file_bytes, scan);
     }
     let numbers = files.keys().filter(|name| !found.garbage.contains(name));
     Ok(numbers
         .filter_map(|name| segment::number_of(name))
-        .filter(|number| !headers.contains_key(number))
+        .filter(|number| wanted(*number) && !headers.contains_key(number))
         .collect())
+}
+
+/// The records that a hint lists and a scan did not find whole.
+fn lost_of(hint: hint::Hint, scan: &segment::Scan) -> Vec<Damage> {
+    let is_there = |entry: &Entry| {
+        scan.entries
+            .binary_search_by_key(&entry.offset, |whole| whole.offset)
+            .is_ok()
+    };
+    let lost = hint.entries.into_iter().filter(|entry| !is_there(entry));
+    lost.map(|entry| {
+        let reason = scan.damage.iter().find(|damage| damage.offset == entry.offset);
+        Damage {
+            offset: entry.offset,
+            reason: reason.map_or_else(|| "no record is there".to_owned(), |damage| damage.reason.clone()),
+            lost: Lost::Known(entry),
+        }
+    })
+    .collect()
 }
 
 /// Wraps what the system said.
