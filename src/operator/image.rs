@@ -233,3 +233,87 @@ impl DiskFile for Beginning {
         Ok(self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeSet,
+        sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        time::Instant,
+    };
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        id::DocumentId,
+        store::{
+            Body, Record, Store,
+            journal::{Journal, JournalOptions, disk::FileDisk},
+        },
+    };
+
+    /// Ends the writer also when an assertion fails.
+    struct Stop<'a>(&'a AtomicBool);
+
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    /// Commits and compacts without a pause; `committed` is the last position that is durable.
+    fn write(journal: &Journal, document: &DocumentId, committed: &AtomicU64, stop: &AtomicBool) {
+        let body = Bytes::from(vec![7; 500]);
+        for seq in 1.. {
+            if stop.load(SeqCst) {
+                return;
+            }
+            let record = |body| Record {
+                document: document.clone(),
+                seq,
+                at_ms: seq,
+                authors: Arc::new([]),
+                body,
+            };
+            let mut records = vec![record(Body::Update(body.clone()))];
+            if seq % 10 == 0 {
+                records.push(record(Body::Snapshot(body.clone())));
+            }
+            journal.commit(&records).unwrap();
+            committed.store(seq, SeqCst);
+            while journal.maintain(seq).unwrap() {}
+        }
+    }
+
+    #[test]
+    fn b1_an_image_has_all_that_was_durable_and_no_gap_while_segments_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = JournalOptions {
+            segment_bytes: 20_000,
+            segment_bytes_min: 20_000,
+            ..JournalOptions::default()
+        };
+        let journal = Journal::open(Arc::new(FileDisk), folder.path(), options).unwrap();
+        let document = DocumentId::parse("plan").unwrap();
+        let (committed, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+
+        thread::scope(|scope| {
+            let _stop = Stop(&stop);
+            scope.spawn(|| write(&journal, &document, &committed, &stop));
+            let mut firsts = BTreeSet::new();
+            let end = Instant::now() + Duration::from_secs(60);
+            while firsts.len() <= 40 {
+                assert!(Instant::now() < end, "only {} segments came and went", firsts.len());
+                let least = committed.load(SeqCst);
+                let image = Image::of_journal(folder.path()).unwrap();
+                // What lies between the image and the look at it must not matter.
+                thread::sleep(Duration::from_millis(2));
+                let view = Journal::view(Arc::new(image.clone()), folder.path()).unwrap();
+                let found = view.load(&document).unwrap().last_seq();
+                assert!(found >= least, "{found} of {least}");
+                firsts.extend(image.segments().next().map(|(number, _)| number));
+            }
+        });
+    }
+}

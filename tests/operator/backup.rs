@@ -96,14 +96,12 @@ fn b1_what_was_acknowledged_before_a_backup_is_in_it_while_the_server_writes_and
     let (data, backup) = (folder.path("data"), folder.path("backup"));
     let server = Server::start(&data, &SMALL);
     let writers = Writers::start(&server.address, 3);
-    let mut compacted = false;
 
-    for round in 0..6 {
-        if round == 5 {
+    for round in 0..8 {
+        if round == 2 {
             wait_until("compaction has removed the first segment", || {
                 (!data.join("journal/0000000001.segment").exists()).then_some(())
             });
-            compacted = true;
         }
         let before = writers.numbers();
         done(&["backup", arg(&backup), "--data", arg(&data)]);
@@ -117,7 +115,6 @@ fn b1_what_was_acknowledged_before_a_backup_is_in_it_while_the_server_writes_and
     }
     drop(writers);
 
-    assert!(compacted);
     done(&["backup", arg(&backup), "--data", arg(&data)]);
     done(&["verify", arg(&backup), "--all"]);
     let restored = folder.path("served");
