@@ -261,7 +261,7 @@ Example, from cron:
 
 Everything that was saved before the command began is in the backup. DIR holds each file once;
 a run adds what is new and a list of what belongs to it. What is copied is checked: damaged
-documents are named, and the exit code is 1. The server may run, and needs not be told.")]
+documents are named, and the exit code is 1. A server on it may run.")]
     Backup(operator::BackupArgs),
     /// Make a data folder from a backup
     #[command(after_help = "\
@@ -271,9 +271,10 @@ Examples:
   cowrite restore /mnt/backup/cowrite --data ./friday --at 2026-11-20T17:00:00Z
       each document as it was at that time
 
-The data folder must be empty or not there. The time of a run can always be restored; a time
-between runs, when the server keeps its history that long (--keep-history of `serve`).
-Otherwise documents of which something may be missing are named, and nothing is restored.")]
+The data folder must be empty or not there. Each run can be restored (`cowrite verify DIR --all`
+lists them); a time between runs, when the server keeps its history that long (--keep-history of
+`serve`). Otherwise the documents of which something may be missing are named, and nothing is
+restored.")]
     Restore(operator::RestoreArgs),
     /// Read everything and say which documents are damaged
     #[command(after_help = "\

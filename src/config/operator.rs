@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::duration;
 use crate::{
     id::{DocumentId, InvalidDocumentId},
-    operator::Request,
+    operator::{Request, What},
 };
 
 #[derive(Args)]
@@ -46,9 +46,13 @@ pub(super) struct RestoreArgs {
     #[command(flatten)]
     data: DataArgs,
 
-    /// Restore the documents as they were at this time (RFC 3339) [default: the newest run]
+    /// Restore the documents as they were at this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<u64>,
+
+    /// Restore this run [default: the newest]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "at")]
+    run: Option<u64>,
 
     /// Restore what can be restored, also when something cannot
     #[arg(long)]
@@ -142,7 +146,11 @@ impl From<RestoreArgs> for Request {
         Self::Restore {
             from: args.from,
             data: args.data.data,
-            at_ms: args.at,
+            what: match (args.at, args.run) {
+                (Some(at_ms), _) => What::At(at_ms),
+                (None, Some(number)) => What::Run(number),
+                (None, None) => What::Newest,
+            },
             partial: args.partial,
         }
     }

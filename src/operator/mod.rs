@@ -44,8 +44,8 @@ pub enum Request {
         from: PathBuf,
         /// The data folder.
         data: PathBuf,
-        /// As of when, in milliseconds since the Unix epoch; none is the newest run.
-        at_ms: Option<u64>,
+        /// What of it.
+        what: What,
         /// Restores the documents that can be, also when others cannot.
         partial: bool,
     },
@@ -92,6 +92,17 @@ pub enum Request {
     },
 }
 
+/// What of a backup is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// The newest run.
+    Newest,
+    /// The run of this number.
+    Run(u64),
+    /// Each document as of a time, in milliseconds since the Unix epoch.
+    At(u64),
+}
+
 /// Why a command failed: one sentence for stderr, exit code 1.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -113,9 +124,9 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
         Request::Restore {
             from,
             data,
-            at_ms,
+            what,
             partial,
-        } => restore::restore(&from, &data, at_ms, partial, out),
+        } => restore::restore(&from, &data, what, partial, out),
         Request::VerifyData(data) => verify::data(&data, out),
         Request::VerifyBackup { folder, all } => verify::backup(&folder, all, out),
         Request::List { data, prefix } => doc::list(&data, &prefix, out),

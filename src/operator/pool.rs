@@ -181,13 +181,23 @@ impl Pool {
         let number = newest.map_or(0, |run| run.number);
         if let Some((_, path)) = self.unreadable.last().filter(|(unreadable, _)| *unreadable > number) {
             return Err(Failure(format!(
-                "the newest run cannot be read, {path} fails its check: restore an earlier one with --at"
+                "the newest run cannot be read, {path} fails its check: name an earlier one with --run"
             )));
         }
         newest.ok_or_else(|| {
             Failure(format!(
                 "{} holds no run: no backup to it was ever completed",
                 self.folder.display()
+            ))
+        })
+    }
+
+    /// The run of this number.
+    pub fn run(&self, number: u64) -> Result<&Run, Failure> {
+        self.runs.iter().find(|run| run.number == number).ok_or_else(|| {
+            let folder = self.folder.display();
+            Failure(format!(
+                "{folder} holds no run {number} that can be read: `cowrite verify {folder} --all` lists them"
             ))
         })
     }

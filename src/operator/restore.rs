@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    Failure, Progress, count, failed,
+    Failure, Progress, What, count, failed,
     history::{self, Past, Placed},
     image::Image,
     pool::{Pool, Run},
@@ -40,18 +40,13 @@ const UNFINISHED: &str = "journal.restoring";
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Fills the data folder `data` from the backup in `from`.
-pub(super) fn restore(
-    from: &Path,
-    data: &Path,
-    at_ms: Option<u64>,
-    partial: bool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: &mut dyn Write) -> Result<(), Failure> {
     vacant(data)?;
     let pool = Pool::open(from)?;
-    let run = match at_ms {
-        None => pool.newest()?,
-        Some(at_ms) => run_for(&pool, at_ms)?,
+    let run = match what {
+        What::Newest => pool.newest()?,
+        What::Run(number) => pool.run(number)?,
+        What::At(at_ms) => run_for(&pool, at_ms)?,
     };
     let (image, missing) = pool.image(run);
     if !missing.is_empty() && !partial {
@@ -63,9 +58,9 @@ pub(super) fn restore(
     }
 
     let unfinished = data.join(UNFINISHED);
-    let (report, left_out) = match at_ms {
-        None => (copied(&image, &unfinished)?, 0),
-        Some(at_ms) => {
+    let (report, left_out) = match what {
+        What::Newest | What::Run(_) => (copied(&image, &unfinished)?, 0),
+        What::At(at_ms) => {
             let (records, left_out) = as_of(&pool, run, &image, at_ms, partial)?;
             (written(&image, records, &unfinished)?, left_out)
         }
@@ -76,7 +71,10 @@ pub(super) fn restore(
         .sync_folder(data)
         .map_err(|error| failed("sync", data, error))?;
 
-    let at = at_ms.map_or_else(String::new, |at_ms| format!(" as of {}", time_text(at_ms)));
+    let at = match what {
+        What::At(at_ms) => format!(" as of {}", time_text(at_ms)),
+        What::Newest | What::Run(_) => String::new(),
+    };
     say(
         out,
         format!(
@@ -218,8 +216,8 @@ fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Re
     let earlier = pool.runs.iter().rev().find(|earlier| earlier.number < run.number);
     let earlier = earlier.map_or_else(String::new, |earlier| {
         format!(
-            "; {} was exact then: --at {}",
-            earlier.title(),
+            "; the run before that time is --run {} ({})",
+            earlier.number,
             time_text(earlier.began_ms)
         )
     });

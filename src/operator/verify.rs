@@ -104,12 +104,20 @@ fn verdict(what: &str, report: &Report, missing: &[String], out: &mut dyn Write)
     }
     say(out, text)?;
     eprint!("{}", told(missing.iter().cloned().chain(report.lines()), usize::MAX));
-    Err(Failure(format!(
-        "{what}: {} damaged, {} missing, {} with bytes that fail their check and no document needs",
-        count(report.damaged.len() as u64, "document"),
-        count(missing.len() as u64, "file"),
-        count(report.rotten.len() as u64, "place")
-    )))
+    let counts = [
+        (report.damaged.len(), "document", " damaged"),
+        (missing.len(), "file", " missing or cut short"),
+        (
+            report.rotten.len(),
+            "place",
+            " damaged that no document needs at present",
+        ),
+    ];
+    let counts = counts.iter().filter(|(number, ..)| *number > 0);
+    let counts: Vec<String> = counts
+        .map(|(number, noun, what)| format!("{}{what}", count(*number as u64, noun)))
+        .collect();
+    Err(Failure(format!("{what}: {}", counts.join(", "))))
 }
 
 /// The first `most` lines, and how many more there are.

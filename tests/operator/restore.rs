@@ -62,7 +62,29 @@ fn b8_a_backup_with_a_file_missing_is_not_restored_unless_told_so() {
 
     refused(1, &["restore", arg(&backup), "--data", arg(&target), "--partial"]);
     assert!(names(&target).contains(&"d5".to_owned()));
-    assert!(refused(1, &["verify", arg(&backup)]).contains("1 file missing"));
+    assert!(refused(1, &["verify", arg(&backup)]).contains("1 file missing or cut short"));
+}
+
+#[test]
+fn b8_an_earlier_run_is_restored_as_it_was() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    fill(&data, 2, 2, 10);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    let before = served(&data);
+    done(&["doc", "delete", "d0", "--yes", "--data", arg(&data)]);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    for (run, expected) in [("1", &before), ("2", &served(&data))] {
+        let target = folder.path(run);
+        done(&["restore", arg(&backup), "--data", arg(&target), "--run", run]);
+        assert!(served(&target) == *expected, "run {run}");
+    }
+    let sentence = refused(
+        1,
+        &["restore", arg(&backup), "--data", arg(&folder.path("x")), "--run", "7"],
+    );
+    assert!(sentence.contains("holds no run 7"), "{sentence}");
 }
 
 #[test]
