@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use cowrite::store::journal::disk::{Disk, FileDisk};
+
 use crate::support::{
     Editor, Folder, SMALL, Server, apply, arg, command, content, done, fill, flip, names, new_doc, refused, run,
     served, start, text, wait_until, with_ending,
@@ -190,6 +192,27 @@ fn b2_a_backup_that_is_killed_leaves_no_half_run_and_the_next_one_goes_on() {
     done(&["restore", arg(&backup), "--data", arg(&folder.path("restored"))]);
     assert_eq!(names(&folder.path("restored")), names(&data));
     assert!(with_ending(&backup.join("segments"), ".part").is_empty());
+}
+
+#[test]
+fn b2_one_command_at_a_time_is_at_work_in_a_backup() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    fill(&data, 1, 1, 10);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    let _lock = FileDisk.lock(&backup.join("lock")).unwrap().unwrap();
+
+    for arguments in [
+        &["backup", arg(&backup), "--data", arg(&data)][..],
+        &["restore", arg(&backup), "--data", arg(&folder.path("x"))],
+        &["verify", arg(&backup)],
+    ] {
+        let sentence = refused(1, arguments);
+        assert!(
+            sentence.starts_with("error: another cowrite command is at work in "),
+            "{sentence}"
+        );
+    }
 }
 
 /// `(copied, kept)` of a line like `run 1 of …: 2 documents; 3 files copied (1 KiB), 4 kept`.

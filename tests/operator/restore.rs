@@ -3,11 +3,16 @@
 use std::fs;
 
 use bytes::Bytes;
-use cowrite::store::{Body, Store};
+use cowrite::{
+    actor::clock::wall_ms,
+    operator::time_text,
+    store::{Body, Store},
+};
 use yrs::{ReadTxn, StateVector, Transact};
 
 use crate::support::{
-    Folder, arg, done, edit, fill, flip, journal, names, new_doc, record, refused, served, with_ending,
+    Editor, Folder, SMALL, Server, arg, done, edit, fill, flip, journal, names, new_doc, record, refused, served,
+    wait_until, with_ending,
 };
 
 #[test]
@@ -124,6 +129,32 @@ fn b9_a_time_between_two_commits_gives_exactly_what_was_there() {
             .iter()
             .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()));
         assert_eq!(served(&target), expected.collect(), "{at}");
+    }
+}
+
+#[test]
+fn b10_with_history_kept_any_time_can_be_reached_though_snapshots_were_taken_meanwhile() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    let server = Server::start(&data, &[&SMALL[..], &["--keep-history=1h"]].concat());
+    let mut editor = Editor::open(&server.address, "plan");
+    let mut moments = Vec::new();
+    for number in 1..=90 {
+        editor.write(&format!("{number},"), 2_000);
+        if number % 30 == 20 {
+            let now_ms = wall_ms();
+            moments.push((now_ms, editor.content()));
+            wait_until("the clock has moved on", || (wall_ms() > now_ms).then_some(()));
+        }
+    }
+    wait_until("the clock has moved on", || (wall_ms() > moments[2].0).then_some(()));
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    for (number, (at_ms, content)) in moments.into_iter().enumerate() {
+        let target = folder.path(&number.to_string());
+        let at = time_text(at_ms);
+        done(&["restore", arg(&backup), "--data", arg(&target), "--at", &at]);
+        assert_eq!(served(&target), [("plan".to_owned(), content)].into(), "{at}");
     }
 }
 
