@@ -9,7 +9,7 @@
 //! What must stay true: [`at`] answers with records only when no update that is not there can have been
 //! written up to TIME.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::store::{Seq, journal::segment::Entry, record::Kind};
 
@@ -25,10 +25,8 @@ pub(super) enum Past {
     Known(Vec<Placed>),
     /// Something that is gone may belong to it.
     Gone {
-        /// Up to this time the document can be known, in milliseconds; none when at no time before `until_ms`.
-        since_ms: Option<u64>,
-        /// From this time on it can be known again.
-        until_ms: u64,
+        /// The next time at which the document can be known, in milliseconds.
+        next_ms: u64,
     },
 }
 
@@ -36,12 +34,26 @@ pub(super) enum Past {
 pub(super) fn at(mut entries: Vec<Placed>, at_ms: u64) -> Past {
     // A copy keeps its order of writing: of two the one in the later segment counts, as for a start.
     entries.sort_by_key(|(segment, entry)| (entry.lsn, *segment));
-    let cut = entries
-        .iter()
-        .position(|(_, entry)| entry.at_ms > at_ms)
-        .unwrap_or(entries.len());
-    let (before, after) = entries.split_at(cut);
+    if let Some(past) = known(&entries, at_ms) {
+        return past;
+    }
+    // A state can be known again where a base is, and when everything is in it.
+    let latest_ms = entries.iter().map(|(_, entry)| entry.at_ms).max();
+    let bases = entries.iter().filter(|(_, entry)| entry.kind != Kind::Update);
+    let times: BTreeSet<u64> = bases.map(|(_, entry)| entry.at_ms).chain(latest_ms).collect();
+    let next_ms = times
+        .range(at_ms..)
+        .find(|time| known(&entries, **time).is_some())
+        .copied();
+    Past::Gone {
+        next_ms: next_ms.or(latest_ms).unwrap_or(at_ms),
+    }
+}
 
+/// What the document was, unless something of it may be gone.
+fn known(entries: &[Placed], at_ms: u64) -> Option<Past> {
+    let cut = entries.iter().position(|(_, entry)| entry.at_ms > at_ms);
+    let (before, after) = entries.split_at(cut.unwrap_or(entries.len()));
     let base = before
         .iter()
         .filter(|(_, entry)| entry.kind != Kind::Update)
@@ -53,32 +65,21 @@ pub(super) fn at(mut entries: Vec<Placed>, at_ms: u64) -> Past {
         .filter(|(_, entry)| entry.kind == Kind::Update && entry.seq > base_seq)
         .map(|placed| (placed.1.seq, placed))
         .collect();
-    let whole: Vec<&Placed> = updates
-        .values()
-        .zip(base_seq + 1..)
-        .take_while(|(placed, seq)| placed.1.seq == *seq)
-        .map(|(placed, _)| *placed)
-        .collect();
-    let last_seq = base_seq + whole.len() as u64;
-
+    let has_gap = updates.keys().zip(base_seq + 1..).any(|(seq, next)| *seq != next);
+    let last_seq = base_seq + updates.len() as u64;
     let follows = after
         .iter()
         .any(|(_, entry)| entry.kind == Kind::Update && entry.seq == last_seq + 1);
-    let beyond = entries.iter().filter(|(_, entry)| entry.seq > last_seq);
-    let is_exact = whole.len() == updates.len() && (follows || beyond.clone().next().is_none());
-    if is_exact {
-        let records: Vec<Placed> = base.into_iter().chain(whole).cloned().collect();
-        return if records.is_empty() {
-            Past::Unborn
-        } else {
-            Past::Known(records)
-        };
+    let is_last = entries.iter().all(|(_, entry)| entry.seq <= last_seq);
+    if has_gap || !(follows || is_last) {
+        return None;
     }
-    let bases = beyond.filter(|(_, entry)| entry.kind != Kind::Update);
-    Past::Gone {
-        since_ms: base.into_iter().chain(whole).map(|(_, entry)| entry.at_ms).max(),
-        until_ms: bases.map(|(_, entry)| entry.at_ms).min().unwrap_or(u64::MAX),
-    }
+    let records: Vec<Placed> = base.into_iter().chain(updates.into_values()).cloned().collect();
+    Some(if records.is_empty() {
+        Past::Unborn
+    } else {
+        Past::Known(records)
+    })
 }
 
 #[cfg(test)]
@@ -147,21 +148,19 @@ mod tests {
         let some = vec![update(1, 1, 10), snapshot(3, 4, 40), update(4, 5, 50)];
         let none = vec![snapshot(3, 4, 40)];
 
-        assert_eq!(
-            at(some.clone(), 20),
-            Past::Gone {
-                since_ms: Some(10),
-                until_ms: 40
-            }
-        );
+        assert_eq!(at(some.clone(), 9), Past::Unborn);
+        assert_eq!(at(some.clone(), 20), Past::Gone { next_ms: 40 });
         assert_eq!(at(some, 40), Past::Known(vec![snapshot(3, 4, 40)]));
-        assert_eq!(
-            at(none, 39),
-            Past::Gone {
-                since_ms: None,
-                until_ms: 40
-            }
-        );
+        assert_eq!(at(none, 39), Past::Gone { next_ms: 40 });
+    }
+
+    #[test]
+    fn b10_what_followed_a_snapshot_may_be_gone_as_well() {
+        let all = vec![snapshot(3, 4, 40), snapshot(9, 20, 90)];
+
+        assert_eq!(at(all.clone(), 20), Past::Gone { next_ms: 90 });
+        assert_eq!(at(all.clone(), 50), Past::Gone { next_ms: 90 });
+        assert_eq!(at(all, 90), Past::Known(vec![snapshot(9, 20, 90)]));
     }
 
     #[test]
@@ -175,12 +174,6 @@ mod tests {
     fn b10_a_hole_before_the_time_is_no_state() {
         let all = vec![update(2, 2, 20), snapshot(4, 5, 40)];
 
-        assert_eq!(
-            at(all, 30),
-            Past::Gone {
-                since_ms: None,
-                until_ms: 40
-            }
-        );
+        assert_eq!(at(all, 30), Past::Gone { next_ms: 40 });
     }
 }

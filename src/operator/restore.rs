@@ -197,22 +197,21 @@ fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Re
         match history::at(entries, at_ms) {
             Past::Unborn => {}
             Past::Known(known) => records.extend(known.into_iter().map(|placed| (salts[&placed.0], placed))),
-            Past::Gone { since_ms, until_ms } => {
+            Past::Gone { next_ms } => {
                 left_out += 1;
-                let before = since_ms.map_or_else(String::new, |ms| format!("up to {}, or ", time_text(ms)));
-                let until = time_text(until_ms);
                 problems.push(format!(
-                    "{name} cannot be known at that time: the updates in a snapshot of {until} are gone; it can be \
-                     restored {before}from {until} on"
+                    "{name} cannot be known at that time: updates that a later snapshot holds are gone; the next time \
+                     at which it can be restored is {}",
+                    time_text(next_ms)
                 ));
             }
         }
     }
-    if problems.is_empty() || partial {
-        eprint!("{}", told(problems.into_iter(), MOST_TOLD));
+    let is_whole = problems.is_empty();
+    eprint!("{}", told(problems.into_iter(), MOST_TOLD));
+    if is_whole || partial {
         return Ok((records, left_out));
     }
-    eprint!("{}", told(problems.into_iter(), MOST_TOLD));
     let earlier = pool.runs.iter().rev().find(|earlier| earlier.number < run.number);
     let earlier = earlier.map_or_else(String::new, |earlier| {
         format!(

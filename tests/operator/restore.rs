@@ -159,6 +159,42 @@ fn b10_with_history_kept_any_time_can_be_reached_though_snapshots_were_taken_mea
 }
 
 #[test]
+fn b10_without_history_a_time_before_a_snapshot_is_refused_and_the_run_before_it_is_named() {
+    let folder = Folder::new();
+    let (data, backup, target) = (folder.path("data"), folder.path("backup"), folder.path("target"));
+    let server = Server::start(&data, &SMALL);
+    let mut editor = Editor::open(&server.address, "plan");
+    editor.write("1,", 2_000);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    editor.write("2,", 2_000);
+    let at_ms = wall_ms();
+    wait_until("the clock has moved on", || (wall_ms() > at_ms).then_some(()));
+    wait_until("compaction has removed the first segment", || {
+        editor.write("more,", 2_000);
+        (!data.join("journal/0000000001.segment").exists()).then_some(())
+    });
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    let said = refused(
+        1,
+        &[
+            "restore",
+            arg(&backup),
+            "--data",
+            arg(&target),
+            "--at",
+            &time_text(at_ms),
+        ],
+    );
+
+    assert!(said.starts_with("plan cannot be known at that time"), "{said}");
+    assert!(said.contains("the run before that time is --run 1 ("), "{said}");
+    assert!(!target.exists());
+    done(&["restore", arg(&backup), "--data", arg(&target), "--run", "1"]);
+    assert_eq!(served(&target), [("plan".to_owned(), "1,".to_owned())].into());
+}
+
+#[test]
 fn b9_a_time_after_the_newest_run_is_refused() {
     let folder = Folder::new();
     let (data, backup) = (folder.path("data"), folder.path("backup"));
@@ -208,7 +244,7 @@ fn b10_a_document_of_which_updates_are_gone_is_named_and_never_restored_wrong() 
 
     let said = refused(1, &arguments);
     assert!(said.starts_with("gone cannot be known at that time"), "{said}");
-    assert!(said.contains("from 1970-01-01T00:00:02.000Z on"), "{said}");
+    assert!(said.contains("can be restored is 1970-01-01T00:00:02.000Z\n"), "{said}");
     assert!(said.contains("nothing was restored"), "{said}");
     assert!(!target.exists());
 
