@@ -2,6 +2,7 @@
 //!
 //! No wait is without a bound, and no test asserts how long anything takes.
 
+#![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup;
