@@ -6,10 +6,11 @@
 //! silently ignored is found out too late.
 //!
 //! [`Command::parse`] is the only entry. [`ServeConfig`] is plain data: [`ServeConfig::new`] makes
-//! one without arguments, with the same defaults. `operator` holds the arguments of the commands that
-//! work on a folder.
+//! one without arguments, with the same defaults. `token` is about `cowrite token`, `operator`
+//! about the commands that work on a folder.
 
 mod operator;
+mod token;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -22,11 +23,12 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
+pub use self::token::TokenRequest;
 use crate::{
-    access::{Access, Claims, Expected, Grants, GrantsError, OriginPolicy},
+    access::{Expected, OriginPolicy},
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
-    token::{KeyError, TokenKey, mint},
+    token::{KeyError, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -159,54 +161,6 @@ impl ServeConfig {
     }
 }
 
-/// What `cowrite token` was asked for.
-#[derive(Clone)]
-pub struct TokenRequest {
-    secret: String,
-    expected: Expected,
-    sub: String,
-    name: Option<String>,
-    color: Option<String>,
-    documents: Vec<(String, Access)>,
-    expires: Duration,
-}
-
-impl TokenRequest {
-    /// The signed token, valid from `now_s` (seconds since the Unix epoch).
-    ///
-    /// # Errors
-    /// One sentence that says which argument is wrong.
-    pub fn mint(&self, now_s: u64) -> Result<String, String> {
-        let documents = Grants::new(self.documents.iter().cloned()).map_err(|error| match error {
-            GrantsError::Repeated => "two --document arguments have the same pattern: keep one".to_owned(),
-            other => other.to_string(),
-        })?;
-        let claims = Claims {
-            sub: self.sub.as_str().into(),
-            exp: now_s.saturating_add(self.expires.as_secs()),
-            nbf: None,
-            iss: self.expected.issuer.clone(),
-            aud: self.expected.audience.iter().cloned().collect(),
-            name: self.name.as_deref().map(Into::into),
-            color: self.color.as_deref().map(Into::into),
-            documents,
-        };
-        // The same parser that will judge the token judges the arguments.
-        let json = serde_json::to_value(claims).map_err(|error| error.to_string())?;
-        let claims = Claims::try_from(json).map_err(|error| error.to_string())?;
-        mint(self.secret.as_bytes(), &claims).map_err(|error| error.to_string())
-    }
-}
-
-impl std::fmt::Debug for TokenRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenRequest")
-            .field("sub", &self.sub)
-            .field("documents", &self.documents)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A server for documents that several people edit at once.
 #[derive(Parser)]
 #[command(
@@ -253,7 +207,7 @@ Example:
 
 In a pattern, `*` is any run of characters, `/` included. The longest matching pattern
 decides, and a document that none matches is closed to the holder of the token.")]
-    Token(TokenArgs),
+    Token(token::TokenArgs),
     /// Copy the data folder to a backup, beside a running server
     #[command(after_help = "\
 Example, from cron:
@@ -402,33 +356,6 @@ struct KeyArgs {
     jwt_audience: Option<String>,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "What the token says")]
-struct TokenArgs {
-    /// Who the holder is; edits are remembered under this name
-    #[arg(long, value_name = "SUBJECT")]
-    sub: String,
-
-    /// Name that others see at the cursor
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-
-    /// Colour of the cursor
-    #[arg(long, value_name = "#RRGGBB")]
-    color: Option<String>,
-
-    /// Documents that the holder may edit or read (repeatable)
-    #[arg(long, value_name = "PATTERN=write|read", required = true, value_parser = grant)]
-    document: Vec<(String, Access)>,
-
-    /// How long the token is valid
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    expires: Duration,
-
-    #[command(flatten)]
-    key: KeyArgs,
-}
-
 impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
@@ -468,35 +395,6 @@ impl TryFrom<ServeArgs> for ServeConfig {
             threads: limits.threads.unwrap_or_else(cores),
             shutdown_timeout: limits.shutdown_timeout,
         })
-    }
-}
-
-impl TryFrom<TokenArgs> for TokenRequest {
-    type Error = String;
-
-    fn try_from(args: TokenArgs) -> Result<Self, String> {
-        let expected = args.key.expected();
-        let Some(secret) = args.key.jwt_secret else {
-            return Err(
-                "there is no secret to sign with: set COWRITE_JWT_SECRET to the server's (with a public key, \
-                        the issuer who has the private key makes the tokens)"
-                    .to_owned(),
-            );
-        };
-        if args.expires < Duration::from_secs(1) {
-            return Err("--expires must be at least 1s".to_owned());
-        }
-        let request = Self {
-            secret,
-            expected,
-            sub: args.sub,
-            name: args.name,
-            color: args.color,
-            documents: args.document,
-            expires: args.expires,
-        };
-        request.mint(0)?;
-        Ok(request)
     }
 }
 
@@ -570,14 +468,6 @@ fn count<const MAX: usize>(text: &str) -> Result<usize, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "write a duration with its unit, like 30s, 5m or 1h".to_owned())
-}
-
-fn grant(text: &str) -> Result<(String, Access), String> {
-    match text.rsplit_once('=') {
-        Some((pattern, "write")) => Ok((pattern.to_owned(), Access::Write)),
-        Some((pattern, "read")) => Ok((pattern.to_owned(), Access::Read)),
-        _ => Err("write PATTERN=write or PATTERN=read".to_owned()),
-    }
 }
 
 /// Refuses `COWRITE_…` variables that no setting has.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::access::{Access, Claims, Grants};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
