@@ -49,12 +49,10 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
         What::At(at_ms) => run_for(&pool, at_ms)?,
     };
     let (image, missing) = pool.image(run);
-    if !missing.is_empty() && !partial {
+    let is_whole = missing.is_empty();
+    if !is_whole {
         eprint!("{}", told(missing.into_iter(), MOST_TOLD));
-        return Err(Failure(format!(
-            "{} is incomplete and nothing was restored: --partial restores what is there",
-            run.title()
-        )));
+        incomplete(run, what, partial)?;
     }
 
     let unfinished = data.join(UNFINISHED);
@@ -92,10 +90,34 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
             data.display()
         )));
     }
+    if !is_whole {
+        return Err(Failure(format!(
+            "{} lacks the files named above: documents in it may be older than in the run",
+            data.display()
+        )));
+    }
     if left_out > 0 {
         return Err(Failure(format!("{} left out", count(left_out, "document"))));
     }
     Ok(())
+}
+
+/// Decides about a run of which files are missing: the documents whose newest edits lay in them would be older
+/// than they were, and nobody can say which those are.
+fn incomplete(run: &Run, what: What, partial: bool) -> Result<(), Failure> {
+    let title = run.title();
+    match what {
+        What::At(_) => Err(Failure(format!(
+            "{title} is incomplete and nothing was restored: what a document was at a time cannot be known from it, \
+             --run {} --partial restores what is there",
+            run.number
+        ))),
+        What::Newest | What::Run(_) if !partial => Err(Failure(format!(
+            "{title} is incomplete and nothing was restored: --partial restores what is there, some documents may \
+             then be older than in the run"
+        ))),
+        What::Newest | What::Run(_) => Ok(()),
+    }
 }
 
 /// Refuses a folder in which something is that is not left over from a restore.

@@ -63,9 +63,16 @@ fn b8_a_backup_with_a_file_missing_is_not_restored_unless_told_so() {
 
     let said = refused(1, &["restore", arg(&backup), "--data", arg(&target)]);
     assert!(said.contains("are needed") && said.contains("--partial"), "{said}");
+    let at = ["--at", "1970-01-01T00:00:02Z", "--partial"];
+    let said = refused(
+        1,
+        &[&["restore", arg(&backup), "--data", arg(&target)][..], &at].concat(),
+    );
+    assert!(said.contains("cannot be known from it"), "{said}");
     assert!(!target.exists());
 
-    refused(1, &["restore", arg(&backup), "--data", arg(&target), "--partial"]);
+    let said = refused(1, &["restore", arg(&backup), "--data", arg(&target), "--partial"]);
+    assert!(said.contains("error: "), "{said}");
     assert!(names(&target).contains(&"d5".to_owned()));
     assert!(refused(1, &["verify", arg(&backup)]).contains("1 file missing or cut short"));
 }
