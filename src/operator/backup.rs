@@ -321,3 +321,166 @@ impl Copy<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::PathBuf,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::SeqCst},
+        },
+    };
+
+    use bytes::Bytes;
+    use yrs::{Doc, Text, Transact};
+
+    use super::*;
+    use crate::{
+        id::DocumentId,
+        operator::{What, restore::restore, verify},
+        store::{
+            Body, Record, Store, StoredDocument,
+            journal::{
+                Journal, JournalOptions,
+                disk::{DiskFile, DiskLock, FileDisk},
+            },
+        },
+    };
+
+    /// The machine's disk, of which the next sync can be made to fail.
+    #[derive(Clone, Default)]
+    struct Failing(Arc<AtomicBool>);
+
+    struct FailingFile(Arc<dyn DiskFile>, Failing);
+
+    impl Failing {
+        fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
+            Ok(Arc::new(FailingFile(file?, self.clone())))
+        }
+    }
+
+    impl Disk for Failing {
+        fn create_folder(&self, path: &Path) -> io::Result<()> {
+            FileDisk.create_folder(path)
+        }
+
+        fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+            self.wrap(FileDisk.create(path))
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+            self.wrap(FileDisk.open(path))
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            FileDisk.rename(from, to)
+        }
+
+        fn unlink(&self, path: &Path) -> io::Result<()> {
+            FileDisk.unlink(path)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64)>> {
+            FileDisk.list(folder)
+        }
+
+        fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+            FileDisk.sync_folder(folder)
+        }
+
+        fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+            FileDisk.lock(path)
+        }
+    }
+
+    impl DiskFile for FailingFile {
+        fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+            self.0.write_all_at(bytes, at)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, at)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            if (self.1).0.swap(false, SeqCst) {
+                return Err(io::Error::other("the disk fails"));
+            }
+            self.0.sync_data()
+        }
+
+        fn truncate(&self, bytes: u64) -> io::Result<()> {
+            self.0.truncate(bytes)
+        }
+
+        fn bytes(&self) -> io::Result<u64> {
+            self.0.bytes()
+        }
+    }
+
+    fn edit(doc: &Doc, seq: u64) -> Record {
+        let text = doc.get_or_insert_text("t");
+        let mut txn = doc.transact_mut();
+        text.push(&mut txn, &format!("{seq},"));
+        Record {
+            document: name(),
+            seq,
+            at_ms: seq,
+            authors: Arc::new([]),
+            body: Body::Update(Bytes::from(txn.encode_update_v1())),
+        }
+    }
+
+    fn name() -> DocumentId {
+        DocumentId::parse("plan").unwrap()
+    }
+
+    fn stored(data: &Path) -> StoredDocument {
+        let journal = data.join("journal");
+        let image = Image::of_journal(&journal).unwrap();
+        Journal::view(Arc::new(image), &journal).unwrap().load(&name()).unwrap()
+    }
+
+    #[test]
+    fn b1_void_bytes_of_a_segment_that_was_given_up_stay_void_before_and_after_they_are_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let disk = Failing::default();
+        let options = JournalOptions::default();
+        let journal = Journal::open(Arc::new(disk.clone()), &data.join("journal"), options).unwrap();
+        let (doc, other) = (Doc::with_client_id(1), Doc::with_client_id(2));
+        let run = || backup(&data, &to, None, &mut Vec::new()).unwrap();
+
+        journal.commit(&[edit(&doc, 1)]).unwrap();
+        run();
+        // Its bytes lie in the segment, and it is another edit that gets its position.
+        disk.0.store(true, SeqCst);
+        journal.commit(&[edit(&other, 2)]).unwrap_err();
+        run();
+        journal.commit(&[edit(&doc, 2), edit(&doc, 3)]).unwrap();
+        run();
+        while journal.maintain(9).unwrap() {}
+        run();
+        let live = journal.load(&name()).unwrap();
+        journal.close().unwrap();
+        drop(journal);
+        run();
+
+        verify::backup(&to, true, &mut Vec::new()).unwrap();
+        let restored = |number: u64| -> StoredDocument {
+            let target: PathBuf = folder.path().join(number.to_string());
+            restore(&to, &target, What::Run(number), false, &mut Vec::new()).unwrap();
+            stored(&target)
+        };
+        assert_eq!(live.last_seq(), 3);
+        assert_eq!(restored(1).updates, live.updates[..1]);
+        assert_eq!(restored(2).updates[..1], live.updates[..1]);
+        for number in 3..=5 {
+            assert_eq!(restored(number), live, "run {number}");
+        }
+        let at = folder.path().join("at");
+        restore(&to, &at, What::At(2), false, &mut Vec::new()).unwrap();
+        assert!(stored(&at).last_seq() <= 2);
+    }
+}
