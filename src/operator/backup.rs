@@ -21,7 +21,7 @@ use super::{
     Failure, Progress, count, failed,
     image::Image,
     journal_in,
-    pool::{Listed, Pool, Run, part_of, write_whole},
+    pool::{Listed, Pool, Run, VERSION, part_of, write_whole},
     say, size,
     verify::{MOST_TOLD, told},
 };
@@ -64,7 +64,7 @@ pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut d
     let (copied, copied_bytes, kept) = (copy.copied, copy.copied_bytes, copy.kept);
 
     let mut run = Run {
-        version: 1,
+        version: VERSION,
         number: pool.next_number(),
         source,
         began_ms,

@@ -28,7 +28,7 @@ use crate::store::journal::{
 };
 
 /// The version of [`Run`] that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// What ends the name of a file that is not whole.
 pub(super) const PART: &str = ".part";
