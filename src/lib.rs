@@ -14,6 +14,8 @@ pub mod config;
 pub mod http;
 pub mod id;
 pub mod limits;
+#[cfg(feature = "server")]
+pub mod operator;
 pub mod protocol;
 pub mod room;
 #[cfg(feature = "server")]

@@ -7,16 +7,27 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cowrite::config::{Command, ServeConfig, Stop, TokenRequest};
+use cowrite::{
+    config::{Command, ServeConfig, Stop, TokenRequest},
+    operator,
+};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match Command::parse(std::env::args_os()) {
+    let command = Command::parse(std::env::args_os());
+    // What these commands find wrong they say themselves, in the end.
+    let quiet = matches!(command, Ok(Command::Operate(_)));
+    let level = if quiet { "off" } else { "info" };
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    match command {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::Token(request)) => token(&request),
+        Ok(Command::Operate(request)) => match operator::run(request, &mut std::io::stdout().lock()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => fail(&failure.to_string(), FAILED),
+        },
         Err(Stop::Told(text)) => {
             print!("{text}");
             ExitCode::SUCCESS

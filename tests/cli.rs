@@ -1,5 +1,7 @@
 //! The binary as a person meets it: what it prints where, and its exit codes (rules C1 to C6).
 
+#![cfg(feature = "server")]
+
 use std::process::{Command, Output};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

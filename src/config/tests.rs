@@ -1,4 +1,9 @@
 use super::*;
+use crate::{
+    access::{Access, Claims, Grants},
+    id::DocumentId,
+    operator::What,
+};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -281,6 +286,74 @@ fn c6_what_cannot_be_a_token_is_refused_before_signing() {
     assert!(with(&["--expires=0s"]).contains("at least 1s"));
     assert!(with(&["--document=x=admin"]).contains("write PATTERN=write or PATTERN=read"));
     assert!(with(&["--document=*=write"]).contains("same pattern"));
+}
+
+#[test]
+fn b2_to_b15_arguments_reach_the_requests() {
+    let request = |arguments: &[&str]| match parse(arguments) {
+        Ok(Command::Operate(request)) => request,
+        other => panic!("{other:?}"),
+    };
+    let data = PathBuf::from("/tmp/x");
+    let plan = DocumentId::parse("plan").expect("a name");
+    let restored = |what| Request::Restore {
+        from: "b".into(),
+        data: data.clone(),
+        what,
+        partial: false,
+    };
+
+    for (arguments, expected) in [
+        (
+            &["backup", "b", "--keep=1h"][..],
+            Request::Backup {
+                data: data.clone(),
+                to: "b".into(),
+                keep: Some(Duration::from_secs(3_600)),
+            },
+        ),
+        (&["restore", "b"], restored(What::Newest)),
+        (&["restore", "b", "--run=7"], restored(What::Run(7))),
+        (
+            &["restore", "b", "--at=1970-01-01T00:00:01.5+00:00"],
+            restored(What::At(1_500)),
+        ),
+        (&["verify"], Request::VerifyData(data.clone())),
+        (
+            &["verify", "b", "--all"],
+            Request::VerifyBackup {
+                folder: "b".into(),
+                all: true,
+            },
+        ),
+        (
+            &["doc", "export", "plan"],
+            Request::Export {
+                data: data.clone(),
+                document: plan.clone(),
+                to: None,
+            },
+        ),
+        (
+            &["doc", "import", "plan", "-"],
+            Request::Import {
+                data: data.clone(),
+                document: plan.clone(),
+                from: None,
+            },
+        ),
+        (
+            &["doc", "delete", "plan", "--yes"],
+            Request::Delete {
+                data: data.clone(),
+                document: plan,
+            },
+        ),
+    ] {
+        assert_eq!(request(&[arguments, &["--data=/tmp/x"]].concat()), expected);
+    }
+    assert!(refused(&["doc", "delete", "plan"]).contains("add --yes"));
+    assert!(refused(&["restore", "b", "--run=1", "--at=1970-01-01T00:00:01Z"]).contains("cannot be used with"));
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub struct Journal {
     index: RwLock<Index>,
     writer: Mutex<Writer>,
     files: Mutex<FxHashMap<u32, Arc<dyn DiskFile>>>,
-    _lock: Box<dyn DiskLock>,
+    _lock: Option<Box<dyn DiskLock>>,
 }
 
 impl Journal {
@@ -130,7 +130,7 @@ impl Journal {
             index: RwLock::new(index),
             writer: Mutex::new(writer),
             files: Mutex::default(),
-            _lock: lock,
+            _lock: Some(lock),
         };
         // What a load returns must survive a power loss, also when nobody commits before that.
         if let Err(error) = journal.append(&mut journal.writer(), Vec::new()) {
@@ -140,6 +140,25 @@ impl Journal {
             log::warn!("void bytes are not yet cut off: {error}");
         }
         Ok(journal)
+    }
+
+    /// Reads the journal that `disk` shows in `folder`, without its lock, and writes nothing: it is closed
+    /// from the start. The files must not change meanwhile, or the disk must not show it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the disk did not answer.
+    pub fn view(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, StoreError> {
+        let (index, mut writer) = Writer::from(recovery::recover(&*disk, folder, 0)?);
+        writer.closed = true;
+        Ok(Self {
+            disk,
+            folder: folder.to_path_buf(),
+            options: JournalOptions::default(),
+            index: RwLock::new(index),
+            writer: Mutex::new(writer),
+            files: Mutex::default(),
+            _lock: None,
+        })
     }
 
     /// Reads a document; `shelf` may have its snapshot at hand, checked against the base it is asked for.

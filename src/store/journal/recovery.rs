@@ -69,23 +69,12 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
     };
     found.index.retain_ms = retain_ms;
     let headers = read_headers(disk, folder, &files, &mut found)?;
-    let ends: BTreeMap<u32, (End, u32)> = headers
-        .iter()
-        .rev()
-        .flat_map(|(by, (header, _))| header.ends.iter().map(|end| (end.segment, (*end, *by))))
-        .collect();
+    let ends = ends_in(&headers);
     let last = headers.keys().next_back().copied();
     let mut gathered = Gathered::default();
 
     for (&number, (header, file_bytes)) in &headers {
-        let end = ends.get(&number).map(|(end, _)| *end);
-        let known = End {
-            segment: number,
-            durable: *file_bytes,
-            valid: *file_bytes,
-            last: None,
-        };
-        let end = end.or((Some(number) != last).then_some(known));
+        let end = end_of(number, *file_bytes, &ends, last);
         let contents = read_segment(disk, folder, header, *file_bytes, end, &files)?;
         found.index.segments.insert(
             number,
@@ -131,6 +120,78 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
     Ok(found)
 }
 
+/// Reads every byte of the segments of the journal in `folder` that are `wanted`, and tells `each` what lies in
+/// one: its number, its salt, its length in bytes, and what a scan found; in the order of their numbers.
+///
+/// A hint is not believed in place of a segment, but it says where the segment ends and whose a record was.
+///
+/// Returns the segments that cannot be read because no header of theirs passes its check.
+///
+/// # Errors
+/// [`StoreError::Io`] when the disk did not answer.
+pub fn survey(
+    disk: &dyn Disk,
+    folder: &Path,
+    wanted: impl Fn(u32) -> bool,
+    mut each: impl FnMut(u32, u32, u64, segment::Scan),
+) -> Result<Vec<u32>, StoreError> {
+    let files: BTreeMap<String, u64> = disk
+        .list(folder)
+        .map_err(|error| io_error("list", folder, error))?
+        .into_iter()
+        .collect();
+    let mut found = Recovered::default();
+    let headers = read_headers(disk, folder, &files, &mut found)?;
+    let ends = ends_in(&headers);
+    let last = headers.keys().next_back().copied();
+    for (&number, (header, file_bytes)) in headers.iter().filter(|(number, _)| wanted(**number)) {
+        let path = folder.join(segment::file_name(number));
+        let end = end_of(number, *file_bytes, &ends, last);
+        let hint = read_hint(disk, folder, number, &files)?
+            .map(|(hint, _)| hint)
+            .filter(|hint| hint.salt == header.salt && end.is_none_or(|end| hint.end <= end.valid));
+        let end = hint.as_ref().map_or(end, |hint| {
+            Some(End {
+                segment: number,
+                durable: hint.end,
+                valid: hint.end,
+                last: None,
+            })
+        });
+        let file = disk.open(&path).map_err(|error| io_error("open", &path, error))?;
+        let mut scan =
+            segment::scan(&*file, header.salt, *file_bytes, end).map_err(|error| io_error("read", &path, error))?;
+        if let Some(hint) = hint {
+            scan.damage = lost_of(hint, &scan);
+        }
+        each(number, header.salt, *file_bytes, scan);
+    }
+    let numbers = files.keys().filter(|name| !found.garbage.contains(name));
+    Ok(numbers
+        .filter_map(|name| segment::number_of(name))
+        .filter(|number| wanted(*number) && !headers.contains_key(number))
+        .collect())
+}
+
+/// The records that a hint lists and a scan did not find whole.
+fn lost_of(hint: hint::Hint, scan: &segment::Scan) -> Vec<Damage> {
+    let is_there = |entry: &Entry| {
+        scan.entries
+            .binary_search_by_key(&entry.offset, |whole| whole.offset)
+            .is_ok()
+    };
+    let lost = hint.entries.into_iter().filter(|entry| !is_there(entry));
+    lost.map(|entry| {
+        let reason = scan.damage.iter().find(|damage| damage.offset == entry.offset);
+        Damage {
+            offset: entry.offset,
+            reason: reason.map_or_else(|| "no record is there".to_owned(), |damage| damage.reason.clone()),
+            lost: Lost::Known(entry),
+        }
+    })
+    .collect()
+}
+
 /// Wraps what the system said.
 pub(super) fn io_error(doing: &'static str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io {
@@ -141,6 +202,27 @@ pub(super) fn io_error(doing: &'static str, path: &Path, source: io::Error) -> S
 }
 
 type Headers = BTreeMap<u32, (Header, u64)>;
+
+/// What the headers say of the ends of earlier segments, with who says it; the first that spoke counts.
+fn ends_in(headers: &Headers) -> BTreeMap<u32, (End, u32)> {
+    headers
+        .iter()
+        .rev()
+        .flat_map(|(by, (header, _))| header.ends.iter().map(|end| (end.segment, (*end, *by))))
+        .collect()
+}
+
+/// Up to where a segment counts: as a header says, or all of it when another follows; none for the last one.
+fn end_of(number: u32, file_bytes: u64, ends: &BTreeMap<u32, (End, u32)>, last: Option<u32>) -> Option<End> {
+    let known = End {
+        segment: number,
+        durable: file_bytes,
+        valid: file_bytes,
+        last: None,
+    };
+    let said = ends.get(&number).map(|(end, _)| *end);
+    said.or((Some(number) != last).then_some(known))
+}
 
 fn read_headers(
     disk: &dyn Disk,

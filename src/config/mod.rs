@@ -6,7 +6,11 @@
 //! silently ignored is found out too late.
 //!
 //! [`Command::parse`] is the only entry. [`ServeConfig`] is plain data: [`ServeConfig::new`] makes
-//! one without arguments, with the same defaults.
+//! one without arguments, with the same defaults. `token` is about `cowrite token`, `operator`
+//! about the commands that work on a folder.
+
+mod operator;
+mod token;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,10 +23,12 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
+pub use self::token::TokenRequest;
 use crate::{
-    access::{Access, Claims, Expected, Grants, GrantsError, OriginPolicy},
+    access::{Expected, OriginPolicy},
     limits::MESSAGE_BYTES_MAX,
-    token::{KeyError, TokenKey, mint},
+    operator::Request,
+    token::{KeyError, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -35,6 +41,8 @@ pub enum Command {
     Serve(Box<ServeConfig>),
     /// Print a token.
     Token(TokenRequest),
+    /// Work on a data folder or a backup.
+    Operate(Request),
 }
 
 /// Why there is nothing to run.
@@ -59,6 +67,10 @@ impl Command {
         match cli.command {
             CommandArgs::Serve(args) => args.try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
+            CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Verify(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Doc { command } => command.try_into().map(Self::Operate),
         }
         .map_err(Stop::Usage)
     }
@@ -149,54 +161,6 @@ impl ServeConfig {
     }
 }
 
-/// What `cowrite token` was asked for.
-#[derive(Clone)]
-pub struct TokenRequest {
-    secret: String,
-    expected: Expected,
-    sub: String,
-    name: Option<String>,
-    color: Option<String>,
-    documents: Vec<(String, Access)>,
-    expires: Duration,
-}
-
-impl TokenRequest {
-    /// The signed token, valid from `now_s` (seconds since the Unix epoch).
-    ///
-    /// # Errors
-    /// One sentence that says which argument is wrong.
-    pub fn mint(&self, now_s: u64) -> Result<String, String> {
-        let documents = Grants::new(self.documents.iter().cloned()).map_err(|error| match error {
-            GrantsError::Repeated => "two --document arguments have the same pattern: keep one".to_owned(),
-            other => other.to_string(),
-        })?;
-        let claims = Claims {
-            sub: self.sub.as_str().into(),
-            exp: now_s.saturating_add(self.expires.as_secs()),
-            nbf: None,
-            iss: self.expected.issuer.clone(),
-            aud: self.expected.audience.iter().cloned().collect(),
-            name: self.name.as_deref().map(Into::into),
-            color: self.color.as_deref().map(Into::into),
-            documents,
-        };
-        // The same parser that will judge the token judges the arguments.
-        let json = serde_json::to_value(claims).map_err(|error| error.to_string())?;
-        let claims = Claims::try_from(json).map_err(|error| error.to_string())?;
-        mint(self.secret.as_bytes(), &claims).map_err(|error| error.to_string())
-    }
-}
-
-impl std::fmt::Debug for TokenRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenRequest")
-            .field("sub", &self.sub)
-            .field("documents", &self.documents)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A server for documents that several people edit at once.
 #[derive(Parser)]
 #[command(
@@ -212,13 +176,15 @@ Examples:
       asks for tokens that are signed with the secret
   cowrite token --sub ada --document 'notes/*=write' --expires 1h
       prints such a token
+  cowrite backup /mnt/backup
+      copies ./data, beside a running server; only what is new, the next time
 
 Every setting is a flag and an environment variable of the same name: --idle-timeout is
 COWRITE_IDLE_TIMEOUT. The flag wins. A COWRITE_ variable that no setting has is an error.
 RUST_LOG chooses what is logged to stderr (default: info).
 
 Exit codes: 0 stopped as asked, everything saved; 1 failed, the last line on stderr says
-why; 2 wrong settings."
+why, or something is damaged; 2 wrong settings."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -241,7 +207,39 @@ Example:
 
 In a pattern, `*` is any run of characters, `/` included. The longest matching pattern
 decides, and a document that none matches is closed to the holder of the token.")]
-    Token(TokenArgs),
+    Token(token::TokenArgs),
+    /// Copy the data folder to a backup, beside a running server
+    #[command(after_help = "\
+Example, from cron:
+  cowrite backup --data /var/lib/cowrite /mnt/backup/cowrite --keep 30d
+
+Everything that was saved before the command began is in the backup. DIR holds each file once;
+a run adds what is new and a list of what belongs to it. What is copied is checked: damaged
+documents are named, and the exit code is 1. A server on it may run.")]
+    Backup(operator::BackupArgs),
+    /// Make a data folder from a backup
+    #[command(after_help = "\
+Examples:
+  cowrite restore /mnt/backup/cowrite --data /var/lib/cowrite-new
+      what the newest run holds
+  cowrite restore /mnt/backup/cowrite --data ./friday --at 2026-11-20T17:00:00Z
+      each document as it was at that time
+
+The data folder must be empty or not there. Each run can be restored (`cowrite verify DIR --all`
+lists them); a time between runs, when the server keeps its history that long (--keep-history of
+`serve`). Otherwise the documents of which something may be missing are named, and nothing is
+restored.")]
+    Restore(operator::RestoreArgs),
+    /// Read everything and say which documents are damaged
+    #[command(after_help = "\
+Works beside a running server, and changes nothing. Exit code 1 when something is damaged.")]
+    Verify(operator::VerifyArgs),
+    /// List, export, import or delete documents
+    #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+    Doc {
+        #[command(subcommand)]
+        command: operator::DocArgs,
+    },
 }
 
 #[derive(Args)]
@@ -358,33 +356,6 @@ struct KeyArgs {
     jwt_audience: Option<String>,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "What the token says")]
-struct TokenArgs {
-    /// Who the holder is; edits are remembered under this name
-    #[arg(long, value_name = "SUBJECT")]
-    sub: String,
-
-    /// Name that others see at the cursor
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-
-    /// Colour of the cursor
-    #[arg(long, value_name = "#RRGGBB")]
-    color: Option<String>,
-
-    /// Documents that the holder may edit or read (repeatable)
-    #[arg(long, value_name = "PATTERN=write|read", required = true, value_parser = grant)]
-    document: Vec<(String, Access)>,
-
-    /// How long the token is valid
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-    expires: Duration,
-
-    #[command(flatten)]
-    key: KeyArgs,
-}
-
 impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
@@ -424,35 +395,6 @@ impl TryFrom<ServeArgs> for ServeConfig {
             threads: limits.threads.unwrap_or_else(cores),
             shutdown_timeout: limits.shutdown_timeout,
         })
-    }
-}
-
-impl TryFrom<TokenArgs> for TokenRequest {
-    type Error = String;
-
-    fn try_from(args: TokenArgs) -> Result<Self, String> {
-        let expected = args.key.expected();
-        let Some(secret) = args.key.jwt_secret else {
-            return Err(
-                "there is no secret to sign with: set COWRITE_JWT_SECRET to the server's (with a public key, \
-                        the issuer who has the private key makes the tokens)"
-                    .to_owned(),
-            );
-        };
-        if args.expires < Duration::from_secs(1) {
-            return Err("--expires must be at least 1s".to_owned());
-        }
-        let request = Self {
-            secret,
-            expected,
-            sub: args.sub,
-            name: args.name,
-            color: args.color,
-            documents: args.document,
-            expires: args.expires,
-        };
-        request.mint(0)?;
-        Ok(request)
     }
 }
 
@@ -526,14 +468,6 @@ fn count<const MAX: usize>(text: &str) -> Result<usize, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "write a duration with its unit, like 30s, 5m or 1h".to_owned())
-}
-
-fn grant(text: &str) -> Result<(String, Access), String> {
-    match text.rsplit_once('=') {
-        Some((pattern, "write")) => Ok((pattern.to_owned(), Access::Write)),
-        Some((pattern, "read")) => Ok((pattern.to_owned(), Access::Read)),
-        _ => Err("write PATTERN=write or PATTERN=read".to_owned()),
-    }
 }
 
 /// Refuses `COWRITE_…` variables that no setting has.

@@ -1,0 +1,215 @@
+//! Arguments of the commands for operators, as a [`Request`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand};
+
+use super::duration;
+use crate::{
+    id::{DocumentId, InvalidDocumentId},
+    operator::{Request, What},
+};
+
+#[derive(Args)]
+pub(super) struct DataArgs {
+    /// Folder that the documents are kept in
+    #[arg(
+        long,
+        env = "COWRITE_DATA",
+        hide_env_values = true,
+        value_name = "FOLDER",
+        default_value = "./data"
+    )]
+    data: PathBuf,
+}
+
+#[derive(Args)]
+pub(super) struct BackupArgs {
+    /// Folder of the backup: empty, not there yet, or the backup so far
+    #[arg(value_name = "DIR")]
+    to: PathBuf,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// Remove runs that were begun longer ago, and what only they need [default: keep all]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    keep: Option<Duration>,
+}
+
+#[derive(Args)]
+pub(super) struct RestoreArgs {
+    /// Folder of the backup
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// Restore the documents as they were at this time (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<u64>,
+
+    /// Restore this run [default: the newest]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "at")]
+    run: Option<u64>,
+
+    /// Restore what can be restored, also when something cannot
+    #[arg(long)]
+    partial: bool,
+}
+
+#[derive(Args)]
+pub(super) struct VerifyArgs {
+    /// Check the newest run of this backup instead of the data folder
+    #[arg(value_name = "BACKUP")]
+    backup: Option<PathBuf>,
+
+    /// Check every run of the backup
+    #[arg(long, requires = "backup")]
+    all: bool,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Subcommand)]
+pub(super) enum DocArgs {
+    /// List the documents: bytes, last change, ok or damaged, name
+    List {
+        /// Only names that begin with this
+        #[arg(value_name = "PREFIX", default_value = "", hide_default_value = true)]
+        prefix: String,
+
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Write a whole document as one Yjs update (v1), for `Y.applyUpdate`
+    Export {
+        /// Which document
+        #[arg(value_name = "NAME", value_parser = document)]
+        document: DocumentId,
+
+        /// A file that is not there yet; - is stdout
+        #[arg(value_name = "FILE", default_value = "-")]
+        to: PathBuf,
+
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Merge a Yjs update (v1) into a document, which is made when it is not there
+    #[command(after_help = "\
+The update passes the same checks as what clients send. It is merged: what the document has
+stays. To replace a document, delete it first. No server may be running on the folder.")]
+    Import {
+        /// Which document
+        #[arg(value_name = "NAME", value_parser = document)]
+        document: DocumentId,
+
+        /// What `doc export` or `Y.encodeStateAsUpdate` wrote; - is stdin
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+
+        #[command(flatten)]
+        data: DataArgs,
+    },
+    /// Delete a document
+    #[command(after_help = "\
+No server may be running on the folder. An editor that still holds the document brings its
+content back when it reconnects. Copies stay in backups and in the kept history.")]
+    Delete {
+        /// Which document
+        #[arg(value_name = "NAME", value_parser = document)]
+        document: DocumentId,
+
+        /// Yes, delete it
+        #[arg(long)]
+        yes: bool,
+
+        #[command(flatten)]
+        data: DataArgs,
+    },
+}
+
+impl From<BackupArgs> for Request {
+    fn from(args: BackupArgs) -> Self {
+        Self::Backup {
+            data: args.data.data,
+            to: args.to,
+            keep: args.keep,
+        }
+    }
+}
+
+impl From<RestoreArgs> for Request {
+    fn from(args: RestoreArgs) -> Self {
+        Self::Restore {
+            from: args.from,
+            data: args.data.data,
+            what: match (args.at, args.run) {
+                (Some(at_ms), _) => What::At(at_ms),
+                (None, Some(number)) => What::Run(number),
+                (None, None) => What::Newest,
+            },
+            partial: args.partial,
+        }
+    }
+}
+
+impl From<VerifyArgs> for Request {
+    fn from(args: VerifyArgs) -> Self {
+        match args.backup {
+            Some(folder) => Self::VerifyBackup { folder, all: args.all },
+            None => Self::VerifyData(args.data.data),
+        }
+    }
+}
+
+impl TryFrom<DocArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: DocArgs) -> Result<Self, String> {
+        let file = |path: PathBuf| Some(path).filter(|path| path.as_os_str() != "-");
+        Ok(match args {
+            DocArgs::List { prefix, data } => Self::List {
+                data: data.data,
+                prefix,
+            },
+            DocArgs::Export { document, to, data } => Self::Export {
+                data: data.data,
+                document,
+                to: file(to),
+            },
+            DocArgs::Import { document, from, data } => Self::Import {
+                data: data.data,
+                document,
+                from: file(from),
+            },
+            DocArgs::Delete {
+                document, yes: false, ..
+            } => {
+                return Err(format!(
+                    "deleting {document} cannot be undone: add --yes if that is what you want"
+                ));
+            }
+            DocArgs::Delete { document, data, .. } => Self::Delete {
+                data: data.data,
+                document,
+            },
+        })
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+fn time(text: &str) -> Result<u64, String> {
+    let said = || "write a time like 2026-11-21T08:00:00Z or 2026-11-21T09:00:00+01:00".to_owned();
+    let time: jiff::Timestamp = text.parse().map_err(|_| said())?;
+    u64::try_from(time.as_millisecond()).map_err(|_| "nothing was written before 1970".to_owned())
+}
+
+fn document(text: &str) -> Result<DocumentId, String> {
+    DocumentId::parse(text).map_err(|invalid| match invalid {
+        InvalidDocumentId::Empty => "a document's name has at least one character".to_owned(),
+        other => other.to_string(),
+    })
+}

@@ -1,0 +1,123 @@
+//! What `cowrite token` is asked for, and the token that it makes of that.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{KeyArgs, duration};
+use crate::{
+    access::{Access, Claims, Expected, Grants, GrantsError},
+    token::mint,
+};
+
+/// What `cowrite token` was asked for.
+#[derive(Clone)]
+pub struct TokenRequest {
+    secret: String,
+    expected: Expected,
+    sub: String,
+    name: Option<String>,
+    color: Option<String>,
+    documents: Vec<(String, Access)>,
+    expires: Duration,
+}
+
+impl TokenRequest {
+    /// The signed token, valid from `now_s` (seconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// One sentence that says which argument is wrong.
+    pub fn mint(&self, now_s: u64) -> Result<String, String> {
+        let documents = Grants::new(self.documents.iter().cloned()).map_err(|error| match error {
+            GrantsError::Repeated => "two --document arguments have the same pattern: keep one".to_owned(),
+            other => other.to_string(),
+        })?;
+        let claims = Claims {
+            sub: self.sub.as_str().into(),
+            exp: now_s.saturating_add(self.expires.as_secs()),
+            nbf: None,
+            iss: self.expected.issuer.clone(),
+            aud: self.expected.audience.iter().cloned().collect(),
+            name: self.name.as_deref().map(Into::into),
+            color: self.color.as_deref().map(Into::into),
+            documents,
+        };
+        // The same parser that will judge the token judges the arguments.
+        let json = serde_json::to_value(claims).map_err(|error| error.to_string())?;
+        let claims = Claims::try_from(json).map_err(|error| error.to_string())?;
+        mint(self.secret.as_bytes(), &claims).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("sub", &self.sub)
+            .field("documents", &self.documents)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "What the token says")]
+pub(super) struct TokenArgs {
+    /// Who the holder is; edits are remembered under this name
+    #[arg(long, value_name = "SUBJECT")]
+    sub: String,
+
+    /// Name that others see at the cursor
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Colour of the cursor
+    #[arg(long, value_name = "#RRGGBB")]
+    color: Option<String>,
+
+    /// Documents that the holder may edit or read (repeatable)
+    #[arg(long, value_name = "PATTERN=write|read", required = true, value_parser = grant)]
+    document: Vec<(String, Access)>,
+
+    /// How long the token is valid
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    expires: Duration,
+
+    #[command(flatten)]
+    key: KeyArgs,
+}
+
+impl TryFrom<TokenArgs> for TokenRequest {
+    type Error = String;
+
+    fn try_from(args: TokenArgs) -> Result<Self, String> {
+        let expected = args.key.expected();
+        let Some(secret) = args.key.jwt_secret else {
+            return Err(
+                "there is no secret to sign with: set COWRITE_JWT_SECRET to the server's (with a public key, \
+                        the issuer who has the private key makes the tokens)"
+                    .to_owned(),
+            );
+        };
+        if args.expires < Duration::from_secs(1) {
+            return Err("--expires must be at least 1s".to_owned());
+        }
+        let request = Self {
+            secret,
+            expected,
+            sub: args.sub,
+            name: args.name,
+            color: args.color,
+            documents: args.document,
+            expires: args.expires,
+        };
+        request.mint(0)?;
+        Ok(request)
+    }
+}
+
+fn grant(text: &str) -> Result<(String, Access), String> {
+    match text.rsplit_once('=') {
+        Some((pattern, "write")) => Ok((pattern.to_owned(), Access::Write)),
+        Some((pattern, "read")) => Ok((pattern.to_owned(), Access::Read)),
+        _ => Err("write PATTERN=write or PATTERN=read".to_owned()),
+    }
+}

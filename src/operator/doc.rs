@@ -1,0 +1,193 @@
+//! `cowrite doc`: one document, from outside of the server (rules B12 to B15).
+//!
+//! Listing and exporting look at an image and need no lock. Importing and deleting commit to the journal
+//! like the server does; sled, which is not touched, finds out at the next start that it is behind.
+
+use std::{
+    fs,
+    io::{self, IsTerminal, Read, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{Failure, count, failed, image::Image, journal_in, say, size, time_text};
+use crate::{
+    actor::clock::wall_ms,
+    id::DocumentId,
+    protocol::update::{Admission, CheckedUpdate, Clocks},
+    room::replica::{Poisoned, Replica},
+    store::{
+        Body, DocumentEntry, Record, Store, StoreError,
+        journal::{Journal, JournalOptions, disk::FileDisk},
+    },
+};
+
+/// Documents that are listed at once.
+const PAGE: usize = 1_000;
+
+/// A line for each document whose name begins with `prefix`.
+pub(super) fn list(data: &Path, prefix: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let journal = view(data)?;
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = journal.list(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.document.clone());
+        let lines: Vec<String> = page
+            .iter()
+            .filter(|entry| entry.document.as_str().starts_with(prefix))
+            .map(line)
+            .collect();
+        if !lines.is_empty() {
+            say(out, lines.join("\n"))?;
+        }
+    }
+}
+
+fn line(entry: &DocumentEntry) -> String {
+    let health = if entry.damaged.is_some() { "damaged" } else { "ok" };
+    format!(
+        "{:>12}  {}  {health:<7}  {}",
+        entry.bytes,
+        time_text(entry.changed_ms),
+        entry.document
+    )
+}
+
+/// Writes the whole document as one update, to a new file or to stdout.
+pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
+    if to.is_none() && io::stdout().is_terminal() {
+        return Err(Failure(
+            "an update is no text for a terminal: name a file, or pipe it into a program".to_owned(),
+        ));
+    }
+    let journal = view(data)?;
+    existing(&journal, data, name)?;
+    let replica = replica(&journal, name)?;
+    let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
+    let update = encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update;
+    let Some(to) = to else {
+        return match out.write_all(&update).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure(format!("cannot write the update: {error}")))
+            }
+            _ => Ok(()),
+        };
+    };
+    let mut file = fs::File::create_new(to).map_err(|error| failed("create", to, error))?;
+    let written = file.write_all(&update).and_then(|()| file.sync_all());
+    written.map_err(|error| failed("write", to, error))?;
+    say(
+        out,
+        format!("{name}: {} written to {}", size(update.len() as u64), to.display()),
+    )
+}
+
+/// Merges an update from a file, or from stdin, into a document.
+pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
+    let source = from.map_or_else(|| "stdin".to_owned(), |from| from.display().to_string());
+    let mut bytes = Vec::new();
+    let read = match from {
+        Some(from) => fs::File::open(from).and_then(|mut file| file.read_to_end(&mut bytes)),
+        None => io::stdin().lock().read_to_end(&mut bytes),
+    };
+    read.map_err(|error| Failure(format!("cannot read {source}: {error}")))?;
+    let update = CheckedUpdate::check(Bytes::from(bytes))
+        .map_err(|malformed| Failure(format!("{source} is no Yjs update of version 1: {malformed}")))?;
+
+    if !data.is_dir() {
+        return Err(Failure(format!("the folder {} does not exist", data.display())));
+    }
+    let journal = locked(data)?;
+    let mut replica = replica(&journal, name)?;
+    let update = match replica.admit(update) {
+        Admission::Whole(update) => update,
+        Admission::Part(_) | Admission::Nothing => {
+            return Err(Failure(format!(
+                "{source} goes on from edits that neither it nor {name} has: import those first, or a full export"
+            )));
+        }
+        Admission::Refused(why) => return Err(Failure(format!("{source} is refused: {why}"))),
+    };
+    let is_new = replica
+        .apply(&update)
+        .map_err(|poisoned| Failure(format!("{source} cannot be merged into {name}: {poisoned}")))?;
+    if !is_new {
+        return say(out, format!("{name}: everything in {source} was there already"));
+    }
+    let bytes = update.bytes().len() as u64;
+    let seq = journal.load(name)?.last_seq() + 1;
+    journal.commit(&[record(name, seq, Body::Update(update.bytes().clone()))])?;
+    journal.close()?;
+    say(out, format!("{name}: {} merged from {source}", size(bytes)))
+}
+
+/// Deletes a document.
+pub(super) fn delete(data: &Path, name: &DocumentId, out: &mut dyn Write) -> Result<(), Failure> {
+    journal_in(data)?;
+    let journal = locked(data)?;
+    let entry = existing(&journal, data, name)?;
+    journal.commit(&[record(name, entry.last_seq, Body::Deleted)])?;
+    journal.close()?;
+    say(
+        out,
+        format!(
+            "{name}: deleted, with {} in {}",
+            size(entry.bytes),
+            count(entry.last_seq, "update")
+        ),
+    )
+}
+
+fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
+    Record {
+        document: name.clone(),
+        seq,
+        at_ms: wall_ms(),
+        authors: Arc::new([]),
+        body,
+    }
+}
+
+fn view(data: &Path) -> Result<Journal, Failure> {
+    let journal = journal_in(data)?;
+    let image = Image::of_journal(&journal)?;
+    Ok(Journal::view(Arc::new(image), &journal)?)
+}
+
+fn locked(data: &Path) -> Result<Journal, Failure> {
+    Journal::open(Arc::new(FileDisk), &data.join("journal"), JournalOptions::default()).map_err(|error| match error {
+        StoreError::Unusable(_) => Failure(format!(
+            "a server is running on {}: stop it first, this command needs the folder for itself",
+            data.display()
+        )),
+        other => other.into(),
+    })
+}
+
+/// The catalogue's line of a document that must be there.
+fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<DocumentEntry, Failure> {
+    // The name right before it in the order of names is not known: look from the start.
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = journal.list(after.as_ref(), PAGE)?;
+        let last = page.last().map(|entry| entry.document.clone());
+        if let Some(entry) = page.into_iter().find(|entry| entry.document == *name) {
+            return Ok(entry);
+        }
+        match last {
+            Some(last) if last < *name => after = Some(last),
+            _ => return Err(Failure(format!("there is no document {name} in {}", data.display()))),
+        }
+    }
+}
+
+fn replica(journal: &Journal, name: &DocumentId) -> Result<Replica, Failure> {
+    Replica::load(&journal.load(name)?).map_err(|poisoned| unreadable(name, &poisoned))
+}
+
+fn unreadable(name: &DocumentId, poisoned: &Poisoned) -> Failure {
+    Failure(format!("document {name} is damaged: {poisoned}"))
+}

@@ -1,0 +1,202 @@
+//! Commands for operators: `backup`, `restore`, `verify` and `doc` (rules B1 to B15).
+//!
+//! * `image`: one moment of a journal, as a disk that can only be read; what all commands that read look at
+//! * `pool`: the folder of a backup: segments, and runs that say which of them belong together
+//! * `backup`, `restore`: from a journal into a pool, and back
+//! * `history`: which records make a document what it was at a time, and when nobody can know
+//! * `verify`: reads and checks everything
+//! * `doc`: one document, from outside of the server
+//!
+//! What must stay true: a command either takes the lock of the data folder or writes nothing in it.
+
+mod backup;
+mod doc;
+mod history;
+mod image;
+mod pool;
+mod restore;
+mod verify;
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{id::DocumentId, store::StoreError};
+
+/// What a command for operators was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Adds a run to a backup.
+    Backup {
+        /// The data folder.
+        data: PathBuf,
+        /// The folder of the backup.
+        to: PathBuf,
+        /// Runs that were begun longer ago are removed; none keeps all.
+        keep: Option<Duration>,
+    },
+    /// Fills a data folder from a backup.
+    Restore {
+        /// The folder of the backup.
+        from: PathBuf,
+        /// The data folder.
+        data: PathBuf,
+        /// What of it.
+        what: What,
+        /// Restores the documents that can be, also when others cannot.
+        partial: bool,
+    },
+    /// Checks a data folder.
+    VerifyData(PathBuf),
+    /// Checks a backup.
+    VerifyBackup {
+        /// The folder of the backup.
+        folder: PathBuf,
+        /// Every run instead of the newest.
+        all: bool,
+    },
+    /// Lists documents.
+    List {
+        /// The data folder.
+        data: PathBuf,
+        /// Names begin with this.
+        prefix: String,
+    },
+    /// Writes a document out.
+    Export {
+        /// The data folder.
+        data: PathBuf,
+        /// Which.
+        document: DocumentId,
+        /// The file, or none for stdout.
+        to: Option<PathBuf>,
+    },
+    /// Merges a file into a document.
+    Import {
+        /// The data folder.
+        data: PathBuf,
+        /// Which.
+        document: DocumentId,
+        /// The file, or none for stdin.
+        from: Option<PathBuf>,
+    },
+    /// Deletes a document.
+    Delete {
+        /// The data folder.
+        data: PathBuf,
+        /// Which.
+        document: DocumentId,
+    },
+}
+
+/// What of a backup is restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// The newest run.
+    Newest,
+    /// The run of this number.
+    Run(u64),
+    /// Each document as of a time, in milliseconds since the Unix epoch.
+    At(u64),
+}
+
+/// Why a command failed: one sentence for stderr, exit code 1.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Carries out a command; what it has to say goes to `out`, progress to stderr.
+///
+/// # Errors
+/// [`Failure`] when it could not be done, and when something is damaged.
+pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
+    match request {
+        Request::Backup { data, to, keep } => backup::backup(&data, &to, keep, out),
+        Request::Restore {
+            from,
+            data,
+            what,
+            partial,
+        } => restore::restore(&from, &data, what, partial, out),
+        Request::VerifyData(data) => verify::data(&data, out),
+        Request::VerifyBackup { folder, all } => verify::backup(&folder, all, out),
+        Request::List { data, prefix } => doc::list(&data, &prefix, out),
+        Request::Export { data, document, to } => doc::export(&data, &document, to.as_deref(), out),
+        Request::Import { data, document, from } => doc::import(&data, &document, from.as_deref(), out),
+        Request::Delete { data, document } => doc::delete(&data, &document, out),
+    }
+}
+
+/// A time as these commands write and read it, in UTC: `2026-11-21T08:10:51.123Z`.
+#[must_use]
+pub fn time_text(at_ms: u64) -> String {
+    let time = i64::try_from(at_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| format!("{at_ms} ms"), |time| format!("{time:.3}"))
+}
+
+/// The folder of the journal in a data folder.
+///
+/// # Errors
+/// When there is none.
+fn journal_in(data: &Path) -> Result<PathBuf, Failure> {
+    let journal = data.join("journal");
+    if journal.is_dir() {
+        return Ok(journal);
+    }
+    Err(Failure(format!(
+        "{} is no data folder of cowrite: there is no journal in it",
+        data.display()
+    )))
+}
+
+fn failed(doing: &str, path: &Path, error: io::Error) -> Failure {
+    Failure(format!("cannot {doing} {}: {error}", path.display()))
+}
+
+/// Says something to whoever reads stdout; that nobody reads on is no failure.
+fn say(out: &mut dyn Write, text: impl Display) -> Result<(), Failure> {
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure(format!("cannot write the result: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `1 document`, `2 documents`.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn size(bytes: u64) -> bytesize::ByteSize {
+    bytesize::ByteSize(bytes)
+}
+
+/// Says on stderr how far long work is, every two seconds.
+struct Progress {
+    said: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { said: Instant::now() }
+    }
+
+    fn tell(&mut self, text: impl FnOnce() -> String) {
+        if self.said.elapsed() >= Duration::from_secs(2) {
+            self.said = Instant::now();
+            eprintln!("{}", text());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! `cowrite verify`: reads and checks everything (rule B11), and what a backup and a restore check with.
+//!
+//! Two looks at one image. The first opens it as a start would, hints included, loads each document and
+//! merges it in yrs behind the gate: that says which documents are damaged. The second scans each segment,
+//! whatever hints say: that finds rotten bytes that no document needs any more.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
+
+use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size};
+use crate::{
+    id::DocumentId,
+    room::replica::Replica,
+    store::{
+        Store, StoreError,
+        journal::{
+            Journal, recovery,
+            segment::{self, Entry, Lost},
+        },
+        record,
+    },
+};
+
+/// So many damaged things are told one by one; a restore names fewer than `verify`.
+pub(super) const MOST_TOLD: usize = 20;
+
+/// Documents that are listed at once.
+const PAGE: usize = 1_000;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub documents: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Documents that cannot be read, and why.
+    pub damaged: BTreeMap<DocumentId, String>,
+    /// What else fails its check, with the document that it was of, if that can be known.
+    pub rotten: Vec<(Option<DocumentId>, String)>,
+}
+
+impl Report {
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty() && self.rotten.is_empty()
+    }
+
+    /// A line for each thing that is wrong.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        let damaged = self
+            .damaged
+            .iter()
+            .map(|(name, reason)| format!("{name} is damaged: {reason}"));
+        let rotten = self.rotten.iter().map(|(name, reason)| match name {
+            Some(name) => format!("{reason} (something of {name} that nobody needs at present)"),
+            None => format!("{reason} (nobody can say of which document)"),
+        });
+        damaged.chain(rotten)
+    }
+}
+
+/// Checks a data folder, beside a server or without one.
+pub(super) fn data(data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let journal = journal_in(data)?;
+    let report = check(&Image::of_journal(&journal)?, &journal, |_, _| ())?;
+    verdict(&data.display().to_string(), &report, &[], out)
+}
+
+/// Checks the newest run of a backup, or all.
+pub(super) fn backup(folder: &Path, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let pool = Pool::open(folder)?;
+    let newest = pool.newest();
+    let runs = if all {
+        pool.runs.as_slice()
+    } else {
+        std::slice::from_ref(newest?)
+    };
+    let mut worst = Ok(());
+    for (_, path) in pool.unreadable.iter().filter(|_| all) {
+        worst = Err(Failure(format!("{path} fails its check")));
+    }
+    for run in runs {
+        let (image, missing) = pool.image(run);
+        let report = check(&image, &folder.join("segments"), |_, _| ())?;
+        let verdict = verdict(&run.title(), &report, &missing, out);
+        worst = worst.and(verdict);
+    }
+    worst
+}
+
+fn verdict(what: &str, report: &Report, missing: &[String], out: &mut dyn Write) -> Result<(), Failure> {
+    let text = format!(
+        "{what}: {}, {}, {} read",
+        count(report.documents, "document"),
+        count(report.records, "record"),
+        size(report.bytes)
+    );
+    if report.is_clean() && missing.is_empty() {
+        return say(out, format!("{text}: nothing is damaged"));
+    }
+    say(out, text)?;
+    eprint!("{}", told(missing.iter().cloned().chain(report.lines()), usize::MAX));
+    let counts = [
+        (report.damaged.len(), "document", " damaged"),
+        (missing.len(), "file", " missing or cut short"),
+        (
+            report.rotten.len(),
+            "place",
+            " damaged that no document needs at present",
+        ),
+    ];
+    let counts = counts.iter().filter(|(number, ..)| *number > 0);
+    let counts: Vec<String> = counts
+        .map(|(number, noun, what)| format!("{}{what}", count(*number as u64, noun)))
+        .collect();
+    Err(Failure(format!("{what}: {}", counts.join(", "))))
+}
+
+/// The first `most` lines, and how many more there are.
+pub(super) fn told(lines: impl Iterator<Item = String>, most: usize) -> String {
+    let (mut text, mut more) = (String::new(), 0);
+    for (index, line) in lines.enumerate() {
+        if index < most {
+            text.push_str(&line);
+            text.push('\n');
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        text.push_str(&format!("and {more} more\n"));
+    }
+    text
+}
+
+/// Reads everything in `image`, whose files are called as if they lay in `folder`. Each record that is
+/// whole is told to `each`, with its segment and the segment's salt.
+pub(super) fn check(image: &Image, folder: &Path, mut each: impl FnMut((u32, u32), Entry)) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let mut progress = Progress::new();
+    let all: u64 = image.segments().map(|(_, bytes)| bytes).sum();
+
+    let journal = Journal::view(Arc::new(image.clone()), folder)?;
+    let documents = journal.status().documents;
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = journal.list(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.document.clone());
+        for entry in page {
+            report.documents += 1;
+            if let Err(reason) = read(&journal, &entry.document)? {
+                report.damaged.insert(entry.document, reason);
+            }
+            let done = report.documents;
+            progress.tell(|| format!("verify: {done} of {documents} documents"));
+        }
+    }
+
+    let mut found = Vec::new();
+    let headerless = recovery::survey(
+        image,
+        folder,
+        |_| true,
+        |number, salt, bytes, scan| {
+            report.records += scan.entries.len() as u64;
+            report.bytes += bytes;
+            found.extend(scan.damage.into_iter().map(|damage| (number, damage)));
+            scan.entries.into_iter().for_each(|entry| each((number, salt), entry));
+            let done = report.bytes;
+            progress.tell(|| format!("verify: {} of {} of segments", size(done), size(all)));
+        },
+    )?;
+    for number in headerless {
+        let reason = format!("{}: no header of it passes its check", segment::file_name(number));
+        report.rotten.push((None, reason));
+    }
+    for (number, damage) in found {
+        let place = format!("{} at byte {}:", segment::file_name(number), damage.offset);
+        // A damaged document has said so already.
+        if report.damaged.values().any(|reason| reason.contains(&place)) {
+            continue;
+        }
+        let name = match damage.lost {
+            Lost::Known(entry) => Some(entry.document),
+            Lost::Traced(trace) => journal
+                .bases(None, usize::MAX)
+                .into_iter()
+                .map(|(name, _)| name)
+                .find(|name| record::name_sum(name) == trace.name_sum),
+            Lost::Unknown => None,
+        };
+        report.rotten.push((name, format!("{place} {}", damage.reason)));
+    }
+    Ok(report)
+}
+
+/// Loads a document and merges it; the inner error says why it cannot be read.
+fn read(journal: &Journal, name: &DocumentId) -> Result<Result<(), String>, Failure> {
+    let stored = match journal.load(name) {
+        Ok(stored) => stored,
+        Err(StoreError::Damaged { reason, .. }) => return Ok(Err(reason)),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match catch_unwind(AssertUnwindSafe(|| Replica::load(&stored))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(poisoned)) => Err(poisoned.to_string()),
+        Err(_) => Err("reading it panicked".to_owned()),
+    })
+}
