@@ -218,6 +218,7 @@ impl Connection {
                     log::info!("session {} of document {document} was closed: {reason}", self.id.0);
                     self.outbox.close(&reason);
                 }
+                self.outbox.hang_up();
                 let _ = actor.send(Leave(self.id)).await;
             }
             Err(reason) => {

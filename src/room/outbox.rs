@@ -138,6 +138,19 @@ impl Outbox {
         wake(queue);
     }
 
+    /// The peer is gone without a word: nothing more is for it, and the connection ends. Without this a
+    /// connection that the peer closed between two frames would stay open, with its buffers, for ever: nobody
+    /// writes to it any more, so nobody learns that it is gone.
+    pub fn hang_up(&self) {
+        let mut queue = self.lock();
+        if queue.ending == Ending::Open {
+            queue.ending = Ending::Closing;
+            queue.frames = VecDeque::new();
+            queue.bytes = 0;
+        }
+        wake(queue);
+    }
+
     /// The next frame for the wire; `Ready(None)` when the connection is to end.
     pub fn poll_take(&self, waker: &Waker) -> Poll<Option<Bytes>> {
         let mut queue = self.lock();
