@@ -9,6 +9,11 @@ use std::{
 
 use cowrite::config::{Command, ServeConfig, Stop, TokenRequest};
 
+/// glibc keeps what connections and documents gave back: after 2,000 connections 44 MB of 80 that were free, in
+/// pieces between a few that were not. This one sorts by size and gives empty pages back to the system.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
