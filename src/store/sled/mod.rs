@@ -88,8 +88,10 @@ impl Default for SledOptions {
 const HELD_PERCENT: u64 = 50;
 const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
-/// sled is rebuilt when it takes more than one and a half times what is live and this much more, in bytes;
-/// but not before it has grown since it was rebuilt last, so that it is not rebuilt for ever.
+/// sled is rebuilt when it and the journal together take more than so many percent of what is live and this
+/// much more, in bytes; but not before it has grown since it was rebuilt last, so that it is not rebuilt for
+/// ever.
+const DISK_PERCENT: u64 = 285;
 const SIZE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many bytes are put before the size is looked at again.
@@ -492,9 +494,11 @@ impl Try {
         self.put_bytes.store(0, Relaxed);
         let size = shelf.disk_bytes()?;
         self.disk_bytes.store(size, Relaxed);
-        let (live, fresh) = (journal.status().live_bytes, self.fresh_bytes.load(Relaxed));
+        let (journal, fresh) = (journal.status(), self.fresh_bytes.load(Relaxed));
+        let live = journal.live_bytes;
         self.make_room(live);
-        let most = (live / 2 * 3).max(fresh / 4 * 5) + SIZE_BYTES;
+        let left = (live / 100 * DISK_PERCENT).saturating_sub(journal.disk_bytes);
+        let most = left.max(fresh / 4 * 5) + SIZE_BYTES;
         if self.caught_up.load(SeqCst) && size > most {
             let reason = format!("sled takes {size} bytes for {live}");
             let _ = self.failure.set(Failure { reason, keep: false });
