@@ -155,7 +155,7 @@ impl Library {
     fn fill(mut self, folder: &Path, plan: &Plan) -> Result<(), String> {
         let store = DurableStore::open(folder, StoreOptions::default()).map_err(|error| error.to_string())?;
         let mut upkeep = Upkeep::new();
-        let mut most = 0;
+        let (mut most, mut printed) = (0, 0);
         let started = Instant::now();
         let mut written = 0;
         for first in (0..plan.documents).step_by(GROUP as usize) {
@@ -189,8 +189,9 @@ impl Library {
             if written > next_look {
                 next_look = written + live / 50;
                 let disk = disk_bytes(folder);
-                if disk > most {
-                    most = disk;
+                most = most.max(disk);
+                if disk > printed + live / 4 {
+                    printed = disk;
                     println!(
                         "  after {:.1} times: {}, {}",
                         written as f64 / live as f64,
