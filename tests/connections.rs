@@ -1,4 +1,5 @@
-//! Connections of the real server that end in another way than by the book (rule L26).
+//! The real server as the system sees it: connections that end in another way than by the book (rule L26), and
+//! which threads go first (rule L28).
 
 use std::{
     fs,
@@ -127,5 +128,31 @@ fn l26_a_connection_ends_when_its_peer_does_also_without_a_close_frame() {
             server.open_files()
         );
         thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn l28_what_takes_long_steps_back_behind_edits() {
+    let server = Server::start();
+    drop(server.connect("warm"));
+    let mut niceness: Vec<(String, i32)> = fs::read_dir(format!("/proc/{}/task", server.child.id()))
+        .expect("a process")
+        .map(|task| {
+            let stat = fs::read_to_string(task.expect("a thread").path().join("stat")).expect("a line");
+            let (head, rest) = stat.rsplit_once(')').expect("a name");
+            let name = head.split_once('(').expect("a name").1;
+            let nice = rest.split_whitespace().nth(16).expect("a field");
+            (name.to_owned(), nice.parse().expect("a number"))
+        })
+        .filter(|(name, _)| name.starts_with("helper-") || name.starts_with("actix-rt"))
+        .collect();
+    niceness.sort();
+    let of_arbiters = niceness[0].1;
+
+    assert!(niceness[0].0.starts_with("actix-rt"), "{niceness:?}");
+    for (name, nice) in niceness {
+        let expected = of_arbiters + if name.starts_with("helper-") { 5 } else { 0 };
+        assert_eq!(nice, expected.min(19), "{name}");
     }
 }

@@ -69,7 +69,11 @@ impl Helpers {
 /// On Linux a thread has a priority of its own; elsewhere all threads keep that of the process.
 fn step_back() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        log::debug!("helpers keep the priority of the process: {error}");
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let thread = Some(rustix::thread::gettid());
+        if let Err(error) = getpriority_process(thread).and_then(|nice| setpriority_process(thread, nice + NICE)) {
+            log::debug!("helpers keep the priority of the process: {error}");
+        }
     }
 }
