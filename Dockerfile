@@ -8,6 +8,8 @@ COPY web-demo/ ./
 RUN npm run build
 
 FROM rust:1.95-slim-bookworm AS server
+# jemalloc is built with it.
+RUN apt-get update && apt-get install --yes --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The dependencies first, with an empty crate in place of ours: they are built again only when the
 # lock file changes.

@@ -12,6 +12,12 @@ use cowrite::{
     operator,
 };
 
+/// glibc keeps what connections and documents gave back: after 2,000 connections 44 MB of 80 were free, in pieces
+/// between a few that were not. jemalloc sorts by size, and threads of its own give pages back that were not
+/// used for ten seconds. (mimalloc 3 does as well, but begins with 45 MB more.)
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 

@@ -11,6 +11,7 @@ mod relay;
 mod report;
 mod server;
 mod smoke;
+mod stored;
 mod trace;
 mod wire;
 mod workload;
@@ -71,6 +72,20 @@ enum Command {
         #[arg(long)]
         saved: bool,
     },
+    /// Many stored documents: disk, starts, memory, and what opening one takes
+    Store {
+        #[arg(long, default_value_t = 100_000)]
+        documents: u64,
+        /// So many times the live data is overwritten, at random
+        #[arg(long, default_value_t = 10)]
+        overwrites: u64,
+        /// So many documents are opened over the wire
+        #[arg(long, default_value_t = 1_000)]
+        opened: usize,
+        /// Fill this folder and keep it
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
     /// A little of everything against Cowrite; fails if an edit is lost, looks at no clock
     Smoke,
     /// List the workloads
@@ -119,6 +134,18 @@ fn main() -> ExitCode {
             };
             attempt(&editing, server, Duration::from_secs(seconds))
         }
+        Command::Store {
+            documents,
+            overwrites,
+            opened,
+            folder,
+        } => stored::run(&stored::Plan {
+            documents,
+            overwrites,
+            opened,
+            folder,
+            checks: false,
+        }),
         Command::Smoke => smoke::run(),
         Command::List => {
             list::ALL

@@ -293,6 +293,21 @@ impl Server {
         tree(self.child.id()).into_iter().map(rss_kb_of).sum()
     }
 
+    /// Calls to `read` and `pread` so far and the bytes that they brought, files only: sockets are read with
+    /// other calls.
+    pub fn reads(&self) -> (u64, u64) {
+        let mut sums = (0, 0);
+        for pid in tree(self.child.id()) {
+            let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+            let field = |name: &str| {
+                let line = io.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+            };
+            sums = (sums.0 + field("syscr:"), sums.1 + field("rchar:"));
+        }
+        sums
+    }
+
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

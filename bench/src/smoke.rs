@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     server::{Kind, Options, Places},
-    trace,
+    stored, trace,
     workload::{
         Outcome, Place, Scale,
         editing::{Doing, Editing},
@@ -78,9 +78,30 @@ pub fn run() -> Result<(), String> {
         Kind::Cowrite,
         &place,
     ))?;
-    let held = said(sockets::hold("sockets", 300, Kind::Cowrite, &place))?;
-    demand(&held, "held", 300.0)?;
-    demand(&held, "ended", 0.0)
+    stored::run(&stored::Plan {
+        documents: 2_000,
+        overwrites: 5,
+        opened: 100,
+        folder: None,
+        checks: true,
+    })?;
+    let held = said(sockets::hold("sockets", 2_000, Kind::Cowrite, &place))?;
+    demand(&held, "held", 2_000.0)?;
+    demand(&held, "ended", 0.0)?;
+    memory_returns(&held)
+}
+
+/// L27: when all have gone, the server takes at most a fifth more than before they came.
+fn memory_returns(held: &Outcome) -> Result<(), String> {
+    let figure = |name| held.figure(name).unwrap_or(f64::NAN);
+    let (before, most, after) = (figure("rss_before_kb"), figure("rss_held_kb"), figure("rss_after_kb"));
+    if most > before * 1.2 && after <= before * 1.2 {
+        Ok(())
+    } else {
+        Err(format!(
+            "L27: memory goes from {before} kB to {most} kB and back to {after} kB"
+        ))
+    }
 }
 
 fn every_edit_arrives(editing: &Editing, kind: Kind, place: &Place<'_>) -> Result<Outcome, String> {

@@ -319,7 +319,13 @@ impl DocumentActor {
     }
 
     fn go(&mut self, ctx: &mut Context<Self>) {
-        self.life = Life::Gone;
+        let last = std::mem::replace(&mut self.life, Life::Gone);
+        if let Life::Serving(room) | Life::Draining(room) = last
+            && room.is_large()
+        {
+            // Nobody waits for the answer.
+            drop(self.registry.helpers.run(move || drop(room)));
+        }
         self.registry.forget(&self.document, self.generation);
         ctx.stop();
     }

@@ -214,9 +214,8 @@ impl Connection {
                     self.shared.metrics.ended(reason.label());
                     log::info!("session {} of document {document} was closed: {reason}", self.id.0);
                     self.outbox.close(&reason);
-                } else {
-                    self.outbox.finish();
                 }
+                self.outbox.hang_up();
                 let _ = actor.send(Leave(self.id)).await;
             }
             Err(reason) => {

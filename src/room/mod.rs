@@ -213,7 +213,12 @@ impl Room {
     /// # Errors
     /// [`Poisoned`] when the stored bytes are not a document.
     pub fn open(document: DocumentId, stored: &StoredDocument, policy: Policy, now: Micros) -> Result<Self, Poisoned> {
-        let replica = Replica::load(stored)?;
+        let (mut cache, mut version) = (SyncCache::default(), 1);
+        let mut is_snapshot = stored.snapshot.is_some();
+        let replica = Replica::load_each(stored, |update| {
+            version = cache.opened_with(version, update, is_snapshot, Dialect::YWebsocket);
+            is_snapshot = false;
+        })?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
         Ok(Self {
@@ -226,8 +231,8 @@ impl Room {
             batch: Batch::default(),
             edit_cadence: Cadence::default(),
             journal: Journal::new(stored.last_seq(), snapshot_bytes, updates_bytes, stored.updates.len()),
-            cache: SyncCache::default(),
-            version: 1,
+            cache,
+            version,
             checkpoints: fan_out::Checkpoints::default(),
             encoding: Encoding::Nothing,
             sweep_due: None,
@@ -253,6 +258,12 @@ impl Room {
     #[must_use]
     pub fn document(&self) -> &DocumentId {
         &self.document
+    }
+
+    /// Whether so much is in it that letting go of it takes long.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.replica.weight_bytes() > ENCODE_HERE_BYTES_MAX
     }
 
     /// How many sessions are here.
@@ -396,7 +407,7 @@ impl Room {
                 encoded.version = self.version;
                 self.keep_encoded(&encoded);
                 if purpose == Encoding::ForSnapshot {
-                    self.snapshot(&encoded.update, effects);
+                    self.snapshot(&encoded, effects);
                 }
                 self.catch_up(now, effects);
             }
@@ -781,20 +792,15 @@ impl Room {
             }
             Ok(encoded) => {
                 self.keep_encoded(&encoded);
-                self.snapshot(&encoded.update, effects);
+                self.snapshot(&encoded, effects);
             }
         }
     }
 
-    fn snapshot(&mut self, state: &Bytes, effects: &mut Vec<Effect>) {
+    fn snapshot(&mut self, encoded: &Encoded, effects: &mut Vec<Effect>) {
         // A snapshot supersedes the log, so it must be at least readable and complete.
-        let complete = CheckedUpdate::check(state.clone()).is_ok_and(|checked| {
-            let mut clocks = Clocks::default();
-            checked
-                .spans()
-                .for_each(|(client, span)| clocks.advance(client, span.end));
-            clocks == *self.replica.clocks()
-        });
+        let complete = encoded.clocks().is_some_and(|clocks| clocks == *self.replica.clocks());
+        let state = &encoded.update;
         if !complete {
             log::error!(
                 "the full state of document {} does not read back: its log is kept instead",

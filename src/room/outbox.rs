@@ -138,11 +138,15 @@ impl Outbox {
         wake(queue);
     }
 
-    /// The peer has gone without a word, or nothing more will be said to it: ends behind all that waits.
-    pub fn finish(&self) {
+    /// The peer is gone without a word: nothing more is for it, and the connection ends. Without this a
+    /// connection that the peer closed between two frames would stay open, with its buffers, for ever: nobody
+    /// writes to it any more, so nobody learns that it is gone.
+    pub fn hang_up(&self) {
         let mut queue = self.lock();
         if queue.ending == Ending::Open {
             queue.ending = Ending::Closing;
+            queue.frames = VecDeque::new();
+            queue.bytes = 0;
         }
         wake(queue);
     }

@@ -20,7 +20,8 @@ use yrs::{
 };
 
 use crate::{
-    protocol::update::{Admission, CheckedUpdate, Clocks, Known},
+    limits::SYNC_FRAME_BYTES_MAX,
+    protocol::update::{Admission, CheckedUpdate, Clocks, Known, split},
     store::StoredDocument,
 };
 
@@ -72,6 +73,14 @@ impl Replica {
     /// [`Poisoned`] when stored bytes pass their checksum and are still not a document: the caller
     /// reports the document as damaged and serves nothing of it.
     pub fn load(stored: &StoredDocument) -> Result<Self, Poisoned> {
+        Self::load_each(stored, |_| ())
+    }
+
+    /// The same; `each` is shown every record as it was applied, the snapshot first if there is one.
+    ///
+    /// # Errors
+    /// See [`Replica::load`].
+    pub fn load_each(stored: &StoredDocument, mut each: impl FnMut(&CheckedUpdate)) -> Result<Self, Poisoned> {
         let mut replica = Self::default();
         let snapshot = stored.snapshot.iter().map(|(seq, bytes)| (seq, bytes));
         for (seq, bytes) in snapshot.chain(stored.updates.iter().map(|(seq, bytes)| (seq, bytes))) {
@@ -81,7 +90,10 @@ impl Replica {
             };
             let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| unreadable(malformed.to_string()))?;
             match replica.admit(update) {
-                Admission::Whole(update) => replica.apply(&update).map(drop)?,
+                Admission::Whole(update) => {
+                    replica.apply(&update)?;
+                    each(&update);
+                }
                 Admission::Part(_) | Admission::Nothing => {
                     return Err(unreadable("it refers to what no earlier record brought".to_owned()));
                 }
@@ -185,6 +197,58 @@ pub struct Encoded {
     pub version: u64,
     /// A Yjs v1 update.
     pub update: Bytes,
+    /// What was made of a large one, so that who receives this need not go through it again.
+    pub cut: Option<Cut>,
+}
+
+/// A large full state, read back and cut into what is sent.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// In causal order, each a valid update of about [`SYNC_FRAME_BYTES_MAX`].
+    pub pieces: Vec<Bytes>,
+    /// What the state knows; empty when it does not pass the gate.
+    pub clocks: Clocks,
+}
+
+impl Encoded {
+    /// Takes what was encoded; cuts it when it is large, which takes as long as encoding it did.
+    #[must_use]
+    pub fn new(had: Arc<Clocks>, version: u64, update: Bytes) -> Self {
+        let cut = (update.len() > 2 * SYNC_FRAME_BYTES_MAX).then(|| match CheckedUpdate::check(update.clone()) {
+            Ok(checked) => Cut {
+                pieces: split(&checked, SYNC_FRAME_BYTES_MAX),
+                clocks: clocks_of(&checked),
+            },
+            // What yrs encodes and the gate does not know still has to reach the peer.
+            Err(_) => Cut {
+                pieces: vec![update.clone()],
+                clocks: Clocks::default(),
+            },
+        });
+        Self {
+            had,
+            version,
+            update,
+            cut,
+        }
+    }
+
+    /// What the state knows, read back from its bytes; `None` when they do not pass the gate.
+    #[must_use]
+    pub fn clocks(&self) -> Option<Clocks> {
+        match &self.cut {
+            Some(cut) => Some(cut.clocks.clone()),
+            None => CheckedUpdate::check(self.update.clone()).ok().as_ref().map(clocks_of),
+        }
+    }
+}
+
+fn clocks_of(checked: &CheckedUpdate) -> Clocks {
+    let mut clocks = Clocks::default();
+    checked
+        .spans()
+        .for_each(|(client, span)| clocks.advance(client, span.end));
+    clocks
 }
 
 impl EncodeJob {
@@ -200,11 +264,7 @@ impl EncodeJob {
             let had = StateVector::decode_v1(&self.known.encode_state_vector()).map_err(|error| error.to_string())?;
             Ok(doc.transact().encode_state_as_update_v1(&had))
         })?;
-        Ok(Encoded {
-            had: self.had,
-            version: self.version,
-            update: update.into(),
-        })
+        Ok(Encoded::new(self.had, self.version, update.into()))
     }
 }
 

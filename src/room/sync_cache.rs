@@ -15,7 +15,7 @@ use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         dialect::Dialect,
-        update::{CheckedUpdate, Clocks, split},
+        update::{CheckedUpdate, Clocks},
     },
 };
 
@@ -56,25 +56,19 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Lays out `update` as frames of `dialect`, cutting what is large.
-    fn new(update: &Bytes, clocks: &Clocks, dialect: Dialect) -> Self {
-        if update.len() <= 2 * SYNC_FRAME_BYTES_MAX {
-            return Self {
-                frames: [dialect.sync_step2(update)].into(),
+    /// Lays out what was encoded as frames of `dialect`, several when it was cut.
+    fn new(encoded: &Encoded, clocks: &Clocks, dialect: Dialect) -> Self {
+        match &encoded.cut {
+            None => Self {
+                frames: [dialect.sync_step2(&encoded.update)].into(),
                 closed: true,
                 reached: None,
-            };
-        }
-        let pieces = match CheckedUpdate::check(update.clone()) {
-            Ok(checked) => split(&checked, SYNC_FRAME_BYTES_MAX),
-            // What yrs encodes and the gate does not know still has to reach the peer.
-            Err(_) => vec![update.clone()],
-        };
-        let frames = pieces.iter().map(|piece| dialect.update(piece)).collect();
-        Self {
-            frames,
-            closed: false,
-            reached: Some(Arc::new(clocks.clone())),
+            },
+            Some(cut) => Self {
+                frames: cut.pieces.iter().map(|piece| dialect.update(piece)).collect(),
+                closed: false,
+                reached: Some(Arc::new(clocks.clone())),
+            },
         }
     }
 }
@@ -96,9 +90,25 @@ impl SyncCache {
         Some((answer.clone(), None))
     }
 
+    /// A document is being opened and holds `update` as well: its snapshot, with which its stored records begin, or
+    /// one that follows. Returns the version that it has by then. A newcomer is sent the stored bytes: encoding
+    /// what was just decoded would give the same. A large one is cut when somebody asks, elsewhere.
+    pub fn opened_with(&mut self, version: u64, update: &CheckedUpdate, is_snapshot: bool, dialect: Dialect) -> u64 {
+        if !is_snapshot {
+            let frame = dialect.update(update.bytes());
+            self.advance(version + 1, &frame, dialect);
+            return version + 1;
+        }
+        if update.bytes().len() <= 2 * SYNC_FRAME_BYTES_MAX {
+            let whole = Encoded::new(Arc::default(), version, update.bytes().clone());
+            self.keep(&whole, &Clocks::default(), dialect);
+        }
+        version
+    }
+
     /// Keeps what was encoded when the document knew `clocks`.
     pub fn keep(&mut self, encoded: &Encoded, clocks: &Clocks, dialect: Dialect) {
-        let answer = Answer::new(&encoded.update, clocks, dialect);
+        let answer = Answer::new(encoded, clocks, dialect);
         if encoded.had.is_empty() {
             let tail_bytes_max = encoded.update.len() / TAIL_SHARE;
             let version = encoded.version;

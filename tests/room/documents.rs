@@ -483,3 +483,29 @@ fn d17_stored_bytes_that_are_no_document_are_an_error_and_never_an_empty_documen
         assert!(cowrite::room::Room::open(crate::table::document(), &stored, POLICY, 0).is_err());
     }
 }
+
+#[test]
+fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
+    let author = Editor::new(5);
+    let (first, second) = (author.types(&"hello".repeat(20)), author.types(" world"));
+    let stored = cowrite::store::StoredDocument {
+        snapshot: Some((7, Bytes::from(first.clone()))),
+        updates: vec![(8, Bytes::from(second.clone()))],
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.joins(1, writer(), None);
+    table.takes(1);
+
+    table.says(1, &step1(&[0]));
+
+    let pieces: Vec<Vec<u8>> = table
+        .takes(1)
+        .into_iter()
+        .map(|message| match message {
+            Heard::Update(piece) | Heard::Step2(piece) => piece,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // Encoding what was just decoded would make one piece of them.
+    assert_eq!(pieces, [first, second, vec![0, 0]]);
+}

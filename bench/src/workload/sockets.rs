@@ -18,9 +18,9 @@ const DOCUMENTS: usize = 100;
 /// A document that nobody uses leaves Cowrite's memory after this, here; the default is longer.
 const IDLE: &str = "2s";
 
-fn after(place: &Place<'_>) -> Duration {
-    Duration::from_secs(if place.scale.quick { 4 } else { 8 })
-}
+/// Memory is looked at so long after everybody left: the document leaves, and allocators give back what was not
+/// used for some seconds.
+const AFTER: Duration = Duration::from_secs(15);
 
 fn quickly_idle() -> Options {
     Options {
@@ -81,7 +81,7 @@ pub fn hold(name: &str, count: usize, kind: Kind, place: &Place<'_>) -> Result<O
     }
     let (served, ended) = (heard.0, fleet.ended);
     drop(fleet);
-    thread::sleep(after(place));
+    thread::sleep(AFTER);
     let after_kb = server.rss_kb();
     let each = (held_kb.saturating_sub(before_kb)) as f64 / held.max(1) as f64;
     let rate = held as f64 / seconds;
@@ -125,12 +125,12 @@ pub fn pass_through(name: &str, count: usize, kind: Kind, place: &Place<'_>) -> 
     // Some have been here before: threads, buffers and tables that stay are not the documents'.
     let mut highest = 0;
     visit(&server, "before", 200, &mut highest, place)?;
-    thread::sleep(after(place));
+    thread::sleep(AFTER);
     let before_kb = server.rss_kb();
     let start = clock::now();
     visit(&server, name, count, &mut highest, place)?;
     let seconds = (clock::now() - start) as f64 / 1e6;
-    thread::sleep(after(place) * 2);
+    thread::sleep(AFTER);
     let after_kb = server.rss_kb();
     let cell = format!(
         "{:.1} MB before, {:.1} MB at most, {:.1} MB after ({:.0} documents/s)",

@@ -229,9 +229,9 @@ async fn race(seed: u64) -> usize {
     acknowledged.into_iter().map(usize::from).sum()
 }
 
-/// `SEEDS=1000 cargo test l26 -- --nocapture` tries more.
+/// `SEEDS=1000 cargo test l29 -- --nocapture` tries more.
 #[actix_rt::test]
-async fn l26_coming_and_going_loses_nothing_whatever_the_document_is_doing() {
+async fn l29_coming_and_going_loses_nothing_whatever_the_document_is_doing() {
     let seeds = std::env::var("SEEDS").map_or(30, |seeds| seeds.parse().unwrap());
     let mut acknowledged = 0;
     // A document that failed to load stays so for a second: the seeds wait for that together.
@@ -248,7 +248,7 @@ async fn l26_coming_and_going_loses_nothing_whatever_the_document_is_doing() {
 }
 
 #[actix_rt::test]
-async fn l27_a_hundred_who_open_a_stored_document_at_once_share_one_load() {
+async fn l30_a_hundred_who_open_a_stored_document_at_once_share_one_load() {
     let store = Arc::new(HeldStore::default());
     store.documents.lock().unwrap().insert(
         named("a"),

@@ -36,6 +36,8 @@ pub struct Shelf {
     pieces: Tree,
     /// Grows with each value read or written.
     pub ticks: AtomicU64,
+    /// Bytes of the snapshots that the lines speak of; right once [`Shelf::weigh`] has run.
+    held_bytes: AtomicU64,
 }
 
 /// What the shelf says when asked for a snapshot.
@@ -112,7 +114,38 @@ impl Shelf {
             catalogue,
             pieces,
             ticks: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
         })
+    }
+
+    /// Counts what is here.
+    ///
+    /// # Errors
+    /// See [`Shelf::new`].
+    pub fn weigh(&self) -> sled::Result<()> {
+        let mut held = 0;
+        for entry in &self.catalogue {
+            let (name, line) = entry?;
+            self.ticks.fetch_add(1, Relaxed);
+            held += bytes_of(&name, Some(line));
+        }
+        self.held_bytes.store(held, Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of the snapshots that are here.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Relaxed)
+    }
+
+    /// Bytes of the snapshot of one document, 0 when there is none.
+    ///
+    /// # Errors
+    /// See [`Shelf::new`].
+    pub fn held_of(&self, document: &DocumentId) -> sled::Result<u64> {
+        let name = document.as_str().as_bytes();
+        Ok(bytes_of(name, self.catalogue.get(name)?))
     }
 
     /// The snapshot that `base` says.
@@ -181,7 +214,9 @@ impl Shelf {
             pieces,
             sum: crc32fast::hash(body),
         };
-        self.catalogue.insert(name, line.encode(name).as_slice())?;
+        let before = self.catalogue.insert(name, line.encode(name).as_slice())?;
+        self.held_bytes.fetch_sub(bytes_of(name, before), Relaxed);
+        self.held_bytes.fetch_add(line.bytes, Relaxed);
         self.sweep(name, pieces)
     }
 
@@ -191,7 +226,8 @@ impl Shelf {
     /// See [`Shelf::new`].
     pub fn remove(&self, document: &DocumentId) -> sled::Result<()> {
         let name = document.as_str().as_bytes();
-        self.catalogue.remove(name)?;
+        let before = self.catalogue.remove(name)?;
+        self.held_bytes.fetch_sub(bytes_of(name, before), Relaxed);
         self.sweep(name, 0)
     }
 
@@ -267,6 +303,12 @@ impl Shelf {
         }
         Ok(())
     }
+}
+
+/// The length that a line says, 0 when there is none or it fails its check.
+fn bytes_of(name: &[u8], line: Option<IVec>) -> u64 {
+    line.and_then(|line| Line::decode(name, &line))
+        .map_or(0, |line| line.bytes)
 }
 
 fn piece_key(name: &[u8], number: u32) -> Vec<u8> {

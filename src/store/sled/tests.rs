@@ -118,6 +118,48 @@ fn r4_a_value_that_rots_is_never_returned_and_sled_is_rebuilt() {
 }
 
 #[test]
+fn r4_sled_holds_half_of_what_is_live_and_the_journal_answers_for_the_rest() {
+    const EACH: usize = 600_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let body = |number: u64, round: u64| Bytes::from(vec![(number + 40 * round) as u8; EACH]);
+    for round in 1..=3 {
+        for number in 0..40 {
+            store
+                .commit(&[snapshot(&number.to_string(), round, body(number, round))])
+                .unwrap();
+        }
+        caught_up(&store);
+
+        let live = store.status().live_bytes;
+        let held = try_of(&store).shelf.get().unwrap().held_bytes();
+        let found = (0..40).filter(|number| find(&store, &number.to_string()) == Some(body(*number, round)));
+        assert_eq!(held, (found.count() * EACH) as u64, "round {round}");
+        assert!(
+            (live * 2 / 5..=live / 2).contains(&held),
+            "{held} of {live} in round {round}"
+        );
+        for number in 0..40 {
+            let snapshot = store.load(&id(&number.to_string())).unwrap().snapshot;
+            assert!(
+                snapshot == Some((round, body(number, round))),
+                "{number} in round {round}"
+            );
+        }
+    }
+    let held = try_of(&store).shelf.get().unwrap().held_bytes();
+    store.close().unwrap();
+    drop(store);
+    let store = open(folder.path());
+    caught_up(&store);
+    assert_eq!(
+        try_of(&store).shelf.get().unwrap().held_bytes(),
+        held,
+        "counted at the start"
+    );
+}
+
+#[test]
 fn r5_a_sled_that_does_not_open_is_set_aside_and_rebuilt_while_the_journal_answers() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

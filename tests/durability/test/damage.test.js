@@ -94,10 +94,12 @@ test('a byte flipped or a file cut: refused documents are named, the others work
       await server.start()
       const refused = await judgeEach(ledger, server.url)
       refusals += refused.length
-      assert.equal(await server.metric('cowrite_store_documents_damaged'), refused.length, what)
+      const counted = await server.metric('cowrite_store_documents_damaged')
       for (const document of refused) assert.ok(server.log.includes(document), `${what}: ${document} is not named`)
       // Only the segments hold what is nowhere else, and one byte of them is one record's at most.
       const most = !path.endsWith('.segment') ? 0 : cut ? ledger.documents.size : 1
+      // More than were refused when compaction came to one after it had been read from sled.
+      assert.ok(counted >= refused.length && counted <= most, `${what}: ${counted} are counted as damaged`)
       assert.ok(refused.length <= most, `${what}: ${refused} are refused`)
       const other = [...ledger.documents.keys()].find(document => !refused.includes(document)) ?? 'a new one'
       const copy = structuredClone(ledger.writers(other))

@@ -1,0 +1,158 @@
+//! The real server as the system sees it: connections that end in another way than by the book (rule L26), and
+//! which threads go first (rule L28).
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A server that is killed when this is dropped.
+struct Server {
+    child: Child,
+    address: String,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cowrite"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COWRITE_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .args(["serve", "--listen", "127.0.0.1:0", "--idle-timeout", "1s", "--data"])
+            .arg(data.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("a line");
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .expect(&line)
+            .to_owned();
+        Self {
+            child,
+            address,
+            _data: data,
+        }
+    }
+
+    /// A connection that was upgraded and has read what the server says first.
+    fn connect(&self, document: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a time to wait");
+        write!(
+            stream,
+            "GET /ws/{document} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            self.address
+        )
+        .expect("sent");
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while !answer.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+        assert!(
+            answer.starts_with(b"HTTP/1.1 101 "),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        // SyncStep1, so that nothing is unread when this end closes: the system would reset the connection.
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).expect("a frame");
+        stream
+            .read_exact(&mut vec![0; usize::from(head[1])])
+            .expect("a whole frame");
+        stream
+    }
+
+    fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("a process")
+            .count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn l26_a_connection_ends_when_its_peer_does_also_without_a_close_frame() {
+    const PEERS: usize = 200;
+    let server = Server::start();
+    drop(server.connect("warm"));
+    thread::sleep(Duration::from_millis(500));
+    let before = server.open_files();
+
+    let peers: Vec<TcpStream> = (0..PEERS)
+        .map(|number| server.connect(&format!("d{}", number % 10)))
+        .collect();
+    let held = server.open_files();
+    for (number, peer) in peers.iter().enumerate() {
+        // Half of them only stop to send, as a proxy does whose own peer is gone.
+        let how = if number % 2 == 0 {
+            Shutdown::Both
+        } else {
+            Shutdown::Write
+        };
+        peer.shutdown(how).expect("shut down");
+    }
+
+    assert!(
+        held >= before + PEERS,
+        "{before} files before, {held} with {PEERS} peers"
+    );
+    let patience = Instant::now() + Duration::from_secs(30);
+    while server.open_files() > before + PEERS / 20 {
+        assert!(
+            Instant::now() < patience,
+            "{} files are open, {before} before the peers came",
+            server.open_files()
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn l28_what_takes_long_steps_back_behind_edits() {
+    let server = Server::start();
+    drop(server.connect("warm"));
+    let mut niceness: Vec<(String, i32)> = fs::read_dir(format!("/proc/{}/task", server.child.id()))
+        .expect("a process")
+        .map(|task| {
+            let stat = fs::read_to_string(task.expect("a thread").path().join("stat")).expect("a line");
+            let (head, rest) = stat.rsplit_once(')').expect("a name");
+            let name = head.split_once('(').expect("a name").1;
+            let nice = rest.split_whitespace().nth(16).expect("a field");
+            (name.to_owned(), nice.parse().expect("a number"))
+        })
+        .filter(|(name, _)| name.starts_with("helper-") || name.starts_with("actix-rt"))
+        .collect();
+    niceness.sort();
+    let of_arbiters = niceness[0].1;
+
+    assert!(niceness[0].0.starts_with("actix-rt"), "{niceness:?}");
+    for (name, nice) in niceness {
+        let expected = of_arbiters + if name.starts_with("helper-") { 5 } else { 0 };
+        assert_eq!(nice, expected.min(19), "{name}");
+    }
+}
