@@ -20,7 +20,7 @@ use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    actor::{document::ShutDown, helpers::Helpers, registry::Registry, writer::Writer},
+    actor::{document::ShutDown, helpers::Helpers, pace, registry::Registry, writer::Writer},
     config::{Admission, ServeConfig},
     http::{self, Shared},
     room::{Micros, Policy},
@@ -144,6 +144,8 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Re
     let address = listener.local_addr()?;
     let connections_max = shared.connections_max;
     let builder = builder.listen("http", listener, move || {
+        // Called once on each thread.
+        actix_web::rt::spawn(pace::keep());
         let application = || {
             let application = App::new().app_data(shared.clone()).configure(http::routes);
             map_config(application, |()| AppConfig::default())
@@ -154,6 +156,7 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Re
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
             })
+            .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(address)
             .on_connect_ext(|stream: &TcpStream, _| {
                 // The builder's own setting does not reach an `h1` service. With Nagle's algorithm a small frame
@@ -195,7 +198,7 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
     }
     let unsaved_documents = shared.registry.len();
     // Close frames are on their way; give the slow ones a moment.
-    let closing = Instant::now() + Duration::from_secs(1);
+    let closing = Instant::now() + Duration::from_secs(2);
     while shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < closing.min(deadline) {
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
     }

@@ -4,6 +4,7 @@
 //! * `registry`: at most one actor for each document
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
+//! * `pace`: how often a busy thread looks at its sockets
 //! * `clock`: the one place that reads the time
 //!
 //! No lock guards a document: nothing but its actor can reach it.
@@ -11,6 +12,7 @@
 pub mod clock;
 pub mod document;
 pub mod helpers;
+pub mod pace;
 pub mod registry;
 pub mod writer;
 

@@ -249,6 +249,10 @@ impl Connection {
         loop {
             let mut batch = Batch::default();
             let mut next = Some(stream.next().await);
+            // The writing side may have thrown away some of what came: a message would have holes.
+            if self.outbox.is_closing() {
+                return None;
+            }
             let mut end = None;
             while let Some(message) = next.take() {
                 match self.take(message, &mut batch) {
@@ -272,7 +276,7 @@ impl Connection {
             if let Some(end) = end {
                 return end;
             }
-            if self.outbox.is_ending() {
+            if self.outbox.is_closing() {
                 return None;
             }
         }

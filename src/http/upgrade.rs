@@ -44,6 +44,8 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 const WRITE_FRAMES_MAX: usize = 64;
 /// No more frames are taken for one write once it has so many bytes: what is not taken can still be dropped.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// How long the answer to an upgrade that was none may take.
+const ANSWER: Duration = Duration::from_secs(10);
 /// How long a peer may take to close after it was told to. A socket that is closed with bytes unread resets the
 /// connection, and the peer may never see why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -89,6 +91,7 @@ where
     let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
         reader,
         early: Bytes::copy_from_slice(&read_buf),
+        pauses: false,
     });
     let (request, _) = request.replace_payload(Payload::Stream { payload: incoming });
     let response = match application.call(request).await {
@@ -105,16 +108,19 @@ where
         head.head_mut().set_connection_type(ConnectionType::Close);
         encode_whole(&mut codec, head, body, &mut begin).await.map(|()| None)
     };
+    if let Err(error) = &encoded {
+        log::warn!("an upgrade could not be answered: {error}");
+    }
+    let outgoing = Outgoing {
+        writer,
+        unwritten: smallvec![begin.freeze()],
+    };
     match encoded {
         // A task of its own: nothing of the dispatcher stays in memory.
-        Ok(body) => drop(actix_web::rt::spawn(
-            Outgoing {
-                writer,
-                unwritten: smallvec![begin.freeze()],
-            }
-            .run(body),
-        )),
-        Err(error) => log::warn!("an upgrade could not be answered: {error}"),
+        Ok(Some(body)) => drop(actix_web::rt::spawn(outgoing.run(Some(body)))),
+        // Here it counts as one of the server's connections, and it has to end.
+        Ok(None) => drop(actix_web::rt::time::timeout(ANSWER, outgoing.run(None)).await),
+        Err(_) => {}
     }
     Ok(())
 }
@@ -138,6 +144,8 @@ struct Incoming {
     reader: OwnedReadHalf,
     /// What had arrived with the request.
     early: Bytes,
+    /// The last read filled the buffer: the reader, which goes on while anything comes, pauses once.
+    pauses: bool,
 }
 
 impl Stream for Incoming {
@@ -147,13 +155,18 @@ impl Stream for Incoming {
         if !self.early.is_empty() {
             return Poll::Ready(Some(Ok(std::mem::take(&mut self.early))));
         }
+        if std::mem::take(&mut self.pauses) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         READ_BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             let read = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut buffer));
+            self.pauses = buffer.remaining() == 0;
+            // A connection that breaks ends like one that is closed: an error would hide what came before it.
             Poll::Ready(match read {
-                Ok(()) if buffer.filled().is_empty() => None,
-                Ok(()) => Some(Ok(Bytes::copy_from_slice(buffer.filled()))),
-                Err(error) => Some(Err(PayloadError::Io(error))),
+                Ok(()) if !buffer.filled().is_empty() => Some(Ok(Bytes::copy_from_slice(buffer.filled()))),
+                _ => None,
             })
         })
     }
@@ -169,9 +182,11 @@ impl Outgoing {
     /// The body is dropped last: whoever counts on it counts connections that still wait for their peer.
     async fn run(mut self, body: Option<BoxBody>) {
         let mut body = pin!(body);
-        // An error is a peer that has gone, which the reading side sees too.
-        let _ = self.write(body.as_mut()).await;
-        self.close().await;
+        match self.write(body.as_mut()).await {
+            Ok(()) => self.close().await,
+            // The peer has gone. The reading side sees that too, behind all that had arrived.
+            Err(_) => self.shut(),
+        }
     }
 
     /// Writes what waits and then `body`, to its end.
@@ -239,8 +254,13 @@ impl Outgoing {
     /// Says that nothing follows, waits a moment for the peer to say the same, and ends the reading side.
     async fn close(&mut self) {
         let _ = self.writer.shutdown().await;
+        let _ = actix_web::rt::time::timeout(LINGER, discard(self.writer.as_ref())).await;
+        self.shut();
+    }
+
+    /// Ends the reading side as well.
+    fn shut(&self) {
         let socket: &TcpStream = self.writer.as_ref();
-        let _ = actix_web::rt::time::timeout(LINGER, discard(socket)).await;
         let _ = socket2::SockRef::from(socket).shutdown(Shutdown::Both);
     }
 }
@@ -250,7 +270,7 @@ async fn discard(socket: &TcpStream) {
     while socket.readable().await.is_ok() {
         match READ_BUFFER.with_borrow_mut(|buffer| socket.try_read(buffer)) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(_) => actix_web::rt::task::yield_now().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -58,7 +58,7 @@ enum Ending {
     Open,
     /// The close frame is queued; nothing may follow it.
     Closing,
-    /// The socket is gone.
+    /// Nothing can be written any more. What the peer had sent before still counts.
     Gone,
 }
 
@@ -173,7 +173,9 @@ impl Outbox {
     /// The socket is gone: forgets everything.
     pub fn abandon(&self) {
         let mut queue = self.lock();
-        queue.ending = Ending::Gone;
+        if queue.ending == Ending::Open {
+            queue.ending = Ending::Gone;
+        }
         queue.frames = VecDeque::new();
         queue.bytes = 0;
         queue.waker = None;
@@ -183,6 +185,13 @@ impl Outbox {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.lock().ending != Ending::Open
+    }
+
+    /// Whether this side has said, or is about to say, that it ends the connection: what the peer sends from
+    /// then on may be thrown away by whoever waits for it to close.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.lock().ending == Ending::Closing
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.

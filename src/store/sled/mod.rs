@@ -92,6 +92,8 @@ const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// much more, in bytes; but not before it has grown since it was rebuilt last, so that it is not rebuilt for
 /// ever.
 const DISK_PERCENT: u64 = 285;
+/// What the journal takes of that at most, of what is live, in percent (R9).
+const JOURNAL_PERCENT: u64 = 145;
 const SIZE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How many bytes are put before the size is looked at again.
@@ -497,7 +499,9 @@ impl Try {
         let (journal, fresh) = (journal.status(), self.fresh_bytes.load(Relaxed));
         let live = journal.live_bytes;
         self.make_room(live);
-        let left = (live / 100 * DISK_PERCENT).saturating_sub(journal.disk_bytes);
+        // History that is kept in the journal is not for sled to make up for.
+        let journal = journal.disk_bytes.min(live / 100 * JOURNAL_PERCENT);
+        let left = (live / 100 * DISK_PERCENT).saturating_sub(journal);
         let most = left.max(fresh / 4 * 5) + SIZE_BYTES;
         if self.caught_up.load(SeqCst) && size > most {
             let reason = format!("sled takes {size} bytes for {live}");

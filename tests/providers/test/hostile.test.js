@@ -6,6 +6,7 @@ import * as Y from 'yjs'
 
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { startServer } from '../lib/server.js'
+import { until } from '../lib/wait.js'
 
 const closed = (url, act) => new Promise((resolve, reject) => {
   const socket = new WebSocket(url)
@@ -162,5 +163,27 @@ test('e24 the close frame reaches a client that is still sending', async t => {
   for (let times = 0; times < 20; times++) {
     const answer = await answerTo(server, Buffer.concat([upgradeOf('/ws/late'), frameOf(1, [0x61]), flood, flood, flood]))
     assert.deepEqual([...answer.subarray(answer.lastIndexOf(0x88)).subarray(2, 4)], [1003 >> 8, 1003 & 255])
+  }
+})
+
+test('e25 what has arrived counts, also when the connection breaks right behind it', async t => {
+  const server = await startServer(t)
+  const [host, port] = server.address.split(':')
+  const letter = [0, 2, 11, 1, 1, 1, 0, 4, 1, 4, ...Buffer.from('text'), 1, 0x78, 0]
+  letter[2] = letter.length - 3
+  for (let times = 0; times < 20; times++) {
+    await new Promise((resolve, reject) => {
+      const socket = connectTcp(Number(port), host, () => socket.write(upgradeOf(`/ws/broken-${times}`)))
+      socket.on('error', reject)
+      socket.once('data', () => {
+        socket.pause()
+        socket.write(frameOf(2, letter), () => { socket.resetAndDestroy(); resolve() })
+      })
+    })
+  }
+  for (let times = 0; times < 20; times++) {
+    const reader = connect(t, newest, server, `broken-${times}`)
+    await until('the letter is there', () => reader.text.toString() === 'x')
+    reader.provider.destroy()
   }
 })
