@@ -107,25 +107,27 @@ async fn upgrade(
         dialect: Dialect::YWebsocket,
         outbox: outbox.clone(),
     };
-    let connection = Connection {
-        id,
-        outbox: outbox.clone(),
-        shared: shared.clone(),
-        verdict,
-    };
     shared.connections.fetch_add(1, Ordering::Relaxed);
     shared.metrics.connections.inc();
     shared.metrics.connections_accepted.inc();
     let open = Open(shared.clone());
-    actix_web::rt::spawn(connection.live(joining, document, messages));
-
-    Ok(response.map_body(|_, inner| {
+    let mut body_of_actix = None;
+    let response = response.map_body(|_, body| {
+        body_of_actix = Some(body);
         BoxBody::new(OutboxBody {
-            outbox,
+            outbox: outbox.clone(),
             open,
-            _inner: inner,
         })
-    }))
+    });
+    let connection = Connection {
+        id,
+        outbox,
+        shared: shared.clone(),
+        verdict,
+        _body: body_of_actix,
+    };
+    actix_web::rt::spawn(connection.live(joining, document, messages));
+    Ok(response)
 }
 
 /// Upgrades only to close: the code is the one thing that a browser shows to a page.
@@ -203,6 +205,8 @@ struct Connection {
     outbox: Arc<Outbox>,
     shared: Data<Shared>,
     verdict: Verdict,
+    /// actix-ws ends the messages when its own body goes, also those that have arrived.
+    _body: Option<BoxBody>,
 }
 
 impl Connection {
@@ -353,8 +357,6 @@ impl Batch {
 struct OutboxBody {
     outbox: Arc<Outbox>,
     open: Open,
-    /// actix-ws takes the drop of its own body for the end of the connection.
-    _inner: BoxBody,
 }
 
 impl MessageBody for OutboxBody {
