@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `segments/NUMBER-SALT.segment` | the beginning of a segment; SALT tells two of the same number apart |
-//! | `segments/NUMBER-SALT-END.hint` | its hint, when the data folder had one; END is where it says that the segment ends |
+//! | `segments/NUMBER-SALT-END.hint` | its hint, when the data folder had one; END: where the segment ends |
 //! | `runs/NUMBER.run` | one run: a line of JSON ([`Run`]), and a line `crc32` with the sum of the first in hexadecimal |
 //! | `lock` | held while something is written here |
 //!
