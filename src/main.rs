@@ -3,6 +3,7 @@
 //! 0 is success, 1 a failure while running, 2 wrong settings (`docs/operating.md`).
 
 use std::{
+    io::{self, Write},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -30,16 +31,17 @@ fn main() -> ExitCode {
     match command {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::Token(request)) => token(&request),
-        Ok(Command::Operate(request)) => match operator::run(request, &mut std::io::stdout().lock()) {
+        Ok(Command::Operate(request)) => match operator::run(request, &mut io::stdout().lock()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => fail(&failure.to_string(), FAILED),
         },
         Err(Stop::Told(text)) => {
-            print!("{text}");
+            // Here and below: that nobody reads it is no failure.
+            let _ = write!(io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
         Err(Stop::NoCommand(help)) => {
-            eprint!("{help}");
+            let _ = write!(io::stderr(), "{help}");
             ExitCode::from(USAGE)
         }
         Err(Stop::Usage(sentence)) => fail(&sentence, USAGE),
@@ -62,7 +64,7 @@ fn token(request: &TokenRequest) -> ExitCode {
         .map_or(0, |since| since.as_secs());
     match request.mint(now_s) {
         Ok(token) => {
-            println!("{token}");
+            let _ = writeln!(io::stdout(), "{token}");
             ExitCode::SUCCESS
         }
         Err(sentence) => fail(&sentence, USAGE),
@@ -70,6 +72,6 @@ fn token(request: &TokenRequest) -> ExitCode {
 }
 
 fn fail(sentence: &str, code: u8) -> ExitCode {
-    eprintln!("error: {sentence}");
+    let _ = writeln!(io::stderr(), "error: {sentence}");
     ExitCode::from(code)
 }

@@ -4,7 +4,7 @@
 //! back (1012), paced; then everything is committed and the store is closed.
 
 use std::{
-    io,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -55,7 +55,8 @@ pub fn run(config: ServeConfig) -> Result<(), ServeError> {
     let runner = actix_web::rt::System::new();
     runner.block_on(async move {
         let application = Application::build(config)?;
-        println!("listening on http://{}", application.address());
+        // That nobody reads it is no failure.
+        let _ = writeln!(io::stdout(), "listening on http://{}", application.address());
         application.run_until(stop_signal(), shutdown_timeout).await
     })
 }

@@ -5,8 +5,8 @@
 //! * The data folder is only read.
 //! * Bytes that the pool has of a segment are taken from there: a segment is only ever appended to, so they
 //!   are its beginning, and they were checked when they were copied.
-//! * A segment that is listed without being read again was checked by an earlier run. Everything else is
-//!   scanned as it lies in the pool, before the run is written.
+//! * A segment that is listed without being read again was checked by an earlier run. Everything else, and each
+//!   file that this run wrote, is scanned as it lies in the pool, before the run is written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +24,7 @@ use super::{
     pool::{Listed, Pool, Run, VERSION, part_of, write_whole},
     say, size,
     verify::{MOST_TOLD, told},
+    warn,
 };
 use crate::{
     actor::clock::wall_ms,
@@ -43,25 +44,28 @@ pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut d
     let journal = journal_in(data)?;
     apart(data, to)?;
     let mut pool = Pool::open_or_make(to)?;
-    let image = Image::of_journal(&journal)?;
     let source = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
     let source = source.to_string_lossy().into_owned();
 
-    let mut copy = Copy {
-        image: &image,
-        journal: &journal,
-        pool: &pool,
-        progress: Progress::new(),
-        bytes_all: image.segments().map(|(_, bytes)| bytes).sum(),
-        bytes_done: 0,
-        copied: 0,
-        copied_bytes: 0,
-        kept: 0,
-    };
-    let headed = copy.headed()?;
-    one_store(&pool, &source, &headed)?;
-    let listed = copy.all(&headed)?;
-    let (copied, copied_bytes, kept) = (copy.copied, copy.copied_bytes, copy.kept);
+    let mut tally = Tally::default();
+    let listed = Image::read(&journal, |image| {
+        let mut copy = Copy {
+            image,
+            journal: &journal,
+            pool: &pool,
+            progress: Progress::new(),
+            bytes_all: image.segments().map(|(_, bytes)| bytes).sum(),
+            bytes_done: 0,
+            said: BTreeMap::new(),
+            tally: &mut tally,
+        };
+        let headed = copy.headed()?;
+        one_store(&pool, &source, &headed)?;
+        copy.all(&headed)
+    })?;
+    let of_run = |file: &&(u32, u32)| listed.iter().any(|listed| (listed.number, listed.salt) == **file);
+    let copied = tally.copied.iter().filter(of_run).count() as u64;
+    let (copied_bytes, kept) = (tally.copied_bytes, listed.len() as u64 - copied);
 
     let mut run = Run {
         version: VERSION,
@@ -71,7 +75,7 @@ pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut d
         documents: 0,
         segments: listed,
     };
-    let damaged = examine(&pool, &mut run)?;
+    let damaged = examine(&pool, &mut run, &tally)?;
     let (title, documents) = (run.title(), run.documents);
     pool.add(run)?;
     let gone = match keep {
@@ -92,7 +96,7 @@ pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut d
     if damaged.is_empty() {
         return Ok(());
     }
-    eprint!("{}", told(damaged.iter().cloned(), MOST_TOLD));
+    warn(told(damaged.iter().cloned(), MOST_TOLD));
     Err(Failure(format!(
         "the run is complete, and something in it is damaged as it is in {}: run `cowrite verify`",
         data.display()
@@ -140,7 +144,7 @@ fn one_store(pool: &Pool, source: &str, headed: &[(u32, u32)]) -> Result<(), Fai
 }
 
 /// Reads what no earlier run has checked, counts the documents, and says what is damaged.
-fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
+fn examine(pool: &Pool, run: &mut Run, tally: &Tally) -> Result<Vec<String>, Failure> {
     let (image, missing) = pool.image(run);
     if let Some(missing) = missing.into_iter().next() {
         return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
@@ -166,6 +170,8 @@ fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
         .filter(|listed| {
             let before = checked.get(&(listed.number, listed.salt));
             before.is_none_or(|bytes| *bytes < listed.bytes)
+                || tally.copied.contains(&(listed.number, listed.salt))
+                || tally.short.contains(&listed.number)
         })
         .map(|listed| listed.number)
         .collect();
@@ -185,7 +191,10 @@ fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
                     Lost::Known(entry) if index.need(number, &entry) == Need::Current => {
                         format!("{} is damaged: {place} {}", entry.document, damage.reason)
                     }
-                    _ => format!("{place} {} (no document needs it at present)", damage.reason),
+                    Lost::Known(_) => format!("{place} {} (no document needs it at present)", damage.reason),
+                    Lost::Traced(_) | Lost::Unknown => {
+                        format!("{place} {} (nobody can say of which document)", damage.reason)
+                    }
                 });
             }
         },
@@ -203,6 +212,16 @@ fn examine(pool: &Pool, run: &mut Run) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
+/// What a run did, over all images that it took.
+#[derive(Default)]
+struct Tally {
+    /// Numbers and salts of the files that were written.
+    copied: BTreeSet<(u32, u32)>,
+    copied_bytes: u64,
+    /// Segments of which not all is there that a hint or a header says was durable.
+    short: BTreeSet<u32>,
+}
+
 struct Copy<'a> {
     image: &'a Image,
     journal: &'a Path,
@@ -210,26 +229,33 @@ struct Copy<'a> {
     progress: Progress,
     bytes_all: u64,
     bytes_done: u64,
-    copied: u64,
-    copied_bytes: u64,
-    kept: u64,
+    /// Up to where earlier segments were durable, as the headers of later ones say.
+    said: BTreeMap<u32, u64>,
+    tally: &'a mut Tally,
 }
 
 impl Copy<'_> {
     /// The segments that were born, with their salts.
-    fn headed(&self) -> Result<Vec<(u32, u32)>, Failure> {
-        let mut headed = Vec::new();
+    fn headed(&mut self) -> Result<Vec<(u32, u32)>, Failure> {
+        let mut found = Vec::new();
         for (number, bytes) in self.image.segments() {
             let path = self.journal.join(segment::file_name(number));
             let header = self.image.open(&path).and_then(|file| Header::read(&*file, number));
             let header = header.map_err(|error| failed("read", &path, error))?;
+            for end in header.iter().flat_map(|header| &header.ends) {
+                self.said.entry(end.segment).or_insert(end.durable);
+            }
             let salt = header.map(|header| header.salt);
             let salt = salt.or_else(|| Some(self.image.hint(number)?.0.salt));
-            if salt.is_some() || bytes > HEADER_BYTES {
-                headed.push((number, salt.unwrap_or_default()));
-            }
+            found.push((number, salt, bytes));
         }
-        Ok(headed)
+        let held = |number: &u32| self.said.get(number).is_some_and(|durable| *durable > HEADER_BYTES);
+        let born = found
+            .into_iter()
+            .filter(|(number, salt, bytes)| salt.is_some() || *bytes > HEADER_BYTES || held(number));
+        Ok(born
+            .map(|(number, salt, _)| (number, salt.unwrap_or_default()))
+            .collect())
     }
 
     fn all(&mut self, headed: &[(u32, u32)]) -> Result<Vec<Listed>, Failure> {
@@ -241,12 +267,21 @@ impl Copy<'_> {
             if Some((number, salt)) == last {
                 bytes = self.whole_bytes(number, salt, bytes)?;
             }
+            let hint_end = self.hint(number, salt)?;
+            let durable = hint_end.or_else(|| self.said.get(&number).copied()).unwrap_or_default();
+            // The file was cut short in the data folder after it was copied.
+            if self.pool.held(number, salt) >= durable {
+                bytes = bytes.max(durable);
+            }
             bytes = self.segment(number, salt, bytes)?;
-            self.hint(number, salt)?;
+            if bytes < durable {
+                self.tally.short.insert(number);
+            }
             listed.push(Listed {
                 number,
                 salt,
                 bytes,
+                hint_end,
                 damaged: false,
             });
         }
@@ -254,7 +289,8 @@ impl Copy<'_> {
     }
 
     /// Up to where the last segment holds whole records: behind it a write may be under way. Not so when it
-    /// has a hint: then it is no longer written to, and what is broken in it is damage.
+    /// has a hint: then it is no longer written to, and what is broken in it is damage. And what an earlier run took
+    /// for whole records was no write under way.
     fn whole_bytes(&self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
         if self.image.hint(number).is_some_and(|(hint, _)| hint.salt == salt) {
             return Ok(bytes);
@@ -264,16 +300,17 @@ impl Copy<'_> {
             .image
             .open(&path)
             .and_then(|file| segment::scan(&*file, salt, bytes, None));
-        Ok(scan.map_err(|error| failed("read", &path, error))?.end.min(bytes))
+        let end = scan.map_err(|error| failed("read", &path, error))?.end;
+        Ok(end.max(self.pool.held(number, salt)).min(bytes))
     }
 
     /// Brings the pool's file of a segment to at least `bytes` bytes; returns how many of them belong to the
     /// run.
     fn segment(&mut self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
         let to = self.pool.segment(number, salt);
-        let had = fs::metadata(&to).map_or(0, |about| about.len());
-        if had >= bytes && had > 0 {
-            self.kept += 1;
+        let there = fs::metadata(&to).ok().map(|about| about.len());
+        let had = there.unwrap_or_default();
+        if there.is_some() && had >= bytes {
             self.bytes_done += bytes;
             return Ok(bytes);
         }
@@ -294,7 +331,7 @@ impl Copy<'_> {
                 .read_at(&mut buffer[..most], at)
                 .map_err(|error| failed("read", &path, error))?;
             if read == 0 {
-                // The server has just cut off what is void.
+                // Cut off meanwhile: another image is taken.
                 break;
             }
             file.write_all_at(&buffer[..read], at)
@@ -307,18 +344,22 @@ impl Copy<'_> {
         }
         file.sync_data().map_err(|error| failed("sync", &part, error))?;
         fs::rename(&part, &to).map_err(|error| failed("rename", &part, error))?;
-        self.copied += 1;
-        self.copied_bytes += at - had;
+        self.tally.copied.insert((number, salt));
+        self.tally.copied_bytes += at - had;
         self.bytes_done += at;
         Ok(at)
     }
 
-    fn hint(&self, number: u32, salt: u32) -> Result<(), Failure> {
-        let to = self.pool.hint(number, salt);
-        match self.image.hint(number) {
-            Some((hint, bytes)) if hint.salt == salt && !to.exists() => write_whole(&to, &bytes),
-            _ => Ok(()),
+    /// Brings the hint of a segment to the pool; returns where it says that the segment ends.
+    fn hint(&self, number: u32, salt: u32) -> Result<Option<u64>, Failure> {
+        let Some((hint, bytes)) = self.image.hint(number).filter(|(hint, _)| hint.salt == salt) else {
+            return Ok(None);
+        };
+        let to = self.pool.hint(number, salt, hint.end);
+        if !fs::read(&to).is_ok_and(|there| there == bytes) {
+            write_whole(&to, &bytes)?;
         }
+        Ok(Some(hint.end))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     room::replica::{Poisoned, Replica},
     store::{
         Body, DocumentEntry, Record, Store, StoreError,
-        journal::{Journal, JournalOptions, disk::FileDisk},
+        journal::{self, Journal, JournalOptions, disk::FileDisk},
     },
 };
 
@@ -29,21 +29,21 @@ const PAGE: usize = 1_000;
 
 /// A line for each document whose name begins with `prefix`.
 pub(super) fn list(data: &Path, prefix: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    let journal = view(data)?;
-    let mut after: Option<DocumentId> = None;
-    loop {
-        let page = journal.list(after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.document.clone());
-        let lines: Vec<String> = page
-            .iter()
-            .filter(|entry| entry.document.as_str().starts_with(prefix))
-            .map(line)
-            .collect();
-        if !lines.is_empty() {
-            say(out, lines.join("\n"))?;
+    let lines = viewed(data, |journal| {
+        let mut lines: Vec<String> = Vec::new();
+        let mut after: Option<DocumentId> = None;
+        loop {
+            let page = journal.list(after.as_ref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(lines) };
+            after = Some(last.document.clone());
+            let named = page.iter().filter(|entry| entry.document.as_str().starts_with(prefix));
+            lines.extend(named.map(line));
         }
+    })?;
+    if lines.is_empty() {
+        return Ok(());
     }
+    say(out, lines.join("\n"))
 }
 
 fn line(entry: &DocumentEntry) -> String {
@@ -63,11 +63,12 @@ pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mu
             "an update is no text for a terminal: name a file, or pipe it into a program".to_owned(),
         ));
     }
-    let journal = view(data)?;
-    existing(&journal, data, name)?;
-    let replica = replica(&journal, name)?;
-    let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
-    let update = encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update;
+    let update = viewed(data, |journal| {
+        existing(journal, data, name)?;
+        let replica = replica(journal, name)?;
+        let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
+        Ok(encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update)
+    })?;
     let Some(to) = to else {
         return match out.write_all(&update).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -78,7 +79,11 @@ pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mu
     };
     let mut file = fs::File::create_new(to).map_err(|error| failed("create", to, error))?;
     let written = file.write_all(&update).and_then(|()| file.sync_all());
-    written.map_err(|error| failed("write", to, error))?;
+    if let Err(error) = written {
+        // Half an update under its name would be taken for the document.
+        let _ = fs::remove_file(to);
+        return Err(failed("write", to, error));
+    }
     say(
         out,
         format!("{name}: {} written to {}", size(update.len() as u64), to.display()),
@@ -124,12 +129,13 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
     say(out, format!("{name}: {} merged from {source}", size(bytes)))
 }
 
-/// Deletes a document.
+/// Deletes a document. The deletion takes a position of its own, so that its loss leaves a gap.
 pub(super) fn delete(data: &Path, name: &DocumentId, out: &mut dyn Write) -> Result<(), Failure> {
+    journal::refuse_unfinished(data)?;
     journal_in(data)?;
     let journal = locked(data)?;
     let entry = existing(&journal, data, name)?;
-    journal.commit(&[record(name, entry.last_seq, Body::Deleted)])?;
+    journal.commit(&[record(name, entry.last_seq + 1, Body::Deleted)])?;
     journal.close()?;
     say(
         out,
@@ -151,13 +157,14 @@ fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
     }
 }
 
-fn view(data: &Path) -> Result<Journal, Failure> {
-    let journal = journal_in(data)?;
-    let image = Image::of_journal(&journal)?;
-    Ok(Journal::view(Arc::new(image), &journal)?)
+/// What `look` finds in the journal as it is at one moment.
+fn viewed<T>(data: &Path, look: impl Fn(&Journal) -> Result<T, Failure>) -> Result<T, Failure> {
+    let folder = journal_in(data)?;
+    Image::read(&folder, |image| look(&Journal::view(Arc::new(image.clone()), &folder)?))
 }
 
 fn locked(data: &Path) -> Result<Journal, Failure> {
+    journal::refuse_unfinished(data)?;
     Journal::open(Arc::new(FileDisk), &data.join("journal"), JournalOptions::default()).map_err(|error| match error {
         StoreError::Unusable(_) => Failure(format!(
             "a server is running on {}: stop it first, this command needs the folder for itself",

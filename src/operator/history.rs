@@ -6,6 +6,8 @@
 //! A snapshot supersedes updates, and the journal lets go of those. So of a snapshot that is later than
 //! TIME nobody knows which of the updates in it were written before TIME, unless they are still there.
 //!
+//! A deletion has a position of its own, behind all that it deletes: one that is not there leaves a gap.
+//!
 //! What must stay true: [`at`] answers with records only when no update that is not there can have been
 //! written up to TIME.
 
@@ -69,7 +71,7 @@ fn known(entries: &[Placed], at_ms: u64) -> Option<Past> {
     let last_seq = base_seq + updates.len() as u64;
     let follows = after
         .iter()
-        .any(|(_, entry)| entry.kind == Kind::Update && entry.seq == last_seq + 1);
+        .any(|(_, entry)| entry.kind != Kind::Snapshot && entry.seq == last_seq + 1);
     let is_last = entries.iter().all(|(_, entry)| entry.seq <= last_seq);
     if has_gap || !(follows || is_last) {
         return None;
@@ -135,12 +137,21 @@ mod tests {
 
     #[test]
     fn b9_a_deletion_counts_from_its_time_on() {
-        let deletion = record(Kind::Deleted, 1, 2, 20);
-        let all = vec![update(1, 1, 10), deletion.clone(), update(2, 3, 30)];
+        let deletion = record(Kind::Deleted, 2, 2, 20);
+        let all = vec![update(1, 1, 10), deletion.clone(), update(3, 3, 30)];
 
         assert_eq!(at(all.clone(), 19), Past::Known(vec![update(1, 1, 10)]));
         assert_eq!(at(all.clone(), 20), Past::Known(vec![deletion.clone()]));
-        assert_eq!(at(all, 30), Past::Known(vec![deletion, update(2, 3, 30)]));
+        assert_eq!(at(all, 30), Past::Known(vec![deletion, update(3, 3, 30)]));
+    }
+
+    #[test]
+    fn b10_a_deletion_that_is_gone_leaves_a_gap() {
+        let all = vec![update(1, 1, 10), update(3, 3, 30), snapshot(3, 4, 40)];
+
+        assert_eq!(at(all.clone(), 20), Past::Gone { next_ms: 40 });
+        assert_eq!(at(all.clone(), 30), Past::Gone { next_ms: 40 });
+        assert_eq!(at(all, 40), Past::Known(vec![snapshot(3, 4, 40)]));
     }
 
     #[test]

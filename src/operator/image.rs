@@ -7,7 +7,9 @@
 //! no longer written to, and were written before it. That makes an image a beginning of the log.
 //!
 //! What must stay true: the segments of an image existed together ([`Image::of_journal`] lists them before
-//! and after it opened them), and the lengths are taken after that.
+//! and after it opened them), and the lengths are taken after that. What was read counts only when no segment
+//! was shorter at the end than in the image ([`Image::read`]): a server that starts writes the last batch before
+//! a stop anew, into a segment that the image may not have, and cuts it off where it was.
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +29,9 @@ use crate::store::journal::{
 
 /// How often the folder is looked at until nothing comes or goes meanwhile.
 const TRIES: usize = 1_000;
+
+/// How often an image is taken anew because something was cut off in it.
+const IMAGES: usize = 20;
 
 /// A journal that does not change.
 #[derive(Clone, Default)]
@@ -59,6 +64,30 @@ impl Image {
             "the files of {} come and go faster than they can be opened: try again when less is written",
             folder.display()
         )))
+    }
+
+    /// Reads the journal in `folder` as it is at one moment; of another moment when something was cut off
+    /// meanwhile.
+    pub fn read<T>(folder: &Path, mut read: impl FnMut(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        for _ in 0..IMAGES {
+            let image = Self::of_journal(folder)?;
+            let answer = read(&image);
+            if image.is_intact() {
+                return answer;
+            }
+        }
+        Err(Failure(format!(
+            "the files of {} were cut {IMAGES} times while they were read: is a server started again and again?",
+            folder.display()
+        )))
+    }
+
+    /// Whether all that was there when it was taken can still be read.
+    fn is_intact(&self) -> bool {
+        self.files.values().all(|part| match &part.source {
+            Source::Open(file) => file.metadata().is_ok_and(|about| about.len() >= part.bytes),
+            Source::At(_) => true,
+        })
     }
 
     fn at_once(folder: &Path) -> Result<Option<Self>, Failure> {
@@ -284,6 +313,38 @@ mod tests {
             committed.store(seq, SeqCst);
             while journal.maintain(seq).unwrap() {}
         }
+    }
+
+    #[test]
+    fn b1_an_image_that_a_start_cuts_is_taken_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Journal::open(Arc::new(FileDisk), folder.path(), JournalOptions::default()).unwrap();
+        let document = DocumentId::parse("plan").unwrap();
+        let journal = open();
+        for seq in 1..=2 {
+            let record = Record {
+                document: document.clone(),
+                seq,
+                at_ms: seq,
+                authors: Arc::new([]),
+                body: Body::Update(Bytes::from_static(&[7; 500])),
+            };
+            journal.commit(&[record]).unwrap();
+        }
+        drop(journal);
+
+        let mut found = Vec::new();
+        let read = Image::read(folder.path(), |image| {
+            if found.is_empty() {
+                // It takes the last batch for one in doubt.
+                drop(open());
+            }
+            let view = Journal::view(Arc::new(image.clone()), folder.path())?;
+            found.push(view.load(&document)?.last_seq());
+            Ok(found.len())
+        });
+
+        assert_eq!((read, found), (Ok(2), vec![1, 2]));
     }
 
     #[test]

@@ -174,6 +174,11 @@ fn say(out: &mut dyn Write, text: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// Says on stderr what is wrong; that nobody reads it is no failure.
+fn warn(text: impl Display) {
+    let _ = write!(io::stderr(), "{text}");
+}
+
 /// `1 document`, `2 documents`.
 fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -196,7 +201,7 @@ impl Progress {
     fn tell(&mut self, text: impl FnOnce() -> String) {
         if self.said.elapsed() >= Duration::from_secs(2) {
             self.said = Instant::now();
-            eprintln!("{}", text());
+            warn(text() + "\n");
         }
     }
 }

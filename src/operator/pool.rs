@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `segments/NUMBER-SALT.segment` | the beginning of a segment; SALT tells two of the same number apart |
-//! | `segments/NUMBER-SALT.hint` | its hint, when the data folder had one |
+//! | `segments/NUMBER-SALT-END.hint` | its hint, when the data folder had one; END: where the segment ends |
 //! | `runs/NUMBER.run` | one run: a line of JSON ([`Run`]), and a line `crc32` with the sum of the first in hexadecimal |
 //! | `lock` | held while something is written here |
 //!
@@ -11,6 +11,8 @@
 //!
 //! * A file has its name only when it is whole and synced; it is replaced only by a longer one that begins
 //!   with the same bytes. So a run stays right when a later one makes a file longer.
+//! * A run is read with the hints that its own image had: that of a later one may end earlier, when what was in
+//!   doubt was written anew into a segment that the run does not have.
 //! * A run is written after everything that it lists.
 
 use std::{
@@ -57,6 +59,9 @@ pub(super) struct Listed {
     pub salt: u32,
     /// So much of the file belongs to the run.
     pub bytes: u64,
+    /// Where the image's own hint said that the segment ends, when it had one.
+    #[serde(default)]
+    pub hint_end: Option<u64>,
     /// Set when something in it failed its check.
     pub damaged: bool,
 }
@@ -213,9 +218,17 @@ impl Pool {
         self.folder.join(format!("segments/{number:010}-{salt:08x}.segment"))
     }
 
-    /// Where its hint is, if it has one.
-    pub fn hint(&self, number: u32, salt: u32) -> PathBuf {
-        self.folder.join(format!("segments/{number:010}-{salt:08x}.hint"))
+    /// Where its hint is that says that it ends at `end`, if there is one.
+    pub fn hint(&self, number: u32, salt: u32, end: u64) -> PathBuf {
+        self.folder.join(format!("segments/{number:010}-{salt:08x}-{end}.hint"))
+    }
+
+    /// So many bytes of a segment are here that an earlier run took for whole records.
+    pub fn held(&self, number: u32, salt: u32) -> u64 {
+        let runs = self.runs.iter().flat_map(|run| &run.segments);
+        let same = runs.filter(|listed| (listed.number, listed.salt) == (number, salt));
+        let listed = same.map(|listed| listed.bytes).max().unwrap_or_default();
+        fs::metadata(self.segment(number, salt)).map_or(0, |about| about.len().min(listed))
     }
 
     /// The image that a run lists, and one sentence for each file that is missing or too short.
@@ -223,23 +236,24 @@ impl Pool {
         let (mut image, mut missing) = (Image::default(), Vec::new());
         for listed in &run.segments {
             let path = self.segment(listed.number, listed.salt);
-            let bytes = fs::metadata(&path).map_or(0, |about| about.len());
-            if bytes < listed.bytes {
+            let found = fs::metadata(&path).ok().map(|about| about.len());
+            let bytes = found.unwrap_or_default();
+            if bytes < listed.bytes || found.is_none() {
                 missing.push(format!(
                     "{} is {bytes} bytes long, {} are needed",
                     path.display(),
                     listed.bytes
                 ));
             }
-            if bytes > 0 {
+            if found.is_some() {
                 image.put(segment::file_name(listed.number), path, bytes.min(listed.bytes));
             }
-            let path = self.hint(listed.number, listed.salt);
+            let Some(end) = listed.hint_end else { continue };
+            let path = self.hint(listed.number, listed.salt, end);
             if let Ok(about) = fs::metadata(&path) {
                 let name = hint::file_name(listed.number);
                 image.put(name.clone(), path, about.len());
-                // A later run may have brought the hint of a segment that was still growing in this one.
-                let fits = |(hint, _): (hint::Hint, Vec<u8>)| hint.end <= listed.bytes && hint.salt == listed.salt;
+                let fits = |(hint, _): (hint::Hint, Vec<u8>)| hint.end == end && hint.salt == listed.salt;
                 if !image.hint(listed.number).is_some_and(fits) {
                     image.hide(&name);
                 }
@@ -250,11 +264,13 @@ impl Pool {
 
     /// Writes a run down: from here on it is part of the backup.
     pub fn add(&mut self, run: Run) -> Result<(), Failure> {
+        // The names of what it lists are durable before its own can be.
+        self.sync(&["segments"])?;
         let path = self.folder.join(format!("runs/{:06}.run", run.number));
         let line = serde_json::to_string(&run).map_err(|error| Failure(error.to_string()))?;
         let sum = crc32fast::hash(line.as_bytes());
         write_whole(&path, format!("{line}\ncrc32 {sum:08x}\n").as_bytes())?;
-        self.sync(&["segments", "runs"])?;
+        self.sync(&["runs"])?;
         self.runs.push(run);
         Ok(())
     }
@@ -281,10 +297,8 @@ impl Pool {
             .iter()
             .flat_map(|run| &run.segments)
             .flat_map(|listed| {
-                [
-                    self.segment(listed.number, listed.salt),
-                    self.hint(listed.number, listed.salt),
-                ]
+                let hint = listed.hint_end.map(|end| self.hint(listed.number, listed.salt, end));
+                [self.segment(listed.number, listed.salt)].into_iter().chain(hint)
             })
             .collect();
         let needed: std::collections::BTreeSet<PathBuf> = needed.into_iter().collect();

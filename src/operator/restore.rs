@@ -3,11 +3,15 @@
 //! The newest run is copied file by file: history, damaged documents and all. For a time each document is
 //! put together from its records, and what it then was is written through the journal like any commit.
 //!
-//! What must stay true: the journal of the data folder gets its name when all of it is whole and synced.
+//! What must stay true:
+//!
+//! * The journal of the data folder gets its name when all of it is whole and synced.
+//! * Whatever is written or removed in the data folder, this process has the folder's lock from before that
+//!   until the journal has its name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,21 +24,19 @@ use super::{
     pool::{Pool, Run},
     say, size, time_text,
     verify::{MOST_TOLD, Report, check, told},
+    warn,
 };
 use crate::{
     id::DocumentId,
     store::{
         Record, Store,
         journal::{
-            Journal, JournalOptions,
+            Journal, JournalOptions, UNFINISHED,
             disk::{Disk, FileDisk},
             hint, segment,
         },
     },
 };
-
-/// What the journal is called until it is whole.
-const UNFINISHED: &str = "journal.restoring";
 
 /// Records are committed in batches of about so many bytes.
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
@@ -51,16 +53,20 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
     let (image, missing) = pool.image(run);
     let is_whole = missing.is_empty();
     if !is_whole {
-        eprint!("{}", told(missing.into_iter(), MOST_TOLD));
+        warn(told(missing.into_iter(), MOST_TOLD));
         incomplete(run, what, partial)?;
     }
 
     let unfinished = data.join(UNFINISHED);
-    let (report, left_out) = match what {
-        What::Newest | What::Run(_) => (copied(&image, &unfinished)?, 0),
+    let (report, left_out, _lock) = match what {
+        What::Newest | What::Run(_) => {
+            let lock = claim(data)?;
+            (copied(&image, &unfinished)?, LeftOut::default(), lock)
+        }
         What::At(at_ms) => {
             let (records, left_out) = as_of(&pool, run, &image, at_ms, partial)?;
-            (written(&image, records, &unfinished)?, left_out)
+            let lock = claim(data)?;
+            (written(&image, records, &unfinished)?, left_out, lock)
         }
     };
     let journal = data.join("journal");
@@ -84,7 +90,7 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
         ),
     )?;
     if !report.is_clean() {
-        eprint!("{}", told(report.lines(), MOST_TOLD));
+        warn(told(report.lines(), MOST_TOLD));
         return Err(Failure(format!(
             "{} is restored as the backup has it, and something in it is damaged: run `cowrite verify`",
             data.display()
@@ -96,8 +102,18 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
             data.display()
         )));
     }
-    if left_out > 0 {
-        return Err(Failure(format!("{} left out", count(left_out, "document"))));
+    if left_out.documents > 0 {
+        return Err(Failure(format!("{} left out", count(left_out.documents, "document"))));
+    }
+    if left_out.unnamed > 0 {
+        return Err(Failure(format!(
+            "{} in the backup damaged, and nobody can say of which document: one may be missing or older than it was",
+            if left_out.unnamed == 1 {
+                "1 place is".to_owned()
+            } else {
+                format!("{} are", count(left_out.unnamed, "place"))
+            }
+        )));
     }
     Ok(())
 }
@@ -136,25 +152,62 @@ fn vacant(data: &Path) -> Result<(), Failure> {
             )));
         }
     }
+    Ok(())
+}
+
+/// Takes the lock of a vacant folder, which is made when it is not there, and removes what a restore that was
+/// killed left in it. The lock is the folder's own: it holds whatever gets another name in there.
+fn claim(data: &Path) -> Result<File, Failure> {
+    FileDisk
+        .create_folder(data)
+        .map_err(|error| failed("create", data, error))?;
+    let folder = File::open(data).map_err(|error| failed("open", data, error))?;
+    match folder.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Failure(format!(
+                "another restore is at work in {}: wait for it, or name another folder",
+                data.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("lock", data, error)),
+    }
+    // Another restore may have come to its end since the first look.
+    vacant(data)?;
     let unfinished = data.join(UNFINISHED);
     match fs::remove_dir_all(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &unfinished, error)),
-        _ => Ok(()),
+        _ => Ok(folder),
     }
 }
 
 /// The first run that has all that was written up to a time.
 fn run_for(pool: &Pool, at_ms: u64) -> Result<&Run, Failure> {
-    pool.runs.iter().find(|run| run.began_ms >= at_ms).ok_or_else(|| {
-        let newest = pool.runs.iter().map(|run| run.began_ms).max();
-        Failure(match newest {
+    first_after(&pool.runs, at_ms).ok_or_else(|| {
+        Failure(match pool.runs.last() {
             Some(newest) => format!(
-                "the newest run was begun at {0}, what was written later is not in it: use --at {0} or leave --at out",
-                time_text(newest)
+                "the newest run was begun at {}, what was written from then on may not be in it: use --at {} or leave \
+                 --at out",
+                time_text(newest.began_ms),
+                time_text(newest.began_ms.saturating_sub(1))
             ),
             None => format!("{} holds no run that can be read", pool.folder.display()),
         })
     })
+}
+
+/// The first of these, oldest first, that was begun after a time. One that seems to have been begun after a later
+/// one was begun by a clock that was set back since, and lacks what was written until that time came again.
+fn first_after(runs: &[Run], at_ms: u64) -> Option<&Run> {
+    let mut first = None;
+    let mut least_ms = u64::MAX;
+    for run in runs.iter().rev() {
+        least_ms = least_ms.min(run.began_ms);
+        if run.began_ms == least_ms && run.began_ms > at_ms {
+            first = Some(run);
+        }
+    }
+    first
 }
 
 /// Copies the files of a run, and checks the copy.
@@ -193,8 +246,17 @@ fn copied(image: &Image, unfinished: &Path) -> Result<Report, Failure> {
 /// A record and the salt of the segment that it lies in.
 type Salted = (u32, Placed);
 
-/// What each document was at a time, and how many cannot be known.
-fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Result<(Vec<Salted>, u64), Failure> {
+/// What a restore as of a time does without.
+#[derive(Default)]
+struct LeftOut {
+    /// Documents that cannot be known.
+    documents: u64,
+    /// Damaged places of which nobody can say whose they were.
+    unnamed: u64,
+}
+
+/// What each document was at a time, and what cannot be known.
+fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Result<(Vec<Salted>, LeftOut), Failure> {
     let mut documents: BTreeMap<DocumentId, Vec<Placed>> = BTreeMap::new();
     let mut salts: BTreeMap<u32, u32> = BTreeMap::new();
     let folder = pool.folder.join("segments");
@@ -210,7 +272,10 @@ fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Re
     let rotten = report.rotten.iter().filter_map(|(name, _)| name.clone());
     let doubtful: BTreeSet<DocumentId> = report.damaged.keys().cloned().chain(rotten).collect();
     let mut problems: Vec<String> = report.lines().collect();
-    let mut left_out = doubtful.len() as u64;
+    let mut left_out = LeftOut {
+        documents: doubtful.len() as u64,
+        unnamed: report.rotten.iter().filter(|(name, _)| name.is_none()).count() as u64,
+    };
     let mut records = Vec::new();
     for (name, entries) in documents {
         if doubtful.contains(&name) {
@@ -220,7 +285,7 @@ fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Re
             Past::Unborn => {}
             Past::Known(known) => records.extend(known.into_iter().map(|placed| (salts[&placed.0], placed))),
             Past::Gone { next_ms } => {
-                left_out += 1;
+                left_out.documents += 1;
                 problems.push(format!(
                     "{name} cannot be known at that time: updates that a later snapshot holds are gone; the next time \
                      at which it can be restored is {}",
@@ -230,7 +295,7 @@ fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Re
         }
     }
     let is_whole = problems.is_empty();
-    eprint!("{}", told(problems.into_iter(), MOST_TOLD));
+    warn(told(problems.into_iter(), MOST_TOLD));
     if is_whole || partial {
         return Ok((records, left_out));
     }
@@ -283,4 +348,43 @@ fn written(image: &Image, records: Vec<Salted>, unfinished: &Path) -> Result<Rep
     journal.close()?;
     drop(journal);
     check(&Image::of_journal(unfinished)?, unfinished, |_, _| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::pool::VERSION;
+
+    fn runs(began_ms: &[u64]) -> Vec<Run> {
+        let run = |(number, began_ms): (u64, &u64)| Run {
+            version: VERSION,
+            number,
+            source: "/data".to_owned(),
+            began_ms: *began_ms,
+            documents: 0,
+            segments: Vec::new(),
+        };
+        (1..).zip(began_ms).map(run).collect()
+    }
+
+    #[test]
+    fn b9_the_run_that_is_read_was_begun_after_the_time_by_every_clock() {
+        for (began_ms, at_ms, expected) in [
+            (&[10, 20, 30][..], 9, Some(1)),
+            (&[10, 20, 30], 10, Some(2)),
+            (&[10, 20, 30], 29, Some(3)),
+            (&[10, 20, 30], 30, None),
+            // The clock was set back after the second.
+            (&[10, 50, 20, 60], 15, Some(3)),
+            (&[10, 50, 20, 60], 30, Some(4)),
+            (&[10, 50, 20], 30, None),
+            (&[], 0, None),
+        ] {
+            let runs = runs(began_ms);
+
+            let found = first_after(&runs, at_ms).map(|run| run.number);
+
+            assert_eq!(found, expected, "{at_ms} in {began_ms:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size};
+use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
 use crate::{
     id::DocumentId,
     room::replica::Replica,
@@ -66,7 +66,7 @@ impl Report {
 /// Checks a data folder, beside a server or without one.
 pub(super) fn data(data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let journal = journal_in(data)?;
-    let report = check(&Image::of_journal(&journal)?, &journal, |_, _| ())?;
+    let report = Image::read(&journal, |image| check(image, &journal, |_, _| ()))?;
     verdict(&data.display().to_string(), &report, &[], out)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn data(data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
 pub(super) fn backup(folder: &Path, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let pool = Pool::open(folder)?;
     let newest = pool.newest();
-    let runs = if all {
+    let runs = if all && !pool.runs.is_empty() {
         pool.runs.as_slice()
     } else {
         std::slice::from_ref(newest?)
@@ -103,7 +103,7 @@ fn verdict(what: &str, report: &Report, missing: &[String], out: &mut dyn Write)
         return say(out, format!("{text}: nothing is damaged"));
     }
     say(out, text)?;
-    eprint!("{}", told(missing.iter().cloned().chain(report.lines()), usize::MAX));
+    warn(told(missing.iter().cloned().chain(report.lines()), usize::MAX));
     let counts = [
         (report.damaged.len(), "document", " damaged"),
         (missing.len(), "file", " missing or cut short"),

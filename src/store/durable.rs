@@ -10,7 +10,7 @@ use std::{path::Path, sync::Arc};
 use super::{
     Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument,
     journal::{
-        Journal, JournalOptions,
+        self, Journal, JournalOptions,
         disk::{Disk, FileDisk},
     },
     sled::{ReadSide, SledOptions},
@@ -36,8 +36,8 @@ impl DurableStore {
     /// Opens the store in the folder `path`, which is made when it is not there.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when another server has the folder, [`StoreError::Io`] when the disk did not
-    /// answer. Never because of sled, and not because the disk is full.
+    /// [`StoreError::Unusable`] when another server has the folder or a restore to it was killed, [`StoreError::Io`]
+    /// when the disk did not answer. Never because of sled, and not because the disk is full.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         Self::open_on(Arc::new(FileDisk), path, options)
     }
@@ -47,6 +47,7 @@ impl DurableStore {
     /// # Errors
     /// See [`DurableStore::open`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Self, StoreError> {
+        journal::refuse_unfinished(path)?;
         let journal = Arc::new(Journal::open(disk, &path.join("journal"), options.journal)?);
         let read_side = ReadSide::open(path, Arc::clone(&journal), options.sled)?;
         Ok(Self { read_side, journal })

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    path::Path,
     process::Stdio,
     sync::{
         Arc,
@@ -12,11 +13,14 @@ use std::{
     time::Duration,
 };
 
-use cowrite::store::journal::disk::{Disk, FileDisk};
+use cowrite::store::{
+    Store,
+    journal::disk::{Disk, FileDisk},
+};
 
 use crate::support::{
-    Editor, Folder, SMALL, Server, apply, arg, command, content, done, fill, flip, names, new_doc, refused, run,
-    served, start, text, wait_until, with_ending,
+    Editor, Folder, SMALL, Server, apply, arg, command, content, done, edit, fill, flip, journal, names, new_doc,
+    refused, run, served, start, text, wait_until, with_ending,
 };
 
 /// Threads that write until this is dropped.
@@ -84,7 +88,7 @@ fn last_number(content: &str) -> u64 {
     last
 }
 
-fn exported(data: &std::path::Path, name: &str) -> String {
+fn exported(data: &Path, name: &str) -> String {
     let output = run(&mut command(&["doc", "export", name, "--data", arg(data)]));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let doc = new_doc();
@@ -323,5 +327,104 @@ fn b7_a_backup_has_a_folder_of_its_own_for_one_store() {
         let sentence = refused(1, &["backup", arg(to), "--data", arg(from)]);
         assert!(sentence.contains(said), "{sentence}");
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
+    }
+}
+
+/// Two edits of `plan`, each in a batch of its own, and then what SIGKILL leaves.
+fn two_edits(data: &Path) {
+    let journal = journal(data);
+    let doc = new_doc();
+    for (seq, text) in [(1, "one,"), (2, "two,")] {
+        journal.commit(&[edit(&doc, "plan", seq, seq, text, 0)]).unwrap();
+    }
+}
+
+#[test]
+fn b1_a_run_keeps_its_last_edit_when_a_later_start_has_written_it_anew_elsewhere() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    two_edits(&data);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    {
+        let journal = journal(&data);
+        while journal.maintain(9).unwrap() {}
+    }
+    assert!(data.join("journal/0000000001.hint").exists());
+
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    done(&["verify", arg(&backup), "--all"]);
+    for run in ["1", "2"] {
+        let target = folder.path(run);
+        done(&["restore", arg(&backup), "--data", arg(&target), "--run", run]);
+        assert_eq!(exported(&target, "plan"), "one,two,", "run {run}");
+    }
+}
+
+#[test]
+fn b4_what_an_earlier_run_has_of_the_last_segment_is_no_torn_tail() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    two_edits(&data);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    flip(&data.join("journal"), "two,");
+
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    done(&["restore", arg(&backup), "--data", arg(&folder.path("restored"))]);
+    assert_eq!(exported(&folder.path("restored"), "plan"), "one,two,");
+}
+
+#[test]
+fn b5_a_file_that_is_copied_again_is_checked_again() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    fill(&data, 3, 2, 10);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    flip(&data.join("journal"), "d1.2,");
+    fs::remove_file(&with_ending(&backup.join("segments"), ".segment")[0]).unwrap();
+
+    let said = refused(1, &["backup", arg(&backup), "--data", arg(&data)]);
+
+    assert!(said.starts_with("d1 is damaged: 0000000001.segment at byte"), "{said}");
+}
+
+#[test]
+fn b3_b5_a_segment_that_was_cut_short_is_taken_from_an_earlier_run_or_named() {
+    for (cut, hinted) in [(0, true), (0, false), (8_192, true), (8_192, false)] {
+        let context = format!("cut at {cut}, hinted {hinted}");
+        let folder = Folder::new();
+        let (data, backup, other) = (folder.path("data"), folder.path("backup"), folder.path("other"));
+        fill(&data, 4, 3, 20_000);
+        let segment = data.join("journal/0000000002.segment");
+        done(&["backup", arg(&backup), "--data", arg(&data)]);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&segment)
+            .unwrap()
+            .set_len(cut)
+            .unwrap();
+        if !hinted {
+            fs::remove_file(segment.with_extension("hint")).unwrap();
+        }
+
+        let said = refused(1, &["backup", arg(&other), "--data", arg(&data)]);
+        assert!(
+            said.contains("the run is complete, and something in it is damaged"),
+            "{context}: {said}"
+        );
+        assert!(!hinted || said.contains("d1 is damaged"), "{context}: {said}");
+        let verdict = refused(1, &["verify", arg(&other)]);
+        assert!(!hinted || verdict.contains("d1 is damaged"), "{context}: {verdict}");
+
+        // Nothing says which one it was of a segment without header and hint.
+        if hinted || cut > 0 {
+            done(&["backup", arg(&backup), "--data", arg(&data)]);
+            done(&["verify", arg(&backup), "--all"]);
+            done(&["restore", arg(&backup), "--data", arg(&folder.path("restored"))]);
+            assert_eq!(names(&folder.path("restored")), ["d0", "d1", "d2", "d3"], "{context}");
+        } else {
+            refused(1, &["backup", arg(&backup), "--data", arg(&data)]);
+        }
     }
 }

@@ -10,8 +10,8 @@ use cowrite::{
 use yrs::{Any, ReadTxn, StateVector, Transact};
 
 use crate::support::{
-    Editor, Folder, Server, append, apply, arg, command, content, done, fill, journal, names, new_doc, record, refused,
-    run, text,
+    Editor, Folder, Server, append, apply, arg, command, content, done, fill, id, journal, names, new_doc, record,
+    refused, run, text,
 };
 
 #[path = "../gate/fixtures.rs"]
@@ -199,4 +199,16 @@ fn c2_the_folder_comes_from_the_variable_and_other_variables_do_not_matter() {
 
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).trim_end().ends_with("d0"));
+}
+
+#[test]
+fn b15_a_deletion_has_a_position_of_its_own() {
+    let folder = Folder::new();
+    let data = folder.path("data");
+    fill(&data, 1, 2, 10);
+
+    done(&["doc", "delete", "d0", "--yes", "--data", arg(&data)]);
+
+    let stored = journal(&data).load(&id("d0")).unwrap();
+    assert_eq!((stored.last_seq(), stored.updates.len()), (3, 0));
 }

@@ -11,8 +11,8 @@ use cowrite::{
 use yrs::{ReadTxn, StateVector, Transact};
 
 use crate::support::{
-    Editor, Folder, SMALL, Server, arg, done, edit, fill, flip, journal, names, new_doc, record, refused, served,
-    wait_until, with_ending,
+    Editor, Folder, SMALL, Server, append, arg, done, edit, fill, flip, journal, names, new_doc, record, refused,
+    served, wait_until, with_ending,
 };
 
 #[test]
@@ -280,4 +280,66 @@ fn b10_a_damaged_document_is_never_restored_as_of_a_time() {
     assert!(!target.exists());
     refused(1, &[&arguments[..], &["--partial"]].concat());
     assert_eq!(names(&target), ["d0"]);
+}
+
+#[test]
+fn b8_one_restore_at_a_time_is_at_work_in_a_folder() {
+    let folder = Folder::new();
+    let (data, backup, target) = (folder.path("data"), folder.path("backup"), folder.path("target"));
+    fill(&data, 2, 2, 10);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    let half = target.join("journal.restoring/0000000001.segment");
+    fs::create_dir_all(half.parent().unwrap()).unwrap();
+    fs::write(&half, "half").unwrap();
+    let other = fs::File::open(&target).unwrap();
+    other.try_lock().unwrap();
+
+    for at in [&[][..], &["--at", "1970-01-01T00:00:02Z"]] {
+        let said = refused(
+            1,
+            &[&["restore", arg(&backup), "--data", arg(&target)][..], at].concat(),
+        );
+        assert!(said.contains("another restore is at work in"), "{said}");
+    }
+    assert_eq!(fs::read_to_string(&half).unwrap(), "half");
+}
+
+#[test]
+fn b8_a_folder_with_half_a_restore_is_never_served() {
+    let folder = Folder::new();
+    let (target, file) = (folder.path("target"), folder.path("update"));
+    fs::create_dir_all(target.join("journal.restoring")).unwrap();
+    fs::write(&file, append(&new_doc(), "new", 0)).unwrap();
+
+    for arguments in [
+        &["serve", "--listen=127.0.0.1:0"][..],
+        &["doc", "import", "d0", arg(&file)],
+        &["doc", "delete", "d0", "--yes"],
+    ] {
+        let said = refused(1, &[arguments, &["--data", arg(&target)]].concat());
+        assert!(said.contains("run `cowrite restore` again, or remove "), "{said}");
+    }
+    assert!(!target.join("journal").exists());
+}
+
+#[test]
+fn b10_damage_of_which_nobody_can_say_whose_it_is_is_told() {
+    let folder = Folder::new();
+    let (data, backup, target) = (folder.path("data"), folder.path("backup"), folder.path("target"));
+    fill(&data, 9, 1, 20_000);
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+    // Without headers and hint the first segment is no segment.
+    let mut bytes = fs::read(&with_ending(&backup.join("segments"), ".segment")[0]).unwrap();
+    bytes[..8_192].fill(0);
+    fs::write(&with_ending(&backup.join("segments"), ".segment")[0], bytes).unwrap();
+    fs::remove_file(&with_ending(&backup.join("segments"), ".hint")[0]).unwrap();
+
+    let at = ["--at", "1970-01-01T00:00:02Z", "--partial"];
+    let said = refused(
+        1,
+        &[&["restore", arg(&backup), "--data", arg(&target)][..], &at].concat(),
+    );
+
+    assert!(said.contains("nobody can say of which document"), "{said}");
+    assert!(names(&target).contains(&"d8".to_owned()));
 }

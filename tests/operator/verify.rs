@@ -1,8 +1,12 @@
 //! B11.
 
+use std::fs;
+
 use cowrite::store::{Body, Store};
 
-use crate::support::{Folder, Server, arg, done, files, fill, flip, journal, record, refused};
+use crate::support::{
+    Folder, Server, arg, command, done, files, fill, flip, journal, record, refused, start, wait_until,
+};
 
 #[test]
 fn b11_a_flipped_byte_is_found_the_document_named_and_nothing_changed() {
@@ -75,4 +79,62 @@ fn b11_a_folder_in_use_and_a_backup_can_be_checked() {
     assert!(done(&["verify", arg(&backup)]).contains("nothing is damaged"));
     flip(&backup.join("segments"), "d2.1,");
     assert!(refused(1, &["verify", arg(&backup)]).starts_with("d2 is damaged"));
+}
+
+#[test]
+fn b11_a_segment_that_was_cut_short_is_damage() {
+    for (cut, hinted) in [(0, true), (0, false), (8_192, true), (8_192, false)] {
+        let context = format!("cut at {cut}, hinted {hinted}");
+        let folder = Folder::new();
+        let data = folder.path("data");
+        fill(&data, 4, 3, 20_000);
+        let segment = data.join("journal/0000000002.segment");
+        let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+        file.set_len(cut).unwrap();
+        if !hinted {
+            fs::remove_file(segment.with_extension("hint")).unwrap();
+        }
+
+        // A server that was started on it knows it as well, and leaves what tells it.
+        for _ in 0..2 {
+            let said = refused(1, &["verify", "--data", arg(&data)]);
+            assert!(said.contains("0000000002.segment"), "{context}: {said}");
+            assert!(!hinted || said.contains("d1 is damaged: "), "{context}: {said}");
+            let server = Server::start(&data, &[]);
+            assert_eq!(server.content("d2"), "d2.1,d2.2,d2.3,", "{context}");
+        }
+    }
+}
+
+#[test]
+fn b11_a_backup_without_a_run_is_no_good_backup() {
+    let folder = Folder::new();
+    let backup = folder.path("backup");
+    fs::create_dir_all(backup.join("runs")).unwrap();
+    fs::create_dir(backup.join("segments")).unwrap();
+
+    for arguments in [&["verify", arg(&backup)][..], &["verify", arg(&backup), "--all"]] {
+        let said = refused(1, arguments);
+        assert!(said.contains("holds no run"), "{said}");
+    }
+}
+
+#[test]
+fn b11_that_nobody_reads_what_is_said_changes_nothing() {
+    let folder = Folder::new();
+    let data = folder.path("data");
+    fill(&data, 2, 2, 10);
+
+    for expected in [0, 1] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = start(
+            command(&["verify", "--data", arg(&data)])
+                .stdout(writer.try_clone().unwrap())
+                .stderr(writer),
+        );
+        let status = wait_until("the command ends", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(expected));
+        flip(&data.join("journal"), if expected == 0 { "d1.2," } else { "d0.2," });
+    }
 }

@@ -63,6 +63,25 @@ const READ_GAP_BYTES: u64 = 16 * 1024;
 /// Most bytes that are read at once, unless one record is larger.
 const READ_BYTES: u64 = 1024 * 1024;
 
+/// What a journal is called in its data folder until a restore has made all of it.
+pub const UNFINISHED: &str = "journal.restoring";
+
+/// Refuses a data folder in which a restore has not come to its end: a journal that is made there would be empty.
+///
+/// # Errors
+/// [`StoreError::Unusable`] says what to do.
+pub fn refuse_unfinished(data: &Path) -> Result<(), StoreError> {
+    let unfinished = data.join(UNFINISHED);
+    if !unfinished.exists() || data.join("journal").exists() {
+        return Ok(());
+    }
+    Err(StoreError::Unusable(format!(
+        "a restore to {} has not come to its end: run `cowrite restore` again, or remove {} to begin with nothing",
+        data.display(),
+        unfinished.display()
+    )))
+}
+
 /// What an operator may choose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalOptions {

@@ -72,10 +72,29 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
     let ends = ends_in(&headers);
     let last = headers.keys().next_back().copied();
     let mut gathered = Gathered::default();
+    for end in emptied(&headers, &ends, &mut found) {
+        let file_bytes = files.get(&segment::file_name(end.segment)).copied().unwrap_or_default();
+        found.index.segments.insert(
+            end.segment,
+            Segment {
+                end: HEADER_BYTES,
+                file_bytes,
+                unnamed: true,
+                ..Segment::default()
+            },
+        );
+        let damage = Damage {
+            offset: HEADER_BYTES,
+            reason: segment::cut_short(file_bytes, end.durable),
+            lost: end.last.map_or(Lost::Unknown, Lost::Traced),
+        };
+        gathered.damage.push((end.segment, damage));
+    }
 
     for (&number, (header, file_bytes)) in &headers {
         let end = end_of(number, *file_bytes, &ends, last);
-        let contents = read_segment(disk, folder, header, *file_bytes, end, &files)?;
+        let said = ends.get(&number).map(|(end, _)| *end);
+        let contents = read_segment(disk, folder, header, *file_bytes, end, said, &files)?;
         found.index.segments.insert(
             number,
             Segment {
@@ -117,6 +136,7 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
 
     found.next_lsn = gathered.lsn_max + 1;
     found.doubtful = gathered.finish(&mut found.index);
+    keep_witnesses(&mut found.index, &ends);
     Ok(found)
 }
 
@@ -143,13 +163,14 @@ pub fn survey(
     let mut found = Recovered::default();
     let headers = read_headers(disk, folder, &files, &mut found)?;
     let ends = ends_in(&headers);
+    emptied(&headers, &ends, &mut found);
     let last = headers.keys().next_back().copied();
     for (&number, (header, file_bytes)) in headers.iter().filter(|(number, _)| wanted(**number)) {
         let path = folder.join(segment::file_name(number));
         let end = end_of(number, *file_bytes, &ends, last);
         let hint = read_hint(disk, folder, number, &files)?
             .map(|(hint, _)| hint)
-            .filter(|hint| hint.salt == header.salt && end.is_none_or(|end| hint.end <= end.valid));
+            .filter(|hint| hint.speaks_of(header, ends.get(&number).map(|(end, _)| *end)));
         let end = hint.as_ref().map_or(end, |hint| {
             Some(End {
                 segment: number,
@@ -203,6 +224,14 @@ pub(super) fn io_error(doing: &'static str, path: &Path, source: io::Error) -> S
 
 type Headers = BTreeMap<u32, (Header, u64)>;
 
+impl hint::Hint {
+    /// Whether it is about the segment with this header, which others say ends at `said`. The file itself is not
+    /// asked: of one that was cut short the hint names what is gone.
+    fn speaks_of(&self, header: &Header, said: Option<End>) -> bool {
+        self.salt == header.salt && said.is_none_or(|said| self.end <= said.valid)
+    }
+}
+
 /// What the headers say of the ends of earlier segments, with who says it; the first that spoke counts.
 fn ends_in(headers: &Headers) -> BTreeMap<u32, (End, u32)> {
     headers
@@ -210,6 +239,35 @@ fn ends_in(headers: &Headers) -> BTreeMap<u32, (End, u32)> {
         .rev()
         .flat_map(|(by, (header, _))| header.ends.iter().map(|end| (end.segment, (*end, *by))))
         .collect()
+}
+
+/// The segments of which nothing is left, though a header says that records in them were durable: they are no
+/// garbage.
+fn emptied(headers: &Headers, ends: &BTreeMap<u32, (End, u32)>, found: &mut Recovered) -> Vec<End> {
+    let gone = ends.values().map(|(end, _)| *end).filter(|end| {
+        let is_garbage = found.garbage.contains(&segment::file_name(end.segment));
+        is_garbage && end.durable > HEADER_BYTES && !headers.contains_key(&end.segment)
+    });
+    let gone: Vec<End> = gone.collect();
+    found
+        .garbage
+        .retain(|name| !gone.iter().any(|end| segment::file_name(end.segment) == *name));
+    gone
+}
+
+/// Keeps the segments whose headers alone say that another was longer, as long as that one is kept.
+fn keep_witnesses(index: &mut Index, ends: &BTreeMap<u32, (End, u32)>) {
+    for (number, (end, by)) in ends {
+        let short = index.segments.get(number);
+        let short = short.filter(|segment| segment.file_bytes < end.durable && segment.hint_bytes == 0);
+        let Some((damaged, unnamed)) = short.map(|segment| (segment.damaged.clone(), segment.unnamed)) else {
+            continue;
+        };
+        if let Some(witness) = index.segments.get_mut(by) {
+            witness.damaged.extend(damaged);
+            witness.unnamed |= unnamed;
+        }
+    }
 }
 
 /// Up to where a segment counts: as a header says, or all of it when another follows; none for the last one.
@@ -312,10 +370,10 @@ fn read_segment(
     header: &Header,
     file_bytes: u64,
     end: Option<End>,
+    said: Option<End>,
     files: &BTreeMap<String, u64>,
 ) -> Result<Contents, StoreError> {
-    let hint = read_hint(disk, folder, header.number, files)?
-        .filter(|(hint, _)| hint.salt == header.salt && end.is_none_or(|end| hint.end <= end.valid));
+    let hint = read_hint(disk, folder, header.number, files)?.filter(|(hint, _)| hint.speaks_of(header, said));
     if let Some((hint, hint_bytes)) = hint {
         // What the hint lists and the file does not have is found here, not at the first load.
         let damage = hint

@@ -269,19 +269,18 @@ pub fn scan(file: &dyn DiskFile, salt: u32, file_bytes: u64, end: Option<End>) -
             }
         }
     }
-    if let Some(end) = end.filter(|end| end.durable > file_bytes) {
-        let reason = format!("the file ends at {file_bytes} and {} bytes were durable", end.durable);
+    // A segment that was given up before its first batch was durable may be shorter than its header.
+    if let Some(end) = end.filter(|end| end.durable > file_bytes.max(HEADER_BYTES)) {
         breaks.push(Break {
-            at: limit,
+            at: limit.max(HEADER_BYTES),
             next: end.durable,
             before: found.len(),
             fault: Fault::BodyCut,
             head: None,
         });
-        log::error!("{reason}");
     }
 
-    let torn = torn_from(&found, &breaks, end, limit);
+    let torn = torn_from(&found, &breaks, end);
     let mut scan = Scan {
         last_batch: HEADER_BYTES,
         end: HEADER_BYTES,
@@ -308,7 +307,11 @@ pub fn scan(file: &dyn DiskFile, salt: u32, file_bytes: u64, end: Option<End>) -
         };
         scan.damage.push(Damage {
             offset: broken.at,
-            reason: broken.fault.to_string(),
+            reason: if broken.at < limit {
+                broken.fault.to_string()
+            } else {
+                cut_short(file_bytes, broken.next)
+            },
             lost,
         });
         scan.end = scan.end.max(broken.next);
@@ -321,6 +324,11 @@ pub fn scan(file: &dyn DiskFile, salt: u32, file_bytes: u64, end: Option<End>) -
         scan.entries.push(entry);
     }
     Ok(scan)
+}
+
+/// What is wrong with a file that was longer once.
+pub(super) fn cut_short(file_bytes: u64, durable: u64) -> String {
+    format!("the file ends at byte {file_bytes}, and {durable} were durable")
 }
 
 /// Reads the record at `offset` and checks all of it; `None` when the bytes there are not a record.
@@ -359,10 +367,10 @@ struct Break {
 ///
 /// The first break from which on all whole records are of the last batch and not its first: a batch
 /// that follows in full, or begins after the break, was only written after all before it were durable.
-fn torn_from(found: &[Found], breaks: &[Break], end: Option<End>, limit: u64) -> u64 {
+fn torn_from(found: &[Found], breaks: &[Break], end: Option<End>) -> u64 {
     let is_torn = |broken: &&Break| match end {
         // A broken record after `durable` was never acknowledged here.
-        Some(end) => broken.at >= end.durable.min(limit),
+        Some(end) => broken.at >= end.durable,
         None => {
             let rest = &found[broken.before..];
             let batch = rest.first().map(|found| found.place.batch);

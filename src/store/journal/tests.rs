@@ -699,3 +699,51 @@ fn r8_a_journal_takes_writes_however_often_it_was_started() {
         assert_eq!(open(&disk).load(&id("d")).unwrap().last_seq(), seq, "{name}");
     }
 }
+
+#[test]
+fn r7_a_segment_that_was_cut_short_is_damage_with_and_without_its_hint() {
+    let disk = SimDisk::new(3);
+    let journal = open(&disk);
+    let names: Vec<String> = (10..30).map(|number| format!("n{number}")).collect();
+    for name in &names {
+        journal.commit(&[update(name, 1, vec![7; 900])]).unwrap();
+    }
+    journal.close().unwrap();
+    drop(journal);
+    let contents = disk.contents();
+    let (file_name, hint_name) = (segment::file_name(2), super::hint::file_name(2));
+    let entries = super::hint::decode(&contents[&hint_name], 2).unwrap().entries;
+    let next = super::hint::decode(&contents[&super::hint::file_name(3)], 3).unwrap();
+    let next: Vec<Record> = next
+        .entries
+        .iter()
+        .map(|entry| deleted(entry.document.as_str(), 1))
+        .collect();
+    assert!(entries.len() > 2 && contents.contains_key(&segment::file_name(4)));
+
+    for (cut, whole) in [(0, 0), (HEADER_BYTES, 0), (entries[1].offset, 1)] {
+        for hinted in [true, false] {
+            let mut short = contents.clone();
+            short.get_mut(&file_name).unwrap().truncate(cut as usize);
+            if !hinted {
+                short.remove(&hint_name);
+            }
+            let disk = SimDisk::with(&short);
+            for start in 1..4 {
+                let context = format!("cut at {cut}, hinted {hinted}, start {start}");
+                let journal = open(&disk);
+                for (place, entry) in entries.iter().enumerate() {
+                    let damaged = matches!(journal.load(&entry.document), Err(StoreError::Damaged { .. }));
+                    // Without a hint only the last record of a segment is remembered.
+                    let known = hinted || place + 1 == entries.len();
+                    assert_eq!(damaged, place >= whole && known, "{context}: {}", entry.document);
+                }
+                assert_eq!(journal.load(&id("n10")).unwrap().last_seq(), 1, "{context}");
+                assert_eq!(journal.load(&id("n29")).unwrap().last_seq(), 1, "{context}");
+                // Nothing of the next segment is needed any more but what its header says.
+                journal.commit(&next).unwrap();
+                maintain_all(&journal, start);
+            }
+        }
+    }
+}
