@@ -181,12 +181,6 @@ impl Outbox {
         queue.waker = None;
     }
 
-    /// Whether the connection has ended or is about to.
-    #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.lock().ending != Ending::Open
-    }
-
     /// Whether this side has said, or is about to say, that it ends the connection: what the peer sends from
     /// then on may be thrown away by whoever waits for it to close.
     #[must_use]

@@ -214,7 +214,7 @@ fn f8_a_peer_that_asks_and_does_not_read_is_sent_away() {
         assert!(table.outbox(2).waiting_bytes() <= 1_000);
     }
 
-    assert!(table.outbox(2).is_ending());
+    assert!(table.outbox(2).is_closing());
     let text = "too much waits to be read by this connection".to_owned();
     assert_eq!(
         table.takes(2),

@@ -229,7 +229,7 @@ async fn l22_a_room_that_panics_is_loaded_anew_when_all_it_had_taken_is_durable(
 
     actor.send(Break).await.unwrap();
 
-    assert!(outbox.is_ending(), "its sessions are told");
+    assert!(outbox.is_closing(), "its sessions are told");
     let same = registry.open(&named("a")).unwrap();
     assert_eq!(same.send(joining(3).0).await.unwrap(), Err(CloseReason::Restarting));
     assert_eq!(
