@@ -33,8 +33,9 @@ use crate::{
 
 use super::{
     clock,
+    durable::{Durable, Stored},
     registry::{Generation, Registry},
-    writer::{Append, Durable, Stored},
+    writer::Append,
 };
 
 /// Messages that may wait for one document before its senders do.
@@ -96,8 +97,13 @@ pub struct Leave(pub SessionId);
 pub struct ShutDown;
 
 impl DocumentActor {
-    pub(super) fn new(document: DocumentId, generation: Generation, registry: Arc<Registry>) -> Self {
-        let durable = Arc::default();
+    pub(super) fn new(
+        document: DocumentId,
+        generation: Generation,
+        registry: Arc<Registry>,
+        ctx: &Context<Self>,
+    ) -> Self {
+        let durable = Arc::new(Durable::of(ctx.address().recipient()));
         let life = Life::Loading;
         Self {
             document,
@@ -238,9 +244,9 @@ impl DocumentActor {
                 authors,
                 received,
             } => {
-                self.append(seq, update, authors, Some(received), ctx);
+                self.append(seq, update, authors, Some(received));
             }
-            Effect::Snapshot { seq, state } => self.append(seq, state, Arc::default(), None, ctx),
+            Effect::Snapshot { seq, state } => self.append(seq, state, Arc::default(), None),
             Effect::Encode(job) => {
                 let encoded = self.registry.helpers.run(move || job.run());
                 ctx.wait(encoded.into_actor(self).map(|encoded, actor, ctx| match encoded {
@@ -271,16 +277,9 @@ impl DocumentActor {
     }
 
     /// `received` is when the oldest edit came in; a snapshot has none.
-    fn append(
-        &mut self,
-        seq: u64,
-        update: bytes::Bytes,
-        authors: Arc<[Arc<str>]>,
-        received: Option<Micros>,
-        ctx: &mut Context<Self>,
-    ) {
+    fn append(&mut self, seq: u64, update: bytes::Bytes, authors: Arc<[Arc<str>]>, received: Option<Micros>) {
         self.appended = self.appended.max(seq);
-        let (document, stored) = (self.document.clone(), ctx.address().recipient());
+        let document = self.document.clone();
         let (snapshot, received, durable) = (received.is_none(), received.unwrap_or_default(), self.durable.clone());
         let append = Append {
             document,
@@ -290,7 +289,6 @@ impl DocumentActor {
             snapshot,
             received,
             durable,
-            stored,
         };
         self.registry.writer.append(append);
     }

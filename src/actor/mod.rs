@@ -2,6 +2,7 @@
 //!
 //! * `document`: the actor, which turns messages into calls of its room and effects into deeds
 //! * `registry`: at most one actor for each document
+//! * `durable`: how far a document is durable, and how it hears of it
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
 //! * `pace`: how often a busy thread looks at its sockets
@@ -11,6 +12,7 @@
 
 pub mod clock;
 pub mod document;
+pub mod durable;
 pub mod helpers;
 pub mod pace;
 pub mod registry;

@@ -75,8 +75,7 @@ impl Registry {
             return Some(addr.clone());
         }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
-        let actor = DocumentActor::new(document.clone(), generation, self.clone());
-        let addr = actor.start();
+        let addr = DocumentActor::create(|ctx| DocumentActor::new(document.clone(), generation, self.clone(), ctx));
         actors.open.insert(document.clone(), (generation, addr.clone()));
         self.metrics.documents_open.set(actors.open.len() as i64);
         Some(addr)

@@ -4,23 +4,19 @@
 //! what it has, says so in [`StoreHealth`], and tries again; nobody is told "stored" meanwhile. Beside
 //! that it does the store's upkeep, a step at a time, also when it is never idle.
 //!
-//! A document hears of its commits only when it asks to ([`Durable::want`]): most of the time nobody
-//! waits for the answer, and a message to each document for each commit costs more than the commit.
-//!
 //! What must stay true: records of one document reach the store in the order of their positions;
 //! [`Durable`] moves only after `commit` returned `Ok`.
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::Duration,
 };
 
-use actix::{Message, Recipient};
 use bytes::Bytes;
 
 use crate::{
@@ -30,7 +26,10 @@ use crate::{
     telemetry::Metrics,
 };
 
-use super::clock;
+use super::{
+    clock,
+    durable::{Durable, News},
+};
 
 /// Pause between two tries while the disk refuses.
 const RETRY: Duration = Duration::from_millis(250);
@@ -45,49 +44,6 @@ const GROUP_REST: usize = 8;
 const REST_MIN: Duration = Duration::from_millis(1);
 /// Longest rest.
 const REST_MAX: Duration = Duration::from_millis(5);
-
-/// The document's [`Durable`] has moved.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Stored;
-
-/// How far one document is durable; shared by its actor and the writer.
-#[derive(Debug, Default)]
-pub struct Durable {
-    seq: AtomicU64,
-    /// Snapshots that became durable.
-    snapshots: AtomicU64,
-    wanted: AtomicBool,
-    refused: AtomicBool,
-}
-
-impl Durable {
-    /// The last durable position, and how many snapshots became durable so far.
-    #[must_use]
-    pub fn reached(&self) -> (Seq, u64) {
-        (self.seq.load(Ordering::SeqCst), self.snapshots.load(Ordering::SeqCst))
-    }
-
-    /// Whether the store refused a record of this document: what is in memory does not follow on what is
-    /// stored, and has to be loaded anew.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.refused.load(Ordering::SeqCst)
-    }
-
-    /// Asks for a [`Stored`] at the next move. Look at [`Durable::reached`] after this, not before: a
-    /// move in between is then either seen or told.
-    pub fn want(&self) {
-        self.wanted.store(true, Ordering::SeqCst);
-    }
-
-    /// Says whether somebody wants to hear of it.
-    fn advance(&self, seq: Seq, snapshots: u64) -> bool {
-        self.seq.fetch_max(seq, Ordering::SeqCst);
-        self.snapshots.fetch_add(snapshots, Ordering::SeqCst);
-        self.wanted.swap(false, Ordering::SeqCst)
-    }
-}
 
 /// Something to make durable.
 #[derive(Debug)]
@@ -106,8 +62,6 @@ pub struct Append {
     pub received: Micros,
     /// What is moved.
     pub durable: Arc<Durable>,
-    /// Who is told, if they want to be.
-    pub stored: Recipient<Stored>,
 }
 
 enum Job {
@@ -234,13 +188,12 @@ enum Committed {
     Stop(mpsc::SyncSender<()>),
 }
 
-/// Who is told of a record.
+/// What is told of a record.
 struct Told {
     seq: Seq,
     snapshot: bool,
     received: Micros,
     durable: Arc<Durable>,
-    stored: Recipient<Stored>,
 }
 
 impl Drop for Thread {
@@ -331,7 +284,6 @@ impl Thread {
             snapshot,
             received,
             durable,
-            stored,
         } in group
         {
             bytes += update.len();
@@ -352,28 +304,25 @@ impl Thread {
                 snapshot,
                 received,
                 durable,
-                stored,
             });
         }
         let took = self.commit_until_done(&mut records, &mut told);
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         let now = clock::now();
+        let mut news = News::default();
         for Told {
             seq,
             snapshot,
             received,
             durable,
-            stored,
         } in told
         {
             if !snapshot {
                 self.metrics.durable(now.saturating_sub(received));
             }
-            if durable.advance(seq, u64::from(snapshot)) {
-                // At most one is on its way for each question; an actor that is gone has nothing unsaved.
-                stored.do_send(Stored);
-            }
+            durable.advance(seq, u64::from(snapshot), &mut news);
         }
+        news.spread();
         if records.len() >= GROUP_REST {
             Duration::from_micros(took).clamp(REST_MIN, REST_MAX)
         } else {
@@ -387,14 +336,15 @@ impl Thread {
             match self.store.commit(records) {
                 Err(StoreError::Refused { document, reason }) => {
                     log::error!("document {document} is loaded anew, the store refuses its records: {reason}");
+                    let mut news = News::default();
                     for refused in told
                         .iter()
                         .zip(&*records)
                         .filter(|(_, record)| record.document == document)
                     {
-                        refused.0.durable.refused.store(true, Ordering::SeqCst);
-                        refused.0.stored.do_send(Stored);
+                        refused.0.durable.refuse(&mut news);
                     }
+                    news.spread();
                     let mut kept = records
                         .iter()
                         .map(|record| record.document != document)
@@ -440,10 +390,10 @@ mod tests {
         type Context = actix::Context<Self>;
     }
 
-    impl actix::Handler<Stored> for Ear {
+    impl actix::Handler<super::super::durable::Stored> for Ear {
         type Result = ();
 
-        fn handle(&mut self, _: Stored, _: &mut Self::Context) {
+        fn handle(&mut self, _: super::super::durable::Stored, _: &mut Self::Context) {
             let _ = self.0.send(());
         }
     }
@@ -465,10 +415,9 @@ mod tests {
                 snapshot: false,
                 received: 0,
                 durable: durable.clone(),
-                stored: ear.clone(),
             });
         };
-        let (lost, kept) = (Arc::default(), Arc::default());
+        let [lost, kept] = [(), ()].map(|()| Arc::new(Durable::of(ear.clone())));
 
         append(&gap, 5, &lost);
         append(&good, 1, &kept);
