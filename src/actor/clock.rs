@@ -18,6 +18,13 @@ pub fn now() -> Micros {
         .as_micros() as Micros
 }
 
+/// CPU time of the thread that asks, in microseconds.
+#[must_use]
+pub fn thread_cpu() -> Micros {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    spent.tv_sec as Micros * 1_000_000 + spent.tv_nsec as Micros / 1_000
+}
+
 /// Milliseconds since the Unix epoch.
 #[must_use]
 pub fn wall_ms() -> u64 {

@@ -1,7 +1,8 @@
 //! The actor that owns one document.
 //!
-//! It has no judgement: it loads, calls its room, and carries out effects. While a large state is
-//! encoded or the document is loaded its mailbox waits (`ctx.wait`), and no other document does.
+//! It has no judgement: it loads, calls its room, and carries out effects. While the document is loaded, a
+//! large state is encoded, or an update is merged that may take long, its mailbox waits (`ctx.wait`), and no
+//! other document does.
 //!
 //! A room that panics is given up: its sessions are told to come back, and the actor waits until what it
 //! had appended is durable. (actix would drop the actor alone; the next one would then load a document
@@ -34,6 +35,7 @@ use crate::{
 use super::{
     clock,
     durable::{Durable, Stored},
+    effort::{Effort, Place},
     registry::{Generation, Registry},
     writer::Append,
 };
@@ -55,6 +57,7 @@ pub struct DocumentActor {
     /// The last position that was handed to the writer.
     appended: Seq,
     life: Life,
+    effort: Effort,
     timer: Option<(Micros, SpawnHandle)>,
     effects: Vec<Effect>,
 }
@@ -63,6 +66,8 @@ pub struct DocumentActor {
 enum Life {
     Loading,
     Serving(Box<Room>),
+    /// Its room is with a helper; nothing else runs here until it is back.
+    Away,
     /// Takes nothing more, and goes when all is durable.
     Draining(Box<Room>),
     /// Its room panicked. Goes when all that it had appended is durable.
@@ -84,6 +89,25 @@ pub struct Hear {
     pub session: SessionId,
     /// What, in order.
     pub messages: Vec<Inbound>,
+}
+
+impl Hear {
+    /// Bytes of the updates in it.
+    fn update_bytes(&self) -> usize {
+        let bytes = |message: &Inbound| match message {
+            Inbound::Update { update, .. } => update.bytes().len(),
+            _ => 0,
+        };
+        self.messages.iter().map(bytes).sum()
+    }
+
+    /// Tells the room; `full` is whether the store is.
+    fn tell(self, room: &mut Room, full: bool, effects: &mut Vec<Effect>) {
+        room.store_full(full);
+        for message in self.messages {
+            room.hear(self.session, message, clock::now(), effects);
+        }
+    }
 }
 
 /// A session is gone.
@@ -113,6 +137,7 @@ impl DocumentActor {
             told: (0, 0),
             appended: 0,
             life,
+            effort: Effort::default(),
             timer: None,
             effects: Vec::new(),
         }
@@ -178,6 +203,12 @@ impl DocumentActor {
         if let Ok(answer) = catch_unwind(AssertUnwindSafe(|| call(room, effects, clock::now()))) {
             return Some(answer);
         }
+        self.give_up_room();
+        None
+    }
+
+    /// The room has panicked.
+    fn give_up_room(&mut self) {
         log::error!("document {} is loaded anew: its room panicked", self.document);
         self.registry.metrics.poisoned.inc();
         if let Life::Serving(mut room) | Life::Draining(mut room) = std::mem::replace(&mut self.life, Life::Broken) {
@@ -191,7 +222,40 @@ impl DocumentActor {
         }
         self.effects
             .retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
-        None
+    }
+
+    /// Calls the room where that delays no other document.
+    fn call_elsewhere(
+        &mut self,
+        ctx: &mut Context<Self>,
+        call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
+    ) {
+        let mut room = match std::mem::replace(&mut self.life, Life::Away) {
+            Life::Serving(room) => room,
+            other => {
+                self.life = other;
+                return;
+            }
+        };
+        let called = self.registry.helpers.run(move || {
+            let (started, mut effects) = (clock::thread_cpu(), Vec::new());
+            let whole = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
+            (room, effects, whole, clock::thread_cpu() - started)
+        });
+        ctx.wait(called.into_actor(self).map(|called, actor, ctx| {
+            let Ok((room, effects, whole, cpu)) = called else {
+                // Cannot be: the call is guarded. All the same it goes when what it had appended is durable.
+                actor.life = Life::Broken;
+                return actor.settle(ctx);
+            };
+            actor.life = Life::Serving(room);
+            actor.effects = effects;
+            actor.effort.took(cpu, clock::now());
+            if !whole {
+                actor.give_up_room();
+            }
+            actor.settle(ctx);
+        }));
     }
 
     /// Does what is due, carries out what the room decided, and sets the timer.
@@ -226,7 +290,7 @@ impl DocumentActor {
             Life::Serving(room) => room.wants_stored() && !room.all_saved(),
             Life::Draining(room) => !room.all_saved(),
             Life::Broken => true,
-            Life::Loading | Life::Failed(_) | Life::Gone => false,
+            Life::Away | Life::Loading | Life::Failed(_) | Life::Gone => false,
         };
         if waits {
             self.durable.want();
@@ -374,7 +438,9 @@ impl Handler<Join> for DocumentActor {
         match &self.life {
             Life::Serving(_) => {}
             Life::Failed(reason) => return Err(reason.clone()),
-            Life::Loading | Life::Draining(_) | Life::Broken | Life::Gone => return Err(CloseReason::Restarting),
+            Life::Away | Life::Loading | Life::Draining(_) | Life::Broken | Life::Gone => {
+                return Err(CloseReason::Restarting);
+            }
         }
         let joined = self.call(|room, _, now| room.join(joining, now));
         self.settle(ctx);
@@ -385,15 +451,20 @@ impl Handler<Join> for DocumentActor {
 impl Handler<Hear> for DocumentActor {
     type Result = ();
 
-    fn handle(&mut self, Hear { session, messages }: Hear, ctx: &mut Self::Context) {
-        if matches!(self.life, Life::Serving(_)) {
+    fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
+        if let Life::Serving(room) = &self.life {
             let full = self.registry.writer.is_full();
-            self.call(|room, effects, now| {
-                room.store_full(full);
-                for message in messages {
-                    room.hear(session, message, now, effects);
-                }
-            });
+            let place = self
+                .effort
+                .place(hear.update_bytes(), room.weight_bytes(), clock::now());
+            if place == Place::Elsewhere {
+                return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
+            }
+            let started = (place == Place::Watched).then(clock::thread_cpu);
+            self.call(|room, effects, _| hear.tell(room, full, effects));
+            if let Some(started) = started {
+                self.effort.took(clock::thread_cpu() - started, clock::now());
+            }
         }
         self.settle(ctx);
     }
@@ -445,5 +516,20 @@ impl Handler<Break> for DocumentActor {
 
     fn handle(&mut self, _: Break, ctx: &mut Self::Context) {
         self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") });
+    }
+}
+
+/// Makes it panic on a helper.
+#[cfg(test)]
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct BreakElsewhere;
+
+#[cfg(test)]
+impl Handler<BreakElsewhere> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, _: BreakElsewhere, ctx: &mut Self::Context) {
+        self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
     }
 }

@@ -11,6 +11,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix::{Addr, prelude::SendError};
@@ -21,6 +22,7 @@ use actix_web::{
     dev,
     error::PayloadError,
     http::header::{self, HeaderValue},
+    rt::time::timeout,
     web::{Bytes, Data, Payload},
 };
 use actix_ws::{AggregatedMessage, AggregatedMessageStream};
@@ -56,6 +58,8 @@ const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Batches up to this size are handed over without waiting for the document to take them, as long as its
 /// mailbox has room: waiting costs as much as merging them.
 const UNWAITED_BYTES_MAX: usize = 8 * 1024;
+/// How long a connection waits for its document: as long as providers wait for a message.
+const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often an actor that is just going away is asked for its successor.
 const OPEN_TRIES: usize = 8;
 
@@ -238,11 +242,17 @@ impl Connection {
             let Some(actor) = self.shared.registry.open(document) else {
                 break;
             };
-            match actor.send(Join(joining.clone())).await {
-                Ok(Ok(())) => return Ok(actor),
-                Ok(Err(reason)) => return Err(reason),
+            match timeout(JOIN_PATIENCE, actor.send(Join(joining.clone()))).await {
+                Ok(Ok(Ok(()))) => return Ok(actor),
+                Ok(Ok(Err(reason))) => return Err(reason),
                 // It left memory between the two lines; the next one loads anew.
-                Err(_) => {}
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    // Whether it joins all the same or has done so: it leaves behind that.
+                    actor.do_send(Leave(self.id));
+                    let reason = "the document is busy, try again".to_owned();
+                    return Err(CloseReason::Overloaded(reason));
+                }
             }
         }
         Err(CloseReason::Restarting)

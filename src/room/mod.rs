@@ -266,6 +266,12 @@ impl Room {
         self.replica.weight_bytes() > ENCODE_HERE_BYTES_MAX
     }
 
+    /// An estimate of the size of its full state, in bytes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.replica.weight_bytes()
+    }
+
     /// How many sessions are here.
     #[must_use]
     pub fn sessions(&self) -> usize {

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     io,
+    pin::pin,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,10 +18,15 @@ use bytes::Bytes;
 use crate::{
     access::Identity,
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Dialect},
+    protocol::{
+        close::CloseReason,
+        dialect::Dialect,
+        lib0::{write_var_bytes, write_var_uint},
+    },
     room::{
         Policy,
         outbox::Outbox,
+        replica::Replica,
         session::{Joining, SessionId},
     },
     store::{Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument},
@@ -28,7 +34,7 @@ use crate::{
 };
 
 use super::{
-    document::{Break, Hear, Join, Leave, ShutDown},
+    document::{Break, BreakElsewhere, Hear, Join, Leave, ShutDown},
     helpers::Helpers,
     registry::Registry,
     writer::Writer,
@@ -214,6 +220,73 @@ async fn l21_an_idle_document_leaves_memory_and_opens_with_what_it_held() {
     }
 
     assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 20);
+}
+
+/// Letters of which each conflicts with all before it: yrs takes time that grows with the square of `count`.
+fn conflicts(id: u64, count: u64) -> Hear {
+    let mut update = vec![2];
+    write_var_uint(&mut update, count);
+    update.extend([2, 0]);
+    for i in 0..count {
+        update.extend([4 | 0xc0, 1, 0, 1]);
+        write_var_uint(&mut update, count + 1 - i);
+        update.extend([1, b'y']);
+    }
+    update.extend([1, 1, 0, 4, 1, 4]);
+    update.extend(b"text");
+    write_var_bytes(&mut update, "x".repeat(count as usize + 2).as_bytes());
+    update.push(0);
+    let mut message = vec![0, 2];
+    write_var_bytes(&mut message, &update);
+    Hear {
+        session: SessionId(id),
+        messages: vec![Dialect::YWebsocket.parse(message.into()).unwrap()],
+    }
+}
+
+#[actix_rt::test]
+async fn l32_an_update_that_takes_long_to_merge_delays_no_other_document() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+    let (slow, quick) = (registry.open(&named("a")).unwrap(), registry.open(&named("b")).unwrap());
+    slow.send(joining(1).0).await.unwrap().unwrap();
+    quick.send(joining(2).0).await.unwrap().unwrap();
+
+    slow.send(conflicts(1, 20_000)).await.unwrap();
+    let mut next = pin!(slow.send(joining(3).0));
+    for clock in 0..100 {
+        quick.send(letter(2, clock)).await.unwrap();
+        assert!(
+            futures_util::FutureExt::now_or_never(next.as_mut()).is_none(),
+            "it is merged before {clock} letters"
+        );
+    }
+
+    assert_eq!(next.await.unwrap(), Ok(()));
+    for actor in [slow, quick] {
+        actor.send(ShutDown).await.unwrap();
+    }
+    until("they have left", || registry.is_empty()).await;
+    let documents = store.documents.lock().unwrap();
+    let merged = |name| Replica::load(&documents[&named(name)]).unwrap().clocks().clone();
+    assert_eq!((merged("a").next(1), merged("a").next(2)), (20_002, 20_000));
+    assert_eq!(merged("b").next(1), 100);
+}
+
+#[actix_rt::test]
+async fn l32_a_room_that_panics_elsewhere_is_given_up_like_any() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+    let actor = registry.open(&named("a")).unwrap();
+    let (join, outbox) = joining(1);
+    actor.send(join).await.unwrap().unwrap();
+    actor.send(letter(1, 0)).await.unwrap();
+
+    actor.send(BreakElsewhere).await.unwrap();
+
+    until("it has left", || registry.is_empty()).await;
+    assert!(outbox.is_closing(), "its sessions are told");
+    assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 1);
 }
 
 #[actix_rt::test]

@@ -63,7 +63,7 @@ pub struct SledOptions {
     /// How long the feeder rests after each MiB while it rebuilds, in milliseconds. Default 5.
     pub rest_ms: u64,
     /// How long to wait before sled is opened again after it was set aside, in milliseconds; doubles with
-    /// each time. Default 1,000.
+    /// each time in ten minutes. Default 1,000.
     pub again_ms: u64,
 }
 
@@ -91,11 +91,14 @@ const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// sled is rebuilt when it and the journal together take more than so many percent of what is live and this
 /// much more, in bytes; but not before it has grown since it was rebuilt last, so that it is not rebuilt for
 /// ever.
-const DISK_PERCENT: u64 = 285;
+const DISK_PERCENT: u64 = 275;
 /// What the journal takes of that at most, in percent of what is live, when everything is overwritten without a
 /// pause (R9); what it has beyond that is history.
 const JOURNAL_PERCENT: u64 = 165;
 const SIZE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A sled that was good for so long is no sign of trouble when it is set aside.
+const STEADY: Duration = Duration::from_secs(600);
 
 /// How many bytes are put before the size is looked at again.
 const SIZE_EVERY_BYTES: u64 = 8 * 1024 * 1024;
@@ -115,6 +118,7 @@ enum State {
         until: Instant,
         reason: String,
         next: u32,
+        attempt: u32,
     },
     Closed,
 }
@@ -127,6 +131,8 @@ struct Try {
     began: Instant,
     /// Why the sled before this one was set aside.
     after: Option<String>,
+    /// How many were set aside before it, one soon after the other.
+    attempt: u32,
     shelf: OnceLock<Shelf>,
     queue: Mutex<Queue>,
     wake: Condvar,
@@ -196,7 +202,7 @@ impl ReadSide {
             path: folder.display().to_string(),
             source,
         })?;
-        let begun = Try::begin(folder, number, Arc::clone(&journal), &options, None);
+        let begun = Try::begin(folder, number, Arc::clone(&journal), &options, None, 0);
         let waits = Instant::now() + Duration::from_millis(options.wait_ms);
         while begun.shelf.get().is_none() && begun.failure.get().is_none() && Instant::now() < waits {
             thread::sleep(Duration::from_millis(1));
@@ -251,13 +257,16 @@ impl ReadSide {
         match &*state {
             State::Closed => {}
             State::Resting { until, .. } if Instant::now() < *until => {}
-            State::Resting { reason, next, .. } => {
+            State::Resting {
+                reason, next, attempt, ..
+            } => {
                 let begun = Try::begin(
                     &self.folder,
                     *next,
                     Arc::clone(&self.journal),
                     &self.options,
                     Some(reason.clone()),
+                    *attempt,
                 );
                 *state = State::Running(begun);
             }
@@ -270,12 +279,18 @@ impl ReadSide {
                     if let Err(error) = set_aside(&self.folder, current.number, failure.keep) {
                         log::error!("cannot set sled aside: {error}");
                     }
-                    let rest = self.options.again_ms << current.number.min(10);
+                    let attempt = if current.began.elapsed() > STEADY {
+                        1
+                    } else {
+                        current.attempt + 1
+                    };
+                    let rest = self.options.again_ms << attempt.min(10);
                     let until = Instant::now() + Duration::from_millis(rest);
                     *state = State::Resting {
                         until,
                         reason: failure.reason,
                         next: current.number + 1,
+                        attempt,
                     };
                 }
             }
@@ -346,6 +361,7 @@ impl Try {
         journal: Arc<Journal>,
         options: &SledOptions,
         after: Option<String>,
+        attempt: u32,
     ) -> Arc<Self> {
         let (reads, requests) = mpsc::channel();
         let begun = Arc::new(Self {
@@ -354,6 +370,7 @@ impl Try {
             snapshot_bytes_max: options.snapshot_bytes_max,
             began: Instant::now(),
             after,
+            attempt,
             shelf: OnceLock::new(),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -504,7 +521,8 @@ impl Try {
         let journal = journal.disk_bytes.min(live / 100 * JOURNAL_PERCENT);
         let left = (live / 100 * DISK_PERCENT).saturating_sub(journal);
         let most = left.max(fresh / 4 * 5) + SIZE_BYTES;
-        if self.caught_up.load(SeqCst) && size > most {
+        // Also before it has everything: while all is overwritten without a pause it may never have.
+        if size > most {
             let reason = format!("sled takes {size} bytes for {live}");
             let _ = self.failure.set(Failure { reason, keep: false });
         }

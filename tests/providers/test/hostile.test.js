@@ -187,3 +187,39 @@ test('e25 what has arrived counts, also when the connection breaks right behind 
     reader.provider.destroy()
   }
 })
+
+const varUint = value => value < 128 ? [value] : [value & 127 | 128, ...varUint(value >>> 7)]
+
+/** Letters of which each conflicts with all before it: merging them takes time that grows with the square of `count`. */
+function conflicts(count) {
+  const update = [2, ...varUint(count), 2, 0]
+  for (let i = 0; i < count; i++) update.push(4 | 0xc0, 1, 0, 1, ...varUint(count + 1 - i), 1, 0x79)
+  const base = Buffer.from('x'.repeat(count + 2))
+  update.push(1, 1, 0, 4, 1, 4, ...Buffer.from('text'), ...varUint(base.length))
+  const bytes = Buffer.concat([Buffer.from(update), base, Buffer.from([0])])
+  return Buffer.concat([Buffer.from([0, 2, ...varUint(bytes.length)]), bytes])
+}
+
+test('e26 an update that takes seconds to merge delays nobody in other documents', async t => {
+  const server = await startServer(t, ['--threads', '1'])
+  const [ada, bob] = [1, 2].map(() => connect(t, newest, server, 'quick'))
+  await synced(ada, bob)
+  const attacker = new WebSocket(`${server.url}/slow`)
+  t.after(() => attacker.terminate())
+  await new Promise((resolve, reject) => attacker.once('open', resolve).once('error', reject))
+  let merged = false
+  attacker.send(conflicts(60_000))
+  await new Promise(resolve => setTimeout(resolve, 50))
+  // Message 102 is echoed when everything before it is durable.
+  attacker.on('message', message => { merged ||= message[0] === 102 })
+  attacker.send(Buffer.from([102, 1, 7]))
+
+  for (let i = 0; i < 50; i++) {
+    ada.text.insert(0, 'x')
+    await until('bob has it', () => bob.text.length === i + 1)
+  }
+  assert.equal(merged, false, 'fifty edits went through while it was merged')
+
+  await until('it is merged, too', () => merged, 60_000)
+  assert.deepEqual([ada.closes, bob.closes], [[], []])
+})
