@@ -34,8 +34,10 @@ use crate::{
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Threads for loads and large encodes.
+/// Threads for loads and large encodes, and as many for updates that may take long to merge.
 const HELPERS: usize = 2;
+/// How long a stop waits for one document's answer before it tells the next.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// Connections that the system may queue before they are accepted: a deploy brings everybody back at once.
 const BACKLOG: i32 = 4_096;
@@ -83,8 +85,15 @@ impl Application {
         let metrics = Metrics::new();
         let writer =
             Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
-        let helpers = Helpers::start(HELPERS).map_err(ServeError::System)?;
-        let registry = Registry::new(store.clone(), writer.clone(), helpers, policy(&config), metrics.clone());
+        let helpers = [Helpers::start(HELPERS), Helpers::start(HELPERS)];
+        let [helpers, mergers] = helpers.map(|started| started.map_err(ServeError::System));
+        let registry = Registry::new(
+            store.clone(),
+            writer.clone(),
+            [helpers?, mergers?],
+            policy(&config),
+            metrics.clone(),
+        );
         let shared = Data::new(Shared {
             registry,
             store,
@@ -185,10 +194,14 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
     let documents = shared.registry.close();
     let mut told = 0;
     for document in documents {
-        // A document that is being loaded or encoded answers when that is done, which may be too late.
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = actix_web::rt::time::timeout(patience, document.send(ShutDown)).await;
-        told += answer.ok().and_then(Result::ok).unwrap_or_default();
+        // One that is being loaded, encoded or merged hears of it when that is done, and holds up no other.
+        let answer = actix_web::rt::spawn(document.send(ShutDown));
+        let answer = actix_web::rt::time::timeout(ANSWER, answer).await;
+        told += answer
+            .ok()
+            .and_then(Result::ok)
+            .and_then(Result::ok)
+            .unwrap_or_default();
         if told >= CLOSE_BATCH {
             told = 0;
             actix_web::rt::time::sleep(Duration::from_millis(50)).await;
@@ -204,29 +217,30 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
     }
     handle.stop(true).await;
-    if unsaved_documents > 0 {
-        let reason = shared
-            .writer
-            .health()
-            .trouble()
-            .unwrap_or_else(|| "the disk is too slow".to_owned());
-        return Err(ServeError::Unsaved {
-            documents: unsaved_documents,
-            reason,
-        });
-    }
     let (writer, store) = (shared.writer.clone(), shared.store.clone());
     let patience = deadline
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(500));
     let closed = actix_web::web::block(move || {
         if !writer.stop(patience) {
-            log::warn!("the store's upkeep did not end in time; everything is saved");
+            log::warn!("the store did not come to an end in time, the next start recovers");
             return Ok(());
         }
         store.close()
     });
-    match closed.await {
+    let closed = closed.await;
+    if unsaved_documents > 0 {
+        let reason = match shared.writer.health().trouble() {
+            Some(trouble) => trouble,
+            None if shared.writer.waiting_bytes() == 0 => "their edits were still being merged".to_owned(),
+            None => "the disk is too slow".to_owned(),
+        };
+        return Err(ServeError::Unsaved {
+            documents: unsaved_documents,
+            reason,
+        });
+    }
+    match closed {
         Ok(Ok(())) => log::info!("stopped, everything is saved"),
         Ok(Err(error)) => log::warn!("the store was not closed cleanly, the next start recovers: {error}"),
         Err(error) => log::warn!("the store was not closed: {error}"),

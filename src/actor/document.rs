@@ -35,7 +35,7 @@ use crate::{
 use super::{
     clock,
     durable::{Durable, Stored},
-    effort::{Effort, Place},
+    effort::Effort,
     registry::{Generation, Registry},
     writer::Append,
 };
@@ -237,7 +237,7 @@ impl DocumentActor {
                 return;
             }
         };
-        let called = self.registry.helpers.run(move || {
+        let called = self.registry.mergers.run(move || {
             let (started, mut effects) = (clock::thread_cpu(), Vec::new());
             let whole = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
             (room, effects, whole, clock::thread_cpu() - started)
@@ -454,17 +454,13 @@ impl Handler<Hear> for DocumentActor {
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         if let Life::Serving(room) = &self.life {
             let full = self.registry.writer.is_full();
-            let place = self
-                .effort
-                .place(hear.update_bytes(), room.weight_bytes(), clock::now());
-            if place == Place::Elsewhere {
+            let (bytes, weight_bytes) = (hear.update_bytes(), room.weight_bytes());
+            if self.effort.is_elsewhere(bytes, weight_bytes, clock::now()) {
                 return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
             }
-            let started = (place == Place::Watched).then(clock::thread_cpu);
+            let started = clock::thread_cpu();
             self.call(|room, effects, _| hear.tell(room, full, effects));
-            if let Some(started) = started {
-                self.effort.took(clock::thread_cpu() - started, clock::now());
-            }
+            self.effort.took(clock::thread_cpu() - started, clock::now());
         }
         self.settle(ctx);
     }

@@ -3,58 +3,42 @@
 //! Merging an edit takes microseconds, and a thread hop costs more than that. But yrs compares a struct with all
 //! that conflict with it, so a large update, or a small one to a document made for it, can take anything from
 //! milliseconds to hours. At worst it takes as many steps as the update has structs times those that the document
-//! has; their bytes tell both to within a factor of ten.
+//! has; their bytes bound both.
 
 use crate::room::Micros;
 
-/// Structs have some 8 bytes, a step takes some 5 ns: this is a millisecond.
-const SURELY_QUICK: usize = 1 << 24;
-/// And this is some 20 ms: rarely true, and then only once.
-const PROBABLY_QUICK: usize = 1 << 28;
-/// What one session says within a moment, in bytes.
-const A_FEW_LETTERS: usize = 256;
-/// A call that took so much CPU time would have been better elsewhere, in microseconds.
-const LONG: Micros = 10_000;
-/// So long after it the document's calls are elsewhere.
+/// Structs have some 8 bytes, a step takes up to 0.1 µs: this is a tenth of a second at worst, and as a rule
+/// a thousand times less.
+const HERE_MAX: usize = 1 << 26;
+/// CPU time of a document's calls within [`WINDOW`] from which on they would be better elsewhere, in microseconds.
+const LONG: Micros = 25_000;
+const WINDOW: Micros = 100_000;
+/// So long after it they are.
 const WARY: Micros = 60_000_000;
-
-/// Where to make a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Here.
-    Here,
-    /// Here; what it took is to be told to [`Effort::took`].
-    Watched,
-    /// On a thread of its own, told likewise.
-    Elsewhere,
-}
 
 /// What is known of one document's calls.
 #[derive(Debug, Default)]
 pub(super) struct Effort {
     wary_until: Micros,
+    window: Micros,
+    spent: Micros,
 }
 
 impl Effort {
-    /// Where updates of `bytes` in all are merged into a document of `weight_bytes`.
-    pub fn place(&self, bytes: usize, weight_bytes: usize, now: Micros) -> Place {
+    /// Whether updates of `bytes` in all are to be merged into a document of `weight_bytes` where that delays no
+    /// other. What it takes is told to [`Effort::took`].
+    pub fn is_elsewhere(&self, bytes: usize, weight_bytes: usize, now: Micros) -> bool {
         let steps = bytes.saturating_mul(weight_bytes.saturating_add(bytes));
-        if bytes == 0 {
-            Place::Here
-        } else if now < self.wary_until {
-            Place::Elsewhere
-        } else if steps <= SURELY_QUICK {
-            Place::Here
-        } else if steps <= PROBABLY_QUICK || bytes <= A_FEW_LETTERS {
-            Place::Watched
-        } else {
-            Place::Elsewhere
-        }
+        bytes > 0 && (steps > HERE_MAX || now < self.wary_until)
     }
 
     /// A call took so much CPU time.
     pub fn took(&mut self, cpu: Micros, now: Micros) {
-        if cpu > LONG {
+        if now >= self.window + WINDOW {
+            (self.window, self.spent) = (now, 0);
+        }
+        self.spent += cpu;
+        if self.spent > LONG {
             self.wary_until = now + WARY;
         }
     }
@@ -70,25 +54,28 @@ mod tests {
     fn l32_letters_are_merged_here_and_large_updates_elsewhere() {
         let effort = Effort::default();
 
-        assert_eq!(effort.place(30, 100 * KB, 0), Place::Here);
-        assert_eq!(effort.place(30, 100 * KB * KB, 0), Place::Watched);
-        assert_eq!(effort.place(2 * KB, 0, 0), Place::Here);
-        assert_eq!(effort.place(2 * KB, 100 * KB, 0), Place::Watched);
-        assert_eq!(effort.place(2 * KB, KB * KB, 0), Place::Elsewhere);
-        assert_eq!(effort.place(64 * KB, 0, 0), Place::Elsewhere);
-        assert_eq!(effort.place(usize::MAX, usize::MAX, 0), Place::Elsewhere);
+        assert!(!effort.is_elsewhere(30, KB * KB, 0));
+        assert!(effort.is_elsewhere(30, 3 * KB * KB, 0));
+        assert!(!effort.is_elsewhere(8 * KB, 0, 0));
+        assert!(effort.is_elsewhere(9 * KB, 0, 0));
+        assert!(effort.is_elsewhere(KB, 64 * KB, 0));
+        assert!(effort.is_elsewhere(usize::MAX, usize::MAX, 0));
+        assert!(!effort.is_elsewhere(0, usize::MAX, 0));
     }
 
     #[test]
-    fn l32_a_document_whose_call_took_long_is_elsewhere_for_a_minute() {
+    fn l32_a_document_whose_calls_take_long_is_elsewhere_for_a_minute() {
         let mut effort = Effort::default();
-        effort.took(LONG, 5);
-        assert_eq!(effort.place(30, KB, 5), Place::Here);
+        for n in 0..10 {
+            effort.took(LONG, WINDOW * n);
+        }
+        assert!(!effort.is_elsewhere(30, KB, WINDOW * 9));
 
-        effort.took(LONG + 1, 5);
+        effort.took(1, WINDOW * 10 - 1);
 
-        assert_eq!(effort.place(30, KB, 6), Place::Elsewhere);
-        assert_eq!(effort.place(0, KB, 6), Place::Here);
-        assert_eq!(effort.place(30, KB, 5 + WARY), Place::Here);
+        let since = WINDOW * 10 - 1;
+        assert!(effort.is_elsewhere(30, KB, since));
+        assert!(!effort.is_elsewhere(0, KB, since), "there is nothing to merge");
+        assert!(!effort.is_elsewhere(30, KB, since + WARY));
     }
 }

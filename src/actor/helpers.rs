@@ -2,8 +2,8 @@
 //!
 //! They keep the arbiters, which documents and connections share, free for what is quick. Nothing here can be
 //! stopped half-way, and a hostile document can make one job take an hour (yrs merges conflicts in time that
-//! grows with their square). So when a helper has been at one job for [`HOG`] and others wait, another thread
-//! takes its place, and it goes on with what the system has left over, then ends.
+//! grows with their square). So when a job has waited for [`PATIENCE`], another thread takes the place of the
+//! helper that has been longest at its own, and that one goes on with what the system has left over, then ends.
 
 use std::{
     collections::VecDeque,
@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 const NICE: i32 = 5;
 /// The same for a helper that is replaced: the least that there is.
 const NICE_REPLACED: i32 = 19;
-/// After so long in one job a helper is replaced, if others wait.
-const HOG: Duration = Duration::from_secs(1);
+/// A job that waited so long has a helper replaced.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Most helpers that were replaced and have not ended.
 const REPLACED_MAX: usize = 32;
 
@@ -53,7 +53,7 @@ struct Pool {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Work>,
+    waiting: VecDeque<(Instant, Work)>,
     busy: Vec<Busy>,
     started: usize,
     replaced: usize,
@@ -88,12 +88,11 @@ impl Helpers {
     pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (sender, receiver) = oneshot::channel();
         let work = Work(Box::new(move || {
-            if let Ok(done) = catch_unwind(AssertUnwindSafe(work)) {
-                let _ = sender.send(done);
-            }
+            // What nobody waits for any more is dropped here, which may panic, too.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(work()))));
         }));
         // The helpers live as long as the process, so somebody receives.
-        self.0.lock().waiting.push_back(work);
+        self.0.lock().waiting.push_back((Instant::now(), work));
         self.0.work.notify_one();
         self.0.foreman.notify_one();
         receiver
@@ -123,7 +122,7 @@ impl Pool {
         thread.step_back_to(thread.nice() + NICE);
         let mut state = self.lock();
         loop {
-            let Some(work) = state.waiting.pop_front() else {
+            let Some((_, work)) = state.waiting.pop_front() else {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -132,14 +131,12 @@ impl Pool {
                 thread,
                 since: Instant::now(),
             });
-            if !state.waiting.is_empty() {
-                self.foreman.notify_one();
-            }
             drop(state);
             (work.0)();
             state = self.lock();
             let Some(at) = state.busy.iter().position(|busy| busy.number == number) else {
                 state.replaced -= 1;
+                self.foreman.notify_one();
                 return;
             };
             state.busy.swap_remove(at);
@@ -150,30 +147,36 @@ impl Pool {
     fn look_after(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
-            let longest = state.busy.iter().min_by_key(|busy| busy.since);
-            let Some(longest) = longest.filter(|_| !state.waiting.is_empty() && state.replaced < REPLACED_MAX) else {
+            let oldest = state.waiting.front().map(|(since, _)| since.elapsed());
+            let Some(waited) = oldest.filter(|_| state.replaced < REPLACED_MAX) else {
                 state = self.foreman.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let mut patience = HOG.saturating_sub(longest.since.elapsed());
+            let mut patience = PATIENCE.saturating_sub(waited);
             if patience.is_zero() {
-                let (number, thread) = (longest.number, longest.thread);
-                match self.hire(&mut state) {
-                    Ok(()) => {
-                        log::warn!("a helper has been at one job for a second and others wait: it is replaced");
-                        thread.step_back_to(NICE_REPLACED);
-                        state.busy.retain(|busy| busy.number != number);
-                        state.replaced += 1;
-                        continue;
-                    }
-                    Err(error) => {
-                        log::error!("no thread to replace a helper: {error}");
-                        patience = HOG;
-                    }
-                }
+                self.replace(&mut state);
+                // Who was hired takes the oldest job before the next one is looked at.
+                patience = PATIENCE;
             }
             let waited = self.foreman.wait_timeout(state, patience);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Another thread takes the place of the helper that has been longest at its job.
+    fn replace(self: &Arc<Self>, state: &mut State) {
+        let longest = state.busy.iter().enumerate().min_by_key(|(_, busy)| busy.since);
+        let Some((at, thread)) = longest.map(|(at, busy)| (at, busy.thread)) else {
+            return;
+        };
+        match self.hire(state) {
+            Ok(()) => {
+                thread.step_back_to(NICE_REPLACED);
+                state.busy.swap_remove(at);
+                state.replaced += 1;
+                log::warn!("a job waited for a second: a helper that is at another for long is replaced");
+            }
+            Err(error) => log::error!("no thread to replace a helper: {error}"),
         }
     }
 }

@@ -27,7 +27,10 @@ pub struct Registry {
     /// Where documents are loaded from.
     pub(super) store: Arc<dyn Store>,
     pub(super) writer: Writer,
+    /// For loads and encodes.
     pub(super) helpers: Helpers,
+    /// For updates that may take long to merge: they wait for no load, and no load for them.
+    pub(super) mergers: Helpers,
     pub(super) policy: Policy,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -47,7 +50,7 @@ impl Registry {
     pub fn new(
         store: Arc<dyn Store>,
         writer: Writer,
-        helpers: Helpers,
+        [helpers, mergers]: [Helpers; 2],
         policy: Policy,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
@@ -58,6 +61,7 @@ impl Registry {
             store,
             writer,
             helpers,
+            mergers,
             policy,
             metrics,
         })

@@ -249,7 +249,10 @@ impl Connection {
                 Ok(Err(_)) => {}
                 Err(_) => {
                     // Whether it joins all the same or has done so: it leaves behind that.
-                    actor.do_send(Leave(self.id));
+                    let leave = actor.send(Leave(self.id));
+                    actix_web::rt::spawn(async move {
+                        let _ = leave.await;
+                    });
                     let reason = "the document is busy, try again".to_owned();
                     return Err(CloseReason::Overloaded(reason));
                 }

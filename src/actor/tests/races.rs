@@ -191,7 +191,13 @@ async fn race(seed: u64) -> usize {
         ..policy(IDLE)
     };
     let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
-    let registry = Registry::new(store, writer, Helpers::start(2).unwrap(), policy, metrics);
+    let registry = Registry::new(
+        store,
+        writer,
+        [2, 1].map(|count| Helpers::start(count).unwrap()),
+        policy,
+        metrics,
+    );
     let sessions = Arc::new(AtomicUsize::new(1));
 
     let writers: Vec<_> = (1..=WRITERS)

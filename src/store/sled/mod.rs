@@ -89,15 +89,14 @@ const HELD_PERCENT: u64 = 50;
 const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
 /// sled is rebuilt when it and the journal together take more than so many percent of what is live and this
-/// much more, in bytes; but not before it has grown since it was rebuilt last, so that it is not rebuilt for
-/// ever.
+/// much more, in bytes: one that is overwritten without a pause grows until it is tidied.
 const DISK_PERCENT: u64 = 275;
 /// What the journal takes of that at most, in percent of what is live, when everything is overwritten without a
 /// pause (R9); what it has beyond that is history.
 const JOURNAL_PERCENT: u64 = 165;
 const SIZE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A sled that was good for so long is no sign of trouble when it is set aside.
+/// A sled that had everything for so long is no sign of trouble when it is set aside.
 const STEADY: Duration = Duration::from_secs(600);
 
 /// How many bytes are put before the size is looked at again.
@@ -131,7 +130,7 @@ struct Try {
     began: Instant,
     /// Why the sled before this one was set aside.
     after: Option<String>,
-    /// How many were set aside before it, one soon after the other.
+    /// How many were set aside before it.
     attempt: u32,
     shelf: OnceLock<Shelf>,
     queue: Mutex<Queue>,
@@ -143,8 +142,6 @@ struct Try {
     /// Threads that have not ended.
     threads: AtomicU64,
     disk_bytes: AtomicU64,
-    /// What it took when it had everything for the first time.
-    fresh_bytes: AtomicU64,
     /// Bytes put since the size was looked at.
     put_bytes: AtomicU64,
     /// Most bytes of snapshots that it may hold.
@@ -279,11 +276,7 @@ impl ReadSide {
                     if let Err(error) = set_aside(&self.folder, current.number, failure.keep) {
                         log::error!("cannot set sled aside: {error}");
                     }
-                    let attempt = if current.began.elapsed() > STEADY {
-                        1
-                    } else {
-                        current.attempt + 1
-                    };
+                    let attempt = current.attempt() + 1;
                     let rest = self.options.again_ms << attempt.min(10);
                     let until = Instant::now() + Duration::from_millis(rest);
                     *state = State::Resting {
@@ -380,7 +373,6 @@ impl Try {
             caught_up: AtomicBool::new(false),
             threads: AtomicU64::new(0),
             disk_bytes: AtomicU64::new(0),
-            fresh_bytes: AtomicU64::new(0),
             put_bytes: AtomicU64::new(0),
             room_bytes: AtomicU64::new(HELD_BYTES_MIN),
             reader: Watch::default(),
@@ -458,7 +450,7 @@ impl Try {
             for (document, base) in bases {
                 self.feed_changed(shelf, journal, 1)?;
                 unrested += self.feed_one(shelf, journal, &document, base)?;
-                if self.stop.load(SeqCst) {
+                if self.is_over() {
                     return Ok(());
                 }
                 if unrested >= 1024 * 1024 {
@@ -479,22 +471,32 @@ impl Try {
             }
         }
         self.flush(shelf, journal)?;
-        self.fresh_bytes.store(self.disk_bytes.load(Relaxed), Relaxed);
         self.caught_up.store(true, SeqCst);
         if let Some(reason) = &self.after {
             log::info!("sled is rebuilt from the journal after: {reason}");
         }
-        while !self.stop.load(SeqCst) {
+        while !self.is_over() {
             if self.feed_changed(shelf, journal, usize::MAX)? {
                 self.flush(shelf, journal)?;
             }
             let queue = lock(&self.queue);
-            if queue.changed.is_empty() && !self.stop.load(SeqCst) {
+            if queue.changed.is_empty() && !self.is_over() {
                 let waited = self.wake.wait_timeout(queue, Duration::from_millis(500));
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
         }
         self.flush(shelf, journal)
+    }
+
+    /// How many were set aside before it, one soon after the other.
+    fn attempt(&self) -> u32 {
+        let is_steady = self.caught_up.load(SeqCst) && self.began.elapsed() > STEADY;
+        if is_steady { 0 } else { self.attempt }
+    }
+
+    /// Whether nothing more should be put into it.
+    fn is_over(&self) -> bool {
+        self.stop.load(SeqCst) || self.failure.get().is_some()
     }
 
     /// Whether sled has, or should have, what `base` says.
@@ -514,15 +516,13 @@ impl Try {
         self.put_bytes.store(0, Relaxed);
         let size = shelf.disk_bytes()?;
         self.disk_bytes.store(size, Relaxed);
-        let (journal, fresh) = (journal.status(), self.fresh_bytes.load(Relaxed));
+        let journal = journal.status();
         let live = journal.live_bytes;
         self.make_room(live);
         // History that is kept in the journal is not for sled to make up for.
         let journal = journal.disk_bytes.min(live / 100 * JOURNAL_PERCENT);
         let left = (live / 100 * DISK_PERCENT).saturating_sub(journal);
-        let most = left.max(fresh / 4 * 5) + SIZE_BYTES;
-        // Also before it has everything: while all is overwritten without a pause it may never have.
-        if size > most {
+        if size > left + SIZE_BYTES {
             let reason = format!("sled takes {size} bytes for {live}");
             let _ = self.failure.set(Failure { reason, keep: false });
         }
@@ -546,7 +546,7 @@ impl Try {
             if journal.base(&document).map(|base| base.lsn) == base.map(|base| base.lsn) {
                 queue.changed.remove(&document);
             }
-            if self.stop.load(SeqCst) || self.failure.get().is_some() {
+            if self.is_over() {
                 return Ok(any);
             }
         }
@@ -575,7 +575,8 @@ impl Try {
         }
         let replaced = self.feeder.call(|| shelf.held_of(document))?;
         let others = shelf.held_bytes().saturating_sub(replaced);
-        if others + u64::from(base.position.bytes) > self.room_bytes.load(Relaxed) {
+        let taken = shelf::taken_bytes(document, u64::from(base.position.bytes));
+        if others + taken > self.room_bytes.load(Relaxed) {
             if replaced > 0 {
                 self.feeder.call(|| shelf.remove(document))?;
             }

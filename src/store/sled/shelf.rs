@@ -26,6 +26,9 @@ use crate::{id::DocumentId, store::journal::index::Base};
 /// Longest piece of a snapshot, in bytes.
 pub const PIECE_BYTES: usize = 4_096;
 
+/// What a value takes beside its name and what is put, in bytes: our sums and numbers, sled's own.
+const VALUE_BYTES: usize = 48;
+
 const VERSION: u8 = 1;
 const LINE_BYTES: usize = 1 + 8 + 8 + 8 + 4 + 4 + 4;
 
@@ -36,7 +39,7 @@ pub struct Shelf {
     pieces: Tree,
     /// Grows with each value read or written.
     pub ticks: AtomicU64,
-    /// Bytes of the snapshots that the lines speak of; right once [`Shelf::weigh`] has run.
+    /// What the lines and the snapshots that they speak of take, in bytes; right once [`Shelf::weigh`] has run.
     held_bytes: AtomicU64,
 }
 
@@ -133,13 +136,13 @@ impl Shelf {
         Ok(())
     }
 
-    /// Bytes of the snapshots that are here.
+    /// Bytes of what is here: snapshots, names, lines.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Relaxed)
     }
 
-    /// Bytes of the snapshot of one document, 0 when there is none.
+    /// The same of one document, 0 when it is not here.
     ///
     /// # Errors
     /// See [`Shelf::new`].
@@ -216,7 +219,7 @@ impl Shelf {
         };
         let before = self.catalogue.insert(name, line.encode(name).as_slice())?;
         self.held_bytes.fetch_sub(bytes_of(name, before), Relaxed);
-        self.held_bytes.fetch_add(line.bytes, Relaxed);
+        self.held_bytes.fetch_add(taken_bytes(document, line.bytes), Relaxed);
         self.sweep(name, pieces)
     }
 
@@ -305,10 +308,20 @@ impl Shelf {
     }
 }
 
-/// The length that a line says, 0 when there is none or it fails its check.
+/// What the document of a line takes, 0 when there is none or it fails its check.
 fn bytes_of(name: &[u8], line: Option<IVec>) -> u64 {
     line.and_then(|line| Line::decode(name, &line))
-        .map_or(0, |line| line.bytes)
+        .map_or(0, |line| taken(name, line.bytes))
+}
+
+/// What a snapshot of so many bytes takes here: very short ones take several times their length.
+pub fn taken_bytes(document: &DocumentId, bytes: u64) -> u64 {
+    taken(document.as_str().as_bytes(), bytes)
+}
+
+fn taken(name: &[u8], bytes: u64) -> u64 {
+    let values = 1 + bytes.div_ceil(PIECE_BYTES as u64);
+    bytes + values * (name.len() + VALUE_BYTES) as u64
 }
 
 fn piece_key(name: &[u8], number: u32) -> Vec<u8> {

@@ -190,10 +190,10 @@ test('e25 what has arrived counts, also when the connection breaks right behind 
 
 const varUint = value => value < 128 ? [value] : [value & 127 | 128, ...varUint(value >>> 7)]
 
-/** Letters of which each conflicts with all before it: merging them takes time that grows with the square of `count`. */
+/** Letters of which each is compared with all before it: merging them takes time that grows with the square of `count`. */
 function conflicts(count) {
   const update = [2, ...varUint(count), 2, 0]
-  for (let i = 0; i < count; i++) update.push(4 | 0xc0, 1, 0, 1, ...varUint(count + 1 - i), 1, 0x79)
+  for (let i = 0; i < count; i++) update.push(4 | 0xc0, 1, 0, 1, ...varUint(i + 2), 1, 0x79)
   const base = Buffer.from('x'.repeat(count + 2))
   update.push(1, 1, 0, 4, 1, 4, ...Buffer.from('text'), ...varUint(base.length))
   const bytes = Buffer.concat([Buffer.from(update), base, Buffer.from([0])])
@@ -208,11 +208,11 @@ test('e26 an update that takes seconds to merge delays nobody in other documents
   t.after(() => attacker.terminate())
   await new Promise((resolve, reject) => attacker.once('open', resolve).once('error', reject))
   let merged = false
-  attacker.send(conflicts(60_000))
+  attacker.send(conflicts(6_000))
   await new Promise(resolve => setTimeout(resolve, 50))
-  // Message 102 is echoed when everything before it is durable.
-  attacker.on('message', message => { merged ||= message[0] === 102 })
-  attacker.send(Buffer.from([102, 1, 7]))
+  attacker.on('message', message => { merged ||= message[0] === 0 && message[1] === 1 })
+  // SyncStep1, answered after what came before it.
+  attacker.send(Buffer.from([0, 0, 1, 0]))
 
   for (let i = 0; i < 50; i++) {
     ada.text.insert(0, 'x')
@@ -222,4 +222,29 @@ test('e26 an update that takes seconds to merge delays nobody in other documents
 
   await until('it is merged, too', () => merged, 60_000)
   assert.deepEqual([ada.closes, bob.closes], [[], []])
+})
+
+test('e27 a document that is being merged when the server stops costs no other its last edits', async t => {
+  const server = await startServer(t, ['--threads', '1', '--shutdown-timeout', '2s'])
+  const ada = connect(t, newest, server, 'quick')
+  await synced(ada)
+  const attacker = new WebSocket(`${server.url}/slow`)
+  attacker.on('error', () => {})
+  await new Promise(resolve => attacker.once('open', resolve))
+  attacker.send(conflicts(40_000))
+  await new Promise(resolve => setTimeout(resolve, 50))
+  ada.text.insert(0, 'the last words')
+  await saved(ada)
+  ada.text.insert(0, 'really, ')
+  await until('they are sent', () => ada.provider.ws.bufferedAmount === 0)
+  await new Promise(resolve => setTimeout(resolve, 50))
+  ada.provider.destroy()
+
+  const { code } = await server.stop('SIGTERM')
+
+  assert.notEqual(code, 0)
+  assert.match(server.log, /1 document.*still being merged/)
+  await server.start()
+  const bob = connect(t, newest, server, 'quick')
+  await until('they are there', () => bob.text.toString() === 'really, the last words')
 })
