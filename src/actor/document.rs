@@ -35,7 +35,7 @@ use crate::{
 use super::{
     clock,
     durable::{Durable, Stored},
-    effort::Effort,
+    effort::{Effort, Place},
     registry::{Generation, Registry},
     writer::Append,
 };
@@ -455,12 +455,15 @@ impl Handler<Hear> for DocumentActor {
         if let Life::Serving(room) = &self.life {
             let full = self.registry.writer.is_full();
             let (bytes, weight_bytes) = (hear.update_bytes(), room.weight_bytes());
-            if self.effort.is_elsewhere(bytes, weight_bytes, clock::now()) {
+            let place = self.effort.place(bytes, weight_bytes, clock::now());
+            if place == Place::Elsewhere {
                 return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
             }
-            let started = clock::thread_cpu();
+            let started = (place == Place::Watched).then(clock::thread_cpu);
             self.call(|room, effects, _| hear.tell(room, full, effects));
-            self.effort.took(clock::thread_cpu() - started, clock::now());
+            if let Some(started) = started {
+                self.effort.took(clock::thread_cpu() - started, clock::now());
+            }
         }
         self.settle(ctx);
     }

@@ -10,11 +10,25 @@ use crate::room::Micros;
 /// Structs have some 8 bytes, a step takes up to 0.1 µs: this is a tenth of a second at worst, and as a rule
 /// a thousand times less.
 const HERE_MAX: usize = 1 << 26;
+/// Up to here calls are not watched, which takes a microsecond: 2 ms at worst, and a document that gets many grows
+/// out of it.
+const UNWATCHED_MAX: usize = 1 << 20;
 /// CPU time of a document's calls within [`WINDOW`] from which on they would be better elsewhere, in microseconds.
 const LONG: Micros = 25_000;
 const WINDOW: Micros = 100_000;
 /// So long after it they are.
 const WARY: Micros = 60_000_000;
+
+/// Where to make a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Here.
+    Here,
+    /// Here; what it takes is to be told to [`Effort::took`].
+    Watched,
+    /// Where it delays no other document.
+    Elsewhere,
+}
 
 /// What is known of one document's calls.
 #[derive(Debug, Default)]
@@ -25,11 +39,18 @@ pub(super) struct Effort {
 }
 
 impl Effort {
-    /// Whether updates of `bytes` in all are to be merged into a document of `weight_bytes` where that delays no
-    /// other. What it takes is told to [`Effort::took`].
-    pub fn is_elsewhere(&self, bytes: usize, weight_bytes: usize, now: Micros) -> bool {
+    /// Where updates of `bytes` in all are to be merged into a document of `weight_bytes`.
+    pub fn place(&self, bytes: usize, weight_bytes: usize, now: Micros) -> Place {
         let steps = bytes.saturating_mul(weight_bytes.saturating_add(bytes));
-        bytes > 0 && (steps > HERE_MAX || now < self.wary_until)
+        if bytes == 0 {
+            Place::Here
+        } else if steps > HERE_MAX || now < self.wary_until {
+            Place::Elsewhere
+        } else if steps > UNWATCHED_MAX {
+            Place::Watched
+        } else {
+            Place::Here
+        }
     }
 
     /// A call took so much CPU time.
@@ -54,13 +75,14 @@ mod tests {
     fn l32_letters_are_merged_here_and_large_updates_elsewhere() {
         let effort = Effort::default();
 
-        assert!(!effort.is_elsewhere(30, KB * KB, 0));
-        assert!(effort.is_elsewhere(30, 3 * KB * KB, 0));
-        assert!(!effort.is_elsewhere(8 * KB, 0, 0));
-        assert!(effort.is_elsewhere(9 * KB, 0, 0));
-        assert!(effort.is_elsewhere(KB, 64 * KB, 0));
-        assert!(effort.is_elsewhere(usize::MAX, usize::MAX, 0));
-        assert!(!effort.is_elsewhere(0, usize::MAX, 0));
+        assert_eq!(effort.place(30, 30 * KB, 0), Place::Here);
+        assert_eq!(effort.place(30, KB * KB, 0), Place::Watched);
+        assert_eq!(effort.place(30, 3 * KB * KB, 0), Place::Elsewhere);
+        assert_eq!(effort.place(8 * KB, 0, 0), Place::Watched);
+        assert_eq!(effort.place(9 * KB, 0, 0), Place::Elsewhere);
+        assert_eq!(effort.place(KB, 64 * KB, 0), Place::Elsewhere);
+        assert_eq!(effort.place(usize::MAX, usize::MAX, 0), Place::Elsewhere);
+        assert_eq!(effort.place(0, usize::MAX, 0), Place::Here);
     }
 
     #[test]
@@ -69,13 +91,13 @@ mod tests {
         for n in 0..10 {
             effort.took(LONG, WINDOW * n);
         }
-        assert!(!effort.is_elsewhere(30, KB, WINDOW * 9));
+        assert_eq!(effort.place(30, KB, WINDOW * 9), Place::Here);
 
         effort.took(1, WINDOW * 10 - 1);
 
         let since = WINDOW * 10 - 1;
-        assert!(effort.is_elsewhere(30, KB, since));
-        assert!(!effort.is_elsewhere(0, KB, since), "there is nothing to merge");
-        assert!(!effort.is_elsewhere(30, KB, since + WARY));
+        assert_eq!(effort.place(30, KB, since), Place::Elsewhere);
+        assert_eq!(effort.place(0, KB, since), Place::Here, "there is nothing to merge");
+        assert_eq!(effort.place(30, KB, since + WARY), Place::Here);
     }
 }
