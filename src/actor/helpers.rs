@@ -146,16 +146,19 @@ impl Pool {
     /// The foreman's life.
     fn look_after(self: &Arc<Self>) {
         let mut state = self.lock();
+        // One at a time: who was hired may be all that was missing.
+        let mut last = None;
         loop {
-            let oldest = state.waiting.front().map(|(since, _)| since.elapsed());
-            let Some(waited) = oldest.filter(|_| state.replaced < REPLACED_MAX) else {
+            let oldest = state.waiting.front().map(|(since, _)| *since);
+            let Some(oldest) = oldest.filter(|_| state.replaced < REPLACED_MAX) else {
                 state = self.foreman.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            let mut patience = PATIENCE.saturating_sub(waited);
+            let since = last.map_or(oldest, |last| oldest.max(last));
+            let mut patience = PATIENCE.saturating_sub(since.elapsed());
             if patience.is_zero() {
                 self.replace(&mut state);
-                // Who was hired takes the oldest job before the next one is looked at.
+                last = Some(Instant::now());
                 patience = PATIENCE;
             }
             let waited = self.foreman.wait_timeout(state, patience);
