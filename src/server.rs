@@ -196,7 +196,8 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
     for document in documents {
         // One that is being loaded, encoded or merged hears of it when that is done, and holds up no other.
         let answer = actix_web::rt::spawn(document.send(ShutDown));
-        let answer = actix_web::rt::time::timeout(ANSWER, answer).await;
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let answer = actix_web::rt::time::timeout(ANSWER.min(patience), answer).await;
         told += answer
             .ok()
             .and_then(Result::ok)
@@ -211,6 +212,7 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
     }
     let unsaved_documents = shared.registry.len();
+    let waits_for_disk = shared.writer.waiting_bytes() > 0;
     // Close frames are on their way; give the slow ones a moment.
     let closing = Instant::now() + Duration::from_secs(2);
     while shared.connections.load(Ordering::Relaxed) > 0 && Instant::now() < closing.min(deadline) {
@@ -229,21 +231,22 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
         store.close()
     });
     let closed = closed.await;
+    match closed {
+        Ok(Ok(())) if unsaved_documents == 0 => log::info!("stopped, everything is saved"),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::warn!("the store was not closed cleanly, the next start recovers: {error}"),
+        Err(error) => log::warn!("the store was not closed: {error}"),
+    }
     if unsaved_documents > 0 {
         let reason = match shared.writer.health().trouble() {
             Some(trouble) => trouble,
-            None if shared.writer.waiting_bytes() == 0 => "their edits were still being merged".to_owned(),
-            None => "the disk is too slow".to_owned(),
+            None if waits_for_disk => "the disk is too slow".to_owned(),
+            None => "they were still being loaded or merged".to_owned(),
         };
         return Err(ServeError::Unsaved {
             documents: unsaved_documents,
             reason,
         });
-    }
-    match closed {
-        Ok(Ok(())) => log::info!("stopped, everything is saved"),
-        Ok(Err(error)) => log::warn!("the store was not closed cleanly, the next start recovers: {error}"),
-        Err(error) => log::warn!("the store was not closed: {error}"),
     }
     Ok(())
 }

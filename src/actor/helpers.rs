@@ -177,7 +177,10 @@ impl Pool {
                 thread.step_back_to(NICE_REPLACED);
                 state.busy.swap_remove(at);
                 state.replaced += 1;
-                log::warn!("a job waited for a second: a helper that is at another for long is replaced");
+                let replaced = state.replaced;
+                log::warn!(
+                    "a job waited for a second: the helper that is longest at its own is replaced ({replaced} so far)"
+                );
             }
             Err(error) => log::error!("no thread to replace a helper: {error}"),
         }

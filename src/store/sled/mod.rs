@@ -272,7 +272,16 @@ impl ReadSide {
                 if let Some(failure) = current.failure.get().cloned() {
                     let current = Arc::clone(current);
                     current.end();
-                    log::error!("sled is set aside and rebuilt from the journal: {}", failure.reason);
+                    let level = if failure.keep {
+                        log::Level::Error
+                    } else {
+                        log::Level::Info
+                    };
+                    log::log!(
+                        level,
+                        "sled is set aside and rebuilt from the journal: {}",
+                        failure.reason
+                    );
                     if let Err(error) = set_aside(&self.folder, current.number, failure.keep) {
                         log::error!("cannot set sled aside: {error}");
                     }
