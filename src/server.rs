@@ -230,8 +230,7 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
         }
         store.close()
     });
-    let closed = closed.await;
-    match closed {
+    match closed.await {
         Ok(Ok(())) if unsaved_documents == 0 => log::info!("stopped, everything is saved"),
         Ok(Ok(())) => {}
         Ok(Err(error)) => log::warn!("the store was not closed cleanly, the next start recovers: {error}"),

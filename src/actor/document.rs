@@ -507,28 +507,19 @@ impl Handler<ShutDown> for DocumentActor {
 #[cfg(test)]
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Break;
+pub(super) struct Break {
+    pub elsewhere: bool,
+}
 
 #[cfg(test)]
 impl Handler<Break> for DocumentActor {
     type Result = ();
 
-    fn handle(&mut self, _: Break, ctx: &mut Self::Context) {
-        self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") });
-    }
-}
-
-/// Makes it panic on a helper.
-#[cfg(test)]
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct BreakElsewhere;
-
-#[cfg(test)]
-impl Handler<BreakElsewhere> for DocumentActor {
-    type Result = ();
-
-    fn handle(&mut self, _: BreakElsewhere, ctx: &mut Self::Context) {
-        self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
+    fn handle(&mut self, Break { elsewhere }: Break, ctx: &mut Self::Context) {
+        if elsewhere {
+            self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
+        } else {
+            self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") });
+        }
     }
 }

@@ -179,7 +179,7 @@ impl Pool {
                 state.replaced += 1;
                 let replaced = state.replaced;
                 log::warn!(
-                    "a job waited for a second: the helper that is longest at its own is replaced ({replaced} so far)"
+                    "a job waited for a second: the helper that is longest at its own is replaced, {replaced} are so now"
                 );
             }
             Err(error) => log::error!("no thread to replace a helper: {error}"),
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn l33_helpers_that_panic_go_on() {
+    async fn a_job_that_panics_costs_no_helper() {
         let helpers = Helpers::start(1).unwrap();
 
         assert!(helpers.run(|| panic!("a test's panic")).await.is_err());

@@ -382,7 +382,7 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memory::MemoryStore;
+    use crate::{actor::durable::Stored, store::memory::MemoryStore};
 
     struct Ear(tokio::sync::mpsc::UnboundedSender<()>);
 
@@ -390,10 +390,10 @@ mod tests {
         type Context = actix::Context<Self>;
     }
 
-    impl actix::Handler<super::super::durable::Stored> for Ear {
+    impl actix::Handler<Stored> for Ear {
         type Result = ();
 
-        fn handle(&mut self, _: super::super::durable::Stored, _: &mut Self::Context) {
+        fn handle(&mut self, _: Stored, _: &mut Self::Context) {
             let _ = self.0.send(());
         }
     }

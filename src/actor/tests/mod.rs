@@ -34,7 +34,7 @@ use crate::{
 };
 
 use super::{
-    document::{Break, BreakElsewhere, Hear, Join, Leave, ShutDown},
+    document::{Break, Hear, Join, Leave, ShutDown},
     helpers::Helpers,
     registry::Registry,
     writer::Writer,
@@ -289,7 +289,7 @@ async fn l32_a_room_that_panics_elsewhere_is_given_up_like_any() {
     actor.send(join).await.unwrap().unwrap();
     actor.send(letter(1, 0)).await.unwrap();
 
-    actor.send(BreakElsewhere).await.unwrap();
+    actor.send(Break { elsewhere: true }).await.unwrap();
 
     until("it has left", || registry.is_empty()).await;
     assert!(outbox.is_closing(), "its sessions are told");
@@ -307,7 +307,7 @@ async fn l22_a_room_that_panics_is_loaded_anew_when_all_it_had_taken_is_durable(
     store.holds(true);
     actor.send(letter(1, 0)).await.unwrap();
 
-    actor.send(Break).await.unwrap();
+    actor.send(Break { elsewhere: false }).await.unwrap();
 
     assert!(outbox.is_closing(), "its sessions are told");
     let same = registry.open(&named("a")).unwrap();

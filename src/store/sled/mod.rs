@@ -63,7 +63,7 @@ pub struct SledOptions {
     /// How long the feeder rests after each MiB while it rebuilds, in milliseconds. Default 5.
     pub rest_ms: u64,
     /// How long to wait before sled is opened again after it was set aside, in milliseconds; doubles with
-    /// each time in ten minutes. Default 1,000.
+    /// each time, until one was good for ten minutes. Default 1,000.
     pub again_ms: u64,
 }
 

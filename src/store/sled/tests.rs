@@ -138,11 +138,10 @@ fn r4_sled_holds_half_of_what_is_live_and_the_journal_answers_for_the_rest() {
         let live = store.status().live_bytes;
         let held = try_of(&store).shelf.get().unwrap().held_bytes();
         let found = (0..40).filter(|number| find(&store, &number.to_string()) == Some(body(*number, round)));
-        let bodies = (found.count() * EACH) as u64;
-        assert!(
-            (bodies..bodies / 50 * 51).contains(&held),
-            "{held} for {bodies} in round {round}"
-        );
+        let expected: u64 = found
+            .map(|number| shelf::taken_bytes(&id(&number.to_string()), EACH as u64))
+            .sum();
+        assert_eq!(held, expected, "round {round}");
         assert!(
             (live * 2 / 5..=live / 2).contains(&held),
             "{held} of {live} in round {round}"
