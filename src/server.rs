@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     actor::{document::ShutDown, helpers::Helpers, pace, registry::Registry, writer::Writer},
     config::{Admission, ServeConfig},
-    http::{self, Shared},
+    http::{self, Shared, homes::Homes},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -153,6 +153,7 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Re
     let shared = shared.clone();
     let address = listener.local_addr()?;
     let connections_max = shared.connections_max;
+    let homes = Homes::new(threads);
     let builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
@@ -175,7 +176,7 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Re
                 // Covers peers that vanish and peers that stop reading, which no close frame reaches.
                 let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
             })
-            .upgrade(http::upgrade::factory(application()))
+            .upgrade(http::upgrade::factory(application(), homes.clone()))
             .h1(application())
             .tcp()
     })?;

@@ -1,7 +1,7 @@
 //! At most one actor for each document.
 //!
-//! A document runs on the arbiter of the connection that opened it, so that on the way from its socket
-//! to its room a message crosses no thread when there is but one, or when that one is lucky.
+//! A document runs on the arbiter of the connection that opened it, which is that of all its connections
+//! (`http::homes`): from a socket to its room a message crosses no thread.
 //!
 //! Opening is single-flight by construction: the first who asks starts the actor and everybody else
 //! finds it; the actor loads its document before it answers anybody. An actor takes itself out only

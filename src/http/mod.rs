@@ -1,6 +1,7 @@
 //! What the network sees.
 //!
 //! * `socket`: `/ws/{document}`, the life of one WebSocket
+//! * `homes`: the thread that serves a document, and how its connections get there
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `admission`: who may connect at all: name, origin, token, access
 //! * `health`: `/livez`, `/readyz`, `/metrics`
@@ -29,6 +30,7 @@ use crate::{
 mod admission;
 mod demo;
 mod health;
+pub mod homes;
 mod socket;
 pub mod upgrade;
 

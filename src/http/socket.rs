@@ -65,9 +65,14 @@ const OPEN_TRIES: usize = 8;
 
 type Verdict = Rc<RefCell<Option<CloseReason>>>;
 
+/// The document's name in a path, not decoded.
+pub fn raw_name(path: &str) -> Option<&str> {
+    path.strip_prefix("/ws/")
+}
+
 /// `GET /ws/{document}`.
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
-    let raw_name = request.uri().path().strip_prefix("/ws/").unwrap_or_default().to_owned();
+    let raw_name = raw_name(request.uri().path()).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
     let token = match &credentials.token {
         Ok(token) => Ok(token.as_deref()),

@@ -12,13 +12,14 @@ use std::{
     net::Shutdown,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use actix_codec::{Encoder, Framed, FramedParts};
 use actix_http::{
-    ConnectionType, Request,
+    ConnectionType, Request, ServiceConfig,
     body::{BodySize, BoxBody, MessageBody},
     error::PayloadError,
     h1::{Codec, Message},
@@ -38,6 +39,13 @@ use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
+use crate::id::DocumentId;
+
+use super::{
+    homes::{Arrivals, Home, Homes, Move, Upgrading},
+    socket,
+};
+
 /// Most bytes of one read.
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// Most frames of one write.
@@ -55,9 +63,10 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
 }
 
-/// Answers upgrades with `application`, on sockets that have left HTTP.
+/// Answers upgrades with `application`, on sockets that have left HTTP and on the thread of their document.
 pub fn factory<A>(
     application: A,
+    homes: Arc<Homes>,
 ) -> impl ServiceFactory<(Request, Framed<TcpStream, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
 where
     A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
@@ -66,31 +75,95 @@ where
 {
     let application = Rc::new(application);
     fn_factory(move || {
-        let application = application.clone();
+        let (application, homes) = (application.clone(), homes.clone());
         async move {
             let application = Rc::new(application.new_service(()).await?);
+            let here = homes.settle().map(|(here, arrivals)| {
+                actix_web::rt::spawn(take_in(application.clone(), arrivals));
+                here
+            });
             Ok(fn_service(move |(request, framed)| {
-                answer(application.clone(), request, framed)
+                route(application.clone(), here, homes.clone(), request, framed)
             }))
         }
     })
 }
 
-async fn answer<S>(application: Rc<S>, request: Request, framed: Framed<TcpStream, Codec>) -> Result<(), Infallible>
+/// Answers here what belongs here, and has the rest answered elsewhere. Ends when it is answered, so that until
+/// then it counts as one of the server's connections.
+async fn route<S>(
+    application: Rc<S>,
+    here: Option<Home>,
+    homes: Arc<Homes>,
+    request: Request,
+    framed: Framed<TcpStream, Codec>,
+) -> Result<(), Infallible>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
+    let home = socket::raw_name(request.path()).and_then(|name| DocumentId::from_url_path(name).ok());
+    let home = home.map(|document| homes.of(&document));
     let FramedParts {
         io,
-        mut codec,
+        codec,
         read_buf,
-        write_buf: mut begin,
+        write_buf: unwritten,
         ..
     } = framed.into_parts();
+    let upgrading = Upgrading {
+        request,
+        io,
+        // Copied: the buffer is larger, and this is kept for as long as the connection.
+        unread: Bytes::copy_from_slice(&read_buf),
+        unwritten,
+    };
+    match home {
+        Some(home) if Some(home) != here => match Move::pack(upgrading) {
+            Ok((moving, answered)) => {
+                homes.send(home, moving);
+                let _ = answered.await;
+            }
+            Err(error) => log::warn!("a connection could not move to its document's thread: {error}"),
+        },
+        _ => answer(application, upgrading, codec).await,
+    }
+    Ok(())
+}
+
+/// Answers what arrives from other threads.
+async fn take_in<S>(application: Rc<S>, mut arrivals: Arrivals)
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+{
+    let config = ServiceConfig::default();
+    while let Some(moving) = arrivals.recv().await {
+        match moving.unpack() {
+            Ok((upgrading, answered)) => {
+                let answer = answer(application.clone(), upgrading, Codec::new(config.clone()));
+                actix_web::rt::spawn(async move {
+                    answer.await;
+                    drop(answered);
+                });
+            }
+            Err(error) => log::warn!("a connection could not move to its document's thread: {error}"),
+        }
+    }
+}
+
+async fn answer<S>(application: Rc<S>, upgrading: Upgrading, mut codec: Codec)
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    let Upgrading {
+        request,
+        io,
+        unread,
+        unwritten: mut begin,
+    } = upgrading;
     let (reader, writer) = io.into_split();
     let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
         reader,
-        early: Bytes::copy_from_slice(&read_buf),
+        early: unread,
         pauses: false,
     });
     let (request, _) = request.replace_payload(Payload::Stream { payload: incoming });
@@ -122,7 +195,6 @@ where
         Ok(None) => drop(actix_web::rt::time::timeout(ANSWER, outgoing.run(None)).await),
         Err(_) => {}
     }
-    Ok(())
 }
 
 async fn encode_whole(
@@ -274,5 +346,79 @@ async fn discard(socket: &TcpStream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::HashSet,
+        io::{Read, Write},
+        net::{SocketAddr, TcpListener},
+    };
+
+    use actix_http::HttpService;
+    use actix_server::Server;
+    use actix_service::map_config;
+    use actix_web::{App, HttpRequest, HttpResponse, dev::AppConfig, web};
+
+    use super::*;
+
+    const THREADS: usize = 3;
+
+    /// Says on which thread an upgrade is answered, and what arrived there of it.
+    async fn tell(request: HttpRequest) -> HttpResponse {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let query = request.query_string();
+        let peer = request.peer_addr().map(|address| address.ip());
+        let thread = std::thread::current().id();
+        HttpResponse::BadRequest().body(format!("{:?} {query} {peer:?} {thread:?}", header("origin")))
+    }
+
+    fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        let head = "Connection: Upgrade\r\nUpgrade: websocket\r\nOrigin: o";
+        let request = format!("GET {path}?q HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer, and its end");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        body.to_owned()
+    }
+
+    #[actix_web::test]
+    async fn l34_all_connections_of_a_document_are_served_on_one_thread() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let homes = Homes::new(THREADS);
+        let builder = Server::build().listen("http", listener, move || {
+            let application = || map_config(App::new().default_service(web::to(tell)), |()| AppConfig::default());
+            HttpService::build()
+                .upgrade(factory(application(), homes.clone()))
+                .h1(application())
+                .tcp()
+        });
+        let server = builder.expect("listens").workers(THREADS).disable_signals().run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+
+        let answers = web::block(move || {
+            let paths_of = |document| [format!("/ws/a/{document}"), format!("/ws/a%2F{document}")];
+            let answers_of = |document| {
+                let paths = paths_of(document);
+                // The system gives each connection to another thread.
+                let answers = paths.iter().cycle().take(2 * THREADS).map(|path| ask(address, path));
+                answers.collect::<HashSet<_>>()
+            };
+            (0..20).map(answers_of).collect::<Vec<_>>()
+        });
+        let answers = answers.await.expect("no panic");
+
+        assert!(answers.iter().all(|of_one| of_one.len() == 1), "{answers:?}");
+        let all: HashSet<_> = answers.into_iter().flatten().collect();
+        assert!(all.len() > 1, "{all:?}");
+        let whole = "Some(\"o\") q Some(127.0.0.1) ";
+        assert!(all.iter().all(|answer| answer.starts_with(whole)), "{all:?}");
+        handle.stop(false).await;
     }
 }
