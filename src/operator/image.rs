@@ -3,8 +3,9 @@
 //! A running server appends to the last segment, and its upkeep removes segments after it has copied what
 //! is needed of them into later ones. So an image of a live folder is made of all segments that exist at
 //! one moment, each held open: what is removed afterwards can still be read, and what was removed before
-//! is in one of those that are there. The last one counts up to the length that it had; all others are
-//! no longer written to, and were written before it. That makes an image a beginning of the log.
+//! is in one of those that are there. The last one counts up to the zeros that it ended with
+//! (the server writes into them); all others are no longer written to, and were written before it. That makes an
+//! image a beginning of the log.
 //!
 //! What must stay true: the segments of an image existed together ([`Image::of_journal`] lists them before
 //! and after it opened them), and the lengths are taken after that. What was read counts only when no segment
@@ -131,7 +132,32 @@ impl Image {
                 image.put(name, path, about.len());
             }
         }
+        image.leave_out_zeros().map_err(|error| failed("read", folder, error))?;
         Ok(Some(image))
+    }
+
+    /// The server writes on into the zeros behind the last record of the last segment: what it writes there while this
+    /// is read would be a batch behind a hole.
+    fn leave_out_zeros(&mut self) -> io::Result<()> {
+        let Some((number, file_bytes)) = self.segments().last() else {
+            return Ok(());
+        };
+        let name = segment::file_name(number);
+        let file = self.open(Path::new(&name))?;
+        let Some(header) = segment::Header::read(&*file, number)? else {
+            return Ok(());
+        };
+        // With a hint it has its final length, and what is broken at its end is damage.
+        if self.hint(number).is_some_and(|(hint, _)| hint.salt == header.salt) {
+            return Ok(());
+        }
+        // The last record may end with zeros of its own.
+        let end = segment::scan(&*file, header.salt, file_bytes, None)?.end;
+        let bytes = segment::end_without_zeros(&*file, end, file_bytes)?;
+        if let Some(part) = self.files.get_mut(&name) {
+            part.bytes = bytes;
+        }
+        Ok(())
     }
 
     /// Shows the first `bytes` bytes of the file at `path` as `name`.
@@ -345,6 +371,42 @@ mod tests {
         });
 
         assert_eq!((read, found), (Ok(2), vec![1, 2]));
+    }
+
+    #[test]
+    fn b1_an_image_ends_with_the_last_record_of_its_moment_and_outlives_the_zeros_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(Arc::new(FileDisk), folder.path(), JournalOptions::default()).unwrap();
+        let document = DocumentId::parse("plan").unwrap();
+        let commit = |seqs: std::ops::RangeInclusive<u64>| {
+            for seq in seqs {
+                let record = Record {
+                    document: document.clone(),
+                    seq,
+                    at_ms: seq,
+                    authors: Arc::new([]),
+                    // An update ends with zeros of its own.
+                    body: Body::Update(Bytes::from_static(&[7, 0, 0])),
+                };
+                journal.commit(&[record]).unwrap();
+            }
+        };
+        commit(1..=3);
+        let length = || fs::metadata(folder.path().join(segment::file_name(1))).unwrap().len();
+        let with_zeros = length();
+
+        let mut images = 0;
+        let found = Image::read(folder.path(), |image| {
+            images += 1;
+            commit(4..=9);
+            assert_eq!(length(), with_zeros, "it writes into the zeros");
+            journal.close().unwrap();
+            assert!(length() < with_zeros, "it cuts them off");
+            let view = Journal::view(Arc::new(image.clone()), folder.path())?;
+            Ok(view.load(&document)?.last_seq())
+        });
+
+        assert_eq!((found, images), (Ok(3), 1));
     }
 
     #[test]

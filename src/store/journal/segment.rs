@@ -326,6 +326,25 @@ pub fn scan(file: &dyn DiskFile, salt: u32, file_bytes: u64, end: Option<End>) -
     Ok(scan)
 }
 
+/// Where the zeros begin that a file of `file_bytes` bytes ends with, not before `from`.
+///
+/// # Errors
+/// What the system said.
+pub fn end_without_zeros(file: &dyn DiskFile, from: u64, file_bytes: u64) -> io::Result<u64> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut end = file_bytes.max(from);
+    while end > from {
+        let start = end.saturating_sub(buffer.len() as u64).max(from);
+        let length = usize::try_from(end - start).unwrap_or(buffer.len());
+        let read = file.read_at(&mut buffer[..length], start)?;
+        if let Some(last) = buffer[..read].iter().rposition(|byte| *byte != 0) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(from)
+}
+
 /// What is wrong with a file that was longer once.
 pub(super) fn cut_short(file_bytes: u64, durable: u64) -> String {
     format!("the file ends at byte {file_bytes}, and {durable} were durable")

@@ -546,8 +546,8 @@ fn r8_what_a_failed_sync_left_on_the_disk_is_void() {
     let disk = SimDisk::new(3);
     let journal = open(&disk);
     journal.commit(&[update("a", 1, "one")]).unwrap();
-    // Write, then sync: the second call fails, and the bytes are all there to be read.
-    disk.fail(Fault::Once(2, ErrorKind::Other));
+    // Write, zeros, then sync: the third call fails, and the bytes are all there to be read.
+    disk.fail(Fault::Once(3, ErrorKind::Other));
     assert!(
         journal
             .commit(&[update("a", 2, "void"), snapshot("a", 2, "void")])
@@ -564,6 +564,78 @@ fn r8_what_a_failed_sync_left_on_the_disk_is_void() {
         maintain_all(&journal, 1);
         assert_eq!(journal.load(&id("a")).unwrap(), stored(None, &[(1, "one"), (2, "two")]));
         assert_eq!(journal.status().damaged, 0);
+    }
+}
+
+/// The length of the only segment, and where its records end.
+fn length_and_end(disk: &SimDisk) -> (u64, u64) {
+    let contents = disk.contents();
+    let segments: Vec<_> = contents
+        .iter()
+        .filter(|(name, _)| segment::number_of(name).is_some())
+        .collect();
+    let [(_, bytes)] = segments[..] else {
+        panic!("{} segments", segments.len())
+    };
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    (bytes.len() as u64, end as u64)
+}
+
+#[test]
+fn r11_commits_go_into_zeros_that_are_there_and_a_segment_that_is_full_or_closed_ends_with_its_last_record() {
+    let disk = SimDisk::new(3);
+    let options = JournalOptions::default();
+    let journal = Journal::open(Arc::new(disk.clone()), Path::new("j"), options.clone()).unwrap();
+    let body = |seq: u64| vec![seq as u8 | 1; 100];
+    let commit = |seq| journal.commit(&[update("a", seq, body(seq))]).unwrap();
+
+    commit(1);
+    let (length, end) = length_and_end(&disk);
+    assert_eq!(length, end, "the first brings nothing but itself");
+    let mut lengths = std::collections::BTreeSet::new();
+    for seq in 2..=600 {
+        commit(seq);
+        let (length, end) = length_and_end(&disk);
+        assert!(length >= end && length - end <= 128 * 1024, "{length} {end}");
+        lengths.insert(length);
+    }
+    assert_eq!(lengths.len(), 1, "600 commits of 100 bytes: {lengths:?}");
+
+    for reopen in [disk.kill(), disk.power_loss(1)] {
+        let journal = Journal::open(Arc::new(reopen.clone()), Path::new("j"), options.clone()).unwrap();
+        assert_eq!(journal.load(&id("a")).unwrap().updates.len(), 600);
+        journal.commit(&[update("a", 601, "more")]).unwrap();
+        maintain_all(&journal, 1);
+        let contents = reopen.contents();
+        let (_, first) = contents
+            .iter()
+            .find(|(name, _)| segment::number_of(name) == Some(1))
+            .expect("the first segment");
+        assert_ne!(first.last(), Some(&0), "what a start leaves behind is cut");
+        assert_eq!(
+            (journal.status().damaged, journal.load(&id("a")).unwrap().updates.len()),
+            (0, 601)
+        );
+    }
+
+    journal.close().unwrap();
+    let (length, end) = length_and_end(&disk);
+    assert_eq!(length, end, "closed");
+}
+
+#[test]
+fn r11_a_disk_that_has_no_room_for_zeros_has_room_for_the_batch() {
+    let disk = SimDisk::new(3);
+    let journal = open(&disk);
+    journal.commit(&[update("a", 1, "one")]).unwrap();
+    disk.fail(Fault::Once(2, ErrorKind::StorageFull));
+
+    journal.commit(&[update("a", 2, "two")]).unwrap();
+
+    assert_eq!(disk.calls(), 3, "write, zeros, sync");
+    for reopen in [disk.kill(), disk.power_loss(1)] {
+        let found = open(&reopen).load(&id("a")).unwrap();
+        assert_eq!(found, stored(None, &[(1, "one"), (2, "two")]));
     }
 }
 

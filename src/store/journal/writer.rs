@@ -39,6 +39,10 @@ use crate::{
 /// Bodies from this length on are written from where they lie, in bytes.
 const LARGE_BYTES: usize = 256 * 1024;
 
+/// A segment is filled with zeros so far ahead, in bytes, and no further than an eighth of its length: the sync of a
+/// file that grows writes its length and where its bytes lie as well, which takes the disk twice as long.
+const AHEAD_BYTES: u64 = 256 * 1024;
+
 /// A buffer larger than this is given back after a batch, in bytes.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -72,6 +76,8 @@ pub(super) struct Active {
     pub batch: u32,
     pub previous: Option<Trace>,
     pub hint: hint::Builder,
+    /// Up to here, or to `end`, the file has its length; behind `end` there are zeros.
+    pub filled: u64,
 }
 
 /// A record to be appended.
@@ -145,7 +151,8 @@ impl Journal {
             return Ok(());
         };
 
-        match write_batch(&mut active, &items, &mut writer.next_lsn, &mut writer.buffer) {
+        let ahead = AHEAD_BYTES.min(self.target_bytes() / 8);
+        match write_batch(&mut active, &items, ahead, &mut writer.next_lsn, &mut writer.buffer) {
             Ok(entries) => {
                 self.settle_ends(writer, &active);
                 let mut index = self.index_mut();
@@ -170,6 +177,12 @@ impl Journal {
     /// Ends the active segment, if there is one: the next batch goes into a new one.
     pub(super) fn seal(&self, writer: &mut Writer) {
         if let Some(active) = writer.active.take() {
+            // Not synced: zeros that come back after a power loss are cut as any torn tail is.
+            if active.filled > active.end
+                && let Err(error) = active.file.truncate(active.end)
+            {
+                log::warn!("segment {} will be cut later: {error}", active.number);
+            }
             self.abandon(writer, active);
         }
     }
@@ -312,6 +325,7 @@ impl Journal {
             batch: 1,
             previous: None,
             hint: hint::Builder::default(),
+            filled: HEADER_BYTES,
         })
     }
 
@@ -382,6 +396,7 @@ impl Journal {
 fn write_batch(
     active: &mut Active,
     items: &[Item],
+    ahead: u64,
     next_lsn: &mut u64,
     buffer: &mut Vec<u8>,
 ) -> Result<Vec<Entry>, (&'static str, io::Error)> {
@@ -444,6 +459,7 @@ fn write_batch(
             .write_all_at(buffer, written)
             .map_err(|error| ("write", error))?;
     }
+    fill_ahead(active, offset, ahead);
     active.file.sync_data().map_err(|error| ("sync", error))?;
     if buffer.capacity() > 2 * BUFFER_BYTES {
         *buffer = Vec::new();
@@ -454,6 +470,21 @@ fn write_batch(
     Ok(entries)
 }
 
+/// Gives the file its length for the batches to come, when the one that is being written, which ends at `offset`,
+/// made it longer. Not with a large one, which is not followed by others so soon, and not with the first of a
+/// segment, which may be what a full disk has just refused.
+fn fill_ahead(active: &mut Active, offset: u64, ahead: u64) {
+    if offset <= active.filled || offset - active.end > ahead / 4 || active.batch == 1 {
+        return;
+    }
+    active.filled = offset + ahead;
+    let zeros = vec![0; usize::try_from(ahead).unwrap_or_default()];
+    if let Err(error) = active.file.write_all_at(&zeros, offset) {
+        // Nothing depends on it, and on a disk that is nearly full the batch comes first.
+        log::debug!("segment {} cannot be filled ahead: {error}", active.number);
+    }
+}
+
 /// Takes a durable batch into the index.
 fn take_in(index: &mut Index, active: &mut Active, items: Vec<Item>, entries: Vec<Entry>) {
     let segment = index.segments.entry(active.number).or_insert_with(|| Segment {
@@ -461,7 +492,7 @@ fn take_in(index: &mut Index, active: &mut Active, items: Vec<Item>, entries: Ve
         ..Segment::default()
     });
     segment.end = active.end;
-    segment.file_bytes = active.end;
+    segment.file_bytes = active.end.max(active.filled);
     for (item, entry) in items.into_iter().zip(entries) {
         active.hint.push(&entry);
         match item {
