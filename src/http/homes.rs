@@ -76,10 +76,14 @@ impl Homes {
         Home((hash % self.lock().len() as u64) as usize)
     }
 
-    /// Moves a connection there. One that arrives at a thread that is ending is closed.
-    pub fn send(&self, home: Home, moving: Move) {
-        if let Some(thread) = self.lock().get(home.0) {
-            let _ = thread.way.send(moving);
+    /// Moves a connection there.
+    ///
+    /// # Errors
+    /// The thread has ended: here it is again.
+    pub fn send(&self, home: Home, moving: Move) -> Result<(), Box<Move>> {
+        match self.lock().get(home.0) {
+            Some(thread) => thread.way.send(moving).map_err(|unsent| Box::new(unsent.0)),
+            None => Err(Box::new(moving)),
         }
     }
 

@@ -28,7 +28,7 @@ use actix_service::{Service, ServiceFactory, fn_factory, fn_service};
 use actix_web::{
     Error,
     dev::{Payload, ServiceResponse},
-    http::StatusCode,
+    http::{Method, StatusCode, Version},
     rt::net::TcpStream,
     web::{Buf, Bytes, BytesMut},
 };
@@ -54,6 +54,7 @@ const WRITE_FRAMES_MAX: usize = 64;
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// How long the answer to an upgrade that was none may take.
 const ANSWER: Duration = Duration::from_secs(10);
+const CANNOT_MOVE: &str = "a connection was lost on its way to its document's thread";
 /// How long a peer may take to close after it was told to. A socket that is closed with bytes unread resets the
 /// connection, and the peer may never see why.
 const LINGER: Duration = Duration::from_secs(1);
@@ -101,8 +102,11 @@ async fn route<S>(
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
-    let home = socket::raw_name(request.path()).and_then(|name| DocumentId::from_url_path(name).ok());
-    let home = home.map(|document| homes.of(&document));
+    // Anything else is refused, and what its answer depends on does not move.
+    let can_move = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let name = socket::raw_name(request.path()).filter(|_| can_move);
+    let document = name.and_then(|name| DocumentId::from_url_path(name).ok());
+    let home = document.map(|document| homes.of(&document));
     let FramedParts {
         io,
         codec,
@@ -119,11 +123,11 @@ where
     };
     match home {
         Some(home) if Some(home) != here => match Move::pack(upgrading) {
-            Ok((moving, answered)) => {
-                homes.send(home, moving);
-                let _ = answered.await;
-            }
-            Err(error) => log::warn!("a connection could not move to its document's thread: {error}"),
+            Ok((moving, answered)) => match homes.send(home, moving) {
+                Ok(()) => drop(answered.await),
+                Err(moving) => answer_moved(&application, *moving, &ServiceConfig::default()).await,
+            },
+            Err(error) => log::warn!("{CANNOT_MOVE}: {error}"),
         },
         _ => answer(application, upgrading, codec).await,
     }
@@ -137,16 +141,21 @@ where
 {
     let config = ServiceConfig::default();
     while let Some(moving) = arrivals.recv().await {
-        match moving.unpack() {
-            Ok((upgrading, answered)) => {
-                let answer = answer(application.clone(), upgrading, Codec::new(config.clone()));
-                actix_web::rt::spawn(async move {
-                    answer.await;
-                    drop(answered);
-                });
-            }
-            Err(error) => log::warn!("a connection could not move to its document's thread: {error}"),
+        let (application, config) = (application.clone(), config.clone());
+        actix_web::rt::spawn(async move { answer_moved(&application, moving, &config).await });
+    }
+}
+
+async fn answer_moved<S>(application: &Rc<S>, moving: Move, config: &ServiceConfig)
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    match moving.unpack() {
+        Ok((upgrading, answered)) => {
+            answer(application.clone(), upgrading, Codec::new(config.clone())).await;
+            drop(answered);
         }
+        Err(error) => log::warn!("{CANNOT_MOVE}: {error}"),
     }
 }
 

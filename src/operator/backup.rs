@@ -301,7 +301,7 @@ impl Copy<'_> {
             .open(&path)
             .and_then(|file| segment::scan(&*file, salt, bytes, None));
         let end = scan.map_err(|error| failed("read", &path, error))?.end;
-        Ok(end.max(self.pool.held(number, salt)))
+        Ok(end.min(bytes).max(self.pool.held(number, salt)))
     }
 
     /// Brings the pool's file of a segment to at least `bytes` bytes; returns how many of them belong to the

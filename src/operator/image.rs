@@ -155,7 +155,8 @@ impl Image {
         let end = segment::scan(&*file, header.salt, file_bytes, None)?.end;
         let bytes = segment::end_without_zeros(&*file, end, file_bytes)?;
         if let Some(part) = self.files.get_mut(&name) {
-            part.bytes = bytes;
+            // One that was given up before its first batch may be shorter than its header.
+            part.bytes = bytes.min(file_bytes);
         }
         Ok(())
     }
@@ -407,6 +408,32 @@ mod tests {
         });
 
         assert_eq!((found, images), (Ok(3), 1));
+    }
+
+    #[test]
+    fn b1_a_segment_that_ends_within_its_header_is_read_as_far_as_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record {
+            document: DocumentId::parse("plan").unwrap(),
+            seq: 1,
+            at_ms: 1,
+            authors: Arc::new([]),
+            body: Body::Update(Bytes::from_static(&[7])),
+        };
+        let journal = Journal::open(Arc::new(FileDisk), folder.path(), JournalOptions::default()).unwrap();
+        journal.commit(&[record]).unwrap();
+        drop(journal);
+        let path = folder.path().join(segment::file_name(1));
+        fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(5_000)
+            .unwrap();
+
+        let found = Image::read(folder.path(), |image| Ok(image.segments().collect::<Vec<_>>()));
+
+        assert_eq!(found, Ok(vec![(1, 5_000)]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod dice;
 mod model;
 mod recorder;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use cowrite::store::{
     Record, Store,
@@ -50,7 +50,7 @@ fn losing_power_loses_nothing_that_was_acknowledged() {
         "nothing happened"
     );
     assert!(
-        totals.segments_deleted > 0 && totals.failures > 0,
+        totals.segments_deleted > 0 && totals.failures > 0 && totals.into_zeros > states,
         "too little happened"
     );
 }
@@ -87,6 +87,7 @@ struct Totals {
     failures: usize,
     starts: usize,
     segments_deleted: usize,
+    into_zeros: usize,
     unsure_found: usize,
     unsure_lost: usize,
 }
@@ -106,6 +107,8 @@ fn try_chain(seed: u64, totals: &mut Totals) {
             .iter()
             .filter(|event| matches!(event, Event::Unlinked { name } if name.ends_with(".segment")))
             .count();
+
+        totals.into_zeros += writes_into_zeros(&events);
 
         // Several ends of the same life, of which the last one is lived on from.
         for end in 0..4 {
@@ -145,6 +148,26 @@ fn try_chain(seed: u64, totals: &mut Totals) {
             }
         }
     }
+}
+
+/// Writes that made no file longer.
+fn writes_into_zeros(events: &[Event]) -> usize {
+    let mut lengths = BTreeMap::new();
+    let mut count = 0;
+    for event in events {
+        match event {
+            Event::Wrote { file, at, bytes } => {
+                let length = lengths.entry(file).or_insert(0);
+                count += usize::from(at + bytes.len() <= *length);
+                *length = (at + bytes.len()).max(*length);
+            }
+            Event::Truncated { file, bytes } => {
+                lengths.insert(file, *bytes);
+            }
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Writes, keeps house, fails, is killed; answers what happened.

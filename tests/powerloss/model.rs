@@ -63,10 +63,16 @@ impl Model {
         let mut ahead = self.clone();
         ahead.acknowledge();
         let mut records = Vec::new();
-        for _ in 0..=dice.roll(5) {
+        // Small ones go into the zeros that others brought.
+        let (most, longest) = if dice.roll(2) == 0 { (2, 60) } else { (6, 1_500) };
+        for _ in 0..=dice.roll(most - 1) {
             let document = document(dice.roll(DOCUMENTS));
             let last = ahead.documents.get(&document).map_or(0, StoredDocument::last_seq);
-            let bytes = if dice.roll(60) == 0 { 300_000 } else { dice.below(1_500) };
+            let bytes = if dice.roll(60) == 0 {
+                300_000
+            } else {
+                dice.below(longest)
+            };
             let body: Bytes = vec![dice.roll(256) as u8; bytes].into();
             let (seq, body) = match dice.roll(12) {
                 0 | 1 if last > 0 => (last, Body::Snapshot(body)),

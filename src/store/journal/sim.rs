@@ -193,6 +193,12 @@ impl SimDisk {
             .collect()
     }
 
+    /// Length of all files together, as a read finds them.
+    pub fn bytes(&self) -> usize {
+        let state = self.0.lock().unwrap();
+        state.names.values().map(|file| state.files[*file].cached.len()).sum()
+    }
+
     /// A disk with these files, all synced.
     pub fn with(contents: &BTreeMap<String, Vec<u8>>) -> Self {
         let disk = Self::new(1);

@@ -39,9 +39,12 @@ use crate::{
 /// Bodies from this length on are written from where they lie, in bytes.
 const LARGE_BYTES: usize = 256 * 1024;
 
-/// A segment is filled with zeros so far ahead, in bytes, and no further than an eighth of its length: the sync of a
-/// file that grows writes its length and where its bytes lie as well, which takes the disk twice as long.
+/// A segment is filled with zeros so far ahead, in bytes, and no further than an eighth of what makes it full: the
+/// sync of a file that grows writes its length and where its bytes lie as well, which takes the disk twice as long.
 const AHEAD_BYTES: u64 = 256 * 1024;
+
+/// After a batch failed, so many are written without zeros: what a quota refuses may have been the zeros.
+const WARY: u32 = 1_000;
 
 /// A buffer larger than this is given back after a batch, in bytes.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -63,6 +66,8 @@ pub(super) struct Writer {
     pub garbage: Vec<String>,
     pub compaction: Option<Compaction>,
     pub closed: bool,
+    /// So many batches are still written without zeros behind them.
+    wary: u32,
     buffer: Vec<u8>,
 }
 
@@ -76,7 +81,7 @@ pub(super) struct Active {
     pub batch: u32,
     pub previous: Option<Trace>,
     pub hint: hint::Builder,
-    /// Up to here, or to `end`, the file has its length; behind `end` there are zeros.
+    /// Up to here the file was filled with zeros, or it was tried; behind `end` there is nothing else.
     pub filled: u64,
 }
 
@@ -151,7 +156,10 @@ impl Journal {
             return Ok(());
         };
 
-        let ahead = AHEAD_BYTES.min(self.target_bytes() / 8);
+        let ahead = match writer.wary {
+            0 => AHEAD_BYTES.min(self.target_bytes() / 8),
+            _ => 0,
+        };
         match write_batch(&mut active, &items, ahead, &mut writer.next_lsn, &mut writer.buffer) {
             Ok(entries) => {
                 self.settle_ends(writer, &active);
@@ -159,6 +167,7 @@ impl Journal {
                 take_in(&mut index, &mut active, items, entries);
                 writer.doubtful.clear();
                 writer.active = Some(active);
+                writer.wary = writer.wary.saturating_sub(1);
                 Ok(())
             }
             Err((doing, error)) => {
@@ -168,6 +177,7 @@ impl Journal {
                     path.display(),
                     active.end
                 );
+                writer.wary = WARY;
                 self.abandon(writer, active);
                 Err(io_error(doing, &path, error))
             }
@@ -176,14 +186,22 @@ impl Journal {
 
     /// Ends the active segment, if there is one: the next batch goes into a new one.
     pub(super) fn seal(&self, writer: &mut Writer) {
-        if let Some(active) = writer.active.take() {
-            // Not synced: zeros that come back after a power loss are cut as any torn tail is.
-            if active.filled > active.end
-                && let Err(error) = active.file.truncate(active.end)
-            {
-                log::warn!("segment {} will be cut later: {error}", active.number);
-            }
+        if let Some(mut active) = writer.active.take() {
+            self.cut_zeros(&mut active);
             self.abandon(writer, active);
+        }
+    }
+
+    /// A segment ends with its last record before another one begins: what reads the journal beside us sees no file
+    /// become shorter later.
+    fn cut_zeros(&self, active: &mut Active) {
+        if active.filled <= active.end {
+            return;
+        }
+        let cut = active.file.truncate(active.end).and_then(|()| active.file.sync_data());
+        match cut {
+            Ok(()) => active.filled = active.end,
+            Err(error) => log::warn!("segment {} will be cut later: {error}", active.number),
         }
     }
 
@@ -344,7 +362,8 @@ impl Journal {
         if let Ok(bytes) = active.file.bytes()
             && let Some(segment) = self.index_mut().segments.get_mut(&active.number)
         {
-            segment.file_bytes = bytes;
+            // Zeros of which the cut was not synced may be back after a power loss.
+            segment.file_bytes = bytes.max(active.filled);
         }
         writer.unhinted.insert(active.number, Some(active.hint));
     }
@@ -459,7 +478,7 @@ fn write_batch(
             .write_all_at(buffer, written)
             .map_err(|error| ("write", error))?;
     }
-    fill_ahead(active, offset, ahead);
+    fill_ahead(active, offset, ahead).map_err(|error| ("write", error))?;
     active.file.sync_data().map_err(|error| ("sync", error))?;
     if buffer.capacity() > 2 * BUFFER_BYTES {
         *buffer = Vec::new();
@@ -471,17 +490,21 @@ fn write_batch(
 }
 
 /// Gives the file its length for the batches to come, when the one that is being written, which ends at `offset`,
-/// made it longer. Not with a large one, which is not followed by others so soon, and not with the first of a
-/// segment, which may be what a full disk has just refused.
-fn fill_ahead(active: &mut Active, offset: u64, ahead: u64) {
-    if offset <= active.filled || offset - active.end > ahead / 4 || active.batch == 1 {
-        return;
+/// made it longer. A large one is not followed by others so soon.
+fn fill_ahead(active: &mut Active, offset: u64, ahead: u64) -> io::Result<()> {
+    if offset <= active.filled || offset - active.end > ahead / 4 {
+        return Ok(());
     }
-    active.filled = offset + ahead;
     let zeros = vec![0; usize::try_from(ahead).unwrap_or_default()];
-    if let Err(error) = active.file.write_all_at(&zeros, offset) {
-        // Nothing depends on it, and on a disk that is nearly full the batch comes first.
-        log::debug!("segment {} cannot be filled ahead: {error}", active.number);
+    // Also when there is no room for them: it is tried again behind as much.
+    active.filled = offset + ahead;
+    match active.file.write_all_at(&zeros, offset) {
+        // On a disk that is nearly full the batch, which has its room, comes first.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            log::debug!("segment {} cannot be filled ahead: {error}", active.number);
+            Ok(())
+        }
+        written => written,
     }
 }
 
