@@ -132,7 +132,9 @@ impl Replica {
         let changed = guarded("changed", || {
             let decoded = Update::decode_v1(update.bytes()).map_err(|error| error.to_string())?;
             // A transaction that is dropped while unwinding commits, panics again and aborts.
-            let mut txn = ManuallyDrop::new(doc.transact_mut());
+            // Waiting has a price even when there is nothing to wait for.
+            let free = doc.try_transact_mut();
+            let mut txn = ManuallyDrop::new(free.unwrap_or_else(|_| doc.transact_mut()));
             let applied = txn.apply_update(decoded).map_err(|error| error.to_string());
             let changed = txn.has_changes();
             // yrs destroys sub-documents that were removed after it has freed what held them, and reads
