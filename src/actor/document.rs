@@ -27,6 +27,7 @@ use crate::{
     protocol::{close::CloseReason, dialect::Inbound},
     room::{
         Effect, Micros, Room,
+        replica::Poisoned,
         session::{Joining, SessionId},
     },
     store::{Seq, StoreError, StoredDocument},
@@ -36,6 +37,7 @@ use super::{
     clock,
     durable::{Durable, Stored},
     effort::{Effort, Place},
+    helpers::Helpers,
     registry::{Generation, Registry},
     writer::Append,
 };
@@ -156,12 +158,7 @@ impl DocumentActor {
             match loaded {
                 Ok(Ok(room)) => actor.life = Life::Serving(Box::new(room)),
                 Ok(Err(error)) => {
-                    actor.registry.metrics.loads_failed.inc();
-                    log::error!("document {} cannot be opened: {error}", actor.document);
-                    let reason = match error {
-                        StoreError::Io { .. } => CloseReason::Overloaded("the document cannot be read now".to_owned()),
-                        _ => CloseReason::Unavailable("the document is damaged, the operator has to look".to_owned()),
-                    };
+                    let reason = actor.unreadable(&error);
                     actor.fail(reason, ctx);
                 }
                 Err(_) => {
@@ -174,6 +171,16 @@ impl DocumentActor {
             }
             actor.settle(ctx);
         }));
+    }
+
+    /// The document cannot be loaded; returns what its sessions are told.
+    fn unreadable(&self, error: &StoreError) -> CloseReason {
+        self.registry.metrics.loads_failed.inc();
+        log::error!("document {} cannot be opened: {error}", self.document);
+        match error {
+            StoreError::Io { .. } => CloseReason::Overloaded("the document cannot be read now".to_owned()),
+            _ => CloseReason::Unavailable("the document is damaged, the operator has to look".to_owned()),
+        }
     }
 
     /// Gives everybody who comes the same answer for a while, then goes; the next who opens tries
@@ -224,11 +231,14 @@ impl DocumentActor {
             .retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
     }
 
-    /// Calls the room where that delays no other document.
-    fn call_elsewhere(
+    /// Calls the room with one of `helpers`, where that delays no other document; `then` is told what the call gave
+    /// and how much CPU time it took.
+    fn call_elsewhere<R: Send + 'static>(
         &mut self,
         ctx: &mut Context<Self>,
-        call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
+        helpers: fn(&Registry) -> &Helpers,
+        call: impl FnOnce(&mut Room, &mut Vec<Effect>) -> R + Send + 'static,
+        then: impl FnOnce(&mut Self, R, Micros, &mut Context<Self>) + 'static,
     ) {
         let mut room = match std::mem::replace(&mut self.life, Life::Away) {
             Life::Serving(room) => room,
@@ -237,25 +247,62 @@ impl DocumentActor {
                 return;
             }
         };
-        let called = self.registry.mergers.run(move || {
+        let called = helpers(&self.registry).run(move || {
             let (started, mut effects) = (clock::thread_cpu(), Vec::new());
-            let whole = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
-            (room, effects, whole, clock::thread_cpu() - started)
+            let answer = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).ok();
+            (room, effects, answer, clock::thread_cpu() - started)
         });
         ctx.wait(called.into_actor(self).map(|called, actor, ctx| {
-            let Ok((room, effects, whole, cpu)) = called else {
+            let Ok((room, effects, answer, cpu)) = called else {
                 // Cannot be: the call is guarded. All the same it goes when what it had appended is durable.
                 actor.life = Life::Broken;
                 return actor.settle(ctx);
             };
             actor.life = Life::Serving(room);
             actor.effects = effects;
-            actor.effort.took(cpu, clock::now());
-            if !whole {
+            if answer.is_none() {
                 actor.give_up_room();
             }
             actor.settle(ctx);
+            if let Some(answer) = answer {
+                then(actor, answer, cpu, ctx);
+            }
         }));
+    }
+
+    /// Has what was stored merged, then hears what could not be heard before.
+    fn merge_stored(&mut self, unheard: Option<Hear>, ctx: &mut Context<Self>) {
+        let then = |actor: &mut Self, merged, _, ctx: &mut Context<Self>| match merged {
+            Ok(()) => unheard.into_iter().for_each(|hear| actor.hear(hear, ctx)),
+            Err(poisoned) => {
+                let reason = actor.unreadable(&StoreError::Damaged {
+                    document: actor.document.clone(),
+                    reason: Poisoned::to_string(&poisoned),
+                });
+                actor.drain(&reason, ctx);
+            }
+        };
+        self.call_elsewhere(ctx, |registry| &registry.helpers, |room, _| room.merge(), then);
+    }
+
+    /// Hears a session whose document is merged, or which says nothing for which it needs to be.
+    fn hear(&mut self, hear: Hear, ctx: &mut Context<Self>) {
+        if let Life::Serving(room) = &self.life {
+            let full = self.registry.writer.is_full();
+            let (bytes, weight_bytes) = (hear.update_bytes(), room.weight_bytes());
+            let place = self.effort.place(bytes, weight_bytes, clock::now());
+            if place == Place::Elsewhere {
+                let call = move |room: &mut Room, effects: &mut Vec<Effect>| hear.tell(room, full, effects);
+                let then = |actor: &mut Self, (), cpu, _: &mut Context<Self>| actor.effort.took(cpu, clock::now());
+                return self.call_elsewhere(ctx, |registry| &registry.mergers, call, then);
+            }
+            let started = (place == Place::Watched).then(clock::thread_cpu);
+            self.call(|room, effects, _| hear.tell(room, full, effects));
+            if let Some(started) = started {
+                self.effort.took(clock::thread_cpu() - started, clock::now());
+            }
+        }
+        self.settle(ctx);
     }
 
     /// Does what is due, carries out what the room decided, and sets the timer.
@@ -318,6 +365,7 @@ impl DocumentActor {
                     Err(_) => actor.drain(&CloseReason::Restarting, ctx),
                 }));
             }
+            Effect::Merge => self.merge_stored(None, ctx),
             Effect::Ended { session, reason } => {
                 self.registry.metrics.ended(reason.label());
                 log::info!(
@@ -452,20 +500,13 @@ impl Handler<Hear> for DocumentActor {
     type Result = ();
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
-        if let Life::Serving(room) = &self.life {
-            let full = self.registry.writer.is_full();
-            let (bytes, weight_bytes) = (hear.update_bytes(), room.weight_bytes());
-            let place = self.effort.place(bytes, weight_bytes, clock::now());
-            if place == Place::Elsewhere {
-                return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
-            }
-            let started = (place == Place::Watched).then(clock::thread_cpu);
-            self.call(|room, effects, _| hear.tell(room, full, effects));
-            if let Some(started) = started {
-                self.effort.took(clock::thread_cpu() - started, clock::now());
-            }
+        if let Life::Serving(room) = &self.life
+            && !room.is_merged()
+            && !hear.messages.iter().all(|message| room.hears_unmerged(message))
+        {
+            return self.merge_stored(Some(hear), ctx);
         }
-        self.settle(ctx);
+        self.hear(hear, ctx);
     }
 }
 
@@ -503,23 +544,31 @@ impl Handler<ShutDown> for DocumentActor {
     }
 }
 
-/// Makes the room panic, as a mistake of ours would.
+/// Breaks the room.
 #[cfg(test)]
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Break {
-    pub elsewhere: bool,
+pub(super) enum Break {
+    /// It panics, as with a mistake of ours.
+    Here,
+    /// The same with a helper.
+    Elsewhere,
+    /// What is stored can no longer be merged.
+    Stored,
 }
 
 #[cfg(test)]
 impl Handler<Break> for DocumentActor {
     type Result = ();
 
-    fn handle(&mut self, Break { elsewhere }: Break, ctx: &mut Self::Context) {
-        if elsewhere {
-            self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
-        } else {
-            self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") });
+    fn handle(&mut self, breaks: Break, ctx: &mut Self::Context) {
+        match breaks {
+            Break::Here => self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") }),
+            Break::Elsewhere => {
+                let call = |_: &mut Room, _: &mut Vec<Effect>| panic!("a mistake of ours");
+                self.call_elsewhere(ctx, |registry| &registry.mergers, call, |_, (), _, _| ());
+            }
+            Break::Stored => self.with_room(ctx, |room, _, _| room.spoil()),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::protocol::{
 };
 
 use super::{
-    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, Encoding, Micros, Room, SYNC_PAUSE,
+    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, Encoding, MERGE_AFTER, Micros, Room, SYNC_PAUSE,
     outbox::Kind,
     session::{Reading, SessionId},
     sync_cache::Answer,
@@ -66,19 +66,17 @@ impl Checkpoints {
 
 impl Room {
     /// A session says what it has and asks for the rest.
-    pub(super) fn wants_sync(&mut self, id: SessionId, had: Clocks, now: Micros, effects: &mut Vec<Effect>) {
+    pub(super) fn wants_sync(&mut self, id: SessionId, had: &Clocks, now: Micros, effects: &mut Vec<Effect>) {
+        if !self.is_merged() && self.merge_due.is_none() {
+            self.merge_due = Some(now + MERGE_AFTER);
+        }
+        // Clients that the document does not know make no difference to the answer, only to its price.
+        let had = had.restricted_to(self.replica.clocks());
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.outbox.drop_sync();
-        // Clients that the document does not know make no difference to the answer, only to its price.
-        let known = self.replica.clocks();
-        let mut had_of_ours = Clocks::default();
-        had.iter()
-            .for_each(|(client, clock)| had_of_ours.advance(client, clock.min(known.next(client))));
-        session.reading = Reading::Behind {
-            had: Arc::new(had_of_ours),
-        };
+        session.reading = Reading::Behind { had: Arc::new(had) };
         self.lagging.insert(id);
         if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
             return self.catch_up_by(now + CATCH_UP);
@@ -246,7 +244,8 @@ impl Room {
                 self.counts.frames += 1;
                 *next += 1;
             }
-            session.reading = match answer.reached.take() {
+            let lacks = answer.reached.take().filter(|_| answer.version < self.version);
+            session.reading = match lacks {
                 Some(reached) => Reading::Behind { had: reached },
                 None => {
                     // An answer of one frame holds for the version that it was looked up at, just now.
@@ -282,6 +281,10 @@ impl Room {
             return Some(known);
         }
         if self.encoding != Encoding::Nothing {
+            return None;
+        }
+        if !self.is_merged() {
+            effects.push(Effect::Merge);
             return None;
         }
         let job = self.replica.encode_job(had.clone(), self.version);

@@ -76,6 +76,9 @@ const SYNC_PAUSE: Micros = 100 * MS;
 const GAP_ASK: Micros = 10 * SECOND;
 /// A peer of which nothing was heard for this long, in spite of pings, is gone.
 const DEAF_MAX: Micros = 75 * SECOND;
+/// So long after the first was shown what is stored it is merged: behind the answers to all who open it, and before
+/// most of them say anything.
+const MERGE_AFTER: Micros = SECOND;
 /// Questions of one session that may wait.
 const QUESTIONS_MAX: usize = 64;
 /// Full states above this size are encoded where they delay no other document.
@@ -120,6 +123,8 @@ pub enum Effect {
     /// Run this away from other documents, then tell [`Room::encoded`]; until then the room must not
     /// be called.
     Encode(EncodeJob),
+    /// Call [`Room::merge`] where that delays no other document.
+    Merge,
     /// A session was ended by the room (its socket still has to say [`Room::leave`], which is then
     /// without effect).
     Ended {
@@ -176,6 +181,7 @@ pub struct Room {
     encoding: Encoding,
     sweep_due: Option<Micros>,
     catch_up_due: Option<Micros>,
+    merge_due: Option<Micros>,
     catch_up_pause: Micros,
     /// Sessions that are not live, or whose presence is stale.
     lagging: FxHashSet<SessionId>,
@@ -208,16 +214,15 @@ enum Encoding {
 }
 
 impl Room {
-    /// Opens a room over what the store holds.
+    /// Opens a room over what the store holds. It is merged when [`Room::merge`] is called, or when that is needed.
     ///
     /// # Errors
-    /// [`Poisoned`] when the stored bytes are not a document.
+    /// [`Poisoned`] when the stored bytes do not pass the gate.
     pub fn open(document: DocumentId, stored: &StoredDocument, policy: Policy, now: Micros) -> Result<Self, Poisoned> {
-        let (mut cache, mut version) = (SyncCache::default(), 1);
-        let mut is_snapshot = stored.snapshot.is_some();
-        let replica = Replica::load_each(stored, |update| {
-            version = cache.opened_with(version, update, is_snapshot, Dialect::YWebsocket);
-            is_snapshot = false;
+        let (mut cache, mut version) = (SyncCache::default(), 0);
+        let replica = Replica::read(stored, |update| {
+            version += 1;
+            cache.opened_with(version, update, Dialect::YWebsocket);
         })?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
@@ -232,11 +237,12 @@ impl Room {
             edit_cadence: Cadence::default(),
             journal: Journal::new(stored.last_seq(), snapshot_bytes, updates_bytes, stored.updates.len()),
             cache,
-            version,
+            version: version.max(1),
             checkpoints: fan_out::Checkpoints::default(),
             encoding: Encoding::Nothing,
             sweep_due: None,
             catch_up_due: None,
+            merge_due: None,
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
@@ -288,6 +294,40 @@ impl Room {
     #[must_use]
     pub fn clocks(&self) -> &Clocks {
         self.replica.clocks()
+    }
+
+    /// Whether what the store held is merged.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.replica.is_merged()
+    }
+
+    /// Merges what the store held.
+    ///
+    /// # Errors
+    /// [`Poisoned`] when that is no document: the room must be thrown away.
+    pub fn merge(&mut self) -> Result<(), Poisoned> {
+        self.merge_due = None;
+        self.replica.merge()
+    }
+
+    /// What the store held cannot be merged any more.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self) {
+        self.replica.poison();
+    }
+
+    /// Whether `message` can be heard without merging what the store held: a newcomer is shown the stored bytes.
+    #[must_use]
+    pub fn hears_unmerged(&self, message: &Inbound) -> bool {
+        match message {
+            Inbound::SyncStep1(had) => {
+                let had = had.restricted_to(self.replica.clocks());
+                self.cache.find(&had, self.version).is_some()
+            }
+            Inbound::Update { update, .. } => update.is_known(self.replica.clocks()),
+            Inbound::Awareness(_) | Inbound::AwarenessQuery | Inbound::SavedQuery(_) | Inbound::Ignored => true,
+        }
     }
 
     /// What happened since the last call.
@@ -366,7 +406,7 @@ impl Room {
             return;
         }
         match message {
-            Inbound::SyncStep1(had) => self.wants_sync(id, had, now, effects),
+            Inbound::SyncStep1(had) => self.wants_sync(id, &had, now, effects),
             Inbound::Update { update, answer } => self.take_update(id, update, answer, now, effects),
             Inbound::Awareness(entries) => {
                 let bytes_max = self.policy.outbox_bytes_max / 2;
@@ -429,6 +469,7 @@ impl Room {
             self.presence_cadence.due(),
             self.sweep_due,
             self.catch_up_due,
+            self.merge_due,
             idle,
         ]
         .into_iter()
@@ -449,6 +490,9 @@ impl Room {
         }
         if self.catch_up_due.is_some_and(|due| due <= now) {
             self.catch_up(now, effects);
+        }
+        if self.merge_due.take_if(|due| *due <= now).is_some() && !self.sessions.is_empty() {
+            effects.push(Effect::Merge);
         }
         if self
             .idle_since
@@ -773,7 +817,8 @@ impl Room {
             self.idle_since = Some(now);
             return;
         }
-        if self.journal.wants_parting_snapshot() {
+        // Who came and said nothing is no reason to merge.
+        if self.is_merged() && self.journal.wants_parting_snapshot() {
             self.idle_since = Some(now);
             return self.encode_snapshot(effects);
         }

@@ -5,8 +5,11 @@
 //! it believes impossible. After a panic the replica is poisoned and must be thrown away; what the
 //! store holds is untouched, since an update is stored only after it was applied.
 //!
-//! What must stay true: `known` describes the document after each successful call; its clocks are the
-//! document's state vector.
+//! What is stored passes the gate when the document is opened, and is merged when that is needed: merging takes
+//! three times as long as the gate, and who opens a document is shown the stored bytes.
+//!
+//! What must stay true: `known` describes the document after each successful call, together with what is
+//! `unmerged`; its clocks are the document's state vector.
 
 use std::{
     mem::ManuallyDrop,
@@ -30,6 +33,8 @@ use crate::{
 pub struct Replica {
     /// `None` once it is poisoned: a broken yrs document must not even be dropped.
     doc: Option<Doc>,
+    /// What was read from the store and is not in `doc` yet, in order.
+    unmerged: Vec<CheckedUpdate>,
     known: Known,
     /// Bytes of all updates applied since it was made: an estimate of what an encode costs.
     weight_bytes: usize,
@@ -42,6 +47,9 @@ pub struct Poisoned {
     doing: &'static str,
     reason: String,
 }
+
+/// What is done to stored records.
+const LOADED: &str = "loaded";
 
 impl Poisoned {
     fn already(doing: &'static str) -> Self {
@@ -60,6 +68,7 @@ impl Default for Replica {
         options.offset_kind = OffsetKind::Utf16;
         Self {
             doc: Some(Doc::with_options(options)),
+            unmerged: Vec::new(),
             known: Known::default(),
             weight_bytes: 0,
         }
@@ -73,26 +82,30 @@ impl Replica {
     /// [`Poisoned`] when stored bytes pass their checksum and are still not a document: the caller
     /// reports the document as damaged and serves nothing of it.
     pub fn load(stored: &StoredDocument) -> Result<Self, Poisoned> {
-        Self::load_each(stored, |_| ())
+        let mut replica = Self::read(stored, |_| ())?;
+        replica.merge()?;
+        Ok(replica)
     }
 
-    /// The same; `each` is shown every record as it was applied, the snapshot first if there is one.
+    /// Takes what the store holds through the gate, and leaves merging it to [`Replica::merge`]; `each` is shown
+    /// every record, the snapshot first if there is one.
     ///
     /// # Errors
-    /// See [`Replica::load`].
-    pub fn load_each(stored: &StoredDocument, mut each: impl FnMut(&CheckedUpdate)) -> Result<Self, Poisoned> {
+    /// [`Poisoned`] when a record does not pass.
+    pub fn read(stored: &StoredDocument, mut each: impl FnMut(&CheckedUpdate)) -> Result<Self, Poisoned> {
         let mut replica = Self::default();
         let snapshot = stored.snapshot.iter().map(|(seq, bytes)| (seq, bytes));
         for (seq, bytes) in snapshot.chain(stored.updates.iter().map(|(seq, bytes)| (seq, bytes))) {
             let unreadable = |reason: String| Poisoned {
-                doing: "loaded",
+                doing: LOADED,
                 reason: format!("record {seq}: {reason}"),
             };
             let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| unreadable(malformed.to_string()))?;
             match replica.admit(update) {
                 Admission::Whole(update) => {
-                    replica.apply(&update)?;
+                    replica.take_in(&update);
                     each(&update);
+                    replica.unmerged.push(update);
                 }
                 Admission::Part(_) | Admission::Nothing => {
                     return Err(unreadable("it refers to what no earlier record brought".to_owned()));
@@ -101,6 +114,23 @@ impl Replica {
             }
         }
         Ok(replica)
+    }
+
+    /// Whether all of it is merged.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.unmerged.is_empty()
+    }
+
+    /// Merges what was read and is not merged yet. What needs it merged does the same.
+    ///
+    /// # Errors
+    /// See [`Replica::load`].
+    pub fn merge(&mut self) -> Result<(), Poisoned> {
+        for update in std::mem::take(&mut self.unmerged) {
+            self.merge_one(&update, LOADED)?;
+        }
+        Ok(())
     }
 
     /// What the document knows.
@@ -126,14 +156,27 @@ impl Replica {
     /// # Errors
     /// [`Poisoned`]: see there.
     pub fn apply(&mut self, update: &CheckedUpdate) -> Result<bool, Poisoned> {
+        self.merge()?;
+        let changed = self.merge_one(update, "changed")?;
+        self.take_in(update);
+        Ok(changed)
+    }
+
+    /// What is known grows by an admitted update.
+    fn take_in(&mut self, update: &CheckedUpdate) {
+        self.known.absorb(update);
+        self.weight_bytes += update.bytes().len();
+    }
+
+    fn merge_one(&mut self, update: &CheckedUpdate, doing: &'static str) -> Result<bool, Poisoned> {
         let Some(doc) = &self.doc else {
-            return Err(Poisoned::already("changed"));
+            return Err(Poisoned::already(doing));
         };
-        let changed = guarded("changed", || {
+        let changed = guarded(doing, || {
             let decoded = Update::decode_v1(update.bytes()).map_err(|error| error.to_string())?;
-            // A transaction that is dropped while unwinding commits, panics again and aborts.
             // Waiting has a price even when there is nothing to wait for.
             let free = doc.try_transact_mut();
+            // A transaction that is dropped while unwinding commits, panics again and aborts.
             let mut txn = ManuallyDrop::new(free.unwrap_or_else(|_| doc.transact_mut()));
             let applied = txn.apply_update(decoded).map_err(|error| error.to_string());
             let changed = txn.has_changes();
@@ -143,17 +186,10 @@ impl Replica {
             ManuallyDrop::into_inner(txn).commit();
             applied.map(|()| changed)
         });
-        match changed {
-            Ok(changed) => {
-                self.known.absorb(update);
-                self.weight_bytes += update.bytes().len();
-                Ok(changed)
-            }
-            Err(poisoned) => {
-                std::mem::forget(self.doc.take());
-                Err(poisoned)
-            }
+        if changed.is_err() {
+            self.poison();
         }
+        changed
     }
 
     /// Its full state was encoded to so many bytes.
@@ -169,11 +205,12 @@ impl Replica {
     /// A job that encodes what a peer lacks who has `had`. It may run on any thread; until it has
     /// finished, calls that change the replica wait for it.
     #[must_use]
-    pub fn encode_job(&self, had: Arc<Clocks>, version: u64) -> EncodeJob {
+    pub fn encode_job(&mut self, had: Arc<Clocks>, version: u64) -> EncodeJob {
         // yrs hashes client ids by identity; a peer's own could be chosen to collide.
         let known = had.restricted_to(self.known.clocks());
+        let merged = self.merge();
         EncodeJob {
-            doc: self.doc.clone(),
+            doc: merged.and_then(|()| self.doc.clone().ok_or_else(|| Poisoned::already("encoded"))),
             had,
             known,
             version,
@@ -184,7 +221,7 @@ impl Replica {
 /// An encoding that has not run yet.
 #[derive(Debug)]
 pub struct EncodeJob {
-    doc: Option<Doc>,
+    doc: Result<Doc, Poisoned>,
     had: Arc<Clocks>,
     known: Clocks,
     version: u64,
@@ -216,11 +253,8 @@ impl Encoded {
     /// Takes what was encoded; cuts it when it is large, which takes as long as encoding it did.
     #[must_use]
     pub fn new(had: Arc<Clocks>, version: u64, update: Bytes) -> Self {
-        let cut = (update.len() > 2 * SYNC_FRAME_BYTES_MAX).then(|| match CheckedUpdate::check(update.clone()) {
-            Ok(checked) => Cut {
-                pieces: split(&checked, SYNC_FRAME_BYTES_MAX),
-                clocks: clocks_of(&checked),
-            },
+        let cut = Cut::is_due(&update).then(|| match CheckedUpdate::check(update.clone()) {
+            Ok(checked) => Cut::of(&checked),
             // What yrs encodes and the gate does not know still has to reach the peer.
             Err(_) => Cut {
                 pieces: vec![update.clone()],
@@ -235,12 +269,36 @@ impl Encoded {
         }
     }
 
+    /// A full state as it was stored; cut when it is large.
+    #[must_use]
+    pub fn stored(version: u64, state: &CheckedUpdate) -> Self {
+        Self {
+            had: Arc::default(),
+            version,
+            update: state.bytes().clone(),
+            cut: Cut::is_due(state.bytes()).then(|| Cut::of(state)),
+        }
+    }
+
     /// What the state knows, read back from its bytes; `None` when they do not pass the gate.
     #[must_use]
     pub fn clocks(&self) -> Option<Clocks> {
         match &self.cut {
             Some(cut) => Some(cut.clocks.clone()),
             None => CheckedUpdate::check(self.update.clone()).ok().as_ref().map(clocks_of),
+        }
+    }
+}
+
+impl Cut {
+    fn is_due(update: &Bytes) -> bool {
+        update.len() > 2 * SYNC_FRAME_BYTES_MAX
+    }
+
+    fn of(checked: &CheckedUpdate) -> Self {
+        Self {
+            pieces: split(checked, SYNC_FRAME_BYTES_MAX),
+            clocks: clocks_of(checked),
         }
     }
 }
@@ -259,9 +317,7 @@ impl EncodeJob {
     /// # Errors
     /// [`Poisoned`]: see there.
     pub fn run(self) -> Result<Encoded, Poisoned> {
-        let Some(doc) = self.doc else {
-            return Err(Poisoned::already("encoded"));
-        };
+        let doc = self.doc?;
         let update = guarded("encoded", || {
             let had = StateVector::decode_v1(&self.known.encode_state_vector()).map_err(|error| error.to_string())?;
             Ok(doc.transact().encode_state_as_update_v1(&had))

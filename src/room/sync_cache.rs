@@ -11,12 +11,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{
-    limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{
-        dialect::Dialect,
-        update::{CheckedUpdate, Clocks},
-    },
+use crate::protocol::{
+    dialect::Dialect,
+    update::{CheckedUpdate, Clocks},
 };
 
 use super::replica::Encoded;
@@ -53,6 +50,8 @@ pub(super) struct Answer {
     pub closed: bool,
     /// What a peer has after them, if they are more than one.
     pub reached: Option<Arc<Clocks>>,
+    /// The version of the document that they bring it to.
+    pub version: u64,
 }
 
 impl Answer {
@@ -63,11 +62,13 @@ impl Answer {
                 frames: [dialect.sync_step2(&encoded.update)].into(),
                 closed: true,
                 reached: None,
+                version: encoded.version,
             },
             Some(cut) => Self {
                 frames: cut.pieces.iter().map(|piece| dialect.update(piece)).collect(),
                 closed: false,
                 reached: Some(Arc::new(clocks.clone())),
+                version: encoded.version,
             },
         }
     }
@@ -90,20 +91,16 @@ impl SyncCache {
         Some((answer.clone(), None))
     }
 
-    /// A document is being opened and holds `update` as well: its snapshot, with which its stored records begin, or
-    /// one that follows. Returns the version that it has by then. A newcomer is sent the stored bytes: encoding
-    /// what was just decoded would give the same. A large one is cut when somebody asks, elsewhere.
-    pub fn opened_with(&mut self, version: u64, update: &CheckedUpdate, is_snapshot: bool, dialect: Dialect) -> u64 {
-        if !is_snapshot {
-            let frame = dialect.update(update.bytes());
-            self.advance(version + 1, &frame, dialect);
-            return version + 1;
+    /// A document is being opened, and the next of its stored records, which is `update`, brings it to `version`: 1
+    /// with the first, which is its snapshot if it has one. A newcomer is sent the stored bytes, before they are
+    /// merged: encoding what was just decoded would give the same.
+    pub fn opened_with(&mut self, version: u64, update: &CheckedUpdate, dialect: Dialect) {
+        if version > 1 {
+            return self.advance(version, &dialect.update(update.bytes()), dialect);
         }
-        if update.bytes().len() <= 2 * SYNC_FRAME_BYTES_MAX {
-            let whole = Encoded::new(Arc::default(), version, update.bytes().clone());
-            self.keep(&whole, &Clocks::default(), dialect);
-        }
-        version
+        let whole = Encoded::stored(version, update);
+        let reached = whole.cut.as_ref().map(|cut| cut.clocks.clone());
+        self.keep(&whole, &reached.unwrap_or_default(), dialect);
     }
 
     /// Keeps what was encoded when the document knew `clocks`.

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use cowrite::{
-    protocol::{close::CloseReason, update::Clocks},
-    room::Policy,
+    protocol::{close::CloseReason, dialect::Dialect, update::Clocks},
+    room::{Effect, Policy, session::SessionId},
+    store::StoredDocument,
 };
 
 use yrs::{Map, WriteTxn};
@@ -450,7 +451,7 @@ fn d15_questions_for_the_state_are_answered_at_most_every_hundred_milliseconds()
 fn d16_a_stored_document_opens_with_what_it_held_and_positions_go_on() {
     let author = Editor::new(5);
     let (first, second) = (author.types("hello"), author.types(" world"));
-    let stored = cowrite::store::StoredDocument {
+    let stored = StoredDocument {
         snapshot: Some((7, Bytes::from(first))),
         updates: vec![(8, Bytes::from(second))],
     };
@@ -475,7 +476,7 @@ fn d17_stored_bytes_that_are_no_document_are_an_error_and_never_an_empty_documen
     author.types("lost");
     let late = Bytes::from(author.types("late"));
     for bad in [Bytes::from_static(&[1, 2, 3]), late] {
-        let stored = cowrite::store::StoredDocument {
+        let stored = StoredDocument {
             snapshot: None,
             updates: vec![(1, bad)],
         };
@@ -488,7 +489,7 @@ fn d17_stored_bytes_that_are_no_document_are_an_error_and_never_an_empty_documen
 fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
     let author = Editor::new(5);
     let (first, second) = (author.types(&"hello".repeat(20)), author.types(" world"));
-    let stored = cowrite::store::StoredDocument {
+    let stored = StoredDocument {
         snapshot: Some((7, Bytes::from(first.clone()))),
         updates: vec![(8, Bytes::from(second.clone()))],
     };
@@ -508,4 +509,120 @@ fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
         .collect();
     // Encoding what was just decoded would make one piece of them.
     assert_eq!(pieces, [first, second, vec![0, 0]]);
+}
+
+#[test]
+fn d18_a_large_stored_document_is_sent_in_pieces_and_not_encoded() {
+    let author = Editor::new(5);
+    let state = author.types(&"0123456789abcdef".repeat(100_000));
+    let stored = StoredDocument {
+        snapshot: Some((7, Bytes::from(state))),
+        updates: Vec::new(),
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.joins(1, writer(), None);
+    table.takes(1);
+
+    table.says(1, &step1(&[0]));
+    table.passes(100 * MS);
+
+    let newcomer = Editor::new(6);
+    let answer = table.takes(1);
+    for message in &answer {
+        let (Heard::Update(piece) | Heard::Step2(piece)) = message else {
+            panic!("{message:?}")
+        };
+        newcomer.applies(piece);
+    }
+    assert_eq!(newcomer.content(), author.content());
+    assert!(
+        matches!(answer[..], [Heard::Update(_), .., Heard::Step2(_)]),
+        "{}",
+        answer.len()
+    );
+    assert_eq!((table.encodes, table.room.is_merged()), (0, false));
+    // It is live, and what follows reaches it.
+    table.seats(2);
+    let edit = author.types("!");
+    table.says(2, &update(&edit));
+    assert_eq!(table.takes(1), [Heard::Update(edit)]);
+}
+
+/// A room over one stored record, whose author goes on.
+fn opened() -> (Table, Editor) {
+    let author = Editor::new(5);
+    let stored = StoredDocument {
+        snapshot: None,
+        updates: vec![(1, Bytes::from(author.types("hello")))],
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.joins(1, writer(), None);
+    table.takes(1);
+    (table, author)
+}
+
+#[test]
+fn d19_what_was_stored_is_merged_a_second_after_a_newcomer_was_answered() {
+    let (mut table, author) = opened();
+
+    table.passes(5 * SECOND);
+    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
+    table.says(1, &step1(&[0]));
+    let [Heard::Step2(state)] = &table.takes(1)[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+    table.says(1, &step2(&[0, 0]));
+    table.passes(SECOND - 1);
+    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
+    table.passes(1);
+
+    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Merge], true));
+}
+
+#[test]
+fn d19_it_is_not_merged_for_who_has_left() {
+    let (mut table, _) = opened();
+
+    table.says(1, &step1(&[0]));
+    table.leaves(1);
+    table.passes(POLICY.idle_timeout);
+
+    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Unload], false));
+}
+
+#[test]
+fn d19_an_edit_and_a_state_vector_of_the_document_need_it_merged() {
+    let heard = |message: &Bytes| {
+        let (mut table, _) = opened();
+        table.says(1, message);
+        (table.room.is_merged(), table.takes(1))
+    };
+
+    let edit = Editor::new(6).types("!");
+    let (is_merged, _) = heard(&update(&edit));
+    assert!(is_merged);
+    let (is_merged, answer) = heard(&step1(&[1, 5, 3]));
+    assert!(is_merged);
+    assert!(
+        matches!(&answer[..], [Heard::Step2(lacks)] if lacks.len() < 20),
+        "{answer:?}"
+    );
+    let (is_merged, _) = heard(&step1(&[1, 99, 3]));
+    assert!(!is_merged, "nothing of this document");
+}
+
+#[test]
+fn d19_a_room_that_is_asked_what_needs_it_merged_asks_for_that_first() {
+    let (mut table, _) = opened();
+    let mut effects = Vec::new();
+    let asks = Dialect::YWebsocket.parse(step1(&[1, 5, 3])).unwrap();
+
+    table.room.hear(SessionId(1), asks, table.now, &mut effects);
+
+    assert!(matches!(effects[..], [Effect::Merge]), "{effects:?}");
+    assert_eq!(table.takes(1), []);
+    table.carry_out(effects);
+    table.passes(20 * MS);
+    assert!(matches!(&table.takes(1)[..], [Heard::Step2(_)]));
 }

@@ -230,6 +230,7 @@ impl World {
                     assert_eq!(room.sessions(), 0);
                     self.stored.clear();
                 }
+                Effect::Merge => self.room().merge().expect("what is stored is a document"),
                 Effect::Poisoned(poisoned) => panic!("{poisoned}"),
             }
         }
@@ -387,6 +388,9 @@ impl World {
         let mut effects = Vec::new();
         for message in messages {
             let inbound = Dialect::YWebsocket.parse(message).unwrap();
+            if !self.room().hears_unmerged(&inbound) {
+                self.room().merge().expect("what is stored is a document");
+            }
             self.room().hear(session, inbound, now, &mut effects);
         }
         self.settle(effects);

@@ -40,6 +40,7 @@ pub enum Deed {
     Ended(u64, CloseReason),
     Unload,
     Poisoned,
+    Merge,
 }
 
 pub struct Table {
@@ -135,6 +136,9 @@ impl Table {
         let mut effects = Vec::new();
         for message in messages {
             let inbound = Dialect::YWebsocket.parse(message.clone()).unwrap();
+            if !self.room.hears_unmerged(&inbound) {
+                self.room.merge().unwrap();
+            }
             self.room.hear(SessionId(id), inbound, self.now, &mut effects);
         }
         self.outbox(id).heard(self.now / MS);
@@ -191,6 +195,10 @@ impl Table {
                 Effect::Ended { session, reason } => Deed::Ended(session.0, reason),
                 Effect::Unload => Deed::Unload,
                 Effect::Poisoned(_) => Deed::Poisoned,
+                Effect::Merge => {
+                    self.room.merge().unwrap();
+                    Deed::Merge
+                }
                 Effect::Encode(_) if self.hold_encodes => {
                     self.held.push(effect);
                     continue;

@@ -10,6 +10,7 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,7 @@ use crate::{
     protocol::{
         close::CloseReason,
         dialect::Dialect,
+        frame,
         lib0::{write_var_bytes, write_var_uint},
     },
     room::{
@@ -289,7 +291,7 @@ async fn l32_a_room_that_panics_elsewhere_is_given_up_like_any() {
     actor.send(join).await.unwrap().unwrap();
     actor.send(letter(1, 0)).await.unwrap();
 
-    actor.send(Break { elsewhere: true }).await.unwrap();
+    actor.send(Break::Elsewhere).await.unwrap();
 
     until("it has left", || registry.is_empty()).await;
     assert!(outbox.is_closing(), "its sessions are told");
@@ -307,7 +309,7 @@ async fn l22_a_room_that_panics_is_loaded_anew_when_all_it_had_taken_is_durable(
     store.holds(true);
     actor.send(letter(1, 0)).await.unwrap();
 
-    actor.send(Break { elsewhere: false }).await.unwrap();
+    actor.send(Break::Here).await.unwrap();
 
     assert!(outbox.is_closing(), "its sessions are told");
     let same = registry.open(&named("a")).unwrap();
@@ -346,6 +348,33 @@ async fn l23_a_document_that_cannot_be_read_is_not_read_again_for_everybody_who_
 
     assert_eq!(store.loads.load(Ordering::Relaxed), 1);
     until("it may be tried again", || registry.is_empty()).await;
+}
+
+#[actix_rt::test]
+async fn d20_a_document_that_cannot_be_merged_is_said_to_be_damaged() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_millis(5));
+    let first = registry.open(&named("a")).unwrap();
+    first.send(joining(1).0).await.unwrap().unwrap();
+    first.send(letter(1, 0)).await.unwrap();
+    first.send(Leave(SessionId(1))).await.unwrap();
+    until("it has left", || registry.is_empty()).await;
+    let actor = registry.open(&named("a")).unwrap();
+    let (join, outbox) = joining(2);
+    actor.send(join).await.unwrap().unwrap();
+    actor.send(Break::Stored).await.unwrap();
+
+    actor.send(letter(2, 1)).await.unwrap();
+
+    until("it has left", || registry.is_empty()).await;
+    let damaged = CloseReason::Unavailable("the document is damaged, the operator has to look".to_owned());
+    let frames = std::iter::from_fn(|| match outbox.poll_take(Waker::noop()) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => None,
+    });
+    assert_eq!(frames.last(), Some(frame::close(&damaged)));
+    assert_eq!(registry.metrics.loads_failed.get(), 1);
+    assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 1);
 }
 
 #[actix_rt::test]

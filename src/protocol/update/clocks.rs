@@ -40,10 +40,9 @@ impl Clocks {
         })
     }
 
-    /// What is known here of the clients in `other`: of a peer's state vector, the part that a document can
-    /// make use of.
+    /// What is known here and in `other`: of a peer's state vector, the part that a document can make use of.
     pub fn restricted_to(&self, other: &Clocks) -> Clocks {
-        let both = |(client, clock): (u64, u32)| other.next.contains_key(&client).then_some((client, clock));
+        let both = |(client, clock): (u64, u32)| Some((client, clock.min(*other.next.get(&client)?)));
         Clocks {
             next: self.iter().filter_map(both).collect(),
         }
