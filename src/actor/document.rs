@@ -1,8 +1,8 @@
 //! The actor that owns one document.
 //!
-//! It has no judgement: it loads, calls its room, and carries out effects. While the document is loaded, a
-//! large state is encoded, or an update is merged that may take long, its mailbox waits (`ctx.wait`), and no
-//! other document does.
+//! It has no judgement: it loads, calls its room, and carries out effects. While the document is loaded, what was
+//! stored or may take long is merged, or a large state is encoded, its mailbox waits (`ctx.wait`), and no other
+//! document does.
 //!
 //! A room that panics is given up: its sessions are told to come back, and the actor waits until what it
 //! had appended is durable. (actix would drop the actor alone; the next one would then load a document
@@ -259,14 +259,13 @@ impl DocumentActor {
                 return actor.settle(ctx);
             };
             actor.life = Life::Serving(room);
-            actor.effects = effects;
-            if answer.is_none() {
-                actor.give_up_room();
+            actor.effects.extend(effects);
+            match answer {
+                // Before it settles, which may send the room away again.
+                Some(answer) => then(actor, answer, cpu, ctx),
+                None => actor.give_up_room(),
             }
             actor.settle(ctx);
-            if let Some(answer) = answer {
-                then(actor, answer, cpu, ctx);
-            }
         }));
     }
 
@@ -279,7 +278,9 @@ impl DocumentActor {
                     document: actor.document.clone(),
                     reason: Poisoned::to_string(&poisoned),
                 });
-                actor.drain(&reason, ctx);
+                // Nothing of it can be unsaved.
+                actor.call(|room, effects, now| room.end_all(&reason, now, effects));
+                actor.fail(reason, ctx);
             }
         };
         self.call_elsewhere(ctx, |registry| &registry.helpers, |room, _| room.merge(), then);
@@ -501,8 +502,7 @@ impl Handler<Hear> for DocumentActor {
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         if let Life::Serving(room) = &self.life
-            && !room.is_merged()
-            && !hear.messages.iter().all(|message| room.hears_unmerged(message))
+            && !hear.messages.iter().all(|message| room.can_hear(message))
         {
             return self.merge_stored(Some(hear), ctx);
         }

@@ -27,9 +27,9 @@ pub struct Registry {
     /// Where documents are loaded from.
     pub(super) store: Arc<dyn Store>,
     pub(super) writer: Writer,
-    /// For loads and encodes.
+    /// For loads, with all that belongs to opening a document, and encodes.
     pub(super) helpers: Helpers,
-    /// For updates that may take long to merge: they wait for no load, and no load for them.
+    /// For edits that may take long to merge: they wait for no load, and no load for them.
     pub(super) mergers: Helpers,
     pub(super) policy: Policy,
     pub(super) metrics: Arc<Metrics>,

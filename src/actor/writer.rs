@@ -40,8 +40,8 @@ const GROUP_MAX: usize = 4_096;
 /// A group of so many records says that more will gather while the writer rests.
 const GROUP_REST: usize = 8;
 /// Least time from one commit's beginning to the next one's, while large groups come: a commit costs as much CPU as
-/// several edits, and nobody sees "saved" come ten milliseconds later.
-const PERIOD: Duration = Duration::from_millis(10);
+/// several edits, and nobody sees "saved" come ten milliseconds later. A disk that is slower gets no rest.
+const PERIOD: Micros = 10_000;
 
 /// Something to make durable.
 #[derive(Debug)]
@@ -180,8 +180,8 @@ impl Upkeep {
 
 /// What follows a commit.
 enum Committed {
-    /// The writer should rest so long before the next group.
-    Rest(Duration),
+    /// The next group begins then at the earliest.
+    Next(Micros),
     /// The thread ends, and this is to be told.
     Stop(mpsc::SyncSender<()>),
 }
@@ -214,21 +214,22 @@ struct Thread {
 impl Thread {
     fn run(self, jobs: &mpsc::Receiver<Job>) {
         let mut upkeep = Upkeep::due_at(clock::now());
-        let mut rest = Duration::ZERO;
+        let mut next: Micros = 0;
         loop {
-            if !rest.is_zero() {
-                thread::sleep(rest);
+            let rest = next.saturating_sub(clock::now());
+            if rest > 0 {
+                thread::sleep(Duration::from_micros(rest));
             }
-            rest = match jobs.recv_timeout(upkeep.wait(clock::now())) {
+            next = match jobs.recv_timeout(upkeep.wait(clock::now())) {
                 Ok(first) => match self.commit_all(first, jobs) {
-                    Committed::Rest(rest) => rest,
+                    Committed::Next(at) => at,
                     Committed::Stop(done) => {
                         let _ = done.send(());
                         return;
                     }
                 },
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => Duration::ZERO,
+                Err(RecvTimeoutError::Timeout) => 0,
             };
             let started = clock::now();
             if upkeep.wait(started).is_zero() {
@@ -251,8 +252,8 @@ impl Thread {
                 break;
             }
         }
-        let rest = self.commit(group);
-        stop.map_or(Committed::Rest(rest), Committed::Stop)
+        let next = self.commit(group);
+        stop.map_or(Committed::Next(next), Committed::Stop)
     }
 
     /// One step of upkeep; true when more is waiting.
@@ -263,12 +264,12 @@ impl Thread {
         })
     }
 
-    /// Commits, however long it takes; says how long the writer should rest before the next group. On a disk that is
-    /// slower than the period it does not.
-    fn commit(&self, group: Vec<Append>) -> Duration {
+    /// Commits, however long it takes; says when the next group begins at the earliest.
+    fn commit(&self, group: Vec<Append>) -> Micros {
         if group.is_empty() {
-            return Duration::ZERO;
+            return 0;
         }
+        let started = clock::now();
         let at_ms = clock::wall_ms();
         let mut bytes = 0;
         let mut records = Vec::with_capacity(group.len());
@@ -303,7 +304,8 @@ impl Thread {
                 durable,
             });
         }
-        let took = self.commit_until_done(&mut records, &mut told);
+        let size = records.len();
+        self.commit_until_done(&mut records, &mut told);
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         let now = clock::now();
         let mut news = News::default();
@@ -320,14 +322,14 @@ impl Thread {
             durable.advance(seq, u64::from(snapshot), &mut news);
         }
         news.spread();
-        if records.len() >= GROUP_REST {
-            PERIOD.saturating_sub(Duration::from_micros(took))
+        if (GROUP_REST..GROUP_MAX).contains(&size) {
+            started + PERIOD
         } else {
-            Duration::ZERO
+            0
         }
     }
 
-    fn commit_until_done(&self, records: &mut Vec<Record>, told: &mut Vec<Told>) -> Micros {
+    fn commit_until_done(&self, records: &mut Vec<Record>, told: &mut Vec<Told>) {
         loop {
             let started = clock::now();
             match self.store.commit(records) {
@@ -350,7 +352,7 @@ impl Thread {
                     told.retain(|_| kept.next().unwrap_or_default());
                     records.retain(|record| record.document != document);
                     if records.is_empty() {
-                        return 0;
+                        return;
                     }
                 }
                 Ok(()) => {
@@ -358,9 +360,8 @@ impl Thread {
                         log::info!("the store takes writes again");
                         self.health.set(None);
                     }
-                    let took = clock::now() - started;
-                    self.metrics.commit(records.len(), took);
-                    return took;
+                    self.metrics.commit(records.len(), clock::now() - started);
+                    return;
                 }
                 Err(error) => {
                     let error = error.to_string();

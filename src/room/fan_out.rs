@@ -244,11 +244,14 @@ impl Room {
                 self.counts.frames += 1;
                 *next += 1;
             }
-            let lacks = answer.reached.take().filter(|_| answer.version < self.version);
+            if answer.reached.is_some() && session.outbox.waiting_bytes() > bytes_max / 2 {
+                // Live, it would lose all of them to the first that does not fit.
+                return Progress::Made;
+            }
+            let lacks = answer.reached.take().filter(|_| *version < self.version);
             session.reading = match lacks {
                 Some(reached) => Reading::Behind { had: reached },
                 None => {
-                    // An answer of one frame holds for the version that it was looked up at, just now.
                     if let Some(tail) = tail.take() {
                         let _ = session.outbox.push_within(&tail, Kind::Sync(0), usize::MAX);
                     }

@@ -307,7 +307,9 @@ impl Room {
     /// # Errors
     /// [`Poisoned`] when that is no document: the room must be thrown away.
     pub fn merge(&mut self) -> Result<(), Poisoned> {
+        debug_assert_eq!(self.encoding, Encoding::Nothing, "what is being encoded stays as it is");
         self.merge_due = None;
+        self.cache.forget_unasked();
         self.replica.merge()
     }
 
@@ -317,13 +319,16 @@ impl Room {
         self.replica.poison();
     }
 
-    /// Whether `message` can be heard without merging what the store held: a newcomer is shown the stored bytes.
+    /// Whether `message` can be heard without merging what the store held first: a newcomer is shown the stored bytes.
     #[must_use]
-    pub fn hears_unmerged(&self, message: &Inbound) -> bool {
+    pub fn can_hear(&self, message: &Inbound) -> bool {
+        if self.is_merged() {
+            return true;
+        }
         match message {
             Inbound::SyncStep1(had) => {
                 let had = had.restricted_to(self.replica.clocks());
-                self.cache.find(&had, self.version).is_some()
+                self.cache.has(&had, self.version)
             }
             Inbound::Update { update, .. } => update.is_known(self.replica.clocks()),
             Inbound::Awareness(_) | Inbound::AwarenessQuery | Inbound::SavedQuery(_) | Inbound::Ignored => true,
@@ -391,7 +396,10 @@ impl Room {
         }
         if self.sessions.is_empty() {
             self.idle_since = Some(now);
-            self.cache.clear();
+            // What is not merged would have to be, to answer the next one.
+            if self.is_merged() {
+                self.cache.clear();
+            }
         }
     }
 
@@ -593,6 +601,7 @@ impl Room {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return self.end(id, CloseReason::Overloaded(reason), now, effects);
         }
+        debug_assert_eq!(self.encoding, Encoding::Nothing, "what is being encoded stays as it is");
         match self.replica.apply(&update) {
             Err(poisoned) => {
                 let reason = CloseReason::Refused("the update cannot be merged".to_owned());

@@ -4,16 +4,19 @@
 //! vector, cost one encoding. The full state is kept with the updates that followed it (its tail),
 //! so that edits do not make it worthless; other answers hold for one version only.
 //!
-//! What must stay true: an answer of one frame, together with its tail, brings a peer who had `had` to
-//! `version`; an answer of several brings it to what they say that they reach.
+//! What must stay true: an answer, together with its tail, brings a peer who had `had` to `version`; several frames
+//! without the tail bring it to what they say that they reach.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::protocol::{
-    dialect::Dialect,
-    update::{CheckedUpdate, Clocks},
+use crate::{
+    limits::SYNC_FRAME_BYTES_MAX,
+    protocol::{
+        dialect::Dialect,
+        update::{CheckedUpdate, Clocks},
+    },
 };
 
 use super::replica::Encoded;
@@ -21,7 +24,7 @@ use super::replica::Encoded;
 /// Answers other than the full state that are kept; more state vectors than this are rare.
 const PARTIAL_MAX: usize = 8;
 
-/// A tail that outweighs this share of the full state makes a fresh encoding worth it; a small state
+/// A tail that outweighs this share of the full state, or a frame, makes a fresh encoding worth it; a small state
 /// is encoded anew sooner.
 const TAIL_SHARE: usize = 2;
 
@@ -33,11 +36,14 @@ pub(super) struct SyncCache {
 
 #[derive(Debug)]
 struct Full {
+    /// What the only frame says.
     update: Bytes,
     answer: Answer,
     version: u64,
     tail: BytesMut,
     tail_bytes_max: usize,
+    /// Somebody was sent it.
+    asked: bool,
 }
 
 /// Frames that bring a peer up to date.
@@ -50,8 +56,6 @@ pub(super) struct Answer {
     pub closed: bool,
     /// What a peer has after them, if they are more than one.
     pub reached: Option<Arc<Clocks>>,
-    /// The version of the document that they bring it to.
-    pub version: u64,
 }
 
 impl Answer {
@@ -62,13 +66,11 @@ impl Answer {
                 frames: [dialect.sync_step2(&encoded.update)].into(),
                 closed: true,
                 reached: None,
-                version: encoded.version,
             },
             Some(cut) => Self {
                 frames: cut.pieces.iter().map(|piece| dialect.update(piece)).collect(),
                 closed: false,
                 reached: Some(Arc::new(clocks.clone())),
-                version: encoded.version,
             },
         }
     }
@@ -76,19 +78,27 @@ impl Answer {
 
 impl SyncCache {
     /// The frames for a peer who has `had`, if they are known, and the tail that follows them.
-    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
+    pub fn find(&mut self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
         if had.is_empty() {
-            let full = self.full.as_ref().filter(|full| full.version == version)?;
-            // After several frames the peer is sent what it lacks by then, the tail included.
-            let whole = full.answer.reached.is_none();
-            let tail = (whole && !full.tail.is_empty()).then(|| Bytes::copy_from_slice(&full.tail));
+            let full = self.full.as_mut().filter(|full| full.version == version)?;
+            full.asked = true;
+            let tail = (!full.tail.is_empty()).then(|| Bytes::copy_from_slice(&full.tail));
             return Some((full.answer.clone(), tail));
         }
-        let (_, _, answer) = self
-            .partial
-            .iter()
-            .find(|(known, at, _)| *at == version && **known == *had)?;
-        Some((answer.clone(), None))
+        Some((self.partial(had, version)?.clone(), None))
+    }
+
+    /// Whether [`SyncCache::find`] finds them.
+    pub fn has(&self, had: &Clocks, version: u64) -> bool {
+        if had.is_empty() {
+            return self.full.as_ref().is_some_and(|full| full.version == version);
+        }
+        self.partial(had, version).is_some()
+    }
+
+    fn partial(&self, had: &Clocks, version: u64) -> Option<&Answer> {
+        let is_it = |(known, at, _): &&(Arc<Clocks>, u64, Answer)| *at == version && **known == *had;
+        self.partial.iter().find(is_it).map(|(_, _, answer)| answer)
     }
 
     /// A document is being opened, and the next of its stored records, which is `update`, brings it to `version`: 1
@@ -107,15 +117,22 @@ impl SyncCache {
     pub fn keep(&mut self, encoded: &Encoded, clocks: &Clocks, dialect: Dialect) {
         let answer = Answer::new(encoded, clocks, dialect);
         if encoded.had.is_empty() {
-            let tail_bytes_max = encoded.update.len() / TAIL_SHARE;
+            let tail_bytes_max = (encoded.update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX);
             let version = encoded.version;
-            let (update, tail) = (encoded.update.clone(), BytesMut::new());
+            // Of what was cut the pieces are enough.
+            let update = if answer.closed {
+                encoded.update.clone()
+            } else {
+                Bytes::new()
+            };
+            let tail = BytesMut::new();
             self.full = Some(Full {
                 update,
                 answer,
                 version,
                 tail,
                 tail_bytes_max,
+                asked: false,
             });
             return;
         }
@@ -140,6 +157,11 @@ impl SyncCache {
         }
         full.version = version;
         full.tail.extend_from_slice(frame);
+    }
+
+    /// Gives the memory of the full state back if nobody has asked for it.
+    pub fn forget_unasked(&mut self) {
+        self.full.take_if(|full| !full.asked);
     }
 
     /// Gives the memory back.

@@ -388,7 +388,7 @@ impl World {
         let mut effects = Vec::new();
         for message in messages {
             let inbound = Dialect::YWebsocket.parse(message).unwrap();
-            if !self.room().hears_unmerged(&inbound) {
+            if !self.room().can_hear(&inbound) {
                 self.room().merge().expect("what is stored is a document");
             }
             self.room().hear(session, inbound, now, &mut effects);

@@ -136,7 +136,7 @@ impl Table {
         let mut effects = Vec::new();
         for message in messages {
             let inbound = Dialect::YWebsocket.parse(message.clone()).unwrap();
-            if !self.room.hears_unmerged(&inbound) {
+            if !self.room.can_hear(&inbound) {
                 self.room.merge().unwrap();
             }
             self.room.hear(SessionId(id), inbound, self.now, &mut effects);

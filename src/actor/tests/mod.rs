@@ -366,8 +366,11 @@ async fn d20_a_document_that_cannot_be_merged_is_said_to_be_damaged() {
 
     actor.send(letter(2, 1)).await.unwrap();
 
-    until("it has left", || registry.is_empty()).await;
+    until("it is closed", || outbox.is_closing()).await;
     let damaged = CloseReason::Unavailable("the document is damaged, the operator has to look".to_owned());
+    let same = registry.open(&named("a")).unwrap();
+    assert_eq!(same.send(joining(3).0).await.unwrap(), Err(damaged.clone()));
+    assert_eq!(store.loads.load(Ordering::Relaxed), 2, "not for everybody who comes");
     let frames = std::iter::from_fn(|| match outbox.poll_take(Waker::noop()) {
         Poll::Ready(frame) => frame,
         Poll::Pending => None,
@@ -375,6 +378,52 @@ async fn d20_a_document_that_cannot_be_merged_is_said_to_be_damaged() {
     assert_eq!(frames.last(), Some(frame::close(&damaged)));
     assert_eq!(registry.metrics.loads_failed.get(), 1);
     assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 1);
+    until("it may be tried again", || registry.is_empty()).await;
+}
+
+#[actix_rt::test]
+async fn d19_what_is_said_while_a_large_document_is_merged_and_encoded_reaches_all() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+    let large = vec![b'x'; 3 << 20];
+    let mut state = vec![1, 1, 2, 0, 4, 1, 1, b't'];
+    write_var_bytes(&mut state, &large);
+    state.push(0);
+    store.documents.lock().unwrap().insert(
+        named("a"),
+        StoredDocument {
+            snapshot: Some((1, state.into())),
+            updates: Vec::new(),
+        },
+    );
+    let actor = registry.open(&named("a")).unwrap();
+    let (asks, asking) = joining(1);
+    let (edits, _) = joining(2);
+    actor.send(asks).await.unwrap().unwrap();
+    actor.send(edits).await.unwrap().unwrap();
+    // Has nearly all of client 2.
+    let mut vector = vec![1, 2];
+    write_var_uint(&mut vector, (3 << 20) - 1);
+    let mut question = vec![0, 0];
+    write_var_bytes(&mut question, &vector);
+    let question = Hear {
+        session: SessionId(1),
+        messages: vec![Dialect::YWebsocket.parse(question.into()).unwrap()],
+    };
+
+    actor.do_send(question);
+    actor.send(letter(2, 0)).await.unwrap();
+
+    let mut heard = Vec::new();
+    until("both are there", || {
+        while let Poll::Ready(Some(frame)) = asking.poll_take(Waker::noop()) {
+            heard.extend_from_slice(&frame);
+        }
+        let has = |what: &[u8]| heard.windows(what.len()).any(|part| part == what);
+        has(&[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0]) && has(&[0, 1])
+    })
+    .await;
+    assert!(heard.len() < 1_000, "what it lacks, not all: {}", heard.len());
 }
 
 #[actix_rt::test]
