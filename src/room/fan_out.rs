@@ -20,12 +20,15 @@ use crate::protocol::{
 };
 
 use super::{
-    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, Encoding, MERGE_AFTER, Micros, Room, SYNC_PAUSE,
+    CATCH_UP, Effect, MS, Micros, Room,
     outbox::Kind,
     session::{Reading, SessionId},
+    states::Encoding,
     sync_cache::Answer,
 };
 
+/// How often a session is answered what it lacks: each answer may be an encoding of the document.
+const SYNC_PAUSE: Micros = 100 * MS;
 /// Slowest look at sessions of which none makes progress.
 const CATCH_UP_MAX: Micros = 640_000;
 
@@ -67,9 +70,7 @@ impl Checkpoints {
 impl Room {
     /// A session says what it has and asks for the rest.
     pub(super) fn wants_sync(&mut self, id: SessionId, had: &Clocks, now: Micros, effects: &mut Vec<Effect>) {
-        if !self.is_merged() && self.merge_due.is_none() {
-            self.merge_due = Some(now + MERGE_AFTER);
-        }
+        self.merge_soon(now);
         // Clients that the document does not know make no difference to the answer, only to its price.
         let had = had.restricted_to(self.replica.clocks());
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -290,23 +291,8 @@ impl Room {
             effects.push(Effect::Merge);
             return None;
         }
-        let job = self.replica.encode_job(had.clone(), self.version);
-        if self.replica.weight_bytes() > ENCODE_HERE_BYTES_MAX {
-            self.encoding = Encoding::ForReaders;
-            effects.push(Effect::Encode(job));
-            return None;
-        }
-        match job.run() {
-            Err(poisoned) => {
-                self.replica.poison();
-                effects.push(Effect::Poisoned(poisoned));
-                None
-            }
-            Ok(encoded) => {
-                self.keep_encoded(&encoded);
-                self.cache.find(had, self.version)
-            }
-        }
+        self.encode(had.clone(), Encoding::ForReaders, effects)?;
+        self.cache.find(had, self.version)
     }
 
     pub(super) fn catch_up_by(&mut self, at: Micros) {

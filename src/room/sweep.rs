@@ -1,0 +1,105 @@
+//! Looking after sessions that say nothing, and after a document that nobody uses.
+
+use bytes::Bytes;
+
+use crate::protocol::{close::CloseReason, frame};
+
+use super::{
+    Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session, states::Encoding,
+};
+
+/// How often sessions are looked after: silence, expiry, presence.
+pub(super) const SWEEP: Micros = 5 * SECOND;
+/// The same while somebody waits to hear that edits are saved.
+pub(super) const SWEEP_WAITING: Micros = SECOND;
+/// Providers reconnect when no message came for 30 s.
+const SILENCE_MAX: Micros = 20 * SECOND;
+/// y-sweet's client reconnects when its question stays unanswered and nothing else comes for 3 s.
+const SILENCE_WAITING_MAX: Micros = 2 * SECOND;
+/// A peer of which nothing was heard for this long, in spite of pings, is gone.
+const DEAF_MAX: Micros = 75 * SECOND;
+
+impl Room {
+    /// Looks after the sessions: expired tokens, the deaf, the silent, open questions and gaps.
+    pub(super) fn sweep(&mut self, now: Micros, effects: &mut Vec<Effect>) {
+        self.sweep_due = None;
+        self.presence.expire(now);
+        if self.presence.has_changed() {
+            self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
+        }
+        let mut next = now + SWEEP;
+        let mut ended = Vec::new();
+        let mut asked = Vec::new();
+        let mut questions = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if let Some(expires) = session.expires {
+                if expires <= now {
+                    let reason = "the token has expired, get a new one".to_owned();
+                    ended.push((*id, CloseReason::Unauthenticated(reason)));
+                    continue;
+                }
+                next = next.min(expires);
+            }
+            if session.outbox.heard_ms() * MS + DEAF_MAX <= now {
+                ended.push((*id, CloseReason::Overloaded("nothing was heard for 75 s".to_owned())));
+                continue;
+            }
+            if !session.saving.questions.is_empty() {
+                questions.push(*id);
+                next = next.min(now + SWEEP_WAITING);
+            }
+            if session.gap {
+                asked.push(*id);
+            }
+            let waiting = !session.saving.questions.is_empty();
+            let patience = if waiting {
+                SILENCE_WAITING_MAX
+            } else {
+                SILENCE_MAX - SWEEP
+            };
+            if session.sent + patience <= now {
+                session.sent = now;
+                session.outbox.push(keep_alive(session), Kind::Other);
+            }
+        }
+        for (id, reason) in ended {
+            self.end(id, reason, now, effects);
+        }
+        for id in questions {
+            self.answer_questions_of(id, now);
+        }
+        for id in asked {
+            self.ask_for_missing(id, now);
+        }
+        if !self.sessions.is_empty() {
+            self.sweep_by(next);
+        }
+    }
+
+    pub(super) fn sweep_by(&mut self, at: Micros) {
+        self.sweep_due = Some(self.sweep_due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Nobody uses the document: save what a quick opening needs, then go.
+    pub(super) fn part(&mut self, now: Micros, effects: &mut Vec<Effect>) {
+        if !self.all_saved() || self.journal.snapshotting || self.encoding != Encoding::Nothing {
+            self.idle_since = Some(now);
+            return;
+        }
+        // Who came and said nothing is no reason to merge.
+        if self.is_merged() && self.journal.wants_parting_snapshot() {
+            self.idle_since = Some(now);
+            return self.encode_snapshot(effects);
+        }
+        self.idle_since = None;
+        effects.push(Effect::Unload);
+    }
+}
+
+/// Something at the level of the application, and a ping that makes the peer's socket answer.
+fn keep_alive(session: &Session) -> Bytes {
+    let awareness = session.dialect.awareness(&[0]);
+    let mut both = bytes::BytesMut::from(frame::ping().as_ref());
+    both.extend_from_slice(&awareness);
+    both.freeze()
+}
