@@ -254,7 +254,7 @@ fn snapshot(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("snapshot");
     group.sample_size(20);
     let stored = heap(10_000);
-    let mut replica = Replica::load(&stored).expect("a document");
+    let replica = Replica::load(&stored).expect("a document");
     group.bench_function("encode 10,000 pieces", |bencher| {
         bencher.iter(|| {
             replica

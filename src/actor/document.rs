@@ -270,9 +270,9 @@ impl DocumentActor {
     }
 
     /// Has what was stored merged, then hears what could not be heard before.
-    fn merge_stored(&mut self, unheard: Option<Hear>, ctx: &mut Context<Self>) {
+    fn merge_stored(&mut self, unheard: Hear, ctx: &mut Context<Self>) {
         let then = |actor: &mut Self, merged, _, ctx: &mut Context<Self>| match merged {
-            Ok(()) => unheard.into_iter().for_each(|hear| actor.hear(hear, ctx)),
+            Ok(()) => actor.hear(unheard, ctx),
             Err(poisoned) => {
                 let reason = actor.unreadable(&StoreError::Damaged {
                     document: actor.document.clone(),
@@ -366,7 +366,6 @@ impl DocumentActor {
                     Err(_) => actor.drain(&CloseReason::Restarting, ctx),
                 }));
             }
-            Effect::Merge => self.merge_stored(None, ctx),
             Effect::Ended { session, reason } => {
                 self.registry.metrics.ended(reason.label());
                 log::info!(
@@ -504,7 +503,7 @@ impl Handler<Hear> for DocumentActor {
         if let Life::Serving(room) = &self.life
             && !hear.messages.iter().all(|message| room.can_hear(message))
         {
-            return self.merge_stored(Some(hear), ctx);
+            return self.merge_stored(hear, ctx);
         }
         self.hear(hear, ctx);
     }

@@ -65,7 +65,7 @@ pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mu
     }
     let update = viewed(data, |journal| {
         existing(journal, data, name)?;
-        let mut replica = replica(journal, name)?;
+        let replica = replica(journal, name)?;
         let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
         Ok(encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update)
     })?;

@@ -43,9 +43,7 @@ impl Room {
         if session.identity.access == Access::Read {
             session.saving.answered |= answer;
             // An answer to our SyncStep1 repeats every deletion that the peer knows of.
-            let new_structs = update
-                .spans()
-                .any(|(client, span)| span.end > self.replica.clocks().next(client));
+            let new_structs = !update.has_known_structs(self.replica.clocks());
             let edited = !answer && (new_structs || !update.deletions().is_empty());
             session.refused |= edited;
             if answer {
@@ -60,7 +58,7 @@ impl Room {
             }
             return;
         }
-        if update.is_known(self.replica.clocks()) {
+        if self.replica.knows(&update) {
             session.gap &= !answer;
             session.saving.answered |= answer;
             self.counts.updates_known += 1;

@@ -37,8 +37,6 @@ pub enum Effect {
     /// Run this away from other documents, then tell [`Room::encoded`]; until then the room must not
     /// be called.
     Encode(EncodeJob),
-    /// Call [`Room::merge`] where that delays no other document.
-    Merge,
     /// A session was ended by the room (its socket still has to say [`Room::leave`], which is then
     /// without effect).
     Ended {

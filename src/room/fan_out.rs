@@ -70,7 +70,6 @@ impl Checkpoints {
 impl Room {
     /// A session says what it has and asks for the rest.
     pub(super) fn wants_sync(&mut self, id: SessionId, had: &Clocks, now: Micros, effects: &mut Vec<Effect>) {
-        self.merge_soon(now);
         // Clients that the document does not know make no difference to the answer, only to its price.
         let had = had.restricted_to(self.replica.clocks());
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -285,10 +284,6 @@ impl Room {
             return Some(known);
         }
         if self.encoding != Encoding::Nothing {
-            return None;
-        }
-        if !self.is_merged() {
-            effects.push(Effect::Merge);
             return None;
         }
         self.encode(had.clone(), Encoding::ForReaders, effects)?;

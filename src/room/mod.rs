@@ -9,7 +9,7 @@
 //! | `editing` | an edit: judged, applied, gathered, sent off |
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
-//! | `opening` | what is stored is shown before it is merged |
+//! | `opening` | what is stored is merged when somebody edits it |
 //! | `states`, `sync_cache` | full states for readers and for snapshots; answers shared by all who ask the same |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
@@ -25,11 +25,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::{
     access::Access,
     id::DocumentId,
-    protocol::{
-        close::CloseReason,
-        dialect::{Dialect, Inbound},
-        update::Clocks,
-    },
+    protocol::{close::CloseReason, dialect::Inbound, update::Clocks},
     store::{Seq, StoredDocument},
 };
 
@@ -106,7 +102,6 @@ pub struct Room {
     encoding: Encoding,
     sweep_due: Option<Micros>,
     catch_up_due: Option<Micros>,
-    merge_due: Option<Micros>,
     catch_up_pause: Micros,
     /// Sessions that are not live, or whose presence is stale.
     lagging: FxHashSet<SessionId>,
@@ -119,16 +114,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// Opens a room over what the store holds. It is merged when [`Room::merge`] is called, or when that is needed.
+    /// Opens a room over what the store holds.
     ///
     /// # Errors
     /// [`Poisoned`] when the stored bytes do not pass the gate.
     pub fn open(document: DocumentId, stored: &StoredDocument, policy: Policy, now: Micros) -> Result<Self, Poisoned> {
-        let (mut cache, mut version) = (SyncCache::default(), 0);
-        let replica = Replica::read(stored, |update| {
-            version += 1;
-            cache.opened_with(version, update, Dialect::YWebsocket);
-        })?;
+        let replica = Replica::read(stored)?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
         Ok(Self {
@@ -141,13 +132,12 @@ impl Room {
             batch: Batch::default(),
             edit_cadence: Cadence::default(),
             journal: Journal::new(stored.last_seq(), snapshot_bytes, updates_bytes, stored.updates.len()),
-            cache,
-            version: version.max(1),
+            cache: SyncCache::default(),
+            version: 1,
             checkpoints: fan_out::Checkpoints::default(),
             encoding: Encoding::Nothing,
             sweep_due: None,
             catch_up_due: None,
-            merge_due: None,
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
@@ -262,10 +252,7 @@ impl Room {
         }
         if self.sessions.is_empty() {
             self.idle_since = Some(now);
-            // What is not merged would have to be, to answer the next one.
-            if self.is_merged() {
-                self.cache.clear();
-            }
+            self.cache.clear();
         }
     }
 
@@ -323,7 +310,6 @@ impl Room {
             self.presence_cadence.due(),
             self.sweep_due,
             self.catch_up_due,
-            self.merge_due,
             idle,
         ]
         .into_iter()
@@ -345,7 +331,6 @@ impl Room {
         if self.catch_up_due.is_some_and(|due| due <= now) {
             self.catch_up(now, effects);
         }
-        self.merge_if_due(now, effects);
         if self
             .idle_since
             .is_some_and(|since| since + self.policy.idle_timeout <= now)

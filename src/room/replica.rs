@@ -5,8 +5,8 @@
 //! it believes impossible. After a panic the replica is poisoned and must be thrown away; what the
 //! store holds is untouched, since an update is stored only after it was applied.
 //!
-//! What is stored passes the gate when the document is opened, and is merged when that is needed: merging takes
-//! three times as long as the gate, and who opens a document is shown the stored bytes.
+//! What is stored passes the gate when the document is opened, and is merged when somebody edits it: merging takes
+//! three times as long as the gate, and what a peer lacks can be cut from the stored bytes.
 //!
 //! What must stay true: `known` describes the document after each successful call, together with what is
 //! `unmerged`; its clocks are the document's state vector.
@@ -24,7 +24,7 @@ use yrs::{
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::update::{Admission, CheckedUpdate, Clocks, Known, split},
+    protocol::update::{Admission, CheckedUpdate, Clocks, Deleted, EMPTY_UPDATE, Known, lacking, split},
     store::StoredDocument,
 };
 
@@ -34,7 +34,9 @@ pub struct Replica {
     /// `None` once it is poisoned: a broken yrs document must not even be dropped.
     doc: Option<Doc>,
     /// What was read from the store and is not in `doc` yet, in order.
-    unmerged: Vec<CheckedUpdate>,
+    unmerged: Arc<Vec<CheckedUpdate>>,
+    /// What of it is deleted.
+    deleted: Deleted,
     known: Known,
     /// Bytes of all updates applied since it was made: an estimate of what an encode costs.
     weight_bytes: usize,
@@ -68,7 +70,8 @@ impl Default for Replica {
         options.offset_kind = OffsetKind::Utf16;
         Self {
             doc: Some(Doc::with_options(options)),
-            unmerged: Vec::new(),
+            unmerged: Arc::default(),
+            deleted: Deleted::default(),
             known: Known::default(),
             weight_bytes: 0,
         }
@@ -82,18 +85,18 @@ impl Replica {
     /// [`Poisoned`] when stored bytes pass their checksum and are still not a document: the caller
     /// reports the document as damaged and serves nothing of it.
     pub fn load(stored: &StoredDocument) -> Result<Self, Poisoned> {
-        let mut replica = Self::read(stored, |_| ())?;
+        let mut replica = Self::read(stored)?;
         replica.merge()?;
         Ok(replica)
     }
 
-    /// Takes what the store holds through the gate, and leaves merging it to [`Replica::merge`]; `each` is shown
-    /// every record, the snapshot first if there is one.
+    /// Takes what the store holds through the gate, and leaves merging it to [`Replica::merge`].
     ///
     /// # Errors
     /// [`Poisoned`] when a record does not pass.
-    pub fn read(stored: &StoredDocument, mut each: impl FnMut(&CheckedUpdate)) -> Result<Self, Poisoned> {
+    pub fn read(stored: &StoredDocument) -> Result<Self, Poisoned> {
         let mut replica = Self::default();
+        let mut unmerged = Vec::with_capacity(1 + stored.updates.len());
         let snapshot = stored.snapshot.iter().map(|(seq, bytes)| (seq, bytes));
         for (seq, bytes) in snapshot.chain(stored.updates.iter().map(|(seq, bytes)| (seq, bytes))) {
             let unreadable = |reason: String| Poisoned {
@@ -104,8 +107,7 @@ impl Replica {
             match replica.admit(update) {
                 Admission::Whole(update) => {
                     replica.take_in(&update);
-                    each(&update);
-                    replica.unmerged.push(update);
+                    unmerged.push(update);
                 }
                 Admission::Part(_) | Admission::Nothing => {
                     return Err(unreadable("it refers to what no earlier record brought".to_owned()));
@@ -113,6 +115,8 @@ impl Replica {
                 Admission::Refused(why) => return Err(unreadable(why.to_owned())),
             }
         }
+        replica.deleted = Deleted::by(&unmerged);
+        replica.unmerged = Arc::new(unmerged);
         Ok(replica)
     }
 
@@ -122,21 +126,27 @@ impl Replica {
         self.unmerged.is_empty()
     }
 
-    /// Merges what was read and is not merged yet. What needs it merged does the same.
+    /// Merges what was read and is not merged yet. [`Replica::apply`] does the same.
     ///
     /// # Errors
     /// See [`Replica::load`].
     pub fn merge(&mut self) -> Result<(), Poisoned> {
-        for update in std::mem::take(&mut self.unmerged) {
-            self.merge_one(&update, LOADED)?;
-        }
-        Ok(())
+        self.deleted = Deleted::default();
+        std::mem::take(&mut self.unmerged)
+            .iter()
+            .try_for_each(|update| self.merge_one(update, LOADED).map(drop))
     }
 
     /// What the document knows.
     #[must_use]
     pub fn clocks(&self) -> &Clocks {
         self.known.clocks()
+    }
+
+    /// Whether `update` says nothing that is new. (Once it is merged only applying it shows whether deletions are.)
+    #[must_use]
+    pub fn knows(&self, update: &CheckedUpdate) -> bool {
+        update.has_known_structs(self.clocks()) && self.deleted.covers(update)
     }
 
     /// What of `update` may go into this document.
@@ -205,14 +215,17 @@ impl Replica {
     /// A job that encodes what a peer lacks who has `had`. It may run on any thread; until it has
     /// finished, calls that change the replica wait for it.
     #[must_use]
-    pub fn encode_job(&mut self, had: Arc<Clocks>, version: u64) -> EncodeJob {
-        // yrs hashes client ids by identity; a peer's own could be chosen to collide.
-        let known = had.restricted_to(self.known.clocks());
-        let merged = self.merge();
+    pub fn encode_job(&self, had: Arc<Clocks>, version: u64) -> EncodeJob {
+        let source = if self.is_merged() {
+            self.doc.clone().map(Source::Merged)
+        } else {
+            Some(Source::Stored(self.unmerged.clone()))
+        };
         EncodeJob {
-            doc: merged.and_then(|()| self.doc.clone().ok_or_else(|| Poisoned::already("encoded"))),
+            source,
+            // yrs hashes client ids by identity; a peer's own could be chosen to collide.
+            known: had.restricted_to(self.known.clocks()),
             had,
-            known,
             version,
         }
     }
@@ -221,10 +234,16 @@ impl Replica {
 /// An encoding that has not run yet.
 #[derive(Debug)]
 pub struct EncodeJob {
-    doc: Result<Doc, Poisoned>,
+    source: Option<Source>,
     had: Arc<Clocks>,
     known: Clocks,
     version: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Merged(Doc),
+    Stored(Arc<Vec<CheckedUpdate>>),
 }
 
 /// What an [`EncodeJob`] made.
@@ -269,17 +288,6 @@ impl Encoded {
         }
     }
 
-    /// A full state as it was stored; cut when it is large.
-    #[must_use]
-    pub fn stored(version: u64, state: &CheckedUpdate) -> Self {
-        Self {
-            had: Arc::default(),
-            version,
-            update: state.bytes().clone(),
-            cut: Cut::is_due(state.bytes()).then(|| Cut::of(state)),
-        }
-    }
-
     /// What the state knows, read back from its bytes; `None` when they do not pass the gate.
     #[must_use]
     pub fn clocks(&self) -> Option<Clocks> {
@@ -317,12 +325,36 @@ impl EncodeJob {
     /// # Errors
     /// [`Poisoned`]: see there.
     pub fn run(self) -> Result<Encoded, Poisoned> {
-        let doc = self.doc?;
-        let update = guarded("encoded", || {
-            let had = StateVector::decode_v1(&self.known.encode_state_vector()).map_err(|error| error.to_string())?;
-            Ok(doc.transact().encode_state_as_update_v1(&had))
-        })?;
-        Ok(Encoded::new(self.had, self.version, update.into()))
+        match self.source.ok_or_else(|| Poisoned::already("encoded"))? {
+            Source::Merged(doc) => {
+                let update = guarded("encoded", || {
+                    let had =
+                        StateVector::decode_v1(&self.known.encode_state_vector()).map_err(|error| error.to_string())?;
+                    Ok(doc.transact().encode_state_as_update_v1(&had))
+                })?;
+                Ok(Encoded::new(self.had, self.version, update.into()))
+            }
+            Source::Stored(records) => {
+                let lacking = lacking(&records, &self.known);
+                let (update, cut) = match &lacking[..] {
+                    [] => (Bytes::from_static(EMPTY_UPDATE), None),
+                    [one] => (one.bytes().clone(), Cut::is_due(one.bytes()).then(|| Cut::of(one))),
+                    _ => {
+                        let reason = "its records do not follow each other".to_owned();
+                        return Err(Poisoned {
+                            doing: "encoded",
+                            reason,
+                        });
+                    }
+                };
+                Ok(Encoded {
+                    had: self.had,
+                    version: self.version,
+                    update,
+                    cut,
+                })
+            }
+        }
     }
 }
 

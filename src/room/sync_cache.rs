@@ -13,10 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{
-        dialect::Dialect,
-        update::{CheckedUpdate, Clocks},
-    },
+    protocol::{dialect::Dialect, update::Clocks},
 };
 
 use super::replica::Encoded;
@@ -42,8 +39,6 @@ struct Full {
     version: u64,
     tail: BytesMut,
     tail_bytes_max: usize,
-    /// Somebody was sent it.
-    asked: bool,
 }
 
 /// Frames that bring a peer up to date.
@@ -78,39 +73,17 @@ impl Answer {
 
 impl SyncCache {
     /// The frames for a peer who has `had`, if they are known, and the tail that follows them.
-    pub fn find(&mut self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
+    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
         if had.is_empty() {
-            let full = self.full.as_mut().filter(|full| full.version == version)?;
-            full.asked = true;
+            let full = self.full.as_ref().filter(|full| full.version == version)?;
             let tail = (!full.tail.is_empty()).then(|| Bytes::copy_from_slice(&full.tail));
             return Some((full.answer.clone(), tail));
         }
-        Some((self.partial(had, version)?.clone(), None))
-    }
-
-    /// Whether [`SyncCache::find`] finds them.
-    pub fn has(&self, had: &Clocks, version: u64) -> bool {
-        if had.is_empty() {
-            return self.full.as_ref().is_some_and(|full| full.version == version);
-        }
-        self.partial(had, version).is_some()
-    }
-
-    fn partial(&self, had: &Clocks, version: u64) -> Option<&Answer> {
-        let is_it = |(known, at, _): &&(Arc<Clocks>, u64, Answer)| *at == version && **known == *had;
-        self.partial.iter().find(is_it).map(|(_, _, answer)| answer)
-    }
-
-    /// A document is being opened, and the next of its stored records, which is `update`, brings it to `version`: 1
-    /// with the first, which is its snapshot if it has one. A newcomer is sent the stored bytes, before they are
-    /// merged: encoding what was just decoded would give the same.
-    pub fn opened_with(&mut self, version: u64, update: &CheckedUpdate, dialect: Dialect) {
-        if version > 1 {
-            return self.advance(version, &dialect.update(update.bytes()), dialect);
-        }
-        let whole = Encoded::stored(version, update);
-        let reached = whole.cut.as_ref().map(|cut| cut.clocks.clone());
-        self.keep(&whole, &reached.unwrap_or_default(), dialect);
+        let (_, _, answer) = self
+            .partial
+            .iter()
+            .find(|(known, at, _)| *at == version && **known == *had)?;
+        Some((answer.clone(), None))
     }
 
     /// Keeps what was encoded when the document knew `clocks`.
@@ -132,7 +105,6 @@ impl SyncCache {
                 version,
                 tail,
                 tail_bytes_max,
-                asked: false,
             });
             return;
         }
@@ -157,11 +129,6 @@ impl SyncCache {
         }
         full.version = version;
         full.tail.extend_from_slice(frame);
-    }
-
-    /// Gives the memory of the full state back if nobody has asked for it.
-    pub fn forget_unasked(&mut self) {
-        self.full.take_if(|full| !full.asked);
     }
 
     /// Gives the memory back.

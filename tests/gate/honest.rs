@@ -3,7 +3,9 @@
 use crate::fixtures::{Case, cases};
 use crate::room::{Room, apply, assert_same, clocks_of, content, doc, text};
 use bytes::Bytes;
-use cowrite::protocol::update::{Admission, CheckedUpdate, Clocks, EMPTY_UPDATE, Known, merge, split};
+use cowrite::protocol::update::{
+    Admission, CheckedUpdate, Clocks, Deleted, EMPTY_UPDATE, Known, lacking, merge, split,
+};
 
 fn for_each_case(mut test: impl FnMut(&Case)) {
     let cases = cases();
@@ -45,7 +47,7 @@ fn g20_what_is_admitted_again_is_empty() {
         for update in &case.updates {
             let checked = CheckedUpdate::check(update.clone()).unwrap();
             let has_deletions = !checked.deletions().is_empty();
-            assert_eq!(checked.is_known(room.known.clocks()), !has_deletions);
+            assert!(checked.has_known_structs(room.known.clocks()));
             let Admission::Whole(again) = checked.admit(&room.known) else {
                 panic!("{}", case.name)
             };
@@ -158,6 +160,83 @@ fn g23_the_pieces_of_a_split_update_fit_one_after_the_other() {
         }
     });
     assert!(most > 100);
+}
+
+#[test]
+fn g26_what_a_peer_lacks_of_stored_updates_brings_it_up_to_date() {
+    let mut cut = 0;
+    for_each_case(|case| {
+        let mut room = Room::new();
+        let admitted: Vec<CheckedUpdate> = case.updates.iter().map(|update| room.receive(update)).collect();
+        let state = Room::new().receive(&room.state());
+        let count = admitted.len();
+        for early in [0, 1, count / 3, count / 2, count - 1, count] {
+            let mut peer = Room::new();
+            for update in &admitted[..early] {
+                peer.receive(update.bytes());
+            }
+            let had = peer.known.clocks().clone();
+
+            // As single records, as one state, and as what a state is followed by.
+            for stored in [&admitted[..], std::slice::from_ref(&state)] {
+                let lacks = lacking(stored, &had);
+                let [lacks] = &lacks[..] else {
+                    assert!(lacks.is_empty() && early == count, "{}", case.name);
+                    continue;
+                };
+                for (client, span) in lacks.spans() {
+                    let next = had.next(client);
+                    assert!(
+                        span.start == next,
+                        "{}: {client} from {} instead of {next}",
+                        case.name,
+                        span.start
+                    );
+                    cut += usize::from(state.spans().all(|(_, whole)| whole.start != span.start));
+                }
+                let name = format!("{} after {early} of {count}", case.name);
+                let mut peer = Room::new();
+                for update in &admitted[..early] {
+                    peer.receive(update.bytes());
+                }
+                let twin = doc();
+                for update in &admitted[..early] {
+                    apply(&twin, update.bytes());
+                }
+                apply(&twin, lacks.bytes());
+                peer.receive(lacks.bytes());
+                assert_same(&content(&peer.doc), &content(&room.doc), &name);
+                assert_same(&content(&twin), &content(&room.doc), &name);
+                assert_eq!(peer.known.clocks(), room.known.clocks(), "{name}");
+            }
+        }
+    });
+    assert!(cut > 100, "{cut}");
+}
+
+#[test]
+fn g27_what_a_stored_state_deletes_is_what_its_history_deleted() {
+    let mut deletions = 0;
+    for_each_case(|case| {
+        let mut room = Room::new();
+        let admitted: Vec<CheckedUpdate> = case.updates.iter().map(|update| room.receive(update)).collect();
+        let state = Room::new().receive(&room.state());
+
+        // A state also deletes what others overwrote at the same time.
+        assert!(
+            Deleted::by(std::slice::from_ref(&state)).covers(&state),
+            "{}",
+            case.name
+        );
+        for stored in [&admitted[..], std::slice::from_ref(&state)] {
+            let deleted = Deleted::by(stored);
+            for update in &admitted {
+                deletions += update.deletions().len();
+                assert!(deleted.covers(update), "{}", case.name);
+            }
+        }
+    });
+    assert!(deletions > 1_000, "{deletions}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::fixtures::{Case, cases, directory, read};
 use crate::room::{Room, clocks_of, text};
 use bytes::Bytes;
 use cowrite::protocol::lib0::{write_var_bytes, write_var_uint};
-use cowrite::protocol::update::{CheckedUpdate, merge, split};
+use cowrite::protocol::update::{CheckedUpdate, lacking, merge, split};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -75,6 +75,12 @@ fn g24_yjs_reads_what_is_merged_split_and_loaded() {
             ));
         }
         let merged = merge(&admitted).pop().unwrap();
+        for early in [admitted.len() / 3, admitted.len() / 2] {
+            let (mut peer, mut updates) = (Room::new(), bytes(admitted[..early].to_vec()));
+            updates.iter().for_each(|update| drop(peer.receive(update)));
+            updates.extend(bytes(lacking(std::slice::from_ref(&merged), peer.known.clocks())));
+            documents.push((format!("{} after {early}", case.name), updates, content.clone()));
+        }
         for max_bytes in [100, 3_000] {
             let pieces = split(&merged, max_bytes);
             documents.push((format!("{} split by {max_bytes}", case.name), pieces, content.clone()));

@@ -2,15 +2,18 @@
 
 use bytes::Bytes;
 use cowrite::{
-    protocol::{close::CloseReason, dialect::Dialect, update::Clocks},
-    room::{Effect, Policy, session::SessionId},
+    protocol::{
+        close::CloseReason,
+        update::{CheckedUpdate, Clocks},
+    },
+    room::Policy,
     store::StoredDocument,
 };
 
 use yrs::{Map, WriteTxn};
 
 use crate::{
-    editor::{Editor, Heard, step1, step2, update},
+    editor::{Editor, Heard, saved_question, states, step1, step2, update},
     table::{Deed, MS, POLICY, SECOND, Table, named, reader, writer},
 };
 
@@ -499,16 +502,13 @@ fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
 
     table.says(1, &step1(&[0]));
 
-    let pieces: Vec<Vec<u8>> = table
-        .takes(1)
-        .into_iter()
-        .map(|message| match message {
-            Heard::Update(piece) | Heard::Step2(piece) => piece,
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    // Encoding what was just decoded would make one piece of them.
-    assert_eq!(pieces, [first, second, vec![0, 0]]);
+    let [Heard::Step2(answer)] = &table.takes(1)[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(answer).content(), author.content());
+    // Encoding a merged document would make one piece of text of them.
+    assert_eq!(CheckedUpdate::check(answer.clone().into()).unwrap().struct_count(), 2);
+    assert!(!table.room.is_merged());
 }
 
 /// A room with little room in its outboxes over 3 MB and two records that followed, and their author.
@@ -553,7 +553,7 @@ fn is_synced_at_the_end(answer: &[Heard]) -> bool {
 }
 
 #[test]
-fn d18_a_large_stored_document_is_sent_in_pieces_and_not_encoded() {
+fn d18_a_large_stored_document_is_sent_in_pieces_that_are_enough() {
     let (mut table, author) = large();
 
     table.says(1, &step1(&[0]));
@@ -561,8 +561,8 @@ fn d18_a_large_stored_document_is_sent_in_pieces_and_not_encoded() {
 
     assert_eq!(newcomer.content(), author.content());
     assert!(is_synced_at_the_end(&answer), "{}", answer.len());
-    assert!(answer.len() > 6, "pieces, and two records");
-    assert_eq!(table.encodes, 0);
+    assert!(answer.len() > 6, "pieces");
+    assert_eq!((table.encodes, table.room.is_merged()), (1, false));
     // It is live, and what follows reaches it.
     table.says(1, &step2(&[0, 0]));
     table.seats(2);
@@ -587,96 +587,60 @@ fn d18_who_is_sent_pieces_while_others_edit_gets_that_too() {
     assert_eq!(table.takes(1), [Heard::Update(edit)]);
 }
 
-/// A room over one stored record, whose author goes on.
-fn opened() -> (Table, Editor) {
+#[test]
+fn d19_only_an_edit_needs_what_was_stored_to_be_merged() {
     let author = Editor::new(5);
+    let (typed, deleted) = (author.types("hello"), author.deletes(2));
     let stored = StoredDocument {
-        snapshot: None,
-        updates: vec![(1, Bytes::from(author.types("hello")))],
+        snapshot: Some((1, typed.clone().into())),
+        updates: vec![(2, deleted.into())],
     };
     let mut table = Table::with(POLICY, &stored);
-    table.joins(1, writer(), None);
-    table.takes(1);
-    (table, author)
-}
-
-#[test]
-fn d19_what_was_stored_is_merged_a_second_after_a_newcomer_was_answered() {
-    let (mut table, author) = opened();
-
+    // One comes back with what is stored, one with some of it, one with nothing.
+    for (id, vector) in [(1, author.state_vector()), (2, vec![1, 5, 3]), (3, vec![0])] {
+        table.joins(id, writer(), None);
+        table.takes(id);
+        table.says(id, &step1(&vector));
+        let [Heard::Step2(lacks)] = &table.takes(id)[..] else {
+            panic!()
+        };
+        let peer = Editor::new(100 + id);
+        if id < 3 {
+            peer.applies(&typed);
+        }
+        peer.applies(lacks);
+        assert_eq!(peer.content(), author.content());
+        let structs = CheckedUpdate::check(lacks.clone().into()).unwrap().struct_count();
+        assert_eq!(structs, u64::from(id > 1), "{id}");
+        table.says(id, &step2(&peer.answer(&author.state_vector())));
+        table.says(id, &states(&[(5, 1, "{}")]));
+        table.says(id, &saved_question(b"?"));
+        assert!(table.takes(id).iter().any(|heard| matches!(heard, Heard::Saved(_))));
+    }
     table.passes(5 * SECOND);
     assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
-    table.says(1, &step1(&[0]));
-    let [Heard::Step2(state)] = &table.takes(1)[..] else {
-        panic!()
+
+    let edit = author.types("!");
+    table.says(1, &update(&edit));
+
+    assert_eq!(table.did(), [Deed::Append(3, edit.clone().into(), vec![])]);
+    assert!(table.room.is_merged());
+    assert_eq!(table.takes(3).last(), Some(&Heard::Update(edit)));
+}
+
+#[test]
+fn d19_a_document_that_nobody_edited_leaves_as_it_was() {
+    let author = Editor::new(5);
+    let records = (1..100).map(|seq| (seq, author.types("x").into())).collect();
+    let stored = StoredDocument {
+        snapshot: None,
+        updates: records,
     };
-    assert_eq!(Editor::of(state).content(), author.content());
-    table.says(1, &step2(&[0, 0]));
-    table.passes(SECOND - 1);
-    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
-    table.passes(1);
+    let mut table = Table::with(POLICY, &stored);
 
-    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Merge], true));
-}
-
-#[test]
-fn d19_who_comes_back_before_it_is_merged_is_shown_the_stored_bytes_again() {
-    let (mut table, _) = opened();
-
-    table.says(1, &step1(&[0]));
-    let first = table.takes(1);
-    table.leaves(1);
-    table.joins(2, writer(), None);
-    table.takes(2);
-    table.says(2, &step1(&[0]));
-
-    assert_eq!(table.takes(2), first);
-    assert!(!table.room.is_merged());
-}
-
-#[test]
-fn d19_it_is_not_merged_for_who_has_left() {
-    let (mut table, _) = opened();
-
-    table.says(1, &step1(&[0]));
+    table.seats(1);
     table.leaves(1);
     table.passes(POLICY.idle_timeout);
 
     assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Unload], false));
-}
-
-#[test]
-fn d19_an_edit_and_a_state_vector_of_the_document_need_it_merged() {
-    let heard = |message: &Bytes| {
-        let (mut table, _) = opened();
-        table.says(1, message);
-        (table.room.is_merged(), table.takes(1))
-    };
-
-    let edit = Editor::new(6).types("!");
-    let (is_merged, _) = heard(&update(&edit));
-    assert!(is_merged);
-    let (is_merged, answer) = heard(&step1(&[1, 5, 3]));
-    assert!(is_merged);
-    assert!(
-        matches!(&answer[..], [Heard::Step2(lacks)] if lacks.len() < 20),
-        "{answer:?}"
-    );
-    let (is_merged, _) = heard(&step1(&[1, 99, 3]));
-    assert!(!is_merged, "nothing of this document");
-}
-
-#[test]
-fn d19_a_room_that_is_asked_what_needs_it_merged_asks_for_that_first() {
-    let (mut table, _) = opened();
-    let mut effects = Vec::new();
-    let asks = Dialect::YWebsocket.parse(step1(&[1, 5, 3])).unwrap();
-
-    table.room.hear(SessionId(1), asks, table.now, &mut effects);
-
-    assert!(matches!(effects[..], [Effect::Merge]), "{effects:?}");
-    assert_eq!(table.takes(1), []);
-    table.carry_out(effects);
-    table.passes(20 * MS);
-    assert!(matches!(&table.takes(1)[..], [Heard::Step2(_)]));
 }

@@ -230,7 +230,6 @@ impl World {
                     assert_eq!(room.sessions(), 0);
                     self.stored.clear();
                 }
-                Effect::Merge => self.room().merge().expect("what is stored is a document"),
                 Effect::Poisoned(poisoned) => panic!("{poisoned}"),
             }
         }

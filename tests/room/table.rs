@@ -40,7 +40,6 @@ pub enum Deed {
     Ended(u64, CloseReason),
     Unload,
     Poisoned,
-    Merge,
 }
 
 pub struct Table {
@@ -195,10 +194,6 @@ impl Table {
                 Effect::Ended { session, reason } => Deed::Ended(session.0, reason),
                 Effect::Unload => Deed::Unload,
                 Effect::Poisoned(_) => Deed::Poisoned,
-                Effect::Merge => {
-                    self.room.merge().unwrap();
-                    Deed::Merge
-                }
                 Effect::Encode(_) if self.hold_encodes => {
                     self.held.push(effect);
                     continue;

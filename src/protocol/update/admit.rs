@@ -2,11 +2,10 @@
 
 use super::encode::{self, Out, assemble, deletions_in_order};
 use super::known::{self, Holder, Known, Run, Trait};
-use super::structs::{self, ANY, EMBED, FORMAT, GC, Parent, STRING, TYPE};
+use super::structs::{ANY, EMBED, FORMAT, GC, Parent, STRING, TYPE};
 use super::walk::{Lane, Step, Walk};
 use super::{CheckedUpdate, Deletion, Id, Section};
 use crate::limits::TYPE_DEPTH_MAX;
-use crate::protocol::lib0::Reader;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
@@ -132,7 +131,7 @@ impl<'a> Judge<'a> {
                 }
             } else {
                 self.changed = true;
-                first_unknown(update, section, next)
+                Lane::first_after(update, section, next)
             };
             verdict.start = next;
             verdict.from = lane.at;
@@ -277,39 +276,4 @@ impl<'a> Judge<'a> {
         deletions_in_order(&mut deletions);
         assemble(&sections, deletions)
     }
-}
-
-/// The first struct of `section` that does not end before clock `next`.
-fn first_unknown(update: &CheckedUpdate, section: &Section, next: u32) -> Lane {
-    let mut lane = Lane {
-        at: section.from,
-        clock: section.start,
-        left: section.count,
-        trim: 0,
-    };
-    if section.end <= next {
-        return Lane {
-            at: section.to,
-            clock: section.end,
-            left: 0,
-            trim: 0,
-        };
-    }
-    let mut r = Reader::starting_at(&update.bytes, section.from);
-    while lane.left > 0 {
-        let Ok(found) = structs::read::<false>(&mut r) else {
-            break;
-        };
-        if lane.clock + found.len > next {
-            lane.trim = next.saturating_sub(lane.clock);
-            return lane;
-        }
-        lane = Lane {
-            at: r.position(),
-            clock: lane.clock + found.len,
-            left: lane.left - 1,
-            trim: 0,
-        };
-    }
-    lane
 }

@@ -21,8 +21,10 @@
 mod admit;
 mod clocks;
 mod crowd;
+mod deleted;
 mod encode;
 mod known;
+mod lacking;
 mod merge;
 mod parse;
 mod rewrite;
@@ -35,7 +37,9 @@ mod tests;
 
 pub use admit::Admission;
 pub use clocks::Clocks;
+pub use deleted::Deleted;
 pub use known::Known;
+pub use lacking::lacking;
 pub use merge::merge;
 pub use split::split;
 
@@ -105,10 +109,9 @@ impl CheckedUpdate {
         self.sections.is_empty() && self.deletions.is_empty()
     }
 
-    /// Whether a document that knows `known` has all its structs, and it deletes nothing: there is nothing
-    /// to apply, to store or to relay. (Deletions may be known too; only the document can tell.)
-    pub fn is_known(&self, known: &Clocks) -> bool {
-        self.deletions.is_empty() && self.sections.iter().all(|s| s.end <= known.next(s.client))
+    /// Whether a document that knows `known` has all its structs.
+    pub fn has_known_structs(&self, known: &Clocks) -> bool {
+        self.sections.iter().all(|s| s.end <= known.next(s.client))
     }
 
     /// Number of structs, gaps included: each costs the document a few hundred bytes of memory.

@@ -156,7 +156,7 @@ fn g1_the_empty_update_says_nothing() {
     let empty = check(EMPTY_UPDATE).unwrap();
 
     assert!(empty.is_empty());
-    assert!(empty.is_known(&Clocks::default()));
+    assert!(empty.has_known_structs(&Clocks::default()));
 }
 
 #[test]
@@ -579,5 +579,33 @@ fn g25_a_state_vector_is_read_strictly() {
         &[1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f],
     ] {
         assert!(Clocks::decode(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn g27_what_is_deleted_by_several_together_is_known_to_be() {
+    let deletes = |ranges: &[(u64, &[(u64, u64)])]| check(&update(&[], ranges)).unwrap();
+    let deleted = Deleted::by(&[
+        deletes(&[(9, &[(0, 2), (5, 1)]), (3, &[(7, 3)])]),
+        deletes(&[(9, &[(2, 3)]), (5, &[(1, 1)])]),
+    ]);
+
+    for known in [
+        deletes(&[]),
+        deletes(&[(9, &[(0, 6)]), (3, &[(8, 2)])]),
+        deletes(&[(5, &[(1, 1)])]),
+    ] {
+        assert!(deleted.covers(&known), "{:?}", known.deletions());
+    }
+    for new in [
+        deletes(&[(9, &[(0, 7)])]),
+        deletes(&[(9, &[(6, 1)])]),
+        deletes(&[(3, &[(6, 2)])]),
+        deletes(&[(4, &[(7, 1)])]),
+        deletes(&[(5, &[(0, 1)])]),
+        deletes(&[(9, &[(0, 6)]), (1, &[(0, 1)])]),
+    ] {
+        assert!(!deleted.covers(&new), "{:?}", new.deletions());
+        assert!(!Deleted::default().covers(&new));
     }
 }

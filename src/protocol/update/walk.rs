@@ -6,7 +6,7 @@
 //! once more for every wait: linear in the update, whatever it contains.
 
 use super::structs::{self, SKIP, Struct};
-use super::{CheckedUpdate, Id};
+use super::{CheckedUpdate, Id, Section};
 use crate::protocol::lib0::Reader;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
@@ -23,6 +23,43 @@ pub(super) struct Lane {
     pub left: u32,
     /// How many clocks of the next struct are known already.
     pub trim: u32,
+}
+
+impl Lane {
+    /// The first struct of `section` that does not end before clock `next`.
+    pub fn first_after(update: &CheckedUpdate, section: &Section, next: u32) -> Self {
+        let mut lane = Self {
+            at: section.from,
+            clock: section.start,
+            left: section.count,
+            trim: 0,
+        };
+        if section.end <= next {
+            return Self {
+                at: section.to,
+                clock: section.end,
+                left: 0,
+                trim: 0,
+            };
+        }
+        let mut r = Reader::starting_at(&update.bytes, section.from);
+        while lane.left > 0 {
+            let Ok(found) = structs::read::<false>(&mut r) else {
+                break;
+            };
+            if lane.clock + found.len > next {
+                lane.trim = next.saturating_sub(lane.clock);
+                return lane;
+            }
+            lane = Self {
+                at: r.position(),
+                clock: lane.clock + found.len,
+                left: lane.left - 1,
+                trim: 0,
+            };
+        }
+        lane
+    }
 }
 
 /// The next struct.
