@@ -9,7 +9,7 @@
 //! | `merge` | an update is merged into the document; a hundred updates become one |
 //! | `fan_out` | an edit of one session goes to the outboxes of all others, which are emptied |
 //! | `journal` | records of as many documents are committed with one `fdatasync` |
-//! | `snapshot` | a full state is encoded, and loaded again |
+//! | `snapshot` | a full state is encoded, read again, answered from, merged |
 
 use std::{cell::Cell, hint::black_box, sync::Arc, task::Waker};
 
@@ -263,7 +263,16 @@ fn snapshot(criterion: &mut Criterion) {
                 .expect("a document")
         });
     });
-    group.bench_function("load 10,000 pieces", |bencher| {
+    group.bench_function("open 10,000 pieces, for who has half of them", |bencher| {
+        let mut half = Clocks::default();
+        half.advance(77, 50_000);
+        let half = Arc::new(half);
+        bencher.iter(|| {
+            let opened = Replica::read(&stored).expect("a document");
+            opened.encode_job(half.clone(), 1).run().expect("what it lacks")
+        });
+    });
+    group.bench_function("open 10,000 pieces and merge them", |bencher| {
         bencher.iter(|| Replica::load(&stored).expect("a document"));
     });
     group.finish();

@@ -501,7 +501,7 @@ impl Handler<Hear> for DocumentActor {
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         if let Life::Serving(room) = &self.life
-            && !hear.messages.iter().all(|message| room.can_hear(message))
+            && !hear.messages.iter().all(|message| room.can_hear(hear.session, message))
         {
             return self.merge_stored(hear, ctx);
         }

@@ -67,14 +67,16 @@ impl Durable {
         self.wanted.store(true, SeqCst);
     }
 
-    /// A record became durable.
-    pub(super) fn advance(&self, seq: Seq, snapshots: u64, news: &mut News) {
+    /// A record became durable; says whether somebody waited for it.
+    pub(super) fn advance(&self, seq: Seq, snapshots: u64, news: &mut News) -> bool {
         self.seq.fetch_max(seq, SeqCst);
         self.snapshots.fetch_add(snapshots, SeqCst);
         // At most one is on its way for each question.
-        if self.wanted.swap(false, SeqCst) {
+        let wanted = self.wanted.swap(false, SeqCst);
+        if wanted {
             news.add(self);
         }
+        wanted
     }
 
     /// The store refused a record.

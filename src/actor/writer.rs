@@ -37,11 +37,12 @@ const RETRY: Duration = Duration::from_millis(250);
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Most records in one commit: bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 4_096;
-/// A group of so many records says that more will gather while the writer rests.
-const GROUP_REST: usize = 8;
-/// Least time from one commit's beginning to the next one's, while large groups come: a commit costs as much CPU as
-/// several edits, and nobody sees "saved" come ten milliseconds later. A disk that is slower gets no rest.
+/// Least time from one commit's beginning to the next one's, unless somebody waits for a small group: a commit costs
+/// as much CPU as several edits. A disk that is slower gets no rest.
 const PERIOD: Micros = 10_000;
+/// Groups below this are small. Nobody sees "saved" come ten milliseconds later, but where there is little to do there
+/// is no reason for it.
+const GROUP_SMALL: usize = 8;
 
 /// Something to make durable.
 #[derive(Debug)]
@@ -178,6 +179,19 @@ impl Upkeep {
     }
 }
 
+/// When the commit after one of `size` records that began at `started` may begin; `wanted` is whether somebody waited
+/// for one of them.
+fn next_at(started: Micros, size: usize, wanted: bool) -> Micros {
+    let is_urgent = wanted && size < GROUP_SMALL;
+    // So many: more are waiting already.
+    let is_full = size >= GROUP_MAX;
+    if is_urgent || is_full {
+        started
+    } else {
+        started + PERIOD
+    }
+}
+
 /// What follows a commit.
 enum Committed {
     /// The next group begins then at the earliest.
@@ -308,7 +322,7 @@ impl Thread {
         self.commit_until_done(&mut records, &mut told);
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         let now = clock::now();
-        let mut news = News::default();
+        let (mut news, mut wanted) = (News::default(), false);
         for Told {
             seq,
             snapshot,
@@ -319,14 +333,10 @@ impl Thread {
             if !snapshot {
                 self.metrics.durable(now.saturating_sub(received));
             }
-            durable.advance(seq, u64::from(snapshot), &mut news);
+            wanted |= durable.advance(seq, u64::from(snapshot), &mut news);
         }
         news.spread();
-        if (GROUP_REST..GROUP_MAX).contains(&size) {
-            started + PERIOD
-        } else {
-            0
-        }
+        next_at(started, size, wanted)
     }
 
     fn commit_until_done(&self, records: &mut Vec<Record>, told: &mut Vec<Told>) {
@@ -426,6 +436,18 @@ mod tests {
         assert_eq!(lost.reached(), (0, 0));
         assert_eq!((kept.is_refused(), kept.reached()), (false, (1, 0)));
         assert_eq!(store.load(&good).expect("stored").last_seq(), 1);
+    }
+
+    #[test]
+    fn l35_commits_begin_a_period_apart_unless_somebody_waits_for_few_or_many_are_there() {
+        let later = 1_000 + PERIOD;
+
+        assert_eq!(next_at(1_000, 1, true), 1_000);
+        assert_eq!(next_at(1_000, GROUP_SMALL - 1, true), 1_000);
+        assert_eq!(next_at(1_000, GROUP_SMALL, true), later);
+        assert_eq!(next_at(1_000, 1, false), later);
+        assert_eq!(next_at(1_000, GROUP_MAX - 1, true), later);
+        assert_eq!(next_at(1_000, GROUP_MAX, false), 1_000);
     }
 
     #[test]

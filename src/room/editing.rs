@@ -10,9 +10,7 @@ use crate::{
     },
 };
 
-use super::{
-    Effect, Micros, READ_ONLY, Room, SECOND, cadence::edit_pause, outbox::Kind, session::SessionId, states::Encoding,
-};
+use super::{Effect, Micros, READ_ONLY, Room, SECOND, cadence::edit_pause, outbox::Kind, session::SessionId};
 
 /// How often a session is asked again for what its updates refer to.
 const GAP_ASK: Micros = 10 * SECOND;
@@ -105,7 +103,6 @@ impl Room {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return self.end(id, CloseReason::Overloaded(reason), now, effects);
         }
-        debug_assert_eq!(self.encoding, Encoding::Nothing, "what is being encoded stays as it is");
         match self.replica.apply(&update) {
             Err(poisoned) => {
                 let reason = CloseReason::Refused("the update cannot be merged".to_owned());

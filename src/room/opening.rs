@@ -1,8 +1,13 @@
 //! A document that was opened: shown as it is stored, merged when somebody edits it.
 
-use crate::protocol::dialect::Inbound;
+use crate::{access::Access, protocol::dialect::Inbound};
 
-use super::{Room, replica::Poisoned, states::Encoding};
+use super::{
+    Room,
+    replica::Poisoned,
+    session::{Session, SessionId},
+    states::Encoding,
+};
 
 impl Room {
     /// Whether what the store held is merged.
@@ -11,14 +16,15 @@ impl Room {
         self.replica.is_merged()
     }
 
-    /// Whether `message` can be heard without merging what the store held first. [`Room::hear`] would do that, too,
-    /// however long it takes.
+    /// Whether `message` of a session can be heard without merging what the store held first. [`Room::hear`] would do
+    /// that, too, however long it takes.
     #[must_use]
-    pub fn can_hear(&self, message: &Inbound) -> bool {
-        match message {
-            Inbound::Update { update, .. } => self.is_merged() || self.replica.knows(update),
-            _ => true,
-        }
+    pub fn can_hear(&self, id: SessionId, message: &Inbound) -> bool {
+        let Inbound::Update { update, .. } = message else {
+            return true;
+        };
+        let writes = |session: &Session| session.identity.access != Access::Read;
+        self.is_merged() || self.replica.knows(update) || !self.sessions.get(&id).is_some_and(writes)
     }
 
     /// Merges what the store held.
@@ -26,7 +32,11 @@ impl Room {
     /// # Errors
     /// [`Poisoned`] when that is no document: the room must be thrown away.
     pub fn merge(&mut self) -> Result<(), Poisoned> {
-        debug_assert_eq!(self.encoding, Encoding::Nothing, "what is being encoded stays as it is");
+        debug_assert_eq!(
+            self.encoding,
+            Encoding::Nothing,
+            "what is being cut from it would no longer be all"
+        );
         self.replica.merge()
     }
 

@@ -24,7 +24,7 @@ use yrs::{
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::update::{Admission, CheckedUpdate, Clocks, Deleted, EMPTY_UPDATE, Known, lacking, split},
+    protocol::update::{Admission, CheckedUpdate, Clocks, Deleted, EMPTY_UPDATE, Known, lacking, merge, split},
     store::StoredDocument,
 };
 
@@ -96,7 +96,7 @@ impl Replica {
     /// [`Poisoned`] when a record does not pass.
     pub fn read(stored: &StoredDocument) -> Result<Self, Poisoned> {
         let mut replica = Self::default();
-        let mut unmerged = Vec::with_capacity(1 + stored.updates.len());
+        let mut records = Vec::with_capacity(1 + stored.updates.len());
         let snapshot = stored.snapshot.iter().map(|(seq, bytes)| (seq, bytes));
         for (seq, bytes) in snapshot.chain(stored.updates.iter().map(|(seq, bytes)| (seq, bytes))) {
             let unreadable = |reason: String| Poisoned {
@@ -107,7 +107,7 @@ impl Replica {
             match replica.admit(update) {
                 Admission::Whole(update) => {
                     replica.take_in(&update);
-                    unmerged.push(update);
+                    records.push(update);
                 }
                 Admission::Part(_) | Admission::Nothing => {
                     return Err(unreadable("it refers to what no earlier record brought".to_owned()));
@@ -115,6 +115,11 @@ impl Replica {
                 Admission::Refused(why) => return Err(unreadable(why.to_owned())),
             }
         }
+        // One update, whose bytes are its own: what was read lies between what was read with it.
+        let unmerged = match &records[..] {
+            [one] => vec![one.detached()],
+            all => merge(all),
+        };
         replica.deleted = Deleted::by(&unmerged);
         replica.unmerged = Arc::new(unmerged);
         Ok(replica)

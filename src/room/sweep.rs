@@ -86,8 +86,7 @@ impl Room {
             self.idle_since = Some(now);
             return;
         }
-        // Without an edit it has the records that it was opened with.
-        if self.is_merged() && self.journal.wants_parting_snapshot() {
+        if self.journal.wants_parting_snapshot() {
             self.idle_since = Some(now);
             return self.encode_snapshot(effects);
         }

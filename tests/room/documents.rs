@@ -629,7 +629,30 @@ fn d19_only_an_edit_needs_what_was_stored_to_be_merged() {
 }
 
 #[test]
-fn d19_a_document_that_nobody_edited_leaves_as_it_was() {
+fn d19_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
+    let author = Editor::new(5);
+    let stored = StoredDocument {
+        snapshot: Some((1, author.types("hello").into())),
+        updates: Vec::new(),
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.joins(1, reader(), None);
+    table.seats(2);
+    let deletion = author.deletes(2);
+
+    table.says(1, &update(&deletion));
+    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
+    table.says(2, &update(&deletion));
+    table.says(2, &saved_question(b"?"));
+
+    assert_eq!(table.did(), [Deed::Append(2, deletion.into(), vec![])]);
+    assert_eq!(table.takes(2), []);
+    table.stores(2);
+    assert_eq!(table.takes(2), [Heard::Saved(b"?".to_vec())]);
+}
+
+#[test]
+fn d19_a_document_that_nobody_edited_is_snapshotted_unmerged() {
     let author = Editor::new(5);
     let records = (1..100).map(|seq| (seq, author.types("x").into())).collect();
     let stored = StoredDocument {
@@ -642,5 +665,9 @@ fn d19_a_document_that_nobody_edited_leaves_as_it_was() {
     table.leaves(1);
     table.passes(POLICY.idle_timeout);
 
-    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Unload], false));
+    let [Deed::Snapshot(99, state)] = &table.did()[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+    assert!(!table.room.is_merged());
 }

@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use cowrite::{
-    protocol::{close::CloseReason, dialect::Dialect},
+    protocol::{
+        close::CloseReason,
+        dialect::{Dialect, Inbound},
+    },
     room::{
         Counts, Effect, Micros, Policy, Room,
         outbox::Outbox,
@@ -385,12 +388,13 @@ impl World {
         let session = SessionId(line.session);
         line.outbox.heard(now / MS);
         let mut effects = Vec::new();
+        let parse = |message| Dialect::YWebsocket.parse(message).unwrap();
+        let messages: Vec<Inbound> = messages.into_iter().map(parse).collect();
+        if !messages.iter().all(|message| self.room().can_hear(session, message)) {
+            self.room().merge().expect("what is stored is a document");
+        }
         for message in messages {
-            let inbound = Dialect::YWebsocket.parse(message).unwrap();
-            if !self.room().can_hear(&inbound) {
-                self.room().merge().expect("what is stored is a document");
-            }
-            self.room().hear(session, inbound, now, &mut effects);
+            self.room().hear(session, message, now, &mut effects);
         }
         self.settle(effects);
     }

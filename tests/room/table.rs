@@ -10,7 +10,10 @@ use bytes::Bytes;
 use cowrite::{
     access::{Access, Identity},
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Dialect},
+    protocol::{
+        close::CloseReason,
+        dialect::{Dialect, Inbound},
+    },
     room::{
         Effect, Micros, Policy, Room,
         outbox::Outbox,
@@ -132,15 +135,16 @@ impl Table {
 
     /// Several messages that arrive together.
     pub fn says_all(&mut self, id: u64, messages: &[Bytes]) {
-        let mut effects = Vec::new();
-        for message in messages {
-            let inbound = Dialect::YWebsocket.parse(message.clone()).unwrap();
-            if !self.room.can_hear(&inbound) {
-                self.room.merge().unwrap();
-            }
-            self.room.hear(SessionId(id), inbound, self.now, &mut effects);
+        let parse = |message: &Bytes| Dialect::YWebsocket.parse(message.clone()).unwrap();
+        let messages: Vec<Inbound> = messages.iter().map(parse).collect();
+        let (id, mut effects) = (SessionId(id), Vec::new());
+        if !messages.iter().all(|message| self.room.can_hear(id, message)) {
+            self.room.merge().unwrap();
         }
-        self.outbox(id).heard(self.now / MS);
+        for message in messages {
+            self.room.hear(id, message, self.now, &mut effects);
+        }
+        self.outbox(id.0).heard(self.now / MS);
         self.carry_out(effects);
         self.settle();
     }

@@ -5,6 +5,9 @@ use super::{CheckedUpdate, Deletion};
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 
+/// Most ranges that are looked up: it takes a millisecond.
+const LOOK_UPS_MAX: usize = 8_192;
+
 /// Ranges in order; neighbours are joined.
 #[derive(Debug, Default)]
 pub struct Deleted(SmallVec<[Deletion; 2]>);
@@ -17,9 +20,9 @@ impl Deleted {
         Self(ranges)
     }
 
-    /// Whether all that `update` deletes is among it.
+    /// Whether all that `update` deletes is among it, as far as that is quick to say.
     pub fn covers(&self, update: &CheckedUpdate) -> bool {
-        update.deletions.iter().all(|deletion| self.has(deletion))
+        update.deletions.len() <= LOOK_UPS_MAX && update.deletions.iter().all(|deletion| self.has(deletion))
     }
 
     fn has(&self, deletion: &Deletion) -> bool {

@@ -609,3 +609,56 @@ fn g27_what_is_deleted_by_several_together_is_known_to_be() {
         assert!(!Deleted::default().covers(&new));
     }
 }
+
+#[test]
+fn g26_what_a_peer_lacks_begins_in_the_middle_of_a_struct() {
+    let behind = text(At::After(9, 3), "!");
+    // The struct, its first clocks, and what remains of it, which follows them.
+    let cases = [
+        (text(At::Root("t"), "abcd"), 1, text(At::After(9, 0), "bcd")),
+        // Half of a pair is no character.
+        (text(At::Root("t"), "a😀d"), 2, text(At::After(9, 1), "\u{fffd}d")),
+        (
+            text(At::Before(3, 0), "abcd"),
+            3,
+            text(At::Between((9, 2), (3, 0)), "d"),
+        ),
+        (
+            any(At::Root("t"), &[ONE, ONE, &[126], ONE]),
+            2,
+            any(At::After(9, 1), &[&[126], ONE]),
+        ),
+        (item(At::Root("t"), 1, &[4]), 3, item(At::After(9, 2), 1, &[1])),
+        (length(0, 4), 1, length(0, 3)),
+    ];
+    for (found, clock, rest) in cases {
+        let other = text(At::Root("t"), "other");
+        let stored = check(&update(
+            &[(9, 0, &[found, behind.clone()]), (3, 0, std::slice::from_ref(&other))],
+            &[(9, &[(0, 1)])],
+        ))
+        .unwrap();
+        let followed = check(&update(&[(9, 5, &[text(At::After(9, 4), "?")])], &[])).unwrap();
+        let mut had = Clocks::default();
+        had.advance(9, clock);
+        had.advance(7, 7);
+
+        let lacks = lacking(&[stored.clone(), followed.clone()], &had);
+
+        let structs = [rest, behind.clone(), text(At::After(9, 4), "?")];
+        let expected = update(&[(9, u64::from(clock), &structs), (3, 0, &[other])], &[(9, &[(0, 1)])]);
+        assert_eq!(lacks.iter().map(|one| &one.bytes()[..]).collect::<Vec<_>>(), [expected]);
+        // Somebody who has all of the first, and some of the second.
+        had.advance(9, 5);
+        had.advance(3, 5);
+        let lacks = lacking(&[stored.clone(), followed.clone()], &had);
+        let expected = update(&[(9, 5, &[text(At::After(9, 4), "?")])], &[(9, &[(0, 1)])]);
+        assert_eq!(lacks.iter().map(|one| &one.bytes()[..]).collect::<Vec<_>>(), [expected]);
+        had.advance(9, 6);
+        let lacks = lacking(&[stored, followed], &had);
+        assert_eq!(
+            lacks.iter().map(|one| &one.bytes()[..]).collect::<Vec<_>>(),
+            [update(&[], &[(9, &[(0, 1)])])]
+        );
+    }
+}
