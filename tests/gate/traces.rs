@@ -31,7 +31,7 @@ pub fn written() -> Vec<(String, Case)> {
 }
 
 #[test]
-#[ignore = "needs node and npm ci"]
+#[ignore = "needs node: scripts/test providers"]
 fn g20_yjs_traces_are_admitted_whole() {
     for (name, case) in written() {
         let mut room = Room::new();
@@ -52,7 +52,7 @@ fn g20_yjs_traces_are_admitted_whole() {
 }
 
 #[test]
-#[ignore = "needs node and npm ci"]
+#[ignore = "needs node: scripts/test providers"]
 fn g24_yjs_reads_what_is_merged_split_and_loaded() {
     let mut documents: Vec<(String, Vec<Bytes>, String)> = Vec::new();
     for case in cases() {
