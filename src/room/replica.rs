@@ -377,3 +377,30 @@ fn guarded<T>(doing: &'static str, work: impl FnOnce() -> Result<T, String>) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d18_what_is_kept_of_a_document_that_was_read_holds_no_buffer_of_the_store() {
+        let letter: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
+        let next: &[u8] = &[1, 1, 1, 1, 0x84, 1, 0, 1, b'x', 0];
+        let buffer = Bytes::from([letter, next].concat());
+        let (letter, next) = (buffer.slice(..letter.len()), buffer.slice(letter.len()..));
+
+        let one = StoredDocument {
+            snapshot: Some((1, letter.clone())),
+            updates: Vec::new(),
+        };
+        let two = StoredDocument {
+            snapshot: None,
+            updates: vec![(1, letter.clone()), (2, next.clone())],
+        };
+        let read = [one, two].map(|stored| Replica::read(&stored).expect("a document"));
+        drop((letter, next));
+
+        assert!(buffer.is_unique());
+        assert_eq!(read.map(|replica| replica.clocks().next(1)), [1, 2]);
+    }
+}
