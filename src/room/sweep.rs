@@ -86,7 +86,8 @@ impl Room {
             self.idle_since = Some(now);
             return;
         }
-        if self.journal.wants_parting_snapshot() {
+        // Unmerged, it would be all that was ever written to it, and the next one would come later for that.
+        if self.is_merged() && self.journal.wants_parting_snapshot() {
             self.idle_since = Some(now);
             return self.encode_snapshot(effects);
         }

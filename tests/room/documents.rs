@@ -652,7 +652,7 @@ fn d19_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
 }
 
 #[test]
-fn d19_a_document_that_nobody_edited_is_snapshotted_unmerged() {
+fn d19_a_document_that_nobody_edited_leaves_as_it_was() {
     let author = Editor::new(5);
     let records = (1..100).map(|seq| (seq, author.types("x").into())).collect();
     let stored = StoredDocument {
@@ -664,10 +664,26 @@ fn d19_a_document_that_nobody_edited_is_snapshotted_unmerged() {
     table.seats(1);
     table.leaves(1);
     table.passes(POLICY.idle_timeout);
+    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Unload], false));
+}
 
-    let [Deed::Snapshot(99, state)] = &table.did()[..] else {
+#[test]
+fn d19_the_first_edit_of_a_document_with_a_long_log_is_followed_by_a_snapshot() {
+    let author = Editor::new(5);
+    let records = (1..100)
+        .map(|seq| (seq, author.types(&"x".repeat(10_000)).into()))
+        .collect();
+    let stored = StoredDocument {
+        snapshot: None,
+        updates: records,
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.seats(1);
+
+    table.says(1, &update(&author.types("!")));
+
+    let [Deed::Append(100, ..), Deed::Snapshot(100, state)] = &table.did()[..] else {
         panic!()
     };
     assert_eq!(Editor::of(state).content(), author.content());
-    assert!(!table.room.is_merged());
 }
