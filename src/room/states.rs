@@ -88,12 +88,10 @@ impl Room {
     }
 
     fn keep_encoded(&mut self, encoded: &Encoded) {
-        if encoded.had.is_empty() {
-            // What is stored may be more than what it makes when it is merged.
-            if self.is_merged() {
-                self.replica.weighs(encoded.update.len());
-                self.too_large = encoded.update.len() > self.policy.document_bytes_max;
-            }
+        // What is stored may be more than what it makes when it is merged.
+        if encoded.had.is_empty() && self.is_merged() {
+            self.replica.weighs(encoded.update.len());
+            self.too_large = encoded.update.len() > self.policy.document_bytes_max;
         }
         self.cache.keep(encoded, self.replica.clocks(), Dialect::YWebsocket);
     }
