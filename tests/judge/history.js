@@ -58,7 +58,7 @@ class History {
   constructor (house, given) {
     this.given = given
     this.plan = plan(given)
-    this.room = house.document()
+    this.room = house.document(this.plan.versions[0])
     this.room.open(this.plan.policy)
     this.sessions = 0
     this.ids = 0
@@ -69,6 +69,12 @@ class History {
     this.moments = []
     this.gapsMeant = false
     this.edits = 0
+    /** Edits that Yjs itself could not make. */
+    this.threw = 0
+    /** How the comparisons ended: see lib/verdict.js. */
+    this.ended = {}
+    /** What the steps did, for a person who looks at a failure. */
+    this.trail = []
     this.counted = { updates: 0, known: 0, gaps: 0, readers: 0, resyncs: 0 }
     this.controls = new Map()
     const { dice, versions, count } = this.plan
@@ -114,8 +120,12 @@ class History {
     for (const key in counts) this.counted[key] += counts[key]
   }
 
+  /** A client connects, and answers at once what it is asked: what it made offline is in that answer. */
   online (client) {
-    if (client.session === null) client.joins(this.room, ++this.sessions)
+    if (client.session !== null) return
+    client.unsent = []
+    client.joins(this.room, ++this.sessions)
+    this.hears(client, 1e6)
   }
 
   hears (client, most) {
@@ -145,11 +155,12 @@ class History {
       [4, 'durable'], [4, 'moment'], [6, 'watch'],
       ...(orderly ? [] : [[2, 'reorder'], [1, 'crash'], [1, 'peer'], [2, 'relay']])
     ])
+    this.trail.push(`${number} ${client.name}${client.session === null ? ' (offline)' : ''}: ${what}`)
     switch (what) {
       case 'edit':
       case 'edit unsent':
         this.edits++
-        client.edit(dice, odd)
+        if (!client.edit(dice, odd)) this.threw++
         if (what === 'edit') this.sendsAll(client)
         break
       case 'hear':
@@ -157,18 +168,13 @@ class History {
         break
       case 'offline':
         client.leaves(this.room)
-        // The provider sends what was made meanwhile with its answer to SyncStep1.
-        client.unsent = []
         break
       case 'online':
-        client.unsent = []
         this.online(client)
-        this.hears(client, 1e6)
         break
       case 'reload': {
         const state = client.version.Y.encodeStateAsUpdate(client.doc)
         client.leaves(this.room)
-        client.unsent = []
         client.begin(this.nextId(), state)
         break
       }
@@ -265,6 +271,7 @@ class History {
   same (what, doc, allowed, more) {
     if (waits(doc)) throw new Wrong(`${what} waits for what it was not sent`)
     const end = allowed.judge(doc, more)
+    this.ended[end] = (this.ended[end] ?? 0) + 1
     if (end === null) throw new Wrong(`${what} holds something else, ${difference(allowed.docs[0], doc)}`)
   }
 
@@ -353,7 +360,7 @@ class History {
     const { Y } = version
     const answer = answerTo(this.room, new Uint8Array([0]))
     const doc = fresh(version)
-    doc.clientID = 4294967290
+    doc.clientID = 3000000023
     answer.updates.forEach(update => Y.applyUpdate(doc, update))
     const before = Y.encodeStateVector(doc)
     version.is14 ? doc.get('probe').insert(0, '!') : doc.getText('probe').insert(0, '!')
@@ -379,8 +386,14 @@ export const stepsOf = given => Array.from({ length: plan(given).length }, (_, i
 export const play = (house, given) => {
   const history = new History(house, given)
   const steps = given.steps ?? stepsOf(given)
-  for (const number of steps) history.step(number)
-  history.settles()
-  history.judges()
-  return { steps, edits: history.edits, ...history.counted, moments: history.moments.length }
+  try {
+    for (const number of steps) history.step(number)
+    history.settles()
+    history.judges()
+  } catch (error) {
+    error.trail = history.trail
+    error.messages = history.messages
+    throw error
+  }
+  return { edits: history.edits, threw: history.threw, ...history.counted, moments: history.moments.length, ...history.ended }
 }

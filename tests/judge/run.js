@@ -4,11 +4,14 @@
 //   node run.js --seed 7 --only 31            one of them again
 //   node run.js --plain                       without odd values and rare types
 //   node run.js --family 14                   one family of Yjs only
+//   node run.js --yjs                         rooms that are Yjs itself: nothing may be wrong
+//   node run.js --yjs --fault record          the same with something wrong
 //
 // Prints its seed. A failure prints what plays it again, after steps that do not matter were left out.
 import { parseArgs } from 'node:util'
 import { play, stepsOf } from './history.js'
 import { House } from './lib/rooms.js'
+import { YjsHouse } from './lib/yjs-rooms.js'
 
 const { values: args } = parseArgs({
   options: {
@@ -17,6 +20,8 @@ const { values: args } = parseArgs({
     only: { type: 'string' },
     steps: { type: 'string' },
     family: { type: 'string' },
+    yjs: { type: 'boolean', default: false },
+    fault: { type: 'string' },
     plain: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false }
   }
@@ -47,7 +52,7 @@ const shrink = (house, history, steps, budget) => {
   return { steps, last }
 }
 
-const house = new House()
+const house = args.yjs ? new YjsHouse(args.fault) : new House()
 console.log(`seed ${seed}`)
 const sum = {}
 let wrong = 0
@@ -61,7 +66,11 @@ for (const index of indexes) {
   } catch (error) {
     wrong++
     const { steps, last } = shrink(house, history, history.steps ?? stepsOf(history), 150)
-    console.error(`history ${index} of Yjs ${history.family}: ${(last ?? error).stack}\n  again: node run.js --seed ${seed} --only ${index} --family ${history.family}${args.plain ? ' --plain' : ''} --steps ${steps.join(',')}\n`)
+    const failure = last ?? error
+    if (steps.length <= 12) console.error(failure.trail?.join('\n'))
+    const messages = (failure.messages ?? []).map(update => Buffer.from(update).toString('hex'))
+    if (messages.join('').length < 2000) console.error(messages.join('\n'))
+    console.error(`history ${index} of Yjs ${history.family}: ${failure.stack}\n  again: node run.js --seed ${seed} --only ${index} --family ${history.family}${args.plain ? ' --plain' : ''} --steps ${steps.join(',')}\n`)
     if (!args['keep-going']) break
   }
 }

@@ -1,5 +1,6 @@
 // Edits of Yjs 14 clients: one type for everything, which holds text, values, types and attributes side by side.
-import { MAP_KEYS, bytes, formats, json, placeable, word } from './values.js'
+// A key `__proto__` sets a prototype in Yjs 14 before anything is written, so nobody can use it there.
+import { KEYS, bytes, formats, json, placeable, word } from './values.js'
 
 export const roots = doc => ['text', 'array', 'map', 'xml'].map(name => doc.get(name))
 
@@ -8,7 +9,7 @@ const child = (client, dice, odd) => {
   if (odd && dice.chance(0.1)) return new Y.Doc({ guid: `guid-${dice.below(1e6)}`, ...dice.of([{}, { autoLoad: true }, { meta: { a: [1, null] } }]) })
   const type = new Y.Type(dice.of([null, 'paragraph', 'h1', 'Widget', '']))
   if (dice.chance(0.6)) type.insert(0, word(dice, odd) || 'x')
-  if (dice.chance(0.3)) type.setAttr(dice.of(MAP_KEYS), placeable(dice, odd))
+  if (dice.chance(0.3)) type.setAttr(dice.of(KEYS), placeable(dice, odd))
   return type
 }
 
@@ -30,12 +31,12 @@ const editType = (client, dice, type, odd, depth = 0) => {
     }), marks())
     case 'type': return depth < 6 ? type.insert(at, [child(client, dice, odd)], marks()) : undefined
     case 'attribute': {
-      const key = dice.of(odd ? MAP_KEYS : ['k', 'l', 'm'])
+      const key = dice.of(odd ? KEYS : ['k', 'l', 'm'])
       const old = type.getAttr(key)
       if (old instanceof Y.Type && dice.chance(0.6)) return editType(client, dice, old, odd, depth + 1)
       return type.setAttr(key, depth < 6 && dice.chance(0.2) ? child(client, dice, odd) : dice.chance(0.2) ? json(dice, odd) : placeable(dice, odd))
     }
-    case 'no attribute': return type.deleteAttr(dice.of(odd ? MAP_KEYS : ['k', 'l', 'm']))
+    case 'no attribute': return type.deleteAttr(dice.of(odd ? KEYS : ['k', 'l', 'm']))
     default: return odd ? type.insert(at, (word(dice, odd) || 'x').repeat(2000).slice(0, 20000)) : undefined
   }
 }

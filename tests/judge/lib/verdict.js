@@ -15,7 +15,6 @@ export class Allowed {
   constructor (first, others = function * () {}) {
     this.docs = [first]
     this.others = others()
-    this.ended = Object.fromEntries(ENDS.map(end => [end, 0]))
     this.texts = []
   }
 
@@ -40,16 +39,11 @@ export class Allowed {
       }
       return more.some(other => change(contentOf(other, level)) === own) ? this.docs.length : -1
     }
-    if (contentOf(doc) === this.text(0, 'exact')) return this.count(0)
-    if (has('exact') >= 0) return this.count(1)
-    if (has('effective') >= 0) return this.count(2)
-    if (has('effective', withoutPairs) >= 0) return this.count(3)
+    if (contentOf(doc) === this.text(0, 'exact')) return ENDS[0]
+    if (has('exact') >= 0) return ENDS[1]
+    if (has('effective') >= 0) return ENDS[2]
+    if (has('effective', withoutPairs) >= 0) return ENDS[3]
     return null
-  }
-
-  count (end) {
-    this.ended[ENDS[end]]++
-    return ENDS[end]
   }
 }
 
