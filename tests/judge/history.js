@@ -109,10 +109,12 @@ class History {
 
   /** What the room did; a session that it closed is an error. */
   look () {
-    for (const { kind, text } of this.room.look()) {
+    const happened = this.room.look()
+    for (const { kind, text } of happened) {
       if (kind === 'ended') throw new Wrong(`the room closed a session: ${text}`)
       if (kind === 'poisoned') throw new Wrong(`the room has to be loaded anew: ${text}`)
     }
+    return happened.map(({ kind }) => kind)
   }
 
   count () {
@@ -146,13 +148,27 @@ class History {
     this.watchers.forEach(watcher => watcher.join())
   }
 
+  /** Everybody leaves, the document leaves memory, and is opened again. */
+  departs () {
+    this.clients.forEach(client => client.leaves(this.room))
+    this.watchers.forEach(watcher => this.room.leave(watcher.session))
+    this.count()
+    for (let tries = 0; !this.look().includes('unloaded'); tries++) {
+      if (tries > 5) throw new Wrong('a document that nobody uses stays in memory')
+      this.room.durable()
+      this.room.pass(40 * SECOND)
+    }
+    this.room.open(this.plan.policy)
+    this.watchers.forEach(watcher => watcher.join())
+  }
+
   step (number) {
     const dice = new Dice(mixed(this.given.seed, this.given.index, 2, number))
     const client = dice.of(this.clients)
     const { odd, orderly } = this.plan
     const what = dice.weighted([
       [40, 'edit'], [10, 'edit unsent'], [20, 'hear'], [4, 'offline'], [6, 'online'], [2, 'reload'], [3, 'double'], [3, 'merge'], [8, 'pass'],
-      [4, 'durable'], [4, 'moment'], [6, 'watch'],
+      [4, 'durable'], [4, 'moment'], [6, 'watch'], [1, 'depart'],
       ...(orderly ? [] : [[2, 'reorder'], [1, 'crash'], [1, 'peer'], [2, 'relay']])
     ])
     this.trail.push(`${number} ${client.name}${client.session === null ? ' (offline)' : ''}: ${what}`)
@@ -209,6 +225,9 @@ class History {
       case 'crash':
         this.gapsMeant = true
         this.crashes()
+        break
+      case 'depart':
+        this.departs()
         break
       case 'pass':
         this.room.pass(dice.of([1 * MS, 15 * MS, 200 * MS, 3 * SECOND]))

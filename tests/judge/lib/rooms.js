@@ -27,6 +27,8 @@ const pipe = path => {
   return { reads, writes }
 }
 
+const times = (count, make) => Array.from({ length: count }, make)
+
 const readAll = (from, length) => {
   const bytes = new Uint8Array(length)
   for (let at = 0; at < length;) {
@@ -51,6 +53,8 @@ export class House {
     this.writes = commands.writes
     this.reads = answers.reads
     this.documents = 0
+    /** Commands that wait to leave together, or `null`. */
+    this.queue = null
   }
 
   close () {
@@ -61,26 +65,44 @@ export class House {
   /** A document that nobody has used yet; it is to be opened first. */
   document () { return new Room(this, ++this.documents) }
 
-  /** Sends one command: its number, then its arguments (numbers, texts, bytes). The answer begins with what happened. */
-  obey (command, args) {
+  /** Sends one command: its number, then its arguments (numbers, texts, bytes); `read` makes of the answer what it is. */
+  obey (room, command, args, read) {
+    if (this.queue !== null) return void this.queue.push({ room, command, args, read })
+    return this.ask([{ room, command, args, read }])[0]
+  }
+
+  /** Runs `calls`, whose commands leave as one frame; the results, in the order of the calls. */
+  together (calls) {
+    this.queue = []
+    calls()
+    const commands = this.queue
+    this.queue = null
+    return this.ask(commands)
+  }
+
+  ask (commands) {
     const out = encoding.createEncoder()
     encoding.writeUint32(out, 0)
-    encoding.writeVarUint(out, command)
-    for (const arg of args) {
-      if (typeof arg === 'number') encoding.writeVarUint(out, arg)
-      else if (typeof arg === 'string') encoding.writeVarString(out, arg)
-      else encoding.writeVarUint8Array(out, arg)
+    for (const { command, args } of commands) {
+      encoding.writeVarUint(out, command)
+      for (const arg of args) {
+        if (typeof arg === 'number') encoding.writeVarUint(out, arg)
+        else if (typeof arg === 'string') encoding.writeVarString(out, arg)
+        else encoding.writeVarUint8Array(out, arg)
+      }
     }
     const bytes = encoding.toUint8Array(out)
     new DataView(bytes.buffer, bytes.byteOffset).setUint32(0, bytes.length - 4, true)
     for (let at = 0; at < bytes.length;) at += writeSync(this.writes, bytes, at)
     const length = new DataView(readAll(this.reads, 4).buffer).getUint32(0, true)
     const answer = decoding.createDecoder(readAll(this.reads, length))
-    if (decoding.readVarUint(answer) !== 0) throw new RoomRefused(decoding.readVarString(answer))
-    const happened = Array.from({ length: decoding.readVarUint(answer) }, () => ({
-      kind: KINDS[decoding.readVarUint(answer)], session: decoding.readVarUint(answer), text: decoding.readVarString(answer)
-    }))
-    return { happened, answer }
+    return commands.map(({ room, read }) => {
+      if (decoding.readVarUint(answer) !== 0) throw new RoomRefused(decoding.readVarString(answer))
+      for (let happened = decoding.readVarUint(answer); happened > 0; happened--) {
+        room.happened.push({ kind: KINDS[decoding.readVarUint(answer)], session: decoding.readVarUint(answer), text: decoding.readVarString(answer) })
+      }
+      return read(answer)
+    })
   }
 }
 
@@ -96,28 +118,23 @@ export class Room {
     this.happened = []
   }
 
-  obey (command, ...args) {
-    const { happened, answer } = this.house.obey(command, [this.number, ...args])
-    if (happened.length > 0) this.happened.push(...happened)
-    return answer
-  }
+  obey (command, args = [], read = () => {}) { return this.house.obey(this, command, [this.number, ...args], read) }
 
   open (policy = {}) {
     const all = { ...POLICY, ...policy }
-    this.obey(0, all.documentBytesMax, all.outboxBytesMax, all.unsavedBytesMax, all.snapshotBytes, all.idleMicros, all.keepDeleted ? 1 : 0)
+    this.obey(0, [all.documentBytesMax, all.outboxBytesMax, all.unsavedBytesMax, all.snapshotBytes, all.idleMicros, all.keepDeleted ? 1 : 0])
   }
 
-  join (session, { reads = false, subject = '' } = {}) { this.obey(1, session, reads ? 1 : 0, subject) }
-  say (session, message) { this.obey(2, session, message) }
-  leave (session) { this.obey(3, session) }
-  pass (micros) { this.obey(4, Math.floor(micros)) }
+  join (session, { reads = false, subject = '' } = {}) { this.obey(1, [session, reads ? 1 : 0, subject]) }
+  say (session, message) { this.obey(2, [session, message]) }
+  leave (session) { this.obey(3, [session]) }
+  pass (micros) { this.obey(4, [Math.floor(micros)]) }
 
   /** Up to `most` frames that wait for a session, as `{ opcode, payload }` of each message in them. */
   take (session, most = 1e6) {
-    const answer = this.obey(5, session, most)
-    return Array.from({ length: decoding.readVarUint(answer) }, () => ({
+    return this.obey(5, [session, most], answer => times(decoding.readVarUint(answer), () => ({
       opcode: decoding.readVarUint(answer), payload: decoding.readVarUint8Array(answer).slice()
-    }))
+    })))
   }
 
   durable () { this.obey(6) }
@@ -125,19 +142,19 @@ export class Room {
 
   /** The stored records: `{ snapshot, seq, bytes }` of each. */
   dump () {
-    const answer = this.obey(8)
-    return Array.from({ length: decoding.readVarUint(answer) }, () => ({
+    return this.obey(8, [], answer => times(decoding.readVarUint(answer), () => ({
       snapshot: decoding.readVarUint(answer) === 1, seq: decoding.readVarUint(answer), bytes: decoding.readVarUint8Array(answer).slice()
-    }))
+    })))
   }
 
   counts () {
-    const answer = this.obey(9)
-    const [updates, known, gaps, readers, resyncs] = Array.from({ length: 5 }, () => decoding.readVarUint(answer))
-    return { updates, known, gaps, readers, resyncs }
+    return this.obey(9, [], answer => {
+      const [updates, known, gaps, readers, resyncs] = times(5, () => decoding.readVarUint(answer))
+      return { updates, known, gaps, readers, resyncs }
+    })
   }
 
-  put (bytes) { this.obey(10, bytes) }
+  put (bytes) { this.obey(10, [bytes]) }
   flush () { this.obey(11) }
 
   /** What happened since the last call. */

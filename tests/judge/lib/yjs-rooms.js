@@ -6,8 +6,30 @@ import { fed, fresh, waits } from './yjs.js'
 
 /** `fault` is `null`, or the name of something that a server can do wrong. */
 export class YjsHouse {
-  constructor (fault = null) { this.fault = fault }
-  document (version) { return new YjsRoom(version, this.fault) }
+  constructor (fault = null) {
+    this.fault = fault
+    /** The results of calls that are made together, or `null`. */
+    this.results = null
+  }
+
+  document (version) {
+    const noted = (target, name) => (...args) => {
+      const result = target[name](...args)
+      this.results?.push(result)
+      return result
+    }
+    const get = (target, name) => typeof target[name] === 'function' ? noted(target, name) : target[name]
+    return new Proxy(new YjsRoom(version, this.fault), { get })
+  }
+
+  together (calls) {
+    this.results = []
+    calls()
+    const results = this.results
+    this.results = null
+    return results
+  }
+
   close () {}
 }
 
@@ -73,7 +95,7 @@ class YjsRoom {
     return counts
   }
 
-  look () { return [] }
+  look () { return this.sessions.size === 0 ? [{ kind: 'unloaded', text: '' }] : [] }
 }
 
 /** A state vector in which one client is one further. */
