@@ -20,13 +20,12 @@
 //! | 6 durable | document | |
 //! | 7 kill | document | |
 //! | 8 dump | document | records: count, then for each whether it is a snapshot, its position, its bytes |
-//! | 9 counts | document | updates, known, with gaps, of readers, resynchronised |
+//! | 9 counts | document | updates, known, with gaps, of readers, conflicts, of others, resynchronised |
 //! | 10 put | document, bytes | the bytes become the next stored record, as an import or an older server left it |
 //! | 11 flush | document | |
 //!
 //! A result begins with 0, then what happened (count, then for each: kind, session, text), then what the table says;
-//! or it is 1 and a text that says what went wrong. Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded,
-//! 4 the room must be loaded anew.
+//! or it is 1 and a text that says what went wrong. Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded.
 //!
 //! What must stay true: a document that is open has exactly one room; a session's frames leave in the order in which
 //! its outbox took them.
@@ -42,6 +41,7 @@ use std::{
 use bytes::Bytes;
 use cowrite::{
     access::{Access, Identity},
+    document::Deleted,
     id::DocumentId,
     protocol::{
         dialect::Dialect,
@@ -58,6 +58,10 @@ use cowrite::{
 const MS: Micros = 1_000;
 /// Rooms begin at this time, so that "a while ago" is a time, too.
 const BEGINNING: Micros = 1_000_000_000;
+
+/// What outboxes take beyond what their rooms mean to put there. Histories make their outboxes so small that one paste is
+/// more than twice as much; that a connection is closed for that is not what they are about.
+const OUTBOX_SPARE_BYTES: usize = 4 * 1024 * 1024;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -204,7 +208,7 @@ impl Document {
         let mut effects = Vec::new();
         match what {
             What::Join { session, identity } => {
-                let outbox = Arc::new(Outbox::new(2 * self.outbox_bytes_max));
+                let outbox = Arc::new(Outbox::new(self.outbox_bytes_max + OUTBOX_SPARE_BYTES));
                 self.outboxes.insert(*session, outbox.clone());
                 let joining = Joining {
                     id: SessionId(*session),
@@ -263,6 +267,8 @@ impl Document {
                     counts.updates_known,
                     counts.updates_with_gaps,
                     counts.updates_of_readers,
+                    counts.conflicts,
+                    counts.updates_of_others,
                     counts.resyncs,
                 ] {
                     write_var_uint(said, count);
@@ -302,7 +308,6 @@ impl Document {
                     self.happened.0.push((3, 0, String::new()));
                     self.gone = true;
                 }
-                Effect::Poisoned(why) => self.happened.0.push((4, 0, why.to_string())),
             }
         }
     }
@@ -378,9 +383,12 @@ impl Command {
                     unsaved_bytes_max: size(reader)?,
                     snapshot_bytes: size(reader)?,
                     idle_timeout: reader.var_uint()?,
+                    deleted: if reader.var_uint()? == 1 {
+                        Deleted::Kept
+                    } else {
+                        Deleted::Dropped
+                    },
                 };
-                // What today's rooms keep of what was deleted is not a setting.
-                let _keep_deleted = reader.var_uint()?;
                 What::Open(policy)
             }
             1 => {

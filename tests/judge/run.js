@@ -3,6 +3,7 @@
 //   node run.js --histories 200 --seed 7      200 histories
 //   node run.js --seed 7 --only 31            one of them again
 //   node run.js --plain                       without odd values and rare types
+//   node run.js --deep 50                     values are nested 50 deep at most, instead of 100
 //   node run.js --family 14                   one family of Yjs only
 //   node run.js --yjs                         rooms that are Yjs itself: nothing may be wrong
 //   node run.js --yjs --fault record          the same with something wrong
@@ -22,13 +23,14 @@ const { values: args } = parseArgs({
     family: { type: 'string' },
     yjs: { type: 'boolean', default: false },
     fault: { type: 'string' },
+    deep: { type: 'string', default: '100' },
     plain: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false }
   }
 })
 
 const seed = Number(args.seed)
-const given = index => ({ seed, index, family: Number(args.family ?? (index % 3 === 2 ? 14 : 13)), odd: !args.plain })
+const given = index => ({ seed, index, family: Number(args.family ?? (index % 3 === 2 ? 14 : 13)), odd: args.plain ? 0 : Number(args.deep) })
 
 /** The steps without which it fails no more: halves first, then ever smaller parts. */
 const shrink = (house, history, steps, budget) => {
@@ -70,8 +72,8 @@ for (const index of indexes) {
     if (steps.length <= 12) console.error(failure.trail?.join('\n'))
     const messages = (failure.messages ?? []).map(update => Buffer.from(update).toString('hex'))
     if (messages.join('').length < 2000) console.error(messages.join('\n'))
-    console.error(`history ${index} of Yjs ${history.family}: ${failure.stack}\n  again: node run.js --seed ${seed} --only ${index} --family ${history.family}${args.plain ? ' --plain' : ''} --steps ${steps.join(',')}\n`)
-    if (!args['keep-going']) break
+    console.error(`history ${index} of Yjs ${history.family}: ${failure.stack}\n  again: node run.js --seed ${seed} --only ${index} --family ${history.family}${args.plain ? ' --plain' : ''}${args.deep === '100' ? '' : ` --deep ${args.deep}`} --steps ${steps.join(',')}\n`)
+    if (!args['keep-going'] || wrong === 20) break
   }
 }
 house.close()

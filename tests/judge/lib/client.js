@@ -6,16 +6,20 @@ import * as wire from './wire.js'
 import { edit as edit13, roots as roots13 } from './edits13.js'
 import { edit as edit14, roots as roots14 } from './edits14.js'
 
+/** Not a keep-alive. */
+export const isOfDocument = ({ kind }) => kind === 'step1' || kind === 'step2' || kind === 'edit'
+
 /** The origin of what came from the room. */
 export const ROOM = 'room'
 
 export class Client {
   /** `told(update)` is called with each update that its document emits by itself. */
-  constructor (version, { id, gc, name, told }) {
-    Object.assign(this, { version, gc, name, told })
+  constructor (version, { id, gc, name, named, told }) {
+    Object.assign(this, { version, gc, name, named, told })
     this.session = null
     /** Updates that were made and have not left. */
     this.unsent = []
+    this.announced = 0
     this.begin(id)
   }
 
@@ -60,8 +64,9 @@ export class Client {
 
   joins (room, session) {
     this.session = session
-    room.join(session, { subject: this.name })
+    room.join(session, { subject: this.named ? this.name : '' })
     room.say(session, wire.step1(this.version.Y.encodeStateVector(this.doc)))
+    room.say(session, wire.presence(this.doc.clientID, ++this.announced))
   }
 
   leaves (room) {
@@ -70,7 +75,8 @@ export class Client {
   }
 
   /**
-   * Takes up to `most` frames and does what a provider does with them; returns how many messages there were.
+   * Takes up to `most` frames and does what a provider does with them; returns how many messages of the document
+   * there were.
    * `answers(update)` says to the room what the client answers.
    */
   hears (room, most, answers) {
@@ -92,6 +98,6 @@ export class Client {
         default:
       }
     }
-    return messages.length
+    return messages.filter(isOfDocument).length
   }
 }

@@ -1,5 +1,6 @@
 // Who only reads: a watcher that is there all the time, and newcomers who are sent what they lack.
 import * as wire from './wire.js'
+import { isOfDocument } from './client.js'
 import { fresh, waits } from './yjs.js'
 
 /** Sessions of readers are numbered from here. */
@@ -23,11 +24,11 @@ export class Watcher {
     this.room.say(this.session, wire.step1(this.version.Y.encodeStateVector(this.doc)))
   }
 
-  /** Takes all that waits; returns how many messages there were. */
+  /** Takes all that waits; returns how many messages of the document there were. */
   hears (most = 1e6) {
     const messages = this.room.take(this.session, most).map(wire.read)
     for (const message of messages) this.take(message)
-    return messages.length
+    return messages.filter(isOfDocument).length
   }
 
   take (message) {

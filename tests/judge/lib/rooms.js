@@ -11,7 +11,7 @@ import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
 
 const BINARY = process.env.ROOM_BINARY ?? fileURLToPath(new URL('../../../target/debug/examples/room', import.meta.url))
-const KINDS = ['ended', 'appended', 'snapshot', 'unloaded', 'poisoned']
+const KINDS = ['ended', 'appended', 'snapshot', 'unloaded']
 
 /** What operators may set, and `keepDeleted`: whether the document keeps what was deleted (`gc: false`). */
 export const POLICY = {
@@ -149,8 +149,8 @@ export class Room {
 
   counts () {
     return this.obey(9, [], answer => {
-      const [updates, known, gaps, readers, resyncs] = times(5, () => decoding.readVarUint(answer))
-      return { updates, known, gaps, readers, resyncs }
+      const [updates, known, gaps, readers, conflicts, others, resyncs] = times(7, () => decoding.readVarUint(answer))
+      return { updates, known, gaps, readers, conflicts, others, resyncs }
     })
   }
 

@@ -74,13 +74,14 @@ export const judgeSmall = (house, version, updates, { moments = [], others = () 
     moments.forEach(({ vector }, i) => asks(room, 1001 + i, vector))
     room.kill()
   }).filter(result => result !== undefined).slice(Math.max(0, Math.floor((updates.length - 1) / AT_ONCE)))
-  for (const { kind, text } of room.look()) if (kind === 'ended' || kind === 'poisoned') throw new Wrong(`the room: ${text}`)
+  for (const { kind, text } of room.look()) if (kind === 'ended') throw new Wrong(`the room: ${text}`)
   const [, ...answers] = results
   const [newcomer, ...differences] = answers.slice(0, 1 + moments.length).map(updatesIn)
   const counts = answers[1 + moments.length]
   const stored = answers[2 + moments.length]
   const [restarted, ...later] = answers.slice(3 + moments.length).map(updatesIn)
-  if (!gaps && counts.gaps > 0) throw new Wrong('an update had a gap')
+  if (!gaps && counts.gaps + counts.others > 0) throw new Wrong('an update had a gap')
+  if (counts.conflicts > 0) throw new Wrong('the room sees two pages under one client id')
   if (!stored.some(record => record.snapshot)) throw new Wrong('no snapshot was taken')
 
   for (const reader of readers) {

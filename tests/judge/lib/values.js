@@ -1,4 +1,5 @@
-// Every value that Yjs can hold, the odd ones above all. All of it comes from the dice.
+// Every value that Yjs can hold, the odd ones above all. All of it comes from the dice. `odd` is 0 for plain values
+// only, else how deep the deepest value is nested.
 
 export const WORDS = ['a', 'bc', ' ', 'hello', '\n', 'Zażółć', '😀', '👩‍👩‍👧', 'ありがとう', 'x'.repeat(40), 'é', '\u0000', 'ﷺ', '😀😀😀']
 const HALVES = ['\ud83d', '\ude00', 'a\ud83d', '\ude00b']
@@ -12,7 +13,7 @@ const NUMBERS = [
 const BIGINTS = [0n, 5n, -5n, 1n << 62n, -(1n << 62n), (1n << 63n) - 1n, -(1n << 63n), 1n << 64n, -(1n << 80n), 9007199254740993n]
 
 export const word = (dice, odd) => {
-  if (!odd) return dice.of(['a', 'bc', ' ', 'hello', '\n', 'word'])
+  if (odd === 0) return dice.of(['a', 'bc', ' ', 'hello', '\n', 'word'])
   return dice.weighted([[30, dice.of(WORDS)], [1, dice.of(HALVES)], [1, '']])
 }
 
@@ -26,7 +27,7 @@ const nested = depth => {
 
 /** A value for a map, an array, an attribute: anything that lib0's Any holds. */
 export const value = (dice, odd, depth = 0) => {
-  if (!odd) return dice.of([1, 2, true, null, 'text', 0.5, [1, 2], { k: 'v' }])
+  if (odd === 0) return dice.of([1, 2, true, null, 'text', 0.5, [1, 2], { k: 'v' }])
   switch (dice.below(depth > 3 ? 11 : 14)) {
     case 0: return undefined
     case 1: return null
@@ -39,7 +40,7 @@ export const value = (dice, odd, depth = 0) => {
     case 8: return word(dice, odd)
     case 9: return word(dice, odd).repeat(dice.below(8))
     case 10: return bytes(dice)
-    case 11: return dice.chance(0.05) ? nested(100) : nested(dice.below(4))
+    case 11: return nested(dice.chance(0.05) ? odd : dice.below(4))
     case 12: return Array.from({ length: dice.below(5) }, () => value(dice, odd, depth + 1))
     default: return Object.fromEntries(Array.from({ length: dice.below(4) }, () => [dice.of(KEYS), value(dice, odd, depth + 1)]))
   }
@@ -53,9 +54,11 @@ export const placeable = (dice, odd) => {
 }
 
 /** A value that is JSON on the wire: embeds and formats. `null` ends a format. */
-export const json = (dice, odd) => odd
-  ? dice.of([true, 'red', '#fff', null, 'ż😀', '\ude00half', 12, 1.5, 1e19, -0, { deep: { list: [1, [2, null, true]] } }, ['a'], '', false, nested(90)])
-  : dice.of([true, 'red', null, 12])
+export const json = (dice, odd) => {
+  if (odd === 0) return dice.of([true, 'red', null, 12])
+  if (dice.chance(0.01)) return nested(odd)
+  return dice.of([true, 'red', '#fff', null, 'ż😀', '\ude00half', 12, 1.5, 1e19, -0, { deep: { list: [1, [2, null, true]] } }, ['a'], '', false])
+}
 
 export const formats = (dice, odd) => {
   const keys = odd ? ['bold', 'color', 'link', '', '__proto__', 'constructor', '🔑'] : ['bold', 'color']

@@ -18,6 +18,19 @@ export const step2 = update => message(1, update)
 /** An edit. */
 export const edit = update => message(2, update)
 
+/** "I am here": the awareness of one client, whose state is empty. */
+export const presence = (client, clock) => {
+  const states = encoding.createEncoder()
+  encoding.writeVarUint(states, 1)
+  encoding.writeVarUint(states, client)
+  encoding.writeVarUint(states, clock)
+  encoding.writeVarString(states, '{}')
+  const out = encoding.createEncoder()
+  encoding.writeVarUint(out, 1)
+  encoding.writeVarUint8Array(out, encoding.toUint8Array(states))
+  return encoding.toUint8Array(out)
+}
+
 const STEPS = ['step1', 'step2', 'edit']
 
 /**

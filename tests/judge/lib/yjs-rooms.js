@@ -36,7 +36,7 @@ export class YjsHouse {
 class YjsRoom {
   constructor (version, fault) {
     Object.assign(this, { version, fault, records: [], undurable: [], heard: 0 })
-    this.counted = { updates: 0, known: 0, gaps: 0, readers: 0, resyncs: 0 }
+    this.counted = { updates: 0, known: 0, gaps: 0, readers: 0, conflicts: 0, others: 0, resyncs: 0 }
   }
 
   open ({ keepDeleted = false, snapshotBytes = 256 << 10 } = {}) {
@@ -55,7 +55,7 @@ class YjsRoom {
   say (session, message) {
     const { Y } = this.version
     const from = decoding.createDecoder(message)
-    decoding.readVarUint(from)
+    if (decoding.readVarUint(from) !== 0) return
     const step = decoding.readVarUint(from)
     const payload = decoding.readVarUint8Array(from)
     if (step === 0) {

@@ -126,7 +126,7 @@ test('c4_a_deletion_of_what_is_deleted_or_collected_is_not_new', () => {
   for (const again of [['1:0+2'], ['1:0+3'], ['1:2'], ['1:4+2'], ['1:5']]) say(update([], again))
   room.pass(1e6)
 
-  assert.deepEqual([room.look(), room.counts()], [[], { updates: 0, known: 5, gaps: 0, readers: 0, resyncs: 0 }])
+  assert.deepEqual([room.look(), room.counts()], [[], { updates: 0, known: 5, gaps: 0, readers: 0, conflicts: 0, others: 0, resyncs: 0 }])
   room.kill()
 })
 
@@ -166,7 +166,7 @@ test('c6_the_loser_of_two_values_of_a_key_is_a_deletion_that_nobody_tells', () =
   room.pass(1e6)
   room.counts()
   room.say(1, new Uint8Array([0, 2, ...varBytes(update([], ['1:0']))]))
-  assert.deepEqual(room.counts(), { updates: 0, known: 1, gaps: 0, readers: 0, resyncs: 0 })
+  assert.deepEqual(room.counts(), { updates: 0, known: 1, gaps: 0, readers: 0, conflicts: 0, others: 0, resyncs: 0 })
   room.kill()
 })
 

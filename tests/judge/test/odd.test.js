@@ -61,7 +61,9 @@ const VALUES = {
 for (const [name, value] of Object.entries(VALUES)) {
   test(`the value ${name} in a map and in a list`, () => {
     const one = value !== null && typeof value === 'object' && Object.hasOwn(value, 'constructor') ? [value] : value
-    judged(V136, [doc => doc.getMap('map').set('k', one), doc => doc.getArray('array').insert(0, [one])])
+    // A list of Yjs 13 takes no BigInt but in a value.
+    const listed = typeof one === 'bigint' ? [one] : one
+    judged(V136, [doc => doc.getMap('map').set('k', one), doc => doc.getArray('array').insert(0, [listed])])
     judged(V14, [doc => doc.get('map').setAttr('k', one), doc => doc.get('array').insert(0, [one])])
   })
 }
