@@ -88,7 +88,10 @@ export const judgeSmall = (house, version, updates, { moments = [], others = () 
     const allowed = new Allowed(reader === version ? control : fed(reader, updates, { gc }), function * () {
       yield fed(reader, [Y.encodeStateAsUpdate(control)])
       yield fed(reader, [Y.mergeUpdates(updates)])
-      for (const other of others()) yield fed(reader, [Y.encodeStateAsUpdate(other)])
+      for (const other of others()) {
+        if (reader === version) yield other
+        yield fed(reader, [Y.encodeStateAsUpdate(other)])
+      }
     })
     const same = (what, doc, more = []) => {
       if (waits(doc)) throw new Wrong(`${what} waits for what it was not sent`)
