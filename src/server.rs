@@ -20,7 +20,13 @@ use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    actor::{document::ShutDown, helpers::Helpers, pace, registry::{Policies, Registry}, writer::Writer},
+    actor::{
+        document::ShutDown,
+        helpers::Helpers,
+        pace,
+        registry::{Policies, Registry},
+        writer::Writer,
+    },
     config::{Admission, ServeConfig},
     document::Deleted,
     http::{self, Shared, homes::Homes},

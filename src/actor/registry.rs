@@ -15,9 +15,7 @@ use std::sync::{
 use actix::{Actor, Addr};
 use rustc_hash::FxHashMap;
 
-use crate::{
-    access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics,
-};
+use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
 
 use super::{document::DocumentActor, helpers::Helpers, writer::Writer};
 

@@ -268,7 +268,13 @@ struct ServeArgs {
 
     /// Documents that keep the content of what is deleted, as Yjs does with `gc: false`: their versions can be restored.
     /// A pattern of names in which `*` stands for anything; may be given several times, or with commas
-    #[arg(long, env = "COWRITE_KEEP_DELETED", hide_env_values = true, value_name = "PATTERN", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "COWRITE_KEEP_DELETED",
+        hide_env_values = true,
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
     keep_deleted: Vec<String>,
 
     /// A file of the journal is full at this; a smaller store has smaller files

@@ -43,7 +43,9 @@ pub(super) fn conflict(document: &Document, update: &CheckedUpdate) -> Option<Id
 fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32) -> Option<u32> {
     let theirs = steps(&bytes[section.from..section.to], section.start);
     let mut theirs = theirs.map(|step| Side::new(&bytes[section.from..section.to], step));
-    let mut ours = log.steps_from(section.start).map(|(bytes, step)| Side::new(bytes, step));
+    let mut ours = log
+        .steps_from(section.start)
+        .map(|(bytes, step)| Side::new(bytes, step));
     let (mut a, mut b) = (theirs.next()?, ours.next()?);
     let mut clock = section.start;
     while clock < known {
@@ -162,7 +164,9 @@ impl<'a> Side<'a> {
         let mut units = match self.units.take() {
             Some(units) => units,
             None => {
-                let text = Reader::starting_at(self.bytes, self.step.found.content).var_string().ok()?;
+                let text = Reader::starting_at(self.bytes, self.step.found.content)
+                    .var_string()
+                    .ok()?;
                 text.encode_utf16()
             }
         };
@@ -178,7 +182,9 @@ impl<'a> Side<'a> {
             return false;
         };
         let same = (from..to).all(|_| match (value(&mut mine, kind), value(&mut theirs, kind)) {
-            (Some(a), Some(b)) => a == b || (kind == ANY && same_any(a, b)) || (kind == JSON && same_json(tail(a), tail(b))),
+            (Some(a), Some(b)) => {
+                a == b || (kind == ANY && same_any(a, b)) || (kind == JSON && same_json(tail(a), tail(b)))
+            }
             _ => false,
         });
         (self.values, self.at) = (Some(mine), to);
@@ -260,7 +266,11 @@ enum Value {
 
 impl Value {
     fn number(value: f64) -> Self {
-        if value.is_nan() { Self::NotANumber } else { Self::Number(value) }
+        if value.is_nan() {
+            Self::NotANumber
+        } else {
+            Self::Number(value)
+        }
     }
 
     /// Reads an `Any`, which the gate has checked: it nests at most `ANY_DEPTH_MAX` deep.

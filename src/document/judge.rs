@@ -314,7 +314,11 @@ impl Judge<'_> {
             match deleted {
                 Some(deleted) if deletion.start < end => {
                     let new = deleted.gaps(deletion.start, end).into_iter();
-                    deletions.extend(new.map(|(start, end)| Deletion { start, end, ..*deletion }));
+                    deletions.extend(new.map(|(start, end)| Deletion {
+                        start,
+                        end,
+                        ..*deletion
+                    }));
                 }
                 None if deletion.start < end => deletions.push(Deletion { end, ..*deletion }),
                 _ => {}
@@ -382,4 +386,3 @@ const UNCUT: &str = "a struct that cannot be cut";
 pub(super) fn lanes(news: &News) -> impl Iterator<Item = (&Section, &NewLane)> {
     news.update.sections.iter().zip(&news.lanes)
 }
-

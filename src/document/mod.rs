@@ -98,9 +98,7 @@ impl Document {
     pub fn open<'a>(records: impl IntoIterator<Item = (u64, &'a Bytes)>, deleted: Deleted) -> Result<Self, Damaged> {
         let mut document = Self::new(deleted);
         for (record, bytes) in records {
-            document
-                .read(bytes)
-                .map_err(|reason| Damaged { record, reason })?;
+            document.read(bytes).map_err(|reason| Damaged { record, reason })?;
         }
         document.shrink();
         Ok(document)

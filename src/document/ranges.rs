@@ -64,7 +64,10 @@ impl Ranges {
 
     /// Whether all of `start..end` is in it.
     pub fn covers(&self, start: u32, end: u32) -> bool {
-        self.0.range(..=start).next_back().is_some_and(|(_, reach)| *reach >= end)
+        self.0
+            .range(..=start)
+            .next_back()
+            .is_some_and(|(_, reach)| *reach >= end)
     }
 
     /// How many ranges there are.

@@ -162,9 +162,7 @@ pub(super) fn encoded_bytes<S: Source>(sources: impl Iterator<Item = S>, had: &C
 
 /// The index of the block that has `clock`; that of the last one when it is beyond.
 fn block_of(blocks: &[Block], clock: u32) -> usize {
-    blocks
-        .partition_point(|block| block.start <= clock)
-        .saturating_sub(1)
+    blocks.partition_point(|block| block.start <= clock).saturating_sub(1)
 }
 
 /// A section with the structs of one client from clock `from` on.

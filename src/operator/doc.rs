@@ -15,8 +15,8 @@ use bytes::Bytes;
 use super::{Failure, count, failed, image::Image, journal_in, say, size, time_text};
 use crate::{
     actor::clock::wall_ms,
-    id::DocumentId,
     document::{Damaged, Deleted, Document, Verdict},
+    id::DocumentId,
     protocol::update::{CheckedUpdate, Clocks},
     store::{
         Body, DocumentEntry, Record, Store, StoreError,

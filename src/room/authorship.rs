@@ -226,7 +226,11 @@ mod tests {
         authorship.announce(20, B);
         authorship.leave(A.session, 5);
 
-        assert_eq!(right(&mut authorship, 10, C, 6), Right::Granted, "it has announced nothing");
+        assert_eq!(
+            right(&mut authorship, 10, C, 6),
+            Right::Granted,
+            "it has announced nothing"
+        );
         authorship.announce(10, C);
         assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
         assert_eq!(right(&mut authorship, 10, B, 8), Right::Ask(C.session));
@@ -239,9 +243,19 @@ mod tests {
 
         assert_eq!(authorship.right(10, C, 1_000, |_| 900), Right::Ask(A.session));
         assert_eq!(authorship.right(10, C, 1_000 + ANSWER_TIME - 1, |_| 900), Right::Denied);
-        assert_eq!(authorship.right(10, C, 1_000 + ANSWER_TIME, |_| 1_001), Right::Denied, "it answered");
-        assert_eq!(authorship.right(10, C, 2_000 + ANSWER_TIME, |_| 1_001), Right::Ask(A.session));
-        assert_eq!(authorship.right(10, C, 2_000 + 2 * ANSWER_TIME, |_| 1_001), Right::Granted);
+        assert_eq!(
+            authorship.right(10, C, 1_000 + ANSWER_TIME, |_| 1_001),
+            Right::Denied,
+            "it answered"
+        );
+        assert_eq!(
+            authorship.right(10, C, 2_000 + ANSWER_TIME, |_| 1_001),
+            Right::Ask(A.session)
+        );
+        assert_eq!(
+            authorship.right(10, C, 2_000 + 2 * ANSWER_TIME, |_| 1_001),
+            Right::Granted
+        );
     }
 
     #[test]

@@ -235,7 +235,9 @@ impl Room {
         }
         session.asked = Some(now);
         session.outbox.push(
-            session.dialect.sync_step1(&self.document.clocks().encode_state_vector()),
+            session
+                .dialect
+                .sync_step1(&self.document.clocks().encode_state_vector()),
             Kind::Other,
         );
     }

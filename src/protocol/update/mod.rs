@@ -129,7 +129,10 @@ impl CheckedUpdate {
     /// The same without the structs of some clients.
     #[must_use]
     pub fn without(&self, clients: &[u64]) -> Self {
-        let kept = self.sections.iter().filter(|section| !clients.contains(&section.client));
+        let kept = self
+            .sections
+            .iter()
+            .filter(|section| !clients.contains(&section.client));
         let sections: SmallVec<[encode::Out; 2]> = kept
             .map(|section| encode::Out {
                 client: section.client,

@@ -29,7 +29,9 @@ impl<'a> Whole<'a> {
     /// Whether its origin is the clock before it: what its author wrote next.
     pub fn continues_before(&self) -> bool {
         let Id { client, clock } = self.id;
-        self.found.origin.is_some_and(|origin| origin.client == client && origin.clock + 1 == clock)
+        self.found
+            .origin
+            .is_some_and(|origin| origin.client == client && origin.clock + 1 == clock)
     }
 
     /// Appends `keep` of its clocks, after the first `skip`, to `out`; both together are at most its length.

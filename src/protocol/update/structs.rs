@@ -340,7 +340,11 @@ pub(crate) fn named(bytes: &[u8], at: usize) -> Named<'_> {
             }
             _ => Some(r.var_string()?),
         };
-        let key = if info & HAS_KEY == 0 { None } else { Some(r.var_string()?) };
+        let key = if info & HAS_KEY == 0 {
+            None
+        } else {
+            Some(r.var_string()?)
+        };
         Ok(Named { root, key })
     };
     read().unwrap_or_default()
