@@ -48,7 +48,8 @@ for (const ms of [50, 500, 5_000]) {
     await writer.whenAcknowledged(3)
 
     assert.deepEqual(early, [], 'acknowledged before a sync')
-    if (ms >= 500) {
+    // Only of the slowest is it certain that nothing else on this machine took as long.
+    if (ms === 5_000) {
       assert.ok(order.indexOf('seen 1') < order.indexOf('acknowledged 1'), order.join(', '))
       assert.ok(order.indexOf('seen 3') < order.findIndex(event => event === 'acknowledged 3'), order.join(', '))
     }
