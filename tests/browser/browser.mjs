@@ -43,8 +43,9 @@ export async function openWindow(t, browser, { profile = null, ...options } = {}
 export const editorOf = (page) => page.locator('.ProseMirror')
 export const statusOf = (page) => page.locator('.status')
 
+/** Waits until the status says this and nothing else: "Saved" is not "Not saved yet". */
 export async function untilStatus(page, text) {
-  await page.locator('.status', { hasText: text }).waitFor()
+  await page.waitForFunction((wanted) => document.querySelector('.status')?.textContent === wanted, text, { timeout: PATIENCE_MS })
 }
 
 export async function untilText(page, text) {
