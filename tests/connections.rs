@@ -98,9 +98,9 @@ impl Drop for Server {
 fn l26_a_connection_ends_when_its_peer_does_also_without_a_close_frame() {
     const PEERS: usize = 200;
     let server = Server::start();
-    drop(server.connect("warm"));
-    thread::sleep(Duration::from_millis(500));
-    let before = server.open_files();
+    let warm = server.connect("warm");
+    let before = server.open_files() - 1;
+    drop(warm);
 
     let peers: Vec<TcpStream> = (0..PEERS)
         .map(|number| server.connect(&format!("d{}", number % 10)))
@@ -136,6 +136,30 @@ fn l26_a_connection_ends_when_its_peer_does_also_without_a_close_frame() {
 fn l28_what_takes_long_steps_back_behind_edits() {
     let server = Server::start();
     drop(server.connect("warm"));
+    // A thread has its name before it has stepped back.
+    let patience = Instant::now() + Duration::from_secs(30);
+    loop {
+        let niceness = niceness_of(&server);
+        let of_arbiters = niceness[0].1;
+        let expected: Vec<(String, i32)> = niceness
+            .iter()
+            .map(|(name, _)| {
+                let behind = if name.starts_with("helper-") { 5 } else { 0 };
+                (name.clone(), (of_arbiters + behind).min(19))
+            })
+            .collect();
+        let is_behind = niceness[0].0.starts_with("actix-rt") && niceness == expected;
+        if is_behind && niceness.iter().any(|(name, _)| name.starts_with("helper-")) {
+            return;
+        }
+        assert!(Instant::now() < patience, "{niceness:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Name and niceness of each thread of connections or of what takes long, by name.
+#[cfg(target_os = "linux")]
+fn niceness_of(server: &Server) -> Vec<(String, i32)> {
     let mut niceness: Vec<(String, i32)> = fs::read_dir(format!("/proc/{}/task", server.child.id()))
         .expect("a process")
         .map(|task| {
@@ -148,11 +172,5 @@ fn l28_what_takes_long_steps_back_behind_edits() {
         .filter(|(name, _)| name.starts_with("helper-") || name.starts_with("actix-rt"))
         .collect();
     niceness.sort();
-    let of_arbiters = niceness[0].1;
-
-    assert!(niceness[0].0.starts_with("actix-rt"), "{niceness:?}");
-    for (name, nice) in niceness {
-        let expected = of_arbiters + if name.starts_with("helper-") { 5 } else { 0 };
-        assert_eq!(nice, expected.min(19), "{name}");
-    }
+    niceness
 }

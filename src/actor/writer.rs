@@ -429,8 +429,10 @@ mod tests {
 
         append(&gap, 5, &lost);
         append(&good, 1, &kept);
-        heard.recv().await;
-        heard.recv().await;
+        for _ in 0..2 {
+            let told = tokio::time::timeout(Duration::from_secs(60), heard.recv()).await;
+            assert_eq!(told, Ok(Some(())), "both documents hear of it within a minute");
+        }
 
         assert!(lost.is_refused());
         assert_eq!(lost.reached(), (0, 0));

@@ -13,7 +13,7 @@
 //! What must stay true: the structs of the blocks follow each other without a gap from clock 0 to `next`; `last` is
 //! the offset of the last struct in the last block; every pinned clock below `next` is the first of a struct.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -36,6 +36,8 @@ use super::{
 const BLOCK_BYTES: usize = 1_024;
 /// A block that cuts made larger than this, in bytes, becomes two.
 const BLOCK_BYTES_MAX: usize = 2 * BLOCK_BYTES;
+/// Bytes that a block keeps for what may come, where it changes.
+const SPARE_BYTES_MAX: usize = 256;
 /// A struct is joined or cut to at most this, in bytes.
 const PIECE_BYTES_MAX: usize = 1_024;
 
@@ -281,8 +283,8 @@ impl Log {
             return;
         }
         self.rare.get_or_insert_default().pins.extend(pins.iter().copied());
-        if cuts {
-            self.weave(index, |weave, whole| {
+        if cuts && let (Some(first), Some(last)) = (pins.first(), pins.last()) {
+            self.weave(index, *first..*last, |weave, whole| {
                 let mut from = whole.id.clock;
                 let end = from + whole.found.len;
                 for &clock in &pins[pins.partition_point(|clock| *clock <= from)..] {
@@ -322,8 +324,11 @@ impl Log {
     }
 
     fn erase_in_block(&mut self, index: usize, gaps: &[(u32, u32)], died: &mut SmallVec<[u32; 2]>) {
+        let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else {
+            return;
+        };
         let mut left = gaps;
-        self.weave(index, |weave, whole| {
+        self.weave(index, first.0..last.1, |weave, whole| {
             let mut from = whole.id.clock;
             let end = from + whole.found.len;
             while let Some(&(start, to)) = left.first() {
@@ -348,32 +353,55 @@ impl Log {
         });
     }
 
-    /// Writes a block anew: `each` adds what becomes of a struct.
-    fn weave(&mut self, index: usize, mut each: impl FnMut(&mut Weave, &Whole)) {
+    /// Writes the structs of a block anew that have clocks of `changes`, or are beside them: `each` adds what becomes of
+    /// one.
+    fn weave(&mut self, index: usize, changes: Range<u32>, mut each: impl FnMut(&mut Weave, &Whole)) {
         let block = &self.blocks[index];
         let mut weave = Weave {
-            out: Vec::with_capacity(block.bytes.len() + 32),
+            out: Vec::with_capacity(64),
             count: 0,
             last: 0,
             deleted: None,
             pins: self.rare.as_ref().map(|rare| &rare.pins),
         };
-        for step in steps(&block.bytes, block.start) {
+        let (mut replaced, mut count) = (None, 0);
+        for step in steps(&block.bytes, block.start).skip_while(|step| step.end() < changes.start) {
+            let (from, _) = replaced.unwrap_or((step.at, step.to));
+            replaced = Some((from, step.to));
+            count += 1;
             each(&mut weave, &step.whole(&block.bytes, self.client));
+            if step.clock >= changes.end {
+                break;
+            }
         }
-        let Weave { out, count, last, .. } = weave;
-        self.bytes = self.bytes + out.len() as u32 - block.bytes.len() as u32;
-        if out.len() > BLOCK_BYTES_MAX && count > 1 {
-            return self.split_block(index, &out);
-        }
-        if index + 1 == self.blocks.len() {
-            self.last = last as u32;
-        }
+        let Some((from, to)) = replaced else { return };
+        let Weave {
+            out,
+            count: woven,
+            last,
+            ..
+        } = weave;
+        let is_last = index + 1 == self.blocks.len();
         let block = &mut self.blocks[index];
-        block.count = count;
-        match Arc::get_mut(&mut block.bytes) {
-            Some(bytes) => *bytes = out,
-            None => block.bytes = Arc::new(out),
+        block.count = block.count - count + woven;
+        self.bytes = self.bytes + out.len() as u32 - (to - from) as u32;
+        if is_last {
+            self.last = if to == block.bytes.len() {
+                (from + last) as u32
+            } else {
+                self.last + out.len() as u32 - (to - from) as u32
+            };
+        }
+        let bytes = Arc::make_mut(&mut block.bytes);
+        // Twice as much would be asked for otherwise.
+        bytes.reserve_exact((out.len() + from).saturating_sub(to));
+        bytes.splice(from..to, out);
+        if bytes.capacity() > bytes.len() + SPARE_BYTES_MAX {
+            bytes.shrink_to_fit();
+        }
+        if bytes.len() > BLOCK_BYTES_MAX && block.count > 1 {
+            let bytes = std::mem::take(bytes);
+            self.split_block(index, &bytes);
         }
     }
 

@@ -206,8 +206,10 @@ impl Document {
             };
             let joined = log.append(&whole, place.is_keyed());
             if matches!(found.kind(), GC | DELETED) {
-                Arc::make_mut(log.deleted.get_or_insert_default()).insert(clock, clock + found.len);
-                self.weight_bytes += RANGE_BYTES;
+                let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
+                self.weight_bytes -= deleted.len() * RANGE_BYTES;
+                deleted.insert(clock, clock + found.len);
+                self.weight_bytes += deleted.len() * RANGE_BYTES;
             }
             if !joined && found.kind() != GC {
                 let origin = found.origin.filter(|_| !whole.continues_before());
@@ -241,11 +243,12 @@ impl Document {
             let index = self.log_index(of_client[0].client);
             let log = &mut self.logs[index];
             let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
+            self.weight_bytes -= deleted.len() * RANGE_BYTES;
             let gaps: Gaps = of_client
                 .iter()
                 .flat_map(|deletion| deleted.insert(deletion.start, deletion.end))
                 .collect();
-            self.weight_bytes += gaps.len() * RANGE_BYTES;
+            self.weight_bytes += deleted.len() * RANGE_BYTES;
             if self.deleted == Deleted::Kept {
                 continue;
             }

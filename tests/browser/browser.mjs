@@ -40,11 +40,57 @@ export async function openWindow(t, browser, { profile = null, ...options } = {}
   return page
 }
 
+/**
+ * Documents of this page have this client id until `free` is called: two such pages write under one. (Yjs asks the
+ * browser for a random number of 32 bits; so do others, who do not mind.)
+ */
+export async function forceClientId(page, id) {
+  await page.addInitScript((forced) => {
+    const random = crypto.getRandomValues.bind(crypto)
+    globalThis.forcedClientId = sessionStorage.getItem('free') === null ? forced : null
+    crypto.getRandomValues = (array) => {
+      if (globalThis.forcedClientId !== null && array instanceof Uint32Array && array.length === 1) return array.fill(globalThis.forcedClientId)
+      return random(array)
+    }
+  }, id)
+  return {
+    free: () => page.evaluate(() => {
+      sessionStorage.setItem('free', 'yes')
+      globalThis.forcedClientId = null
+    }),
+  }
+}
+
+/**
+ * Stands between a page and the server. While `held`, nothing of the server's arrives until there is another
+ * connection; while `cut`, nothing connects. `drop(message)` says which messages of the server are lost, `keep(message)`
+ * which of the page's.
+ */
+export async function relayFor(page) {
+  const relay = { held: false, cut: false, drop: () => false, keep: () => false, heard: [], connections: 0 }
+  await page.routeWebSocket(/\/ws\//, (socket) => {
+    if (relay.cut) return void socket.close({ code: 1001 })
+    relay.connections++
+    relay.held = false
+    relay.socket = socket
+    const upstream = socket.connectToServer()
+    upstream.onMessage((message) => {
+      relay.heard.push(message)
+      if (!relay.held && !relay.drop(message)) socket.send(message)
+    })
+    socket.onMessage((message) => {
+      if (!relay.keep(message)) upstream.send(message)
+    })
+  })
+  return relay
+}
+
 export const editorOf = (page) => page.locator('.ProseMirror')
 export const statusOf = (page) => page.locator('.status')
 
+/** Waits until the status says this and nothing else: "Saved" is not "Not saved yet". */
 export async function untilStatus(page, text) {
-  await page.locator('.status', { hasText: text }).waitFor()
+  await page.waitForFunction((wanted) => document.querySelector('.status')?.textContent === wanted, text, { timeout: PATIENCE_MS })
 }
 
 export async function untilText(page, text) {
@@ -70,6 +116,15 @@ export async function textOf(page) {
     for (const caret of copy.querySelectorAll('.caret')) caret.remove()
     return [...copy.children].map((block) => block.textContent).join('\n')
   })
+}
+
+/** Waits for what no page shows. */
+export async function until(what, condition) {
+  const deadline = Date.now() + PATIENCE_MS
+  while (!condition()) {
+    assert.ok(Date.now() < deadline, `still waiting after ${PATIENCE_MS} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
 }
 
 /** Waits until both windows show the same text, and returns it. */

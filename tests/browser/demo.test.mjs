@@ -261,7 +261,7 @@ test('w26_what_a_reader_wrote_before_is_not_passed_off_as_the_document', async (
   await page.routeWebSocket(/\/ws\//, (socket) => void (cut ? socket.close({ code: 1001 }) : socket.connectToServer()))
   let cut = true
   await page.goto(`${server.origin}/d/demoted#token=${await mintToken(SECRET, '*=write')}`)
-  await untilStatus(page, 'Offline')
+  await untilStatus(page, 'Offline, your edits are kept in this browser')
   await write(page, 'never sent')
   await page.goto('about:blank')
   cut = false

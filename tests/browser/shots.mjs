@@ -74,7 +74,7 @@ try {
   await shot(ada, 'invalid-dark')
   await grace.bringToFront()
   await server.kill()
-  await untilStatus(grace, 'Offline')
+  await untilStatus(grace, 'Offline, your edits are kept in this browser')
   await shot(grace, 'offline-light')
 
   const guarded = await startServer(t, { env: { COWRITE_JWT_SECRET: SECRET } })

@@ -3,8 +3,9 @@
 //   npm run kill -- --rounds 300 [--seed N] [--documents 40] [--writers 60] [--keep]
 //
 // A round: start (one in six is killed again while it starts); a fresh reader judges every document; writers
-// connect, half of them with what they had not saved, and write; SIGKILL 5 to 500 ms later. A third of the
-// documents has writers who overwrite tens of kilobytes, so that snapshots and compaction are always under way.
+// connect, half of them with what they had not saved, and write; SIGKILL when 20 to 300 edits are acknowledged, in
+// one round of four after 5 to 500 ms instead. A third of the documents has writers who overwrite tens of
+// kilobytes, so that snapshots and compaction are always under way.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -5,11 +5,11 @@ import { Link2 } from 'lucide'
 
 import { button, h } from './dom'
 import { createEditor, titleOf } from './editor'
-import { refusalNotice, unreadableNotice, type NoticeActions } from './notice'
+import { continuedNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
 import { createPeople } from './people'
 import { keepProfile, ownProfile } from './profile'
 import { forgetDocument, rememberDocument } from './recent'
-import { Session, type SessionView } from './session'
+import { Session, type Continued, type SessionView } from './session'
 import { statusOf, type Status } from './status'
 import { themeButton } from './theme'
 import { createToolbar } from './toolbar'
@@ -19,14 +19,27 @@ import { wordmark } from './wordmark'
 const SETTLE_MS = 350
 
 export function showDocument(root: HTMLElement, name: string): void {
+  showSession(root, name, null)
+}
+
+/** What is taken along when one session ends and another one goes on. */
+interface Before {
+  readonly continued: Continued
+  /** Where the cursor was; null if it was not in the text. */
+  readonly cursor: number | null
+}
+
+function showSession(root: HTMLElement, name: string, before: Before | null): void {
   let me = ownProfile()
   let unreadable = false
-  const session = new Session(name)
+  let isTold = before === null
+  const life = new AbortController()
+  const session = new Session(name, before?.continued ?? null)
   const paper = h('div', { class: 'paper', id: 'editor' })
   const editor = createEditor(paper, session, me, () => {
     unreadable = true
-    notices.replaceChildren(unreadableNotice(actions))
-    show(session.view)
+    // What is there from the beginning is found to be so before there is anything to show it.
+    queueMicrotask(() => show(session.view))
   })
   const toolbar = createToolbar(editor)
   const people = createPeople(session.provider.awareness, () => me, (profile) => {
@@ -61,20 +74,47 @@ export function showDocument(root: HTMLElement, name: string): void {
     }),
   }
 
-  let refusalShown: string | null = null
+  const goOn = (continued: Continued): void => {
+    const cursor = editor.isFocused ? editor.state.selection.head : null
+    life.abort()
+    session.end()
+    editor.destroy()
+    showSession(root, name, { continued, cursor })
+  }
+
+  let noticeShown = ''
+  /** Puts a notice up when another one is due: what is being read or pressed stays. */
+  const showNotice = (view: SessionView): void => {
+    const due = noticeDue(view)
+    const key = due?.key ?? ''
+    if (key === noticeShown) return
+    noticeShown = key
+    notices.replaceChildren(...(due === null ? [] : [due.build()]))
+  }
+  const noticeDue = ({ access, saved }: SessionView): { readonly key: string; build(): HTMLElement } | null => {
+    const { incompleteSince } = saved
+    if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !editor.isEmpty, actions) }
+    if (unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
+    if (incompleteSince !== null) return { key: 'incomplete', build: () => incompleteNotice(incompleteSince, actions) }
+    if (isTold) return null
+    return {
+      key: 'continued',
+      build: () => continuedNotice(() => {
+        isTold = true
+        showNotice(session.view)
+      }),
+    }
+  }
   const show = (view: SessionView): void => {
     const { access } = view
+    if (access.is === 'conflict') return goOn(access.next)
     const editable = access.is === 'writer' && view.ready && !unreadable
     if (editor.isEditable !== editable) editor.setEditable(editable, false)
     paper.classList.toggle('loading', !view.ready && access.is !== 'refused')
     toolbar.parentElement?.toggleAttribute('hidden', access.is !== 'writer' || unreadable)
     badge.hidden = access.is !== 'reader'
     status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.copy, access.is === 'reader', view.ahead))
-    const refusal = access.is === 'refused' ? `${access.why} ${access.reason}` : null
-    if (refusal !== refusalShown) {
-      refusalShown = refusal
-      notices.replaceChildren(...(access.is === 'refused' ? [refusalNotice(access.why, access.reason, !editor.isEmpty, actions)] : []))
-    }
+    showNotice(view)
     paper.hidden = access.is === 'refused' && editor.isEmpty
   }
 
@@ -89,11 +129,13 @@ export function showDocument(root: HTMLElement, name: string): void {
   editor.on('update', nameThePage)
   session.subscribe((view) => {
     show(view)
+    if (life.signal.aborted) return
     if (view.ready && document.title === 'Cowrite') nameThePage()
   })
   addEventListener('beforeunload', (event) => {
     if (session.view.copy !== 'kept' && session.view.saved.unsavedSince !== null && editor.isEditable) event.preventDefault()
-  })
+  }, { signal: life.signal })
+  if (before !== null && before.cursor !== null) editor.commands.focus(before.cursor)
 }
 
 /** The visible status, and a quiet voice for screen readers that tells only of what matters. */

@@ -45,6 +45,11 @@ export function refusalNotice(why: Refusal, reason: string, hasText: boolean, ac
       return notice('Your last change is too big to send', [
         'The server takes only so much at once, so it has not saved your latest edits. They are still here: undo what you pasted last, in smaller pieces if need be, and try again.',
       ], again, download)
+    case 'conflict':
+      return notice('Somebody else writes as this window', [
+        'Your last edits cannot be saved: the server has other edits under the number of this window, again and again. What you wrote is still here. Download a copy, then try again.',
+        said(reason),
+      ], again, download)
     case 'refused':
       return notice('The server refused the connection', [
         said(reason) ?? 'It gave no reason.',
@@ -53,6 +58,22 @@ export function refusalNotice(why: Refusal, reason: string, hasText: boolean, ac
     default:
       return unreachable(why)
   }
+}
+
+/** `since`: when the server began to ask, in ms since 1970. */
+export function incompleteNotice(since: number, actions: Pick<NoticeActions, 'download'>): HTMLElement {
+  const time = new Date(since).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+  return notice('The server lacks earlier edits', [
+    `Your edits build on others that never reached the server. It has been asking for them since ${time}, and cannot save yours before they come.`,
+    'They may be in another window, in another browser or on another device: open this document there, with a connection, and saving goes on by itself. Until then your edits are kept here.',
+  ], button('Download a copy', { class: 'quiet' }, actions.download))
+}
+
+/** The edits under a client id that was taken were written in again. */
+export function continuedNotice(dismiss: () => void): HTMLElement {
+  return notice('Your last edits were written in again', [
+    'Somebody else was writing under the number of this window, so the server could not take what you wrote last. It was kept, and has been written in again under a new number: you can go on. Only "Undo" does not reach back behind this point.',
+  ], button('All right', { class: 'quiet' }, dismiss))
 }
 
 export function invalidNameNotice(reason: string): HTMLElement {

@@ -25,6 +25,12 @@ export function statusOf(saved: SavedView, copy: LocalCopy, readOnly: boolean, a
     case 'delayed':
     case 'unknown':
       return { tone: 'warning', text: 'Not saved yet: the server cannot store right now' }
+    case 'incomplete':
+      return { tone: 'warning', text: 'Not saved yet: the server lacks edits that yours build on' }
+    case 'refused':
+      return { tone: 'warning', text: 'Not connected' }
+    case 'conflict':
+      return { tone: 'warning', text: 'Your last edits are only in this window' }
     case 'readonly':
       if (ahead) return { tone: 'warning', text: 'Edits made in this browser were not taken' }
       return { tone: 'good', text: 'Up to date' }

@@ -10,6 +10,8 @@
 // by a question if its bytes were sent on the same connection before the question. At most one
 // question is under way, so a fast typist costs one question per round trip, not one per key.
 //
+// `Tracker` is told what happens and decides what it means; `listen` is all that touches the provider.
+//
 // What must stay true:
 //  - "saved" is said only when the connection is open, the server has asked for and been sent what
 //    it lacked (SyncStep1, SyncStep2), and the newest question of this connection was answered
@@ -18,6 +20,8 @@
 //  - What another tab brought over BroadcastChannel counts as a change of ours: it is passed on to
 //    the server, because the tab that wrote it may be offline.
 //  - A connection that may only read never says "saved".
+//  - A document of which the server holds other content under the same numbers is never "saved" again,
+//    whichever provider it is given to: a state vector that says "I have it" is not believed any more.
 
 /**
  * What is known about the changes made here.
@@ -29,16 +33,43 @@
  *   it cannot store right now.
  * - `unknown`: like `saving`, but this server has never answered: it does not speak message 102, or
  *   cannot store.
+ * - `incomplete`: like `saving`, but the server keeps asking (`incompleteSince`): it lacks edits on which
+ *   edits of this page build, and confirms nothing until somebody who has them sends them.
  * - `readonly`: the server takes no changes from this connection; it never becomes `saved`.
+ * - `refused`: the server ended the connection with a final code (`closed`). It stays so until a server
+ *   has let this page join again.
+ * - `conflict`: the server holds other content under the numbers of edits made here: another page writes
+ *   under the same client id (`closed` says which). The edits are in this page's document and nowhere else.
+ *   This is final for this document: what it holds has to be brought in again under a new client id.
  * - `saved`: everything written here is durable on the server.
  */
-export type SavedState = 'connecting' | 'offline' | 'saving' | 'delayed' | 'unknown' | 'readonly' | 'saved'
+export type SavedState =
+  | 'connecting'
+  | 'offline'
+  | 'saving'
+  | 'delayed'
+  | 'unknown'
+  | 'incomplete'
+  | 'readonly'
+  | 'refused'
+  | 'conflict'
+  | 'saved'
+
+/** How the server ended a connection for good: a WebSocket close code of 4400 to 4499, and its reason. */
+export interface Closed {
+  readonly code: number
+  readonly reason: string
+}
 
 /** One consistent look at the store. */
 export interface SavedView {
   readonly state: SavedState
   /** When the oldest change that is not known to be durable was made, in ms since 1970; else null. */
   readonly unsavedSince: number | null
+  /** Since when the server has been asking for what it lacks, in ms since 1970; null unless `incomplete`. */
+  readonly incompleteSince: number | null
+  /** Why the server ended the connection; null unless `refused` or `conflict`. */
+  readonly closed: Closed | null
 }
 
 export interface Saved extends SavedView {
@@ -55,7 +86,7 @@ export interface TrackSavedOptions {
   readonly delayedAfterMs?: number
   /** How long an unanswered question waits before it is sent again, in ms. */
   readonly repeatAfterMs?: number
-  /** The clock behind `unsavedSince`, in ms since 1970. */
+  /** The clock behind `unsavedSince` and `incompleteSince`, in ms since 1970. */
   readonly now?: () => number
 }
 
@@ -73,10 +104,10 @@ export interface TrackableProvider {
   readonly synced: boolean
   readonly messageHandlers: Handler[]
   on(name: 'status', listener: (event: { status: 'connected' | 'disconnected' | 'connecting' }) => void): unknown
-  on(name: 'connection-close', listener: () => void): unknown
+  on(name: 'connection-close', listener: (event: Closed | null) => void): unknown
   on(name: 'sync', listener: (synced: boolean) => void): unknown
   off(name: 'status', listener: (event: { status: 'connected' | 'disconnected' | 'connecting' }) => void): unknown
-  off(name: 'connection-close', listener: () => void): unknown
+  off(name: 'connection-close', listener: (event: Closed | null) => void): unknown
   off(name: 'sync', listener: (synced: boolean) => void): unknown
 }
 
@@ -87,21 +118,33 @@ const SYNC_STEP_1 = 0
 const SYNC_UPDATE = 2
 const AUTH_DENIED = 0
 const SOCKET_OPEN = 1
+const CLOSE_CONFLICT = 4409
+
+/** A server asks once when a page joins, once when it finds a gap, and again when the gap stays. */
+const ASKED_IN_VAIN = 3
 
 /** The socket's life, seen from the question "what does the server hold?". */
 type Connection =
   | { readonly is: 'idle' }
   | { readonly is: 'opening' }
-  | { readonly is: 'lost' }
-  /** Open, but the server has not asked what it lacks. */
-  | { readonly is: 'joining'; readonly readOnly: boolean }
+  /** `refused`: the server ended it for good. */
+  | { readonly is: 'lost'; readonly refused: Closed | null }
+  /** Open, but the server has not asked what it lacks. It may be about to refuse again. */
+  | { readonly is: 'joining'; readonly readOnly: boolean; readonly refused: Closed | null }
   /** Open, and SyncStep2 was sent: what follows is covered by questions. */
-  | { readonly is: 'joined'; readonly readOnly: boolean; readonly question: Question | null }
+  | { readonly is: 'joined'; readonly readOnly: boolean; readonly question: Question | null; readonly asked: Asked }
 
 interface Question {
   readonly serial: number
   /** Oldest change that it covers; null if it covers no known change (the first of a connection). */
   readonly since: number | null
+}
+
+/** How often the server asked what it lacks (SyncStep1) without confirming anything since. */
+interface Asked {
+  readonly times: number
+  /** When it did so beside asking at the join; null if it did not. */
+  readonly againSince: number | null
 }
 
 /** What no question covers. `null` is: nothing. */
@@ -113,224 +156,345 @@ interface Reader {
   pos: number
 }
 
+/** The documents in conflict: a new provider or a new tracker does not heal them. */
+const conflicts = new WeakMap<object, Closed>()
+
 export function trackSaved(provider: TrackableProvider, options: TrackSavedOptions = {}): Saved {
-  const { coalesceMs = 10, delayedAfterMs = 5_000, repeatAfterMs = 5_000, now = Date.now } = options
+  const tracker = new Tracker(provider, options)
+  const stopListening = listen(provider, tracker)
+  return {
+    get state() {
+      return tracker.view.state
+    },
+    get unsavedSince() {
+      return tracker.view.unsavedSince
+    },
+    get incompleteSince() {
+      return tracker.view.incompleteSince
+    },
+    get closed() {
+      return tracker.view.closed
+    },
+    subscribe: (listener) => tracker.subscribe(listener),
+    destroy() {
+      stopListening()
+      tracker.stop()
+    },
+  }
+}
 
-  let connection: Connection = connectionOf(provider)
-  let unasked: Unasked = { since: null }
-  let serial = 0
-  let answeredEver = false
-  let late = false
-  let broadcasting = false
-  let view: SavedView = { state: stateOf(), unsavedSince: null }
-  let askTimer: ReturnType<typeof setTimeout> | undefined
-  let lateTimer: ReturnType<typeof setTimeout> | undefined
-  let repeatTimer: ReturnType<typeof setInterval> | undefined
-  const listeners = new Set<(view: SavedView) => void>()
+/** Is told what happens, asks the questions, and keeps the view. */
+class Tracker {
+  view: SavedView
+  private connection: Connection
+  private conflict: Closed | null
+  private unasked: Unasked = { since: null }
+  private serial = 0
+  private answeredEver = false
+  private late = false
+  private askTimer: ReturnType<typeof setTimeout> | undefined
+  private lateTimer: ReturnType<typeof setTimeout> | undefined
+  private repeatTimer: ReturnType<typeof setInterval> | undefined
+  private readonly listeners = new Set<(view: SavedView) => void>()
+  private readonly coalesceMs: number
+  private readonly delayedAfterMs: number
+  private readonly repeatAfterMs: number
+  private readonly now: () => number
 
-  function stateOf(): SavedState {
+  constructor(private readonly provider: TrackableProvider, options: TrackSavedOptions) {
+    this.coalesceMs = options.coalesceMs ?? 10
+    this.delayedAfterMs = options.delayedAfterMs ?? 5_000
+    this.repeatAfterMs = options.repeatAfterMs ?? 5_000
+    this.now = options.now ?? Date.now
+    this.connection = connectionOf(provider)
+    this.conflict = conflicts.get(provider.doc) ?? null
+    this.view = this.viewNow()
+    this.askSoon(0)
+  }
+
+  subscribe(listener: (view: SavedView) => void): () => void {
+    this.listeners.add(listener)
+    listener(this.view)
+    return () => this.listeners.delete(listener)
+  }
+
+  stop(): void {
+    clearTimeout(this.askTimer)
+    clearTimeout(this.lateTimer)
+    clearInterval(this.repeatTimer)
+    this.listeners.clear()
+  }
+
+  // What happens.
+
+  /** A change was made here. */
+  changed(): void {
+    this.addUnasked(this.now())
+    this.askSoon(this.coalesceMs)
+    this.publish()
+  }
+
+  /** A change came from another tab, which may be offline. */
+  changedElsewhere(update: Uint8Array): void {
+    const { connection } = this
+    const readOnly = (connection.is === 'joining' || connection.is === 'joined') && connection.readOnly
+    if (!readOnly) this.send(updateFrame(update))
+    this.changed()
+  }
+
+  opening(): void {
+    if (this.connection.is === 'idle') this.enter({ is: 'opening' })
+  }
+
+  opened(): void {
+    const refused = this.connection.is === 'lost' ? this.connection.refused : null
+    this.enter({ is: 'joining', readOnly: false, refused })
+  }
+
+  /** `event` is the WebSocket's, null if this side closed. A provider may tell it twice, and without it. */
+  lost(event: Closed | null): void {
+    const refused = refusalOf(event) ?? ('refused' in this.connection ? this.connection.refused : null)
+    if (refused?.code === CLOSE_CONFLICT && this.conflict === null) {
+      this.conflict = refused
+      conflicts.set(this.provider.doc, refused)
+      // Something is not saved, also if nobody knows when it was written.
+      this.addUnasked(this.view.unsavedSince ?? this.now())
+    }
+    this.enter({ is: 'lost', refused })
+  }
+
+  /** The server asked what it lacks, and is being told: a question that is asked from a timer follows that. */
+  asked(): void {
+    const { connection } = this
+    if (connection.is !== 'joining' && connection.is !== 'joined') return
+    this.join(connection.readOnly, connection.is === 'joined' ? askedAgain(connection.asked, this.now()) : { times: 1, againSince: null })
+  }
+
+  /** The provider has synchronised before anybody could hear the server ask. */
+  synced(): void {
+    if (this.connection.is === 'joining') this.join(this.connection.readOnly, { times: 1, againSince: null })
+  }
+
+  /** The server takes no changes from this connection. */
+  readOnly(): void {
+    if (this.connection.is !== 'joining' && this.connection.is !== 'joined') return
+    this.forgetQuestion()
+    this.connection = { ...this.connection, readOnly: true }
+    this.publish()
+  }
+
+  /** The server confirms what was sent before the question with this serial. */
+  answered(serial: number): void {
+    if (this.connection.is !== 'joined' || this.connection.question?.serial !== serial) return
+    this.answeredEver = true
+    this.connection = { ...this.connection, question: null, asked: { times: 0, againSince: null } }
+    this.forgetQuestion()
+    this.askSoon(0)
+    this.publish()
+  }
+
+  // What follows from it.
+
+  private join(readOnly: boolean, asked: Asked): void {
+    this.enter({ is: 'joined', readOnly, question: null, asked })
+    this.askSoon(0)
+  }
+
+  private enter(next: Connection): void {
+    this.forgetQuestion()
+    clearTimeout(this.askTimer)
+    this.askTimer = undefined
+    this.addUnasked(null)
+    this.connection = next
+    this.publish()
+  }
+
+  /** Something here may not be on the server, since that moment if it is known. */
+  private addUnasked(since: number | null): void {
+    this.unasked = { since: earlier(this.unasked?.since ?? null, since) }
+  }
+
+  private forgetQuestion(): void {
+    clearTimeout(this.lateTimer)
+    clearInterval(this.repeatTimer)
+    this.late = false
+    if (this.connection.is !== 'joined' || this.connection.question === null) return
+    this.addUnasked(this.connection.question.since)
+    this.connection = { ...this.connection, question: null }
+  }
+
+  private askSoon(delayMs: number): void {
+    const { connection } = this
+    if (this.askTimer !== undefined || this.unasked === null || this.conflict !== null) return
+    if (connection.is !== 'joined' || connection.readOnly || connection.question !== null) return
+    this.askTimer = setTimeout(() => this.ask(), delayMs)
+  }
+
+  private ask(): void {
+    this.askTimer = undefined
+    if (this.connection.is !== 'joined' || this.connection.question !== null || this.unasked === null) return
+    const frame = savedFrame(this.serial + 1)
+    if (!this.send(frame)) return
+    this.serial += 1
+    this.connection = { ...this.connection, question: { serial: this.serial, since: this.unasked.since } }
+    this.unasked = null
+    this.repeatTimer = setInterval(() => this.send(frame), this.repeatAfterMs)
+    this.lateTimer = setTimeout(() => {
+      this.late = true
+      this.publish()
+    }, this.delayedAfterMs)
+    this.publish()
+  }
+
+  /** False if there is no open socket: the next connection's SyncStep2 will carry it. */
+  private send(frame: Uint8Array<ArrayBuffer>): boolean {
+    const { ws, wsconnected } = this.provider
+    if (!wsconnected || ws === null || ws.readyState !== SOCKET_OPEN) return false
+    ws.send(frame)
+    return true
+  }
+
+  private publish(): void {
+    const next = this.viewNow()
+    if (sameView(next, this.view)) return
+    this.view = next
+    for (const listener of [...this.listeners]) listener(next)
+  }
+
+  private viewNow(): SavedView {
+    const { connection } = this
+    const state = this.stateNow()
+    const question = connection.is === 'joined' ? connection.question : null
+    return {
+      state,
+      unsavedSince: earlier(question?.since ?? null, this.unasked?.since ?? null),
+      incompleteSince: state === 'incomplete' && connection.is === 'joined' ? connection.asked.againSince : null,
+      closed: state === 'conflict' ? this.conflict : state === 'refused' && 'refused' in connection ? connection.refused : null,
+    }
+  }
+
+  private stateNow(): SavedState {
+    const { connection } = this
+    if (this.conflict !== null) return 'conflict'
     switch (connection.is) {
       case 'idle':
-      case 'lost':
         return 'offline'
       case 'opening':
         return 'connecting'
+      case 'lost':
+        return connection.refused === null ? 'offline' : 'refused'
       case 'joining':
-        return connection.readOnly ? 'readonly' : 'connecting'
+        if (connection.readOnly) return 'readonly'
+        return connection.refused === null ? 'connecting' : 'refused'
       case 'joined':
         if (connection.readOnly) return 'readonly'
-        if (connection.question === null && unasked === null) return 'saved'
-        if (late) return answeredEver ? 'delayed' : 'unknown'
+        if (connection.question === null && this.unasked === null) return 'saved'
+        if (connection.asked.times >= ASKED_IN_VAIN) return 'incomplete'
+        if (this.late) return this.answeredEver ? 'delayed' : 'unknown'
         return 'saving'
       default:
         return unreachable(connection)
     }
   }
+}
 
-  function publish(): void {
-    const question = connection.is === 'joined' ? connection.question : null
-    const next: SavedView = { state: stateOf(), unsavedSince: earlier(question?.since ?? null, unasked?.since ?? null) }
-    if (next.state === view.state && next.unsavedSince === view.unsavedSince) return
-    view = next
-    for (const listener of [...listeners]) listener(next)
-  }
-
-  function isReadOnly(): boolean {
-    return (connection.is === 'joining' || connection.is === 'joined') && connection.readOnly
-  }
-
-  /** Something here may not be on the server, since that moment if it is known. */
-  function addUnasked(since: number | null): void {
-    unasked = { since: earlier(unasked?.since ?? null, since) }
-  }
-
-  function forgetQuestion(): void {
-    clearTimeout(lateTimer)
-    clearInterval(repeatTimer)
-    late = false
-    if (connection.is !== 'joined' || connection.question === null) return
-    addUnasked(connection.question.since)
-    connection = { ...connection, question: null }
-  }
-
-  function enter(next: Connection): void {
-    forgetQuestion()
-    clearTimeout(askTimer)
-    askTimer = undefined
-    addUnasked(null)
-    connection = next
-    publish()
-  }
-
-  function askSoon(delayMs: number): void {
-    if (askTimer !== undefined || unasked === null) return
-    if (connection.is !== 'joined' || connection.readOnly || connection.question !== null) return
-    askTimer = setTimeout(ask, delayMs)
-  }
-
-  function ask(): void {
-    askTimer = undefined
-    if (connection.is !== 'joined' || connection.question !== null || unasked === null) return
-    if (!send(savedFrame(serial + 1))) return
-    serial += 1
-    connection = { ...connection, question: { serial, since: unasked.since } }
-    unasked = null
-    const frame = savedFrame(serial)
-    repeatTimer = setInterval(() => send(frame), repeatAfterMs)
-    lateTimer = setTimeout(() => {
-      late = true
-      publish()
-    }, delayedAfterMs)
-    publish()
-  }
-
-  /** False if there is no open socket: the next connection's SyncStep2 will carry it. */
-  function send(frame: Uint8Array<ArrayBuffer>): boolean {
-    const { ws } = provider
-    if (!provider.wsconnected || ws === null || ws.readyState !== SOCKET_OPEN) return false
-    ws.send(frame)
-    return true
-  }
-
+/** Tells the tracker what a provider does; returns how to stop. */
+function listen(provider: TrackableProvider, tracker: Tracker): () => void {
+  // What the server said before it was listened to has gone by; only "synchronised" can still be heard.
+  const attachedWhileJoining = provider.wsconnected && !provider.synced
+  const broadcasts = { underWay: false }
   const onUpdate = (update: Uint8Array, origin: unknown): void => {
-    if (origin === provider && !broadcasting) return
-    if (broadcasting && !isReadOnly()) send(updateFrame(update))
-    addUnasked(now())
-    askSoon(coalesceMs)
-    publish()
+    if (broadcasts.underWay) tracker.changedElsewhere(update)
+    else if (origin !== provider) tracker.changed()
   }
-
   const onStatus = ({ status }: { status: 'connected' | 'disconnected' | 'connecting' }): void => {
     switch (status) {
       case 'connecting':
-        if (connection.is === 'idle') enter({ is: 'opening' })
-        return
+        return tracker.opening()
       case 'connected':
-        return enter({ is: 'joining', readOnly: false })
+        return tracker.opened()
       case 'disconnected':
-        return enter({ is: 'lost' })
+        return tracker.lost(null)
       default:
         return unreachable(status)
     }
   }
-
-  const onClose = (): void => enter({ is: 'lost' })
-
-  // Only for a provider that was already open when it was handed over: its SyncStep1 may have gone by.
-  const attachedWhileJoining = connection.is === 'joining'
+  const onClose = (event: Closed | null): void => tracker.lost(event)
   const onSynced = (synced: boolean): void => {
-    if (!synced || !attachedWhileJoining || connection.is !== 'joining') return
-    enter({ is: 'joined', readOnly: connection.readOnly, question: null })
-    askSoon(0)
+    if (synced && attachedWhileJoining) tracker.synced()
   }
-
-  const onSync: Handler = (encoder, decoder, self, overWebsocket, type) => {
-    if (!overWebsocket) {
-      broadcasting = true
-      try {
-        handleSync?.(encoder, decoder, self, overWebsocket, type)
-      } finally {
-        broadcasting = false
-      }
-      return
-    }
-    const { arr, pos }: Reader = decoder
-    const asksWhatItLacks = arr[pos] === SYNC_STEP_1
-    handleSync?.(encoder, decoder, self, overWebsocket, type)
-    if (!asksWhatItLacks || (connection.is !== 'joining' && connection.is !== 'joined')) return
-    // The provider sends the answer when this handler returns: a question asked from a timer follows it.
-    enter({ is: 'joined', readOnly: connection.readOnly, question: null })
-    askSoon(0)
-  }
-
-  const onAuth: Handler = (encoder, decoder, self, overWebsocket, type) => {
-    const { arr, pos }: Reader = decoder
-    handleAuth?.(encoder, decoder, self, overWebsocket, type)
-    if (!overWebsocket || (connection.is !== 'joining' && connection.is !== 'joined')) return
-    if (!isReadOnlyNotice({ arr, pos })) return
-    forgetQuestion()
-    connection = { ...connection, readOnly: true }
-    publish()
-  }
-
-  const onAnswer: Handler = (_encoder, decoder, _self, overWebsocket) => {
-    if (!overWebsocket || connection.is !== 'joined' || connection.question === null) return
-    const reader: Reader = decoder
-    readVarUint(reader)
-    if (readVarUint(reader) !== connection.question.serial) return
-    answeredEver = true
-    connection = { ...connection, question: null }
-    forgetQuestion()
-    askSoon(0)
-    publish()
-  }
-
-  const { messageHandlers } = provider
-  const handleSync = messageHandlers[MESSAGE_SYNC]
-  const handleAuth = messageHandlers[MESSAGE_AUTH]
-  const handleSaved = messageHandlers[MESSAGE_SAVED]
-  messageHandlers[MESSAGE_SYNC] = onSync
-  messageHandlers[MESSAGE_AUTH] = onAuth
-  messageHandlers[MESSAGE_SAVED] = onAnswer
+  const stopHandling = handleMessages(provider, tracker, broadcasts)
   provider.doc.on('update', onUpdate)
   provider.on('status', onStatus)
   provider.on('connection-close', onClose)
   provider.on('sync', onSynced)
-  askSoon(0)
+  return () => {
+    provider.doc.off('update', onUpdate)
+    provider.off('status', onStatus)
+    provider.off('connection-close', onClose)
+    provider.off('sync', onSynced)
+    stopHandling()
+  }
+}
 
-  return {
-    get state() {
-      return view.state
-    },
-    get unsavedSince() {
-      return view.unsavedSince
-    },
-    subscribe(listener) {
-      listeners.add(listener)
-      listener(view)
-      return () => listeners.delete(listener)
-    },
-    destroy() {
-      clearTimeout(askTimer)
-      clearTimeout(lateTimer)
-      clearInterval(repeatTimer)
-      listeners.clear()
-      provider.doc.off('update', onUpdate)
-      provider.off('status', onStatus)
-      provider.off('connection-close', onClose)
-      provider.off('sync', onSynced)
-      restore(messageHandlers, MESSAGE_SYNC, onSync, handleSync)
-      restore(messageHandlers, MESSAGE_AUTH, onAuth, handleAuth)
-      restore(messageHandlers, MESSAGE_SAVED, onAnswer, handleSaved)
-    },
+/** Reads along with the provider's own handlers; `broadcasts` says whether one of another tab's is at work. */
+function handleMessages({ messageHandlers }: TrackableProvider, tracker: Tracker, broadcasts: { underWay: boolean }): () => void {
+  const handleSync = messageHandlers[MESSAGE_SYNC]
+  const handleAuth = messageHandlers[MESSAGE_AUTH]
+  const handleSaved = messageHandlers[MESSAGE_SAVED]
+  const onSync: Handler = (encoder, decoder, self, overWebsocket, type) => {
+    const { arr, pos }: Reader = decoder
+    broadcasts.underWay = !overWebsocket
+    try {
+      handleSync?.(encoder, decoder, self, overWebsocket, type)
+    } finally {
+      broadcasts.underWay = false
+    }
+    // The provider sends the answer when this handler returns.
+    if (overWebsocket && arr[pos] === SYNC_STEP_1) tracker.asked()
+  }
+  const onAuth: Handler = (encoder, decoder, self, overWebsocket, type) => {
+    const { arr, pos }: Reader = decoder
+    handleAuth?.(encoder, decoder, self, overWebsocket, type)
+    if (overWebsocket && isReadOnlyNotice({ arr, pos })) tracker.readOnly()
+  }
+  const onAnswer: Handler = (_encoder, decoder, _self, overWebsocket) => {
+    if (!overWebsocket) return
+    const reader: Reader = decoder
+    readVarUint(reader)
+    tracker.answered(readVarUint(reader))
+  }
+  messageHandlers[MESSAGE_SYNC] = onSync
+  messageHandlers[MESSAGE_AUTH] = onAuth
+  messageHandlers[MESSAGE_SAVED] = onAnswer
+  return () => {
+    restore(messageHandlers, MESSAGE_SYNC, onSync, handleSync)
+    restore(messageHandlers, MESSAGE_AUTH, onAuth, handleAuth)
+    restore(messageHandlers, MESSAGE_SAVED, onAnswer, handleSaved)
   }
 }
 
 /** A provider that is already synchronised has answered the server's SyncStep1, which comes first. */
 function connectionOf(provider: TrackableProvider): Connection {
-  if (provider.wsconnected && provider.synced) return { is: 'joined', readOnly: false, question: null }
-  if (provider.wsconnected) return { is: 'joining', readOnly: false }
-  return provider.wsconnecting ? { is: 'opening' } : { is: 'idle' }
+  const { wsconnected, wsconnecting, synced } = provider
+  if (wsconnected && synced) return { is: 'joined', readOnly: false, question: null, asked: { times: 1, againSince: null } }
+  if (wsconnected) return { is: 'joining', readOnly: false, refused: null }
+  return wsconnecting ? { is: 'opening' } : { is: 'idle' }
+}
+
+/** The codes that no other try can change: y-websocket 3.1 stops at them, older ones go on. */
+function refusalOf(event: Closed | null): Closed | null {
+  if (event === null || !(event.code >= 4400 && event.code < 4500)) return null
+  return { code: event.code, reason: event.reason }
+}
+
+function askedAgain({ times, againSince }: Asked, now: number): Asked {
+  return { times: times + 1, againSince: againSince ?? now }
+}
+
+function sameView(a: SavedView, b: SavedView): boolean {
+  const sameClosed = a.closed?.code === b.closed?.code && a.closed?.reason === b.closed?.reason
+  return a.state === b.state && a.unsavedSince === b.unsavedSince && a.incompleteSince === b.incompleteSince && sameClosed
 }
 
 /** Puts a handler back, unless somebody else has wrapped ours since. */

@@ -45,6 +45,15 @@ fn caught_up(store: &DurableStore) {
     panic!("sled never catches up: {:?}", store.status());
 }
 
+/// Waits for what another thread does.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(60), "still waiting until {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn try_of(store: &DurableStore) -> Arc<Try> {
     store.read_side().current().unwrap()
 }
@@ -240,7 +249,8 @@ fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
         again_ms: 0,
         wait_ms: 10_000,
         read_ms: 50,
-        hang_ms: 200,
+        // Long enough that a busy machine is not taken for a hang.
+        hang_ms: 2_000,
         ..SledOptions::default()
     };
     let store = DurableStore::open(
@@ -255,9 +265,7 @@ fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
     caught_up(&store);
 
     try_of(&store).spawn("panics", |_| panic!("a test's panic"));
-    while try_of(&store).failure.get().is_none() {
-        thread::yield_now();
-    }
+    until("the panic is seen", || try_of(&store).failure.get().is_some());
     assert_eq!(store.load(&id("a")).unwrap(), stored(Some((1, "good")), &[]));
     caught_up(&store);
     assert_eq!(try_of(&store).number, 2);
@@ -267,15 +275,11 @@ fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
         this.reader.call(|| wait.recv()).ok();
         Ok(())
     });
-    while !try_of(&store).reader.busy.load(SeqCst) {
-        thread::yield_now();
-    }
-    let since = Instant::now();
-    while try_of_number(&store) == Some(2) {
-        assert!(since.elapsed() < Duration::from_secs(20), "the hang is not seen");
+    until("it hangs", || try_of(&store).reader.busy.load(SeqCst));
+    until("the hang is seen", || {
         store.maintain(1).unwrap();
-        thread::sleep(Duration::from_millis(5));
-    }
+        try_of_number(&store) != Some(2)
+    });
     assert_eq!(store.load(&id("a")).unwrap(), stored(Some((1, "good")), &[]));
     caught_up(&store);
     assert_eq!(try_of_number(&store), Some(3));

@@ -21,6 +21,8 @@ export class Client {
     this.error = undefined
     this.asked = 0
     this.answered = 0
+    this.pings = 0
+    this.pongs = 0
     this.onSaved = () => {}
     this.watchers = []
     // As they lie on the wire: what the server said its state is.
@@ -42,6 +44,10 @@ export class Client {
     this.ws.binaryType = 'arraybuffer'
     this.ws.on('open', () => this.send(SYNC, encoder => sync.writeSyncStep1(encoder, doc)))
     this.ws.on('message', message => this.hear(new Uint8Array(message)))
+    this.ws.on('pong', () => {
+      this.pongs++
+      this.changed()
+    })
     this.ws.on('error', error => { this.error = error })
     this.ws.on('close', (code, reason) => {
       this.close = { code, reason: reason.toString() }
@@ -105,7 +111,14 @@ export class Client {
     await this.when('what was sent is durable', () => this.answered >= version)
   }
 
-  /** Resolves when `condition()` holds; looks again at each message. Rejects when the connection ends first. */
+  /** Resolves when the server has read all that was sent before: it answers a ping when its turn comes. */
+  async whenRead(limitMs) {
+    const number = ++this.pings
+    this.ws.ping()
+    await this.when('what was sent is read', () => this.pongs >= number, limitMs)
+  }
+
+  /** Resolves when `condition()` holds; looks again at each message and pong. Rejects when the connection ends first. */
   when(what, condition, limitMs = 60_000) {
     if (condition()) return Promise.resolve()
     return new Promise((resolve, reject) => {

@@ -9,6 +9,7 @@ import { Ended } from './client.js'
 import { Dice } from './dice.js'
 import { Ledger, Verdict, Writer, converge, equal, judgeServer } from './oracle.js'
 import { Server, diskBytes } from './server.js'
+import { until } from './wait.js'
 
 const MIB = 2 ** 20
 /** What may lie on disk when nothing is written for a moment: the journal within three times what is live. */
@@ -55,9 +56,16 @@ export async function killLoop({ folder, seed, rounds, documents, writers, say =
       crew = Array.from({ length: writers }, (_, place) =>
         crew[place] && dice.oneIn(2) ? crew[place] : newcomer(place))
       const acknowledgedBefore = ledger.acknowledged
-      const waits = dice.from(5, 500)
+      // One kill in four comes at any moment, also before anybody has joined; the others when so many were
+      // acknowledged, however fast this machine is, and a little later.
+      const enough = dice.oneIn(4) ? 0 : dice.from(20, 300)
+      const waits = enough ? dice.from(0, 20) : dice.from(5, 500)
       let killed = false
       const loads = crew.map((writer, place) => load(writer, place, server.url, new Dice(dice.from(0, 2 ** 31)), () => killed))
+      await Promise.race([
+        until(`${enough} are acknowledged`, () => killed || ledger.acknowledged - acknowledgedBefore >= enough),
+        Promise.all(loads),
+      ])
       await sleep(waits)
       killed = true
       const ended = server.kill()
@@ -68,8 +76,8 @@ export async function killLoop({ folder, seed, rounds, documents, writers, say =
       const acknowledged = ledger.acknowledged - acknowledgedBefore
       totals.roundsWithAcknowledged += acknowledged > 0
       if (round % 10 === 0 || round === rounds) {
-        say(`round ${round}: killed after ${waits} ms; ${acknowledged} acknowledged in it, ${ledger.acknowledged} of ` +
-          `${ledger.sent} in all; live ${mb(disk.live)}, journal ${mb(disk.journal)} in ${disk.segments} segments ` +
+        say(`round ${round}: ${acknowledged} acknowledged in it, ${ledger.acknowledged} of ${ledger.sent} in all; ` +
+          `live ${mb(disk.live)}, journal ${mb(disk.journal)} in ${disk.segments} segments ` +
           `(newest ${disk.newest}), sled ${mb(disk.sled)}`)
       }
     }

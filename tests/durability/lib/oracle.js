@@ -13,6 +13,7 @@
 import * as Y from 'yjs'
 
 import { Client } from './client.js'
+import { until } from './wait.js'
 
 /** The array of a document that holds the numbers. */
 const NUMBERS = 'numbers'
@@ -179,11 +180,8 @@ export function equal(...docs) {
 export async function converge(ledger, url, document, clients) {
   const reader = await read(url, document)
   try {
-    await reader.when('all converge', () => equal(reader.doc, ...clients.map(({ doc }) => doc)))
-      .catch(async error => {
-        // The others may be the ones who hear last.
-        if (!equal(reader.doc, ...clients.map(({ doc }) => doc))) throw error
-      })
+    // Anybody may be the one who hears last.
+    await until('all converge', () => equal(reader.doc, ...clients.map(({ doc }) => doc)))
     judge(ledger, document, reader.doc)
   } finally {
     reader.end()

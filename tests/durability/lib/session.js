@@ -34,7 +34,9 @@ export async function session(ledger, url, { documents = 3, steps = 6, ballast =
 /** Lets the store's upkeep run until it rests: `rests` polls in a row without a call. */
 export async function quiet(disk, server, rests = 8) {
   let calls = -1
+  let polls = 0
   for (let same = 0; same < rests && server.alive;) {
+    if (++polls > 1_200) throw new Error(`upkeep does not rest within a minute: ${disk.calls} calls`)
     await sleep(50)
     same = disk.calls === calls ? same + 1 : 0
     calls = disk.calls

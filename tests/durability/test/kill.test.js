@@ -12,5 +12,4 @@ test('eight SIGKILLs under load lose nothing that was acknowledged', async t => 
 
   t.diagnostic(JSON.stringify(totals))
   assert.ok(totals.roundsWithAcknowledged >= 2, 'nothing happened')
-  assert.ok(totals.acknowledged >= 100, 'little happened')
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Client } from '../lib/client.js'
+import { Client, Ended } from '../lib/client.js'
 import { SYNC } from '../lib/disk.js'
 import { brittleServer } from '../lib/disk-server.js'
 import { Ledger, Writer, converge, judgeServer } from '../lib/oracle.js'
@@ -48,7 +48,8 @@ for (const ms of [50, 500, 5_000]) {
     await writer.whenAcknowledged(3)
 
     assert.deepEqual(early, [], 'acknowledged before a sync')
-    if (ms >= 500) {
+    // Only of the slowest is it certain that nothing else on this machine took as long.
+    if (ms === 5_000) {
       assert.ok(order.indexOf('seen 1') < order.indexOf('acknowledged 1'), order.join(', '))
       assert.ok(order.indexOf('seen 3') < order.findIndex(event => event === 'acknowledged 3'), order.join(', '))
     }
@@ -108,17 +109,27 @@ test('what waits for a hanging disk is bounded: those who write more are closed 
   disk.meddle('block', { kinds: SYNC, part: '/journal/' })
   const resident = server.residentBytes
 
+  // Each writes on until it is closed. What was written last has been read by the server before more is written: a
+  // socket that takes everything at once says nothing of what the server has, and a loop that waits for nothing else
+  // never hears a close.
   const text = 'x'.repeat(500_000)
-  for (let round = 0; round < 100 && writers.some(({ client }) => !client.close); round++) {
-    for (const writer of writers) {
-      if (!writer.client.close) writer.write({ place: round % 3, text: round + text })
+  const closed = await Promise.all(writers.map(async writer => {
+    for (let round = 0; round < 100; round++) {
+      writer.write({ place: round % 3, text: round + text })
+      try {
+        await writer.client.whenRead()
+      } catch (error) {
+        if (error instanceof Ended) return error.close.code
+        throw error
+      }
     }
-    await until('sent', () => writers.every(({ client }) => client.close || client.ws.bufferedAmount === 0))
-  }
+    throw new Error(`${writer.name} wrote 50 MB and is not closed: ${server.log.slice(-3_000)}`)
+  }))
 
   // Who is closed in the middle of sending may see 1006: the connection is reset over what was not read.
-  for (const { client } of writers) assert.ok([1013, 1006].includes(client.close?.code), server.log.slice(-3_000))
-  assert.equal(await server.metric('cowrite_sessions_closed_total{reason="overloaded"}'), writers.length)
+  for (const code of closed) assert.ok([1013, 1006].includes(code), `${closed}: ${server.log.slice(-3_000)}`)
+  const overloaded = () => server.metric('cowrite_sessions_closed_total{reason="overloaded"}')
+  await until('all closes are counted', async () => await overloaded() === writers.length)
   const grown = server.residentBytes - resident
   t.diagnostic(`resident memory grew by ${(grown / 1e6).toFixed(0)} MB`)
   // What was on its way when the bound was reached, and a snapshot of each, come on top.

@@ -25,7 +25,8 @@ test('e19 healthy, then stopping on SIGTERM and SIGINT: 1012, everything saved, 
     const ended = await server.stop(signal)
 
     assert.deepEqual(ended, { code: 0, signal: null }, server.log)
-    assert.ok(clients.every(({ closes }) => closes[0]?.code === 1012), JSON.stringify(clients.map(c => c.closes)))
+    await until('all have heard of it', () => clients.every(({ closes }) => closes.length > 0))
+    assert.ok(clients.every(({ closes }) => closes[0].code === 1012), JSON.stringify(clients.map(c => c.closes)))
     clients.forEach(({ provider }) => provider.destroy())
     await server.start()
     const reader = connect(t, newest, server, 'doc-0')

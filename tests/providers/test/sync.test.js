@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { connect, newest, same, saved, synced, versions } from '../lib/clients.js'
 import { startServer } from '../lib/server.js'
-import { sleep, until } from '../lib/wait.js'
+import { until } from '../lib/wait.js'
 
 for (const [version, Provider] of Object.entries(versions)) {
   test(`e1 ${version}: two editors sync both ways, and a newcomer gets everything`, async t => {
@@ -123,7 +123,10 @@ test('e7 a quiet connection is kept alive for longer than the providers wait', {
     return client
   })
   await synced(...clients)
-  await sleep(45_000)
+  // A provider gives up when it has heard nothing for 30 s.
+  const since = Date.now()
+  await until('each heard something after more than 30 s', () =>
+    clients.every(({ provider }) => provider.wsLastMessageReceived - since > 30_000), 80_000)
   assert.deepEqual(clients.map(({ closes }) => closes), [[], [], []])
   assert.ok(clients.every(({ provider }) => provider.wsconnected))
 })

@@ -15,7 +15,7 @@ export interface Peer {
 
 /** How a server treats message 102. */
 export type Answers =
-  /** After the peer's SyncStep2 and everything before is durable. */
+  /** After the peer's SyncStep2 and everything before is durable, and not while anything is missing. */
   | 'honestly'
   /** As above, but without waiting for SyncStep2: what y-sweet does. */
   | 'without waiting for SyncStep2'
@@ -76,7 +76,7 @@ export class Server {
 
   private answerWhatIsDurable(peer: Peer, session: Session, stored: boolean): void {
     if (this.answers === 'never') return
-    if (this.answers === 'honestly' && !session.joined) return
+    if (this.answers === 'honestly' && (!session.joined || this.memory.store.pendingStructs !== null)) return
     if (!stored && !same(this.memory, this.durable)) return
     const { waiting } = session
     session.waiting = []
@@ -105,6 +105,8 @@ export class Network {
   readonly sockets: FakeSocket[] = []
   reachable = true
   readOnly = false
+  /** How each new connection is closed as soon as it is open; null lets it be. */
+  refusal: { code: number; reason: string } | null = null
 
   constructor(readonly server: Server) {}
 
@@ -128,8 +130,8 @@ export class Network {
     }
   }
 
-  drop(): void {
-    for (const socket of [...this.sockets]) socket.drop()
+  drop(how?: { code: number; reason: string }): void {
+    for (const socket of [...this.sockets]) socket.drop(how)
   }
 }
 
@@ -158,6 +160,10 @@ export class FakeSocket implements Peer {
     if (this.readyState !== 0) return false
     if (!this.network.reachable) return this.drop()
     this.readyState = 1
+    if (this.network.refusal !== null) {
+      this.onopen?.()
+      return this.drop(this.network.refusal)
+    }
     this.network.server.accept(wire(this), { readOnly: this.network.readOnly })
     this.onopen?.()
     return true
@@ -177,11 +183,11 @@ export class FakeSocket implements Peer {
     return true
   }
 
-  drop(): true {
+  drop(how = { code: 1006, reason: '' }): true {
     this.readyState = 3
     this.network.sockets.splice(this.network.sockets.indexOf(this), 1)
     this.network.server.leave(wire(this))
-    this.onclose?.({ code: 1006, reason: '' })
+    this.onclose?.(how)
     return true
   }
 

@@ -14,8 +14,17 @@ import * as Y from 'yjs'
 import { trackSaved } from '../track-saved.js'
 import { type Peer, Server } from './model.js'
 
+/** Resolves when `condition()` holds; the limit only ends a test that has already failed. */
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const end = Date.now() + 20_000
+  while (!condition()) {
+    assert.ok(Date.now() < end, `still waiting after 20 s: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}
+
 for (const [version, Provider] of Object.entries({ '1.5': Provider1, '2.1': Provider2, '3.1': Provider3 })) {
-  test(`w1_over_real_sockets_saved_is_said_when_it_is_true (y-websocket ${version})`, async () => {
+  test(`w1_over_real_sockets_saved_is_said_when_it_is_true (y-websocket ${version})`, async (t) => {
     const server = new Server()
     const sockets = new WebSocketServer({ host: '127.0.0.1', port: 0 })
     sockets.on('connection', (socket) => {
@@ -32,12 +41,18 @@ for (const [version, Provider] of Object.entries({ '1.5': Provider1, '2.1': Prov
       disableBc: true,
     })
     const saved = trackSaved(provider)
-    const reached = (state: string) => new Promise<void>((resolve) => saved.subscribe((view) => view.state === state && resolve()))
+    t.after(() => {
+      saved.destroy()
+      provider.destroy()
+      doc.destroy()
+      sockets.close()
+    })
+    const reached = (state: string) => until(`it is ${state}`, () => saved.state === state)
 
     await reached('saved')
     doc.getMap('notes').set('a', '1')
     assert.equal(saved.state, 'saving')
-    while (server.questions.length < 2) await new Promise((resolve) => setImmediate(resolve))
+    await until('it has asked again', () => server.questions.length === 2)
     assert.equal(saved.state, 'saving')
     server.store()
     await reached('saved')
@@ -45,14 +60,10 @@ for (const [version, Provider] of Object.entries({ '1.5': Provider1, '2.1': Prov
     for (const socket of sockets.clients) socket.terminate()
     await reached('offline')
     doc.getMap('notes').set('b', '1')
-    while (server.memory.getMap('notes').get('b') === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+    await until('the server has what was written offline', () => server.memory.getMap('notes').get('b') === '1')
     server.store()
     await reached('saved')
 
     assert.equal(server.durable.getMap('notes').get('b'), '1')
-    saved.destroy()
-    provider.destroy()
-    doc.destroy()
-    sockets.close()
   })
 }

@@ -23,6 +23,16 @@ afterEach(() => {
   mock.timers.reset()
 })
 
+/** Two updates of which the second builds on the first. */
+function twoEdits(): [Uint8Array, Uint8Array] {
+  const doc = new Y.Doc()
+  const updates: Uint8Array[] = []
+  doc.on('update', (update) => updates.push(update))
+  doc.getText('text').insert(0, 'one')
+  doc.getText('text').insert(3, ' two')
+  return [updates[0]!, updates[1]!]
+}
+
 for (const [version, Provider] of Object.entries(PROVIDERS)) {
   describe(`y-websocket ${version}`, () => {
     function setup({ browser = 'a', server = new Server(), network = new Network(server), disableBc = true } = {}) {
@@ -341,6 +351,134 @@ for (const [version, Provider] of Object.entries(PROVIDERS)) {
       assert.deepEqual(Object.entries(provider.messageHandlers), Object.entries(handlers))
       assert.equal(server.questions.length, asked)
       assert.equal(server.durable.getMap('notes').get('a'), '1')
+    })
+
+    test('w11_a_gap_that_stays_is_incomplete_until_something_is_confirmed', () => {
+      const { doc, network, server, saved, clock, notes } = setup()
+      const [first, second] = twoEdits()
+      Y.applyUpdate(doc, second)
+      notes.set('a', '1')
+      const ask = (ms: number): void => {
+        clock.ms = ms
+        server.askForAll(wire(network.sockets[0]!))
+        run(network)
+      }
+      run(network)
+      ask(2_000)
+      assert.deepEqual([saved.state, saved.incompleteSince], ['saving', null])
+      ask(12_000)
+      assert.deepEqual([saved.state, saved.incompleteSince], ['incomplete', 2_000])
+      ask(22_000)
+      assert.deepEqual([saved.state, saved.incompleteSince], ['incomplete', 2_000])
+      assert.equal(saved.unsavedSince, 1_000)
+
+      Y.applyUpdate(server.memory, first)
+      run(network)
+
+      assert.equal(server.durable.getText('text').toString(), 'one two')
+      assert.deepEqual([saved.state, saved.incompleteSince, saved.unsavedSince], ['saved', null, null])
+    })
+
+    test('w11_who_was_confirmed_is_incomplete_after_three_more_questions_of_the_server', () => {
+      const { doc, network, server, saved, clock } = setup()
+      run(network)
+      assert.equal(saved.state, 'saved')
+      const [, second] = twoEdits()
+      Y.applyUpdate(doc, second)
+
+      const states = [2_000, 12_000, 22_000].map((ms) => {
+        clock.ms = ms
+        server.askForAll(wire(network.sockets[0]!))
+        run(network)
+        return [saved.state, saved.incompleteSince]
+      })
+
+      assert.deepEqual(states, [['saving', null], ['saving', null], ['incomplete', 2_000]])
+    })
+
+    test('w11_a_new_connection_counts_anew', () => {
+      const { doc, network, server, saved } = setup()
+      Y.applyUpdate(doc, twoEdits()[1])
+      run(network)
+      for (let i = 0; i < 2; i++) {
+        server.askForAll(wire(network.sockets[0]!))
+        run(network)
+      }
+      assert.equal(saved.state, 'incomplete')
+
+      network.drop()
+      assert.deepEqual([saved.state, saved.incompleteSince], ['offline', null])
+      run(network, { ms: RECONNECT_MS * 4 })
+
+      assert.notEqual(saved.state, 'incomplete')
+    })
+
+    test('w12_a_final_code_is_refused_and_others_are_not', () => {
+      for (const [code, state] of [[4399, 'offline'], [4400, 'refused'], [4499, 'refused'], [4500, 'offline'], [1009, 'offline']] as const) {
+        const { network, saved, notes } = setup()
+        run(network)
+        notes.set('a', '1')
+
+        network.drop({ code, reason: 'because' })
+
+        assert.equal(saved.state, state, `${code}`)
+        assert.deepEqual(saved.closed, state === 'refused' ? { code, reason: 'because' } : null)
+        assert.equal(saved.unsavedSince, 1_000)
+      }
+    })
+
+    test('w12_refused_lasts_until_the_server_lets_this_page_join', () => {
+      const { network, provider, saved, states } = setup()
+      network.refusal = { code: 4401, reason: 'expired' }
+      // The older providers go on trying by themselves, the newest does when it is told to.
+      for (let tries = 0; tries < 3; tries++) {
+        run(network, { ms: RECONNECT_MS * 4 })
+        provider.connect()
+      }
+      assert.deepEqual(states, ['connecting', 'refused'])
+
+      network.refusal = null
+      run(network, { ms: RECONNECT_MS * 4 })
+
+      assert.deepEqual([saved.state, saved.closed], ['saved', null])
+      assert.deepEqual(states.slice(2), ['saving', 'saved'])
+    })
+
+    test('w13_a_document_in_conflict_is_never_saved_again', () => {
+      const { doc, network, provider, server, saved, states, notes } = setup()
+      const why = { code: 4409, reason: 'another page writes under this client id' }
+      run(network)
+      notes.set('a', '1')
+      network.drop(why)
+      assert.deepEqual([saved.state, saved.closed, saved.unsavedSince], ['conflict', why, 1_000])
+      const asked = server.questions.length
+      const before = states.length
+
+      // The server would believe that it has everything: its numbers are those of the other page.
+      provider.connect()
+      run(network, { ms: RECONNECT_MS * 4 })
+      notes.set('b', '1')
+      run(network, { ms: RECONNECT_MS * 4 })
+      network.drop()
+      const again = new Provider('ws://a', 'doc', doc, { WebSocketPolyfill: network.WebSocket, disableBc: true })
+      opened.push(again)
+      const savedAgain = trackSaved(again)
+      run(network, { ms: RECONNECT_MS * 4 })
+
+      assert.deepEqual([saved.state, savedAgain.state, savedAgain.closed], ['conflict', 'conflict', why])
+      assert.deepEqual(states.slice(before), [])
+      assert.equal(server.questions.length, asked)
+    })
+
+    test('w13_a_conflict_is_unsaved_also_if_nobody_knows_since_when', () => {
+      const { network, saved, clock } = setup()
+      run(network)
+      assert.deepEqual([saved.state, saved.unsavedSince], ['saved', null])
+
+      clock.ms = 7_000
+      network.drop({ code: 4409, reason: '' })
+
+      assert.equal(saved.unsavedSince, 7_000)
     })
 
     test('w10_unsaved_since_is_the_oldest_change_that_may_be_lost', () => {

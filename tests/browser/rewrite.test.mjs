@@ -1,0 +1,190 @@
+// Edits under a client id that is taken, written again under a new one: the demo's module with Yjs alone, no browser.
+
+import assert from 'node:assert/strict'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { build } from 'vite'
+
+const FOLDER = fileURLToPath(new URL('dist/', import.meta.url))
+await mkdir(FOLDER, { recursive: true })
+const { rewritten, takenFrom, watchForeign, Y } = await bundled()
+
+/** The module and the Yjs that it uses. */
+async function bundled() {
+  const module = fileURLToPath(new URL('../../web-demo/src/', import.meta.url))
+  await writeFile(`${FOLDER}rewrite-entry.js`, `export * from '${module}rewrite.ts'\nexport * as Y from '${module}../node_modules/yjs'\n`)
+  const [{ output }] = await build({
+    configFile: false,
+    logLevel: 'error',
+    build: { write: false, minify: false, lib: { entry: `${FOLDER}rewrite-entry.js`, formats: ['es'] } },
+  })
+  await writeFile(`${FOLDER}rewrite.mjs`, output[0].code)
+  return await import(`${FOLDER}rewrite.mjs`)
+}
+
+const page = (client) => {
+  const doc = new Y.Doc()
+  doc.clientID = client
+  return doc
+}
+const sync = (from, to) => Y.applyUpdate(to, Y.encodeStateAsUpdate(from, Y.encodeStateVector(to)), 'remote')
+/** A page that has all of `doc` and writes under `client`, whoever else does. */
+const copyOf = (doc, client) => {
+  const copy = page(0)
+  sync(doc, copy)
+  copy.clientID = client
+  return copy
+}
+/** The page's document as it goes on under a new client id. */
+const goesOn = (doc, taken, foreign = []) => {
+  const next = new Y.Doc()
+  Y.applyUpdate(next, rewritten(doc, taken, 99, foreign))
+  return next
+}
+const textOf = (doc) => doc.getText('text').toString()
+const isWhole = (doc) => doc.store.pendingStructs === null && doc.store.pendingDs === null
+
+test('w35_the_reason_of_4409_says_whose_numbers_are_taken_from_where_on', () => {
+  assert.deepEqual(takenFrom('another page writes under this client id: client 12 from clock 7'), { client: 12, clock: 7 })
+  assert.deepEqual(takenFrom('another page writes under this client id, from clock 0'), { clock: 0 })
+  assert.deepEqual(takenFrom('another page writes under this client id'), {})
+})
+
+test('w35_what_two_pages_wrote_under_one_client_id_is_there_once_each', () => {
+  const common = page(1)
+  common.getText('text').insert(0, 'common.')
+  const [server, mine] = [copyOf(common, 1), copyOf(common, 1)]
+  server.getText('text').insert(7, ' theirs')
+  mine.getText('text').insert(7, ' mine')
+  mine.getText('text').insert(0, 'Very ')
+  mine.getText('text').delete(5, 1)
+  assert.equal(textOf(mine), 'Very ommon. mine')
+
+  const next = goesOn(mine, { client: 1, clock: 7 })
+  assert.equal(textOf(next), 'Very ommon. mine')
+  sync(server, next)
+  sync(next, server)
+
+  assert.equal(textOf(next), textOf(server))
+  assert.equal(textOf(server).length, 'Very ommon. mine theirs'.length)
+  for (const part of ['Very ommon.', ' mine', ' theirs']) assert.ok(textOf(server).includes(part), textOf(server))
+  assert.ok(isWhole(next) && isWhole(server))
+})
+
+test('w35_formats_nested_types_and_deletions_keep_their_shape', () => {
+  const common = page(1)
+  const write = (doc, words) => {
+    const [heading, text] = [new Y.XmlElement('heading'), new Y.XmlText()]
+    doc.getXmlFragment('default').insert(doc.getXmlFragment('default').length, [heading])
+    heading.setAttribute('level', '2')
+    heading.insert(0, [text])
+    text.insert(0, words)
+    text.format(0, 3, { bold: true })
+    text.delete(words.length - 1, 1)
+  }
+  write(common, 'common!')
+  const from = Y.getState(common.store, 1)
+  const [server, mine] = [copyOf(common, 1), copyOf(common, 1)]
+  write(server, 'theirs!')
+  write(mine, 'mine!')
+
+  const next = goesOn(mine, { client: 1, clock: from })
+  sync(server, next)
+  sync(next, server)
+
+  const of = (words) => `<heading level="2"><bold>${words.slice(0, 3)}</bold>${words.slice(3)}</heading>`
+  const shown = server.getXmlFragment('default').toString()
+  assert.equal(next.getXmlFragment('default').toString(), shown)
+  assert.ok([of('common') + of('theirs') + of('mine'), of('common') + of('mine') + of('theirs')].includes(shown), shown)
+})
+
+test('w35_what_came_from_elsewhere_under_the_taken_numbers_is_not_taken_for_ours', () => {
+  const common = page(1)
+  common.getText('text').insert(0, 'x')
+  const [server, mine] = [copyOf(common, 1), copyOf(common, 1)]
+  const foreign = watchForeign(mine, 'remote')
+  server.getText('text').insert(1, 'theirs')
+  mine.getText('text').insert(1, 'm')
+  // Of theirs, the first clock is known by number: only what follows it is taken.
+  sync(server, mine)
+  assert.equal(textOf(mine), 'xmheirs')
+  assert.deepEqual(foreign(1), [{ from: 2, to: 7 }])
+
+  const next = goesOn(mine, { client: 1, clock: 1 }, foreign(1))
+  sync(server, next)
+  sync(next, server)
+
+  assert.equal(textOf(next), textOf(server))
+  assert.ok(['xmtheirs', 'xtheirsm'].includes(textOf(server)), textOf(server))
+})
+
+test('w35_others_edits_that_came_meanwhile_stay_whoever_they_build_on', () => {
+  const common = page(1)
+  common.getText('text').insert(0, 'x')
+  const [server, mine, third] = [copyOf(common, 1), copyOf(common, 1), copyOf(common, 3)]
+  server.getText('text').insert(1, 'theirs')
+  mine.getText('text').insert(1, 'mine')
+  sync(server, third)
+  third.getText('text').insert(7, '!')
+  third.getText('text').insert(0, '?')
+  sync(third, server)
+  sync(third, mine)
+
+  const next = goesOn(mine, { client: 1, clock: 1 }, [{ from: 5, to: 7 }])
+  sync(server, next)
+  sync(next, server)
+
+  assert.equal(textOf(next), textOf(server))
+  assert.ok(['?xminetheirs!', '?xtheirs!mine'].includes(textOf(server)), textOf(server))
+})
+
+test('w35_random_pages_with_one_client_id_lose_nothing_and_double_nothing', () => {
+  let met = 0
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = randomOf(seed)
+    const common = page(1)
+    const write = (doc, sign) => {
+      const text = doc.getText('text')
+      const at = Math.floor(random() * (text.length + 1))
+      const choice = random()
+      if (choice < 0.6) text.insert(at, sign.repeat(1 + Math.floor(random() * 3)), random() < 0.5 ? { bold: true } : {})
+      else if (choice < 0.8 && at < text.length) text.format(at, 1, { italic: random() < 0.5 || null })
+      else if (at < text.length && !doc.keep) text.delete(at, 1)
+    }
+    for (let i = 0; i < 6; i++) write(common, 'c')
+    const from = Y.getState(common.store, 1)
+    const [server, mine, third] = [copyOf(common, 1), copyOf(common, 1), copyOf(common, 3)]
+    // Nobody deletes from here on, so that each letter can be counted.
+    for (const doc of [server, mine, third]) doc.keep = true
+    for (let i = 0; i < 6; i++) {
+      write(server, 't')
+      write(mine, 'm')
+      write(third, 'o')
+    }
+    if (random() < 0.5) sync(third, server)
+    const count = (doc, sign) => textOf(doc).split(sign).length - 1
+    const before = [['c', common], ['t', server], ['m', mine], ['o', third]].map(([sign, doc]) => [sign, count(doc, sign)])
+
+    const next = goesOn(mine, { client: 1, clock: from })
+    for (const [a, b] of [[third, server], [server, next], [next, server]]) sync(a, b)
+
+    assert.deepEqual(before.map(([sign]) => [sign, count(server, sign)]), before, `seed ${seed}`)
+    assert.deepEqual(next.getText('text').toDelta(), server.getText('text').toDelta(), `seed ${seed}`)
+    assert.ok(isWhole(next) && isWhole(server), `seed ${seed}`)
+    met += before[1][1] > 0 && before[2][1] > 0
+  }
+  assert.ok(met > 200, 'nothing happened')
+})
+
+/** mulberry32 */
+function randomOf(seed) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
