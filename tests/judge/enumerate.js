@@ -10,6 +10,7 @@
 // `--set raw --path 0,1,0,2`.
 import { parseArgs } from 'node:util'
 import { update } from './lib/bytes.js'
+import { contentOf } from './lib/content.js'
 import { Dice } from './lib/dice.js'
 import { House } from './lib/rooms.js'
 import { YjsHouse } from './lib/yjs-rooms.js'
@@ -235,7 +236,7 @@ const raw = (clients, inserts, deletions = 0) => (version, choose) => {
     const docs = orders.map(order => fed(version, order))
     if (docs.some(doc => waits(doc))) return null
     docs.forEach(doc => Y.encodeStateAsUpdate(doc))
-    return { orders, moments: orders.flatMap(order => momentsOf(version, order)), docs, edits }
+    return { orders, moments: orders.flatMap(order => momentsOf(version, order)), edits }
   } catch {
     return null
   }
@@ -268,10 +269,10 @@ export const judgePath = (house, version, build, path) => {
     judgeSmall(house, version, order, {
       moments: [...unique.values()],
       others: function * () {
-        yield * history.docs
-        for (const order of history.orders) yield fed(version, order)
-        // Letters that cross land elsewhere in each order; what some Yjs holds is nobody's fault.
-        if (history.edits) for (const order of ordersOf(history.edits)) yield fed(version, order)
+        yield * history.docs ?? []
+        // Where Yjs does not agree with itself, what it holds after any order is nobody's fault.
+        const live = fed(version, order)
+        if (history.edits && contentOf(live) !== contentOf(fed(version, [version.Y.encodeStateAsUpdate(live)]))) for (const order of ordersOf(history.edits)) yield fed(version, order)
       }
     })
   }

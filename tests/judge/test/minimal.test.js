@@ -73,9 +73,19 @@ test('j5_a_long_paste_is_cut_anywhere', () => {
   const deletions = Array.from({ length: 40 }, (_, i) => update([], [`1:${i * 499 + 3}+${1 + i % 5}`]))
   const between = [0, 1022, 1023, 1024, 4095, 4096, 19998].map((at, i) => typed([{ at: `2:${i}`, after: `1:${at}`, before: `1:${at + 1}`, text: '|' }]))
 
-  const { control } = judged([paste, ...between, ...deletions], { versions: [V136], gaps: false })
+  const { control, newcomer } = judged([paste, ...between, ...deletions], { versions: [V136] })
 
   assert.equal(text(control).length, 20007 - 40 * 3)
+  const pieces = newcomer.flatMap(one => V136.Y.decodeUpdate(one).structs)
+  assert.ok(pieces.every(({ content, length }) => content.constructor.name === 'ContentDeleted' || length <= 1024))
+})
+
+test('j5_nor_is_what_was_typed_joined_without_end', () => {
+  const letters = Array.from({ length: 3000 }, (_, i) => ({ at: `1:${i}`, ...(i === 0 ? { in: 'text' } : { after: `1:${i - 1}` }), text: 'x' }))
+  const { newcomer } = judgeSmall(house, V136, [update(letters.slice(0, 2000)), ...letters.slice(2000).map(one => update([one]))])
+
+  const pieces = newcomer.flatMap(one => V136.Y.decodeUpdate(one).structs)
+  assert.ok(pieces.length < 10 && pieces.every(({ length }) => length <= 1024), `${pieces.length} pieces`)
 })
 
 test('j5_a_value_that_is_larger_than_a_block_stays_whole', () => {
