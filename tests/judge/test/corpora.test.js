@@ -29,16 +29,9 @@ const casesOf = path => {
   })
 }
 
-/** Some of the moments of a long history. */
-const someMoments = (updates, count) => {
-  const step = Math.ceil(updates.length / count)
-  const merged = Array.from({ length: Math.ceil(updates.length / step) }, (_, i) => V136.Y.mergeUpdates(updates.slice(i * step, (i + 1) * step)))
-  return momentsOf(V136, merged)
-}
-
 for (const { name, updates } of casesOf(join(FIXTURES, 'updates.bin'))) {
   test(`fixture ${name}`, () => {
-    judgeSmall(house, V136, updates, { moments: someMoments(updates, 8), readers: [V136, V135] })
+    judgeSmall(house, V136, updates, { moments: momentsOf(V136, updates, 8), readers: [V136, V135] })
   })
 }
 
@@ -49,6 +42,6 @@ test('traces', async t => {
   rmSync(folder, { recursive: true })
   assert.equal(cases.length, 2)
   for (const { name, updates } of cases) {
-    await t.test(name, () => judgeSmall(house, V136, updates, { moments: someMoments(updates, 5) }))
+    await t.test(name, () => judgeSmall(house, V136, updates, { moments: momentsOf(V136, updates, 5) }))
   }
 })
