@@ -6,6 +6,7 @@
 mod fixtures;
 mod honest;
 mod hostile;
+mod reading;
 mod room;
 mod speed;
 mod traces;

@@ -29,7 +29,7 @@ mod merge;
 mod parse;
 mod rewrite;
 mod split;
-mod structs;
+pub(crate) mod structs;
 mod walk;
 
 #[cfg(test)]
@@ -61,19 +61,19 @@ pub struct Id {
 
 /// The consecutive structs of one client in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Section {
-    client: u64,
+pub(crate) struct Section {
+    pub(crate) client: u64,
     /// First clock.
-    start: u32,
+    pub(crate) start: u32,
     /// The clock after the last.
-    end: u32,
+    pub(crate) end: u32,
     /// Number of structs.
-    count: u32,
+    pub(crate) count: u32,
     /// Byte range of the structs, without the section's header.
-    from: usize,
-    to: usize,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
     /// Whether a `Skip` (a declared gap) is among them.
-    gaps: bool,
+    pub(crate) gaps: bool,
 }
 
 /// A range of deleted clocks.
@@ -91,7 +91,7 @@ pub struct Deletion {
 #[derive(Debug, Clone)]
 pub struct CheckedUpdate {
     bytes: Bytes,
-    sections: SmallVec<[Section; 1]>,
+    pub(crate) sections: SmallVec<[Section; 1]>,
     deletions: SmallVec<[Deletion; 2]>,
     /// What [`CheckedUpdate::admit`] learned about the structs, for [`Known::absorb`].
     runs: SmallVec<[Run; 2]>,
@@ -129,7 +129,7 @@ impl CheckedUpdate {
         &self.deletions
     }
 
-    fn section_of(&self, client: u64) -> Option<usize> {
+    pub(crate) fn section_of(&self, client: u64) -> Option<usize> {
         if let [only] = self.sections.as_slice() {
             return (only.client == client).then_some(0);
         }

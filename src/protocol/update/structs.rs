@@ -10,28 +10,28 @@ use crate::protocol::json;
 use crate::protocol::lib0::{Malformed, Reader, utf8, utf16_len};
 use smallvec::SmallVec;
 
-pub(super) const GC: u8 = 0;
-pub(super) const DELETED: u8 = 1;
-pub(super) const JSON: u8 = 2;
-pub(super) const BINARY: u8 = 3;
-pub(super) const STRING: u8 = 4;
-pub(super) const EMBED: u8 = 5;
-pub(super) const FORMAT: u8 = 6;
-pub(super) const TYPE: u8 = 7;
-pub(super) const ANY: u8 = 8;
-pub(super) const DOC: u8 = 9;
-pub(super) const SKIP: u8 = 10;
+pub(crate) const GC: u8 = 0;
+pub(crate) const DELETED: u8 = 1;
+pub(crate) const JSON: u8 = 2;
+pub(crate) const BINARY: u8 = 3;
+pub(crate) const STRING: u8 = 4;
+pub(crate) const EMBED: u8 = 5;
+pub(crate) const FORMAT: u8 = 6;
+pub(crate) const TYPE: u8 = 7;
+pub(crate) const ANY: u8 = 8;
+pub(crate) const DOC: u8 = 9;
+pub(crate) const SKIP: u8 = 10;
 
-pub(super) const HAS_ORIGIN: u8 = 0x80;
-pub(super) const HAS_RIGHT_ORIGIN: u8 = 0x40;
-pub(super) const HAS_KEY: u8 = 0x20;
-pub(super) const CONTENT_BITS: u8 = 0x1f;
+pub(crate) const HAS_ORIGIN: u8 = 0x80;
+pub(crate) const HAS_RIGHT_ORIGIN: u8 = 0x40;
+pub(crate) const HAS_KEY: u8 = 0x20;
+pub(crate) const CONTENT_BITS: u8 = 0x1f;
 
 /// The clock after the last one of a client: Yjs and yrs both do signed 32-bit arithmetic with it.
-pub(super) const CLOCK_MAX: u64 = i32::MAX as u64;
+pub(crate) const CLOCK_MAX: u64 = i32::MAX as u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// The neighbours' parent: the item has an origin or a right origin.
     Neighbours,
     /// A root type, by name.
@@ -41,7 +41,7 @@ pub(super) enum Parent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Struct {
+pub(crate) struct Struct {
     /// The first byte: flags and content kind.
     pub info: u8,
     /// How many clocks it covers; 0 only before repair.
@@ -76,7 +76,7 @@ impl Struct {
 
 /// Reads the struct that starts here.
 #[inline]
-pub(super) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
+pub(crate) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
     let info = r.byte()?;
     let kind = info & CONTENT_BITS;
     let mut found = Struct {
@@ -191,7 +191,7 @@ fn content<const CHECK: bool>(r: &mut Reader, found: &mut Struct) -> Result<(), 
 }
 
 #[inline]
-pub(super) fn id(r: &mut Reader) -> Result<Id, Malformed> {
+pub(crate) fn id(r: &mut Reader) -> Result<Id, Malformed> {
     let client = r.var_uint()?;
     let clock = r.var_uint()?;
     if clock >= CLOCK_MAX {
@@ -242,7 +242,7 @@ fn json_text<const CHECK: bool>(r: &mut Reader) -> Result<bool, Malformed> {
 const ANY_MAP: u8 = 118;
 
 /// Reads over one `Any` value, however it is nested.
-pub(super) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
+pub(crate) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
     // The open containers: values still to come, and whether each has a key.
     let mut open: SmallVec<[(usize, bool); 8]> = SmallVec::new();
     loop {

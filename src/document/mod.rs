@@ -1,0 +1,3 @@
+//! A document as its structs.
+
+pub mod read;

@@ -1,0 +1,134 @@
+//! The reader beside real Yjs 13 and 14, which need node: once `npm ci --prefix tests/fixtures/yjs`, then
+//! `cargo test --no-default-features --test gate yjs -- --ignored`. `COWRITE_HISTORIES=2000` reads more random ones,
+//! `COWRITE_SEED=31` begins elsewhere.
+
+use std::{path::PathBuf, process::Command};
+
+use bytes::Bytes;
+use cowrite::{
+    document::read::{Reading, read},
+    protocol::{
+        lib0::{Reader, write_var_bytes, write_var_uint},
+        update::{CheckedUpdate, Deletion},
+    },
+};
+
+use crate::fixtures::directory;
+
+const STEPS: u64 = 10_000_000;
+
+/// A state that real Yjs wrote, and what it shows of it.
+struct State {
+    name: String,
+    bytes: Bytes,
+    shown: String,
+}
+
+fn node(script: &str, arguments: &[&str]) {
+    let status = Command::new("node")
+        .arg(directory().join(script))
+        .args(arguments)
+        .status()
+        .unwrap();
+    assert!(status.success(), "{script}");
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn variable(name: &str, otherwise: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| otherwise.to_owned())
+}
+
+fn states() -> Vec<State> {
+    let (histories, seed) = (variable("COWRITE_HISTORIES", "100"), variable("COWRITE_SEED", "1"));
+    let file = file(&format!("states-{seed}.bin"));
+    node("histories.js", &[file.to_str().unwrap(), &histories, &seed]);
+    let bytes = std::fs::read(file).unwrap();
+    let mut r = Reader::new(&bytes);
+    assert_eq!(r.var_string().unwrap(), "cowrite states 1");
+    let states = (0..r.var_uint().unwrap())
+        .map(|_| State {
+            name: r.var_string().unwrap().to_owned(),
+            bytes: Bytes::copy_from_slice(r.var_bytes().unwrap()),
+            shown: r.var_string().unwrap().to_owned(),
+        })
+        .collect();
+    r.finish().unwrap();
+    states
+}
+
+fn read_state(state: &State) -> (CheckedUpdate, Reading) {
+    let checked = CheckedUpdate::check(state.bytes.clone()).unwrap_or_else(|error| panic!("{}: {error}", state.name));
+    let reading = read(&checked, STEPS).unwrap_or_else(|error| panic!("{}: {error}", state.name));
+    (checked, reading)
+}
+
+/// What the check repairs (half surrogate pairs in embeds and formats) as it repairs it.
+fn repaired(json: &str) -> String {
+    let mut parts = json.split("\\ud");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.as_bytes() {
+            [b'8'..=b'9' | b'a'..=b'f', ..] if !out.ends_with('\\') => {
+                out.push('\u{fffd}');
+                out.push_str(&part[3..]);
+            }
+            _ => {
+                out.push_str("\\ud");
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
+/// Where two texts differ first, with what is around.
+fn difference(ours: &str, theirs: &str) -> String {
+    let at = ours.bytes().zip(theirs.bytes()).take_while(|(a, b)| a == b).count();
+    let around = |text: &str| {
+        String::from_utf8_lossy(&text.as_bytes()[at.saturating_sub(80)..(at + 80).min(text.len())]).into_owned()
+    };
+    format!("at byte {at}\n  ours   {}\n  theirs {}", around(ours), around(theirs))
+}
+
+#[test]
+#[ignore = "needs node: scripts/test providers"]
+fn v1_v2_v3_yjs_and_the_reader_show_the_same_and_delete_the_same() {
+    let states = states();
+    assert!(states.len() > 500);
+    let mut out = Vec::new();
+    write_var_bytes(&mut out, b"cowrite deletions 1");
+    write_var_uint(&mut out, states.len() as u64);
+    let (mut wrong, mut untold) = (0, 0);
+    for state in &states {
+        let (checked, reading) = read_state(state);
+        let ours = reading.json(STEPS).unwrap();
+        let theirs = if checked.bytes() == &state.bytes {
+            state.shown.clone()
+        } else {
+            repaired(&state.shown)
+        };
+        if ours != theirs {
+            eprintln!("{}: {}", state.name, difference(&ours, &theirs));
+            wrong += 1;
+        }
+        untold += reading.untold.len();
+        let mut deletions: Vec<Deletion> = checked.deletions().to_vec();
+        deletions.extend_from_slice(&reading.untold);
+        write_var_bytes(&mut out, state.name.as_bytes());
+        write_var_bytes(&mut out, &state.bytes);
+        write_var_uint(&mut out, deletions.len() as u64);
+        for deletion in deletions {
+            write_var_uint(&mut out, deletion.client);
+            write_var_uint(&mut out, u64::from(deletion.start));
+            write_var_uint(&mut out, u64::from(deletion.end));
+        }
+    }
+    assert_eq!(wrong, 0, "of {}", states.len());
+    assert!(untold > 100, "{untold}");
+    let file = file(&format!("deletions-{}.bin", variable("COWRITE_SEED", "1")));
+    std::fs::write(&file, out).unwrap();
+    node("untold.js", &[file.to_str().unwrap()]);
+}
