@@ -20,7 +20,8 @@
 //! The rules are V1 to V6 in `docs/SPEC.md`.
 
 mod integrate;
-mod show;
+mod join;
+pub(crate) mod show;
 pub(crate) mod values;
 
 #[cfg(test)]
@@ -104,7 +105,6 @@ struct Struct {
     /// Index of its client's section.
     section: u32,
     clock: u32,
-    len: u32,
     /// Its first piece. Its pieces lie next to each other, in the order of their clocks.
     piece: u32,
     origin: Option<Place>,
@@ -150,6 +150,8 @@ struct Piece {
     seen: u32,
     conflicts: u32,
     deleted: bool,
+    /// The state's delete set has it.
+    told: bool,
     /// Yjs has not cut it off from the piece before it, at this moment.
     joined: bool,
     /// Its first and last unit are half of a character: what Yjs shows as U+FFFD.

@@ -2,10 +2,11 @@
 //! `cargo test --no-default-features --test gate yjs -- --ignored`. `COWRITE_HISTORIES=2000` reads more random ones,
 //! `COWRITE_SEED=31` begins elsewhere.
 
-use std::{path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use bytes::Bytes;
 use cowrite::{
+    content::{Opinion, second_opinion},
     document::read::{Reading, read},
     protocol::{
         lib0::{Reader, write_var_bytes, write_var_uint},
@@ -131,4 +132,28 @@ fn v1_v2_v3_yjs_and_the_reader_show_the_same_and_delete_the_same() {
     let file = file(&format!("deletions-{}.bin", variable("COWRITE_SEED", "1")));
     std::fs::write(&file, out).unwrap();
     node("untold.js", &[file.to_str().unwrap()]);
+}
+
+#[test]
+#[ignore = "needs node: scripts/test providers"]
+fn v6_yrs_finds_what_the_reader_finds_in_what_yjs_wrote() {
+    let states = states();
+    let mut reasons: BTreeMap<String, u32> = BTreeMap::new();
+    let mut different = 0;
+    for state in &states {
+        let reason = match second_opinion(&state.bytes) {
+            Ok(Opinion::Same) => "same".to_owned(),
+            Ok(Opinion::Different(how)) => {
+                eprintln!("{}: {how}", state.name);
+                different += 1;
+                continue;
+            }
+            Err(not_shown) => not_shown.to_string(),
+        };
+        *reasons.entry(format!("{} {reason}", &state.name[..2])).or_default() += 1;
+    }
+
+    eprintln!("{reasons:#?}");
+    assert_eq!(different, 0, "of {}", states.len());
+    assert!(reasons["13 same"] > 500);
 }

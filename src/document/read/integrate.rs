@@ -106,7 +106,7 @@ impl Integration {
         for deletion in state.deletions() {
             self.delete_range(state, deletion)?;
         }
-        self.reading.untold = self.untold(state)?;
+        self.reading.untold = self.untold()?;
         Ok(self.reading)
     }
 
@@ -369,33 +369,20 @@ impl Integration {
         while piece < end && self.reading.pieces[piece as usize].clock < deletion.end {
             self.steps.spend(1)?;
             self.delete(piece);
+            self.reading.pieces[piece as usize].told = true;
             piece += 1;
         }
         self.delete_doomed()
     }
 
     /// What is deleted, and not by the state's delete set.
-    fn untold(&mut self, state: &CheckedUpdate) -> Result<Vec<Deletion>, ReadError> {
-        let mut told = state.deletions().to_vec();
-        told.sort_unstable_by(|a, b| b.client.cmp(&a.client).then(a.start.cmp(&b.start)));
-        self.steps.spend(told.len() + self.reading.pieces.len())?;
-        let mut told = told.iter().peekable();
+    fn untold(&mut self) -> Result<Vec<Deletion>, ReadError> {
+        self.steps.spend(self.reading.pieces.len())?;
         let mut untold: Vec<Deletion> = Vec::new();
-        for piece in self.reading.pieces.iter().filter(|piece| piece.deleted) {
+        for piece in self.reading.pieces.iter().filter(|piece| piece.deleted && !piece.told) {
             let section = self.reading.structs[piece.of as usize].section;
             let client = self.reading.clients[section as usize];
             let (start, end) = (piece.clock, piece.clock + piece.len);
-            while told
-                .next_if(|told| told.client > client || told.client == client && told.end <= start)
-                .is_some()
-            {}
-            // A piece is in a deleted range as a whole, or not at all.
-            if told
-                .peek()
-                .is_some_and(|told| told.client == client && told.start <= start)
-            {
-                continue;
-            }
             match untold.last_mut() {
                 Some(last) if last.client == client && last.end == start => last.end = end,
                 _ => untold.push(Deletion { client, start, end }),
@@ -407,7 +394,7 @@ impl Integration {
 
 impl Reading {
     /// The piece that a clock is in. The clock exists.
-    fn piece_at(&self, place: Place) -> u32 {
+    pub(super) fn piece_at(&self, place: Place) -> u32 {
         let section = place.section as usize;
         let (from, to) = (self.starts[section], self.starts[section + 1]);
         let pieces = &self.pieces[from as usize..to as usize];
@@ -426,8 +413,8 @@ struct Table<'a> {
     structs: Vec<Struct>,
     /// The first struct of each section.
     firsts: Vec<u32>,
-    /// Where each struct's content begins and ends.
-    contents: Vec<(u32, u32)>,
+    /// Where each struct's content begins and ends, and how many clocks it covers.
+    contents: Vec<(u32, u32, u32)>,
     types: Vec<Type>,
     roots: BTreeMap<&'a [u8], u32>,
     keys: BTreeMap<&'a [u8], u32>,
@@ -483,7 +470,6 @@ impl<'a> Table<'a> {
             self.structs.push(Struct {
                 section,
                 clock,
-                len: found.len,
                 piece: NONE,
                 origin,
                 right_origin,
@@ -493,7 +479,8 @@ impl<'a> Table<'a> {
                 holds,
                 kind: found.kind(),
             });
-            self.contents.push((found.content as u32, r.position() as u32));
+            self.contents
+                .push((found.content as u32, r.position() as u32, found.len));
             clock += found.len;
         }
         Ok(())
@@ -590,9 +577,9 @@ impl<'a> Table<'a> {
                 starts.push(pieces.len() as u32);
             }
             found.piece = pieces.len() as u32;
-            let (from, to) = self.contents[index as usize];
+            let (from, to, len) = self.contents[index as usize];
             let mut cutter = Cutter::new(self.state.bytes(), found.kind, from as usize, to as usize)?;
-            let (mut clock, end) = (found.clock, found.clock + found.len);
+            let (mut clock, end) = (found.clock, found.clock + len);
             while clock < end {
                 let section = found.section;
                 while cuts.next_if(|cut| *cut <= Place { section, clock }).is_some() {}
@@ -675,6 +662,7 @@ impl<'a> Cutter<'a> {
             seen: 0,
             conflicts: 0,
             deleted: false,
+            told: false,
             joined: false,
             half_before: self.halved,
             half_after: false,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, vec};
 
 use super::{
     NONE, Piece, ReadError, Reading, Steps,
-    values::{self, Canon, quote},
+    values::{self, Canon, Precision, quote},
 };
 use crate::protocol::{
     lib0::{Malformed, Reader, utf8},
@@ -154,8 +154,19 @@ impl Reading {
     /// # Errors
     /// [`ReadError::TooMuch`]
     pub fn tell(&self, steps_max: u64, tell: &mut dyn FnMut(Event)) -> Result<(), ReadError> {
+        self.tell_as(Precision::Exact, steps_max, tell)
+    }
+
+    /// As [`Reading::tell`], with values of this precision.
+    pub(crate) fn tell_as(
+        &self,
+        precision: Precision,
+        steps_max: u64,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<(), ReadError> {
         let mut teller = Teller {
             reading: self,
+            precision,
             steps: Steps::new(steps_max),
             tell,
             json: String::new(),
@@ -226,6 +237,7 @@ impl Reading {
 
 struct Teller<'a, 't> {
     reading: &'a Reading,
+    precision: Precision,
     steps: Steps,
     tell: &'t mut dyn FnMut(Event),
     /// A value that is being told.
@@ -388,7 +400,7 @@ impl<'a> Teller<'a, '_> {
         let mut key = String::new();
         values::escape(&mut key, r.var_string()?);
         let mut value = String::new();
-        Canon::new(&mut value, &mut self.steps).json(r.var_string()?)?;
+        Canon::new(&mut value, &mut self.steps, self.precision).json(r.var_string()?)?;
         self.steps.spend_bytes(key.len() + value.len())?;
         if value == "null" {
             list.has_changed |= list.marks.remove(&key).is_some();
@@ -407,7 +419,7 @@ impl<'a> Teller<'a, '_> {
         }
         self.steps
             .spend(marks.values().map(|value| 1 + value.len() / 64).sum())?;
-        let mut canon = Canon::new(&mut out, &mut self.steps);
+        let mut canon = Canon::new(&mut out, &mut self.steps, self.precision);
         canon.begin(true);
         for (key, value) in marks {
             canon.raw_key(key)?;
@@ -443,7 +455,7 @@ impl<'a> Teller<'a, '_> {
                             any::<false>(&mut r)?;
                             continue;
                         }
-                        Canon::new(&mut self.json, &mut self.steps).any(&mut r)?;
+                        Canon::new(&mut self.json, &mut self.steps, self.precision).any(&mut r)?;
                         if value.byte()? == STRING_TAG {
                             text = Some(value.var_string()?);
                         }
@@ -455,7 +467,7 @@ impl<'a> Teller<'a, '_> {
                         if value == "undefined" {
                             self.json.push_str(values::UNDEFINED);
                         } else {
-                            Canon::new(&mut self.json, &mut self.steps).json(value)?;
+                            Canon::new(&mut self.json, &mut self.steps, self.precision).json(value)?;
                         }
                     }
                     let json = &self.json;
@@ -464,20 +476,24 @@ impl<'a> Teller<'a, '_> {
             }
             BINARY => {
                 self.json.clear();
-                Canon::new(&mut self.json, &mut self.steps).binary(r.var_bytes()?)?;
+                Canon::new(&mut self.json, &mut self.steps, self.precision).binary(r.var_bytes()?)?;
                 let (json, text) = (&self.json, None);
                 (self.tell)(Event::Value { json, text, format });
             }
             EMBED => {
                 self.json.clear();
-                Canon::new(&mut self.json, &mut self.steps).json(r.var_string()?)?;
+                Canon::new(&mut self.json, &mut self.steps, self.precision).json(r.var_string()?)?;
                 let json = &self.json;
                 (self.tell)(Event::Embed { json, format });
             }
             DOC => {
                 let guid = r.var_string()?;
                 self.json.clear();
-                Canon::new(&mut self.json, &mut self.steps).any(&mut r)?;
+                if self.precision == Precision::Exact {
+                    Canon::new(&mut self.json, &mut self.steps, self.precision).any(&mut r)?;
+                } else {
+                    self.json.push_str("null");
+                }
                 let options = &self.json;
                 (self.tell)(Event::Document { guid, options, format });
             }

@@ -18,7 +18,18 @@ pub(crate) const UNDEFINED: &str = r#"{"$undefined":true}"#;
 pub(crate) struct Canon<'a> {
     out: &'a mut String,
     steps: &'a mut Steps,
+    precision: Precision,
     open: Vec<Open>,
+}
+
+/// How exactly values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// Bit for bit.
+    Exact,
+    /// As yrs can hold them: `-0` is 0, a BigInt is a whole number, half a surrogate pair in JSON is U+FFFD, and of a
+    /// sub-document there is the guid.
+    Yrs,
 }
 
 /// A container that is not closed yet.
@@ -32,10 +43,11 @@ struct Open {
 }
 
 impl<'a> Canon<'a> {
-    pub fn new(out: &'a mut String, steps: &'a mut Steps) -> Self {
+    pub fn new(out: &'a mut String, steps: &'a mut Steps, precision: Precision) -> Self {
         Self {
             out,
             steps,
+            precision,
             open: Vec::new(),
         }
     }
@@ -152,13 +164,17 @@ impl<'a> Canon<'a> {
 
     pub fn number(&mut self, number: f64) {
         self.separate();
-        write_number(self.out, number);
+        let is_exact = self.precision == Precision::Exact;
+        write_number(self.out, if number == 0.0 && !is_exact { 0.0 } else { number });
     }
 
     pub fn big_int(&mut self, whole: i64) {
         self.separate();
         // Writing to a string does not fail.
-        let _ = write!(self.out, r#"{{"$bigint":"{whole}"}}"#);
+        let _ = match self.precision {
+            Precision::Exact => write!(self.out, r#"{{"$bigint":"{whole}"}}"#),
+            Precision::Yrs => write!(self.out, "{whole}"),
+        };
     }
 
     pub fn binary(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
@@ -249,6 +265,7 @@ impl<'a> Canon<'a> {
                     Some(character) => escape(self.out, character.encode_utf8(&mut [0; 4])),
                     None => match scan.low_half(unit) {
                         Some(character) => self.out.push(character),
+                        None if self.precision == Precision::Yrs => self.out.push(char::REPLACEMENT_CHARACTER),
                         None => {
                             let _ = write!(self.out, "\\u{unit:04x}");
                         }
@@ -324,10 +341,18 @@ pub(crate) fn write_number(out: &mut String, number: f64) {
     } else if number == 0.0 {
         out.push_str(if number.is_sign_negative() { "-0" } else { "0" });
     } else {
-        let shortest = format!("{:e}", number.abs());
-        let (digits, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-        let digits = digits.replace('.', "");
-        let (count, point) = (digits.len() as i32, exponent.parse::<i32>().unwrap_or_default() + 1);
+        // The shortest digits that are this number, of several the nearest, as in JavaScript. (`{:e}` takes another of
+        // two that are as near.)
+        let shortest = serde_json::to_string(&number.abs()).unwrap_or_default();
+        let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+        let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{part}");
+        let digits = all.trim_start_matches('0');
+        let leading = (all.len() - digits.len()) as i32;
+        let digits = digits.trim_end_matches('0');
+        let count = digits.len() as i32;
+        // How many digits are before the point.
+        let point = whole.len() as i32 - leading + exponent.parse::<i32>().unwrap_or_default();
         if number < 0.0 {
             out.push('-');
         }
