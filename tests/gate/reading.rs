@@ -7,14 +7,17 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command};
 use bytes::Bytes;
 use cowrite::{
     content::{Opinion, second_opinion},
-    document::read::{Reading, read},
+    document::read::{ReadError, Reading, read},
     protocol::{
         lib0::{Reader, write_var_bytes, write_var_uint},
         update::{CheckedUpdate, Deletion},
     },
 };
 
-use crate::fixtures::directory;
+use crate::{
+    fixtures::{cases, directory},
+    room::Room,
+};
 
 const STEPS: u64 = 10_000_000;
 
@@ -156,4 +159,71 @@ fn v6_yrs_finds_what_the_reader_finds_in_what_yjs_wrote() {
     eprintln!("{reasons:#?}");
     assert_eq!(different, 0, "of {}", states.len());
     assert!(reasons["13 same"] > 500);
+}
+
+/// Bytes of `state` changed at random; `random` is the state of a generator.
+fn changed(state: &[u8], random: &mut u64) -> Bytes {
+    let mut next = |below: usize| {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        (*random % below as u64) as usize
+    };
+    let mut bytes = state.to_vec();
+    for _ in 0..=next(3) {
+        let at = next(bytes.len());
+        match next(4) {
+            0 => bytes[at] = next(256) as u8,
+            1 => bytes[at] = bytes[at].wrapping_add(1),
+            2 => bytes[at] = bytes[next(bytes.len())],
+            _ => bytes[at] ^= 1 << next(8),
+        }
+    }
+    bytes.into()
+}
+
+#[test]
+fn v4_v5_whatever_passes_the_check_is_read_or_refused_and_shown_to_yrs_or_not() {
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    let (mut read_through, mut refused, mut compared, mut not_shown) = (0, 0, 0, 0);
+    for case in cases()
+        .iter()
+        .filter(|case| case.updates.len() == 1 || case.name.starts_with("session"))
+    {
+        let mut room = Room::new();
+        case.updates.iter().for_each(|update| drop(room.receive(update)));
+        let state = room.state();
+        for _ in 0..300 {
+            let bytes = changed(&state, &mut random);
+            let Ok(checked) = CheckedUpdate::check(bytes.clone()) else {
+                continue;
+            };
+            let Ok(reading) = read(&checked, STEPS) else {
+                refused += 1;
+                continue;
+            };
+            read_through += 1;
+            assert!(reading.json(STEPS).is_ok());
+            assert!(reading.text(STEPS).is_ok());
+            assert_eq!(read(&checked, 10).err(), Some(ReadError::TooMuch));
+            match second_opinion(&bytes) {
+                Ok(_) => compared += 1,
+                Err(_) => not_shown += 1,
+            }
+        }
+    }
+    assert!(
+        read_through > 2_000 && refused > 500 && compared > 1_000 && not_shown > 20,
+        "{read_through} read, {refused} refused, {compared} compared, {not_shown} not shown"
+    );
+}
+
+#[test]
+fn v6_yrs_finds_what_the_reader_finds() {
+    for case in cases() {
+        let mut room = Room::new();
+        case.updates.iter().for_each(|update| drop(room.receive(update)));
+
+        assert_eq!(second_opinion(&room.state()), Ok(Opinion::Same), "{}", case.name);
+    }
 }
