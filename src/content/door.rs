@@ -36,9 +36,9 @@ pub(super) struct Entered {
 pub(super) fn enter(reading: &Reading) -> Result<Entered, NotShown> {
     let joined = reading.joined(CONTENT_STEPS_MAX)?;
     if joined.cutting_bytes > CONTENT_CUTTING_BYTES_MAX {
-        return Err(NotShown("it would take yrs too much memory".to_owned()));
+        return Err(NotShown::NotByYrs("it would take yrs too much memory".to_owned()));
     }
-    let malformed = |error: Malformed| NotShown(error.to_string());
+    let malformed = |error: Malformed| NotShown::NotByYrs(error.to_string());
     let rewritten = rewrite(&joined.bytes)?;
     let state = CheckedUpdate::check(rewritten.into()).map_err(malformed)?;
     match state.admit(&Known::default()) {
@@ -46,8 +46,8 @@ pub(super) fn enter(reading: &Reading) -> Result<Entered, NotShown> {
             bytes: state.bytes().clone(),
             is_crossed: joined.is_crossed,
         }),
-        Admission::Refused(why) => Err(NotShown(format!("yrs is not safe with {why}"))),
-        Admission::Part(_) | Admission::Nothing => Err(NotShown("it is no whole state".to_owned())),
+        Admission::Refused(why) => Err(NotShown::NotByYrs(format!("yrs is not safe with {why}"))),
+        Admission::Part(_) | Admission::Nothing => Err(NotShown::NotByYrs("it is no whole state".to_owned())),
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn enter(reading: &Reading) -> Result<Entered, NotShown> {
 fn rewrite(state: &[u8]) -> Result<Vec<u8>, NotShown> {
     let mut r = Reader::new(state);
     let mut out = Vec::with_capacity(state.len());
-    let malformed = |error: Malformed| NotShown(error.to_string());
+    let malformed = |error: Malformed| NotShown::NotByYrs(error.to_string());
     let sections = r.count(3).map_err(malformed)?;
     write_var_uint(&mut out, sections as u64);
     for _ in 0..sections {
@@ -85,8 +85,8 @@ fn rewrite(state: &[u8]) -> Result<Vec<u8>, NotShown> {
 
 /// Writes content that yrs cannot read as it is; otherwise writes nothing and says so.
 fn rewrite_content(kind: u8, mut r: Reader, out: &mut Vec<u8>) -> Result<bool, NotShown> {
-    let malformed = |error: Malformed| NotShown(error.to_string());
-    let not_json = |why: &'static str| NotShown(format!("yrs cannot read {why}"));
+    let malformed = |error: Malformed| NotShown::NotByYrs(error.to_string());
+    let not_json = |why: &'static str| NotShown::NotByYrs(format!("yrs cannot read {why}"));
     match kind {
         TYPE if r.byte().map_err(malformed)? == HOOK => Err(not_json("XML hooks")),
         JSON => {

@@ -40,12 +40,18 @@ pub enum Form {
 
 /// Why content cannot be shown, or not be compared. It is no error of the document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("its content cannot be shown: {0}")]
-pub struct NotShown(String);
+pub enum NotShown {
+    /// Our reader does not get through it.
+    #[error("its content cannot be shown: {0}")]
+    Unread(String),
+    /// yrs may not or cannot show it. Our reader can.
+    #[error("there is no second opinion on its content: {0}")]
+    NotByYrs(String),
+}
 
 impl From<ReadError> for NotShown {
     fn from(error: ReadError) -> Self {
-        Self(error.to_string())
+        Self::Unread(error.to_string())
     }
 }
 
@@ -83,7 +89,7 @@ pub fn second_opinion(state: &Bytes) -> Result<Opinion, NotShown> {
         return Ok(Opinion::Same);
     }
     if entered.is_crossed {
-        return Err(NotShown(
+        return Err(NotShown::NotByYrs(
             "clients of Yjs do not agree on it either: something was put right of what comes after it".to_owned(),
         ));
     }
@@ -91,7 +97,7 @@ pub fn second_opinion(state: &Bytes) -> Result<Opinion, NotShown> {
 }
 
 fn read_state(state: &Bytes) -> Result<Reading, NotShown> {
-    let checked = CheckedUpdate::check(state.clone()).map_err(|malformed| NotShown(malformed.to_string()))?;
+    let checked = CheckedUpdate::check(state.clone()).map_err(|malformed| NotShown::Unread(malformed.to_string()))?;
     Ok(read(&checked, CONTENT_STEPS_MAX)?)
 }
 

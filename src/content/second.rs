@@ -41,7 +41,7 @@ pub(super) fn ours(reading: &Reading) -> Result<String, NotShown> {
         writer.take(event);
     })?;
     match unlike {
-        Some(what) => Err(NotShown(format!("yrs does not show {what}"))),
+        Some(what) => Err(NotShown::NotByYrs(format!("yrs does not show {what}"))),
         None => Ok(writer.finish()),
     }
 }
@@ -56,8 +56,8 @@ pub(super) fn of_yrs(state: &Bytes) -> Result<String, NotShown> {
     });
     match done {
         Ok(Ok(Ok(told))) => told,
-        Ok(_) => Err(NotShown("yrs panicked".to_owned())),
-        Err(error) => Err(NotShown(format!("no thread for yrs: {error}"))),
+        Ok(_) => Err(NotShown::NotByYrs("yrs panicked".to_owned())),
+        Err(error) => Err(NotShown::NotByYrs(format!("no thread for yrs: {error}"))),
     }
 }
 
@@ -71,7 +71,7 @@ fn load_and_tell(state: &Bytes) -> Result<String, NotShown> {
     };
     // A document that panics must not be dropped; one that does not is, at the end.
     let doc = ManuallyDrop::new(Doc::with_options(options));
-    let update = Update::decode_v1(state).map_err(|error| NotShown(format!("yrs: {error}")))?;
+    let update = Update::decode_v1(state).map_err(|error| NotShown::NotByYrs(format!("yrs: {error}")))?;
     {
         // A transaction that is dropped while unwinding commits, panics again and aborts.
         let mut txn = ManuallyDrop::new(doc.transact_mut());
@@ -79,12 +79,12 @@ fn load_and_tell(state: &Bytes) -> Result<String, NotShown> {
         // yrs destroys sub-documents that were removed after it has freed what held them.
         drop(std::mem::take(txn.subdocs_mut()));
         ManuallyDrop::into_inner(txn).commit();
-        applied.map_err(|error| NotShown(format!("yrs: {error}")))?;
+        applied.map_err(|error| NotShown::NotByYrs(format!("yrs: {error}")))?;
     }
     let told = {
         let txn = doc.transact();
         if txn.has_missing_updates() {
-            return Err(NotShown("yrs holds a part of it back".to_owned()));
+            return Err(NotShown::NotByYrs("yrs holds a part of it back".to_owned()));
         }
         let mut teller = Teller {
             txn: &txn,
@@ -178,7 +178,7 @@ impl<T: ReadTxn> Teller<'_, T> {
             }
             typed => {
                 let branch = typed.try_branch().map(BranchPtr::from);
-                let branch = branch.ok_or_else(|| NotShown("yrs shows no type where one is".to_owned()))?;
+                let branch = branch.ok_or_else(|| NotShown::NotByYrs("yrs shows no type where one is".to_owned()))?;
                 let (kind, name) = match branch.type_ref() {
                     TypeRef::Array => (Kind::Array, String::new()),
                     TypeRef::Map => (Kind::Map, String::new()),
@@ -239,7 +239,9 @@ impl<T: ReadTxn> Teller<'_, T> {
             return Ok(listed);
         }
         if has_text {
-            return Err(NotShown("yrs does not show values that stand in a text".to_owned()));
+            return Err(NotShown::NotByYrs(
+                "yrs does not show values that stand in a text".to_owned(),
+            ));
         }
         let values = ArrayRef::from(branch);
         let values = values.iter(self.txn).map(|out| Listed {

@@ -12,14 +12,15 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Failure, count, failed, image::Image, journal_in, say, size, time_text};
+use super::{Export, Failure, count, failed, image::Image, journal_in, say, size, time_text};
 use crate::{
     actor::clock::wall_ms,
+    content,
     id::DocumentId,
     protocol::update::{Admission, CheckedUpdate, Clocks},
     room::replica::{Poisoned, Replica},
     store::{
-        Body, DocumentEntry, Record, Store, StoreError,
+        Body, DocumentEntry, Record, Store, StoreError, StoredDocument,
         journal::{self, Journal, JournalOptions, disk::FileDisk},
     },
 };
@@ -56,37 +57,54 @@ fn line(entry: &DocumentEntry) -> String {
     )
 }
 
-/// Writes the whole document as one update, to a new file or to stdout.
-pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
-    if to.is_none() && io::stdout().is_terminal() {
+/// Writes the whole document, to a new file or to stdout.
+pub(super) fn export(
+    data: &Path,
+    name: &DocumentId,
+    form: Export,
+    to: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let is_terminal = to.is_none() && io::stdout().is_terminal();
+    if is_terminal && form == Export::Update {
         return Err(Failure(
-            "an update is no text for a terminal: name a file, or pipe it into a program".to_owned(),
+            "an update is no text for a terminal: name a file, pipe it into a program, or add --as json".to_owned(),
         ));
     }
-    let update = viewed(data, |journal| {
+    let written = viewed(data, |journal| {
         existing(journal, data, name)?;
-        let replica = replica(journal, name)?;
-        let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
-        Ok(encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update)
+        match form {
+            Export::Update => {
+                let replica = replica(journal, name)?;
+                let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
+                Ok(encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update)
+            }
+            Export::Content(form) => {
+                let state = state(&journal.load(name)?).map_err(|poisoned| unreadable(name, &poisoned))?;
+                let shown = content::show(&state, form)
+                    .map_err(|why| Failure(format!("{name}: {why} (without --as it can be exported)")))?;
+                Ok(if is_terminal { harmless(&shown) } else { shown }.into())
+            }
+        }
     })?;
     let Some(to) = to else {
-        return match out.write_all(&update).and_then(|()| out.flush()) {
+        return match out.write_all(&written).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure(format!("cannot write the update: {error}")))
+                Err(Failure(format!("cannot write the document: {error}")))
             }
             _ => Ok(()),
         };
     };
     let mut file = fs::File::create_new(to).map_err(|error| failed("create", to, error))?;
-    let written = file.write_all(&update).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        // Half an update under its name would be taken for the document.
+    let done = file.write_all(&written).and_then(|()| file.sync_all());
+    if let Err(error) = done {
+        // Half of it under its name would be taken for the document.
         let _ = fs::remove_file(to);
         return Err(failed("write", to, error));
     }
     say(
         out,
-        format!("{name}: {} written to {}", size(update.len() as u64), to.display()),
+        format!("{name}: {} written to {}", size(written.len() as u64), to.display()),
     )
 }
 
@@ -189,6 +207,20 @@ fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<Documen
             _ => return Err(Failure(format!("there is no document {name} in {}", data.display()))),
         }
     }
+}
+
+/// A stored document as one update, made of the bytes that its authors sent.
+pub(super) fn state(stored: &StoredDocument) -> Result<Bytes, Poisoned> {
+    let encoded = Replica::read(stored)?
+        .encode_job(Arc::new(Clocks::default()), 0)
+        .run()?;
+    Ok(encoded.update)
+}
+
+/// Text that only looks like something on a terminal: what would command it is shown as U+FFFD.
+fn harmless(text: &str) -> String {
+    let is_command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    text.replace(is_command, "\u{fffd}")
 }
 
 fn replica(journal: &Journal, name: &DocumentId) -> Result<Replica, Failure> {

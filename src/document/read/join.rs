@@ -40,6 +40,8 @@ impl Reading {
         write_var_uint(&mut bytes, self.clients.len() as u64);
         // The first clock and the size of each struct that is written, by section.
         let mut written: Vec<Vec<(u32, u32)>> = Vec::with_capacity(self.clients.len());
+        // Where what is written refers to: the first clock behind each cut.
+        let mut cuts: Vec<Place> = Vec::new();
         for (section, client) in self.clients.iter().enumerate() {
             let (from, to) = (self.starts[section], self.starts[section + 1]);
             let (mut structs, mut sizes) = (Vec::new(), Vec::new());
@@ -66,6 +68,12 @@ impl Reading {
                     _ => {
                         finish(run.take(), &mut structs);
                         sizes.push((piece.clock, 0));
+                        let found = &self.structs[piece.of as usize];
+                        cuts.extend(found.origin.map(|Place { section, clock }| Place {
+                            section,
+                            clock: clock + 1,
+                        }));
+                        cuts.extend(found.right_origin);
                         let mut begun = Run {
                             kind,
                             len: piece.len,
@@ -96,16 +104,10 @@ impl Reading {
                 _ => 0,
             }
         };
-        let after = |Place { section, clock }: Place| Place {
-            section,
-            clock: clock + 1,
-        };
-        let origins = self.structs.iter().filter_map(|found| found.origin).map(after);
-        let right_origins = self.structs.iter().filter_map(|found| found.right_origin);
-        steps.spend(2 * self.structs.len())?;
+        steps.spend(cuts.len())?;
         Ok(Joined {
             bytes,
-            cutting_bytes: origins.chain(right_origins).map(cut_at).sum(),
+            cutting_bytes: cuts.into_iter().map(cut_at).sum(),
             is_crossed: !crossed.is_empty(),
         })
     }

@@ -6,10 +6,10 @@ use crate::protocol::lib0::{write_var_bytes, write_var_uint};
 const STEPS: u64 = 1_000_000;
 
 /// (client, clock)
-type Of = (u64, u64);
+pub(crate) type Of = (u64, u64);
 
 #[derive(Clone, Copy)]
-enum At<'a> {
+pub(crate) enum At<'a> {
     Root,
     Key(&'a str),
     In(Of),
@@ -19,7 +19,7 @@ enum At<'a> {
     Between(Of, Of),
 }
 
-fn item(at: At, kind: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn item(at: At, kind: u8, content: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let id = |out: &mut Vec<u8>, of: Of| {
         write_var_uint(out, of.0);
@@ -58,17 +58,17 @@ fn item(at: At, kind: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     write_var_bytes(&mut out, text.as_bytes());
     out
 }
 
-fn text(at: At, content: &str) -> Vec<u8> {
+pub(crate) fn text(at: At, content: &str) -> Vec<u8> {
     item(at, 4, &string(content))
 }
 
-fn any(at: At, values: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn any(at: At, values: &[&[u8]]) -> Vec<u8> {
     let mut content = vec![values.len() as u8];
     content.extend(values.concat());
     item(at, 8, &content)
@@ -77,7 +77,7 @@ fn any(at: At, values: &[&[u8]]) -> Vec<u8> {
 const MAP: &[u8] = &[1];
 
 /// A state of sections, in descending order of their clients, and deleted ranges (client, first clock, length).
-fn state(sections: &[(u64, &[Vec<u8>])], deletions: &[(u64, u64, u64)]) -> CheckedUpdate {
+pub(crate) fn state(sections: &[(u64, &[Vec<u8>])], deletions: &[(u64, u64, u64)]) -> CheckedUpdate {
     let mut out = Vec::new();
     write_var_uint(&mut out, sections.len() as u64);
     for (client, structs) in sections {
