@@ -7,6 +7,7 @@ mod document;
 mod fixtures;
 mod honest;
 mod hostile;
+mod reading;
 mod room;
 mod speed;
 mod traces;
