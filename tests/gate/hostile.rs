@@ -125,7 +125,11 @@ struct Taken {
 impl Taken {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
-        let deleted = if dice.chance(4) { Deleted::Kept } else { Deleted::Dropped };
+        let deleted = if dice.chance(4) {
+            Deleted::Kept
+        } else {
+            Deleted::Dropped
+        };
         Self {
             dice,
             room: Room::with(deleted),
@@ -218,7 +222,11 @@ fn submit(taken: &mut Taken, checked: &CheckedUpdate, tally: &mut Tally) {
         other => panic!("{other:?}"),
     }
     document.take(news);
-    assert!(matches!(document.judge(&again), Verdict::Known), "{:02x?}", &update.bytes()[..]);
+    assert!(
+        matches!(document.judge(&again), Verdict::Known),
+        "{:02x?}",
+        &update.bytes()[..]
+    );
     taken.news.push(update.bytes().clone());
 }
 

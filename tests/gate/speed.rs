@@ -74,41 +74,62 @@ pub fn costly(count: usize) -> Vec<(&'static str, Vec<Bytes>)> {
         ("neighbouring letters", vec![structs(count, letter)]),
         ("neighbouring values", vec![structs(count, value)]),
         ("values of one key", vec![structs(count, overwritten)]),
-        ("keys", vec![structs(count, |i, out| {
-            out.extend(b"\x28\x01\x01m");
-            write_var_bytes(out, i.to_string().as_bytes());
-            out.extend([1, 125, 1]);
-        })]),
-        ("types in types", vec![structs(count, |i, out| match i {
-            0 => out.extend(b"\x07\x01\x01t\x00"),
-            _ => {
-                out.extend([7, 0, 2]);
-                write_var_uint(out, (i - 1) % 1_000);
-                out.push(0);
-            }
-        })]),
+        (
+            "keys",
+            vec![structs(count, |i, out| {
+                out.extend(b"\x28\x01\x01m");
+                write_var_bytes(out, i.to_string().as_bytes());
+                out.extend([1, 125, 1]);
+            })],
+        ),
+        (
+            "types in types",
+            vec![structs(count, |i, out| match i {
+                0 => out.extend(b"\x07\x01\x01t\x00"),
+                _ => {
+                    out.extend([7, 0, 2]);
+                    write_var_uint(out, (i - 1) % 1_000);
+                    out.push(0);
+                }
+            })],
+        ),
         ("clients", vec![clients(count)]),
-        ("letters that conflict", vec![text(count + 2), structs(count, |i, out| {
-            out.extend([0xc4, 1, 0, 1]);
-            write_var_uint(out, i + 2);
-            out.extend([1, b'y']);
-        })]),
-        ("letters that cut others", vec![text(count + 2), structs(count, move |i, out| {
-            out.extend([0xc4, 1]);
-            write_var_uint(out, i * 7 % n);
-            out.push(1);
-            write_var_uint(out, i * 7 % n + 1);
-            out.extend([1, b'y']);
-        })]),
-        ("deletions", vec![text(2 * count), {
-            let mut out = vec![0, 1, 1];
-            write_var_uint(&mut out, n);
-            for i in 0..n {
-                write_var_uint(&mut out, 2 * i);
-                out.push(1);
-            }
-            out.into()
-        }]),
+        (
+            "letters that conflict",
+            vec![
+                text(count + 2),
+                structs(count, |i, out| {
+                    out.extend([0xc4, 1, 0, 1]);
+                    write_var_uint(out, i + 2);
+                    out.extend([1, b'y']);
+                }),
+            ],
+        ),
+        (
+            "letters that cut others",
+            vec![
+                text(count + 2),
+                structs(count, move |i, out| {
+                    out.extend([0xc4, 1]);
+                    write_var_uint(out, i * 7 % n);
+                    out.push(1);
+                    write_var_uint(out, i * 7 % n + 1);
+                    out.extend([1, b'y']);
+                }),
+            ],
+        ),
+        (
+            "deletions",
+            vec![text(2 * count), {
+                let mut out = vec![0, 1, 1];
+                write_var_uint(&mut out, n);
+                for i in 0..n {
+                    write_var_uint(&mut out, 2 * i);
+                    out.push(1);
+                }
+                out.into()
+            }],
+        ),
     ]
 }
 
