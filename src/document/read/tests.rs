@@ -284,7 +284,7 @@ fn v2_every_value_is_shown_bit_for_bit() {
     let double = |number: f64| [&[123][..], &number.to_be_bytes()].concat();
     let doubles = [
         0.1,
-        1541496485006064.25,
+        1_541_496_485_006_064.0 + 0.25,
         1e21,
         1e-7,
         123456789012345680000.0,
