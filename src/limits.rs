@@ -56,8 +56,8 @@ pub const CROWDED_CLIENTS_MIN: usize = 4_096;
 /// How many clients more than four times its share may fall in one 256th of a hash table.
 pub const COLLIDING_CLIENTS_MAX: usize = 64;
 
-/// How many steps reading a document's content takes at most, and showing it again as many: some 3 s of one thread. An
-/// honest document of 13 MB takes a fortieth.
+/// How many steps reading a document's content takes at most, and showing it again as many: some 2 s of one thread. An
+/// honest document of 245 kB, into which 260,000 edits went, takes less than 100,000.
 pub const CONTENT_STEPS_MAX: u64 = 1 << 26;
 
 /// How many bytes yrs copies at most where a document's structs are cut again, and may hold at once for it.

@@ -366,11 +366,19 @@ impl Integration {
         let (section, clock) = (section as u32, deletion.start);
         let mut piece = self.reading.piece_at(Place { section, clock });
         let end = self.reading.starts[section as usize + 1];
+        // Yjs cuts at both ends of a range, unless what is there is deleted already.
+        let first = &mut self.reading.pieces[piece as usize];
+        first.joined &= first.deleted;
         while piece < end && self.reading.pieces[piece as usize].clock < deletion.end {
             self.steps.spend(1)?;
+            let was_deleted = self.reading.pieces[piece as usize].deleted;
             self.delete(piece);
             self.reading.pieces[piece as usize].told = true;
             piece += 1;
+            let next = self.reading.pieces.get_mut(piece as usize);
+            if let Some(next) = next.filter(|next| next.clock >= deletion.end) {
+                next.joined &= was_deleted;
+            }
         }
         self.delete_doomed()
     }

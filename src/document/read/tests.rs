@@ -193,6 +193,44 @@ fn v3_the_values_that_lost_and_what_is_in_deleted_types_are_told() {
 }
 
 #[test]
+fn v3_what_is_overwritten_or_arrives_in_a_dead_type_is_told() {
+    let one = |at| any(at, &[&[125, 1]]);
+    let overwritten = state(&[(1, &[one(At::Key("k")), one(At::After((1, 0)))])], &[]);
+    // Both have the key; the type of client 1 loses before its content comes.
+    let late = [
+        item(At::Key("k"), 7, MAP),
+        one(At::In((1, 0))),
+        one(At::KeyIn((1, 0), "in")),
+    ];
+    let dead = state(&[(2, &[one(At::Key("k"))]), (1, &late)], &[]);
+
+    let deletion = |client, start, end| Deletion { client, start, end };
+    assert_eq!(read(&overwritten, STEPS).unwrap().untold, [deletion(1, 0, 1)]);
+    assert_eq!(read(&dead, STEPS).unwrap().untold, [deletion(1, 0, 3)]);
+}
+
+#[test]
+fn v3_values_of_a_key_go_together_as_long_as_yjs_has_not_cut_them() {
+    let two = |at| any(at, &[&[125, 1], &[125, 2]]);
+    let one = any(At::After((2, 1)), &[&[125, 3]]);
+    // Overwritten; in a deleted type; in a type that is deleted after the last value was.
+    let overwritten = state(&[(2, &[two(At::Key("k"))]), (1, &[one])], &[(2, 1, 1)]);
+    let inside = state(
+        &[(1, &[item(At::Root, 7, MAP), two(At::KeyIn((1, 0), "k"))])],
+        &[(1, 0, 1)],
+    );
+    let within = [(2, &[item(At::Root, 7, MAP)][..]), (1, &[two(At::KeyIn((2, 0), "k"))])];
+    let before = state(&within, &[(1, 1, 1), (2, 0, 1)]);
+    let after = state(&within, &[(2, 0, 1), (1, 1, 1)]);
+
+    let deletion = |client, start, end| Deletion { client, start, end };
+    assert_eq!(read(&overwritten, STEPS).unwrap().untold, [deletion(2, 0, 1)]);
+    assert_eq!(read(&inside, STEPS).unwrap().untold, [deletion(1, 1, 3)]);
+    assert_eq!(read(&before, STEPS).unwrap().untold, []);
+    assert_eq!(read(&after, STEPS).unwrap().untold, [deletion(1, 0, 1)]);
+}
+
+#[test]
 fn v4_what_is_no_whole_state_is_said() {
     let missing = |client, clock| Some(ReadError::Missing { client, clock });
     let gap = [text(At::Root, "a"), vec![10, 1], text(At::Root, "b")];
@@ -284,7 +322,7 @@ fn v2_every_value_is_shown_bit_for_bit() {
     let double = |number: f64| [&[123][..], &number.to_be_bytes()].concat();
     let doubles = [
         0.1,
-        1541496485006064.25,
+        1_541_496_485_006_064.0 + 0.25,
         1e21,
         1e-7,
         123456789012345680000.0,
