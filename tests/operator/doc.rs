@@ -83,6 +83,47 @@ fn held<'a>(updates: impl IntoIterator<Item = &'a [u8]>) -> (Any, StateVector) {
     (gate::content(&doc), clocks)
 }
 
+/// A root `r` with a BigInt, which yrs cannot tell from a number, and control characters.
+const EXACT: &[u8] = &[
+    1, 2, 1, 0, 8, 1, 1, b'r', 1, 122, 0, 0, 0, 0, 0, 0, 0, 5, 0x88, 1, 0, 1, 119, 6, b'a', 0x1b, b'[', 0xc2, 0x9b,
+    b'b', 0,
+];
+
+#[test]
+fn b13_content_is_exported_as_json_and_as_text() {
+    let folder = Folder::new();
+    let (data, file) = (folder.path("data"), folder.path("content"));
+    fill(&data, 1, 2, 10);
+    {
+        let journal = journal(&data);
+        let body = Body::Update(Bytes::from_static(EXACT));
+        journal.commit(&[record("exact", 1, 1_000, body)]).unwrap();
+        journal.close().unwrap();
+    }
+    let export = |name: &str, form: &str| done(&["doc", "export", name, "--as", form, "--data", arg(&data)]);
+
+    assert_eq!(
+        export("d0", "json"),
+        concat!(
+            r#"{"p":{"list":[{"text":"pppppppppp"}]},"t":{"list":[{"text":"d0.1,d0.2,"}]}}"#,
+            "\n"
+        )
+    );
+    assert_eq!(export("d0", "text"), "pppppppppp\nd0.1,d0.2,\n");
+    assert_eq!(
+        export("exact", "json"),
+        "{\"r\":{\"list\":[{\"value\":{\"$bigint\":\"5\"}},{\"value\":\"a\\u001b[\u{9b}b\"}]}}\n"
+    );
+    assert_eq!(export("exact", "text"), "a\u{1b}[\u{9b}b\n");
+
+    let to_file = ["doc", "export", "d0", arg(&file), "--as=text", "--data", arg(&data)];
+    assert!(done(&to_file).starts_with("d0: 22 B written to "));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "pppppppppp\nd0.1,d0.2,\n");
+    assert!(refused(1, &to_file).contains("File exists"));
+    let sentence = refused(2, &["doc", "export", "d0", "--as=xml"]);
+    assert!(sentence.contains("xml"), "{sentence}");
+}
+
 #[test]
 fn b13_an_export_never_overwrites() {
     let folder = Folder::new();
