@@ -1,8 +1,8 @@
 // All small histories: 2 and 3 clients, a few edits at every position, every pattern of hearing each other in between.
 // What random histories find by luck is found here because nothing is left out.
 //
-//   node enumerate.js               about 50 s
-//   node enumerate.js --most 1e9    every set whole (hours)
+//   node enumerate.js               the smallest sets whole, some of the others: a minute
+//   node enumerate.js --most 1e9    every set whole: days
 //   node enumerate.js --set raw --family 14
 //
 // A *set* is a function that builds one history and asks `choose(n)` for each decision; it is run for all answers, or
@@ -77,7 +77,7 @@ class Table {
     })
   }
 
-  edits_ (client, act) {
+  makes (client, act) {
     const { Y } = this.version
     const doc = this.docs[client]
     const made = []
@@ -131,11 +131,11 @@ const letters = (clients, inserts, deletions = 0) => (version, choose) => {
     const text = table.text(client)
     if (step < inserts) {
       const at = choose(text.length + 1)
-      table.edits_(client, () => text.insert(at, LETTERS[step]))
+      table.makes(client, () => text.insert(at, LETTERS[step]))
     } else {
       if (text.length === 0) return null
       const at = choose(text.length)
-      table.edits_(client, () => text.delete(at, 1))
+      table.makes(client, () => text.delete(at, 1))
     }
   }
   return table.history()
@@ -152,11 +152,11 @@ const keys = (clients, steps) => (version, choose) => {
     const old = is14 ? map.getAttr('k') : map.get('k')
     const isType = old instanceof (is14 ? Y.Type : Y.AbstractType)
     switch (choose(isType ? 5 : 3)) {
-      case 0: table.edits_(client, () => is14 ? map.setAttr('k', step) : map.set('k', step)); break
-      case 1: table.edits_(client, () => is14 ? map.setAttr('k', new Y.Type()) : map.set('k', new Y.Text())); break
-      case 2: table.edits_(client, () => is14 ? map.deleteAttr('k') : map.delete('k')); break
-      case 3: table.edits_(client, () => old.insert(choose(old.length + 1), LETTERS[step])); break
-      default: if (old.length > 0) table.edits_(client, () => old.delete(choose(old.length), 1))
+      case 0: table.makes(client, () => is14 ? map.setAttr('k', step) : map.set('k', step)); break
+      case 1: table.makes(client, () => is14 ? map.setAttr('k', new Y.Type()) : map.set('k', new Y.Text())); break
+      case 2: table.makes(client, () => is14 ? map.deleteAttr('k') : map.delete('k')); break
+      case 3: table.makes(client, () => old.insert(choose(old.length + 1), LETTERS[step])); break
+      default: if (old.length > 0) table.makes(client, () => old.delete(choose(old.length), 1))
     }
   }
   return table.edits.length === 0 ? null : table.history()
@@ -167,7 +167,7 @@ const nested = (clients, steps) => (version, choose) => {
   const { Y, is14 } = version
   const table = new Table(version, clients)
   const list = client => is14 ? table.docs[client].get('list') : table.docs[client].getArray('list')
-  table.edits_(0, () => list(0).insert(0, [is14 ? new Y.Type() : new Y.Text()]))
+  table.makes(0, () => list(0).insert(0, [is14 ? new Y.Type() : new Y.Text()]))
   for (let client = 1; client < clients; client++) table.hears(client)
   const types = table.docs.map((_, client) => list(client).get(0))
   for (let step = 0; step < steps; step++) {
@@ -175,11 +175,11 @@ const nested = (clients, steps) => (version, choose) => {
     if (choose(2) === 1) table.hears(client)
     const type = types[client]
     switch (choose(4)) {
-      case 0: table.edits_(client, () => type.insert(type.length === 0 ? 0 : choose(type.length + 1), LETTERS[step])); break
-      case 1: if (list(client).length > 0) table.edits_(client, () => list(client).delete(choose(list(client).length), 1)); break
-      case 2: table.edits_(client, () => list(client).insert(choose(list(client).length + 1), [step])); break
+      case 0: table.makes(client, () => type.insert(type.length === 0 ? 0 : choose(type.length + 1), LETTERS[step])); break
+      case 1: if (list(client).length > 0) table.makes(client, () => list(client).delete(choose(list(client).length), 1)); break
+      case 2: table.makes(client, () => list(client).insert(choose(list(client).length + 1), [step])); break
       // What was kept of it is written to, dead or alive.
-      default: table.edits_(client, () => is14 ? type.setAttr('k', step) : type.insertEmbed(type.length, { step }))
+      default: table.makes(client, () => is14 ? type.setAttr('k', step) : type.insertEmbed(type.length, { step }))
     }
   }
   return table.history()
@@ -188,17 +188,17 @@ const nested = (clients, steps) => (version, choose) => {
 /** Letters and formats. */
 const formats = (clients, steps) => (version, choose) => {
   const table = new Table(version, clients)
-  table.edits_(0, () => table.text(0).insert(0, 'xyz'))
+  table.makes(0, () => table.text(0).insert(0, 'xyz'))
   for (let client = 1; client < clients; client++) table.hears(client)
   for (let step = 0; step < steps; step++) {
     const client = choose(clients)
     if (step > 0 && choose(2) === 1) table.hears(client)
     const text = table.text(client)
     switch (choose(4)) {
-      case 0: table.edits_(client, () => text.insert(choose(text.length + 1), LETTERS[step])); break
-      case 1: if (text.length > 1) table.edits_(client, () => text.format(choose(text.length - 1), 2, { bold: true })); break
-      case 2: if (text.length > 1) table.edits_(client, () => text.format(choose(text.length - 1), 2, { bold: null })); break
-      default: if (text.length > 0) table.edits_(client, () => text.delete(choose(text.length), 1))
+      case 0: table.makes(client, () => text.insert(choose(text.length + 1), LETTERS[step])); break
+      case 1: if (text.length > 1) table.makes(client, () => text.format(choose(text.length - 1), 2, { bold: true })); break
+      case 2: if (text.length > 1) table.makes(client, () => text.format(choose(text.length - 1), 2, { bold: null })); break
+      default: if (text.length > 0) table.makes(client, () => text.delete(choose(text.length), 1))
     }
   }
   return table.history()
@@ -243,6 +243,10 @@ const raw = (clients, inserts, deletions = 0) => (version, choose) => {
 }
 
 export const SETS = {
+  'letters 2×3': letters(2, 3),
+  'letters 3×3': letters(3, 3),
+  'letters 2×2, 2 deleted': letters(2, 2, 2),
+  'keys 2×3': keys(2, 3),
   'letters 2×4': letters(2, 4),
   'letters 2×3, 2 deleted': letters(2, 3, 2),
   'letters 3×4': letters(3, 4),

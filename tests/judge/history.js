@@ -11,14 +11,11 @@ import * as wire from './lib/wire.js'
 import { Client } from './lib/client.js'
 import { Dice, mixed } from './lib/dice.js'
 import { Watcher, answerTo } from './lib/readers.js'
-import { Allowed, difference } from './lib/verdict.js'
+import { Allowed, Wrong, difference } from './lib/verdict.js'
 import { FAMILIES, V136, VERSIONS, fed, fresh, vectorText, waits } from './lib/yjs.js'
 
 const MS = 1000
 const SECOND = 1e6
-
-/** What should not have been. `history` plays it again. */
-export class Wrong extends Error {}
 
 const CLIENT_IDS = [
   // Two milliseconds of a clock, as some bindings take them for ids.
@@ -320,7 +317,7 @@ class History {
       this.same(`${client.name}`, wired, allowed)
     }
     const newcomer = everybody('in the end')
-    this.differences(all)
+    this.differences(all, this.moments)
     this.returns(newcomer, vector)
 
     room.durable()
@@ -339,7 +336,10 @@ class History {
     this.crashes()
     this.look()
     const answer = answerTo(room, new Uint8Array([0]))
+    if (vectorText(first, answer.vector) !== vectorText(first, first.Y.encodeStateVector(this.control))) throw new Wrong('after a snapshot the room has other clocks')
     for (const [version, allowed] of all) this.same(`after a snapshot a newcomer with Yjs ${version.name}`, fed(version, answer.updates), allowed)
+    this.returns(answer, vectorText(first, answer.vector))
+    this.differences(all, this.moments.slice(-8))
     room.kill()
   }
 
@@ -356,11 +356,11 @@ class History {
   }
 
   /** Each state that a client once had, brought up to date by the room. */
-  differences (all) {
-    for (const { version, state, vector } of this.moments) {
+  differences (all, moments) {
+    for (const { version, state, vector } of moments) {
       const { updates } = answerTo(this.room, vector)
       const doc = fed(version, [state, ...updates])
-      const more = [fed(version, [state, this.control === undefined ? state : this.plan.versions[0].Y.encodeStateAsUpdate(this.control, vector)])]
+      const more = [fed(version, [state, this.plan.versions[0].Y.encodeStateAsUpdate(this.control, vector)])]
       this.same(`who had ${vectorText(version, vector)} with Yjs ${version.name}`, doc, all.get(version), more)
     }
   }

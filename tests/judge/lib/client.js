@@ -3,6 +3,7 @@
 // What must stay true: whatever its document says is an update of its own leaves sometime, or is in what it answers
 // to a SyncStep1.
 import * as wire from './wire.js'
+import { Wrong } from './verdict.js'
 import { edit as edit13, roots as roots13 } from './edits13.js'
 import { edit as edit14, roots as roots14 } from './edits14.js'
 
@@ -94,7 +95,7 @@ export class Client {
           Y.applyUpdate(this.doc, message.payload, ROOM)
           break
         case 'closed':
-          throw new Error(`${this.name} was closed with ${message.code}: ${message.text}`)
+          throw new Wrong(`${this.name} was closed with ${message.code}: ${message.text}`)
         default:
       }
     }

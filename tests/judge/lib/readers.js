@@ -1,5 +1,6 @@
 // Who only reads: a watcher that is there all the time, and newcomers who are sent what they lack.
 import * as wire from './wire.js'
+import { Wrong } from './verdict.js'
 import { isOfDocument } from './client.js'
 import { fresh, waits } from './yjs.js'
 
@@ -32,7 +33,7 @@ export class Watcher {
   }
 
   take (message) {
-    if (message.kind === 'closed') throw new Error(`a reader was closed with ${message.code}: ${message.text}`)
+    if (message.kind === 'closed') throw new Wrong(`a reader was closed with ${message.code}: ${message.text}`)
     if (message.kind === 'step1') this.vector = message.payload
     if (message.kind !== 'step2' && message.kind !== 'edit') return
     const { Y } = this.version
@@ -40,9 +41,9 @@ export class Watcher {
     Y.applyUpdate(this.doc, message.payload, 'room')
     this.heard++
     if (message.kind === 'step2') this.synced = true
-    if (waits(this.doc)) throw new Error(`Yjs ${this.version.name} was sent what refers to what it was not sent: ${Buffer.from(message.payload).toString('hex')}`)
+    if (waits(this.doc)) throw new Wrong(`Yjs ${this.version.name} was sent what refers to what it was not sent: ${Buffer.from(message.payload).toString('hex')}`)
     Y.encodeStateAsUpdate(this.doc)
-    if (!before.equals(Buffer.from(Y.encodeStateVector(this.doc))) && this.fired === fired) throw new Error(`no event of Yjs ${this.version.name} fired`)
+    if (!before.equals(Buffer.from(Y.encodeStateVector(this.doc))) && this.fired === fired) throw new Wrong(`no event of Yjs ${this.version.name} fired`)
   }
 }
 
@@ -58,12 +59,12 @@ export const answerTo = (room, vector) => {
   let [own, synced] = [null, false]
   for (let rounds = 0; !synced; rounds++) {
     for (const message of room.take(session).map(wire.read)) {
-      if (message.kind === 'closed') throw new Error(`who asks was closed with ${message.code}: ${message.text}`)
+      if (message.kind === 'closed') throw new Wrong(`who asks was closed with ${message.code}: ${message.text}`)
       if (message.kind === 'step1') own = message.payload
       if (message.kind === 'step2' || message.kind === 'edit') updates.push(message.payload)
       synced ||= message.kind === 'step2'
     }
-    if (rounds > 1000) throw new Error('who asks is not answered')
+    if (rounds > 1000) throw new Wrong('who asks is not answered')
     room.pass(20 * MS)
   }
   room.leave(session)

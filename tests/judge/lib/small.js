@@ -3,16 +3,13 @@
 // A session says each update. Then a newcomer, whoever had a state on the way, somebody after a restart, and somebody
 // after a restart from a snapshot are sent what they lack, and hold what some Yjs holds without a server.
 import * as wire from './wire.js'
-import { Allowed, difference } from './verdict.js'
+import { Allowed, Wrong, difference } from './verdict.js'
 import { fed, fresh, vectorText, waits } from './yjs.js'
 
 const SECOND = 1e6
 /** Updates that arrive without a pause. */
 const AT_ONCE = 500
 const NOTHING = new Uint8Array([0])
-
-/** What was read is not what Yjs alone holds. */
-export class Wrong extends Error {}
 
 /** What somebody who has `vector` is sent, by calls that may leave together; `read(taken)` makes updates of it. */
 const asks = (room, session, vector) => {

@@ -6,6 +6,9 @@
 // that never met the server; else the same but for marks without effect; else the same but for halves of emoji.
 import { contentOf, withoutPairs } from './content.js'
 
+/** Something is not as Yjs alone would have it. */
+export class Wrong extends Error {}
+
 /** How a comparison ended, best first. */
 export const ENDS = ['same', 'as another Yjs', 'but for marks', 'but for halves']
 
