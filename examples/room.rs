@@ -23,6 +23,7 @@
 //! | 9 counts | document | updates, known, with gaps, of readers, conflicts, of others, resynchronised |
 //! | 10 put | document, bytes | the bytes become the next stored record, as an import or an older server left it |
 //! | 11 flush | document | |
+//! | 12 lose | document, session | from now on nothing is heard of it, and nobody tells the room |
 //!
 //! A result begins with 0, then what happened (count, then for each: kind, session, text), then what the table says;
 //! or it is 1 and a text that says what went wrong. Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded.
@@ -259,6 +260,9 @@ impl Document {
                     self.room.snapshot_stored();
                 }
             }
+            What::Lose { session } => {
+                self.outboxes.remove(session);
+            }
             What::Flush => self.room.flush(self.now, &mut effects),
             What::Counts => {
                 let counts = self.room.take_counts();
@@ -370,6 +374,7 @@ enum What {
     Counts,
     Put(Bytes),
     Flush,
+    Lose { session: u64 },
 }
 
 impl Command {
@@ -418,6 +423,9 @@ impl Command {
             9 => What::Counts,
             10 => What::Put(Bytes::copy_from_slice(reader.var_bytes()?)),
             11 => What::Flush,
+            12 => What::Lose {
+                session: reader.var_uint()?,
+            },
             _ => return Err(reader.malformed("no such command")),
         };
         Ok(Self { document, what })

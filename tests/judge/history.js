@@ -60,6 +60,8 @@ class History {
     this.room = house.document(this.plan.versions[0])
     this.room.open(this.plan.policy)
     this.sessions = 0
+    /** Sessions whose line broke. */
+    this.lost = new Set()
     this.ids = 0
     /** The updates as their documents emitted them, and the messages as the room heard them. */
     this.emitted = []
@@ -109,7 +111,8 @@ class History {
   /** What the room did; a session that it closed is an error. */
   look () {
     const happened = this.room.look()
-    for (const { kind, text } of happened) {
+    for (const { kind, session, text } of happened) {
+      if (this.lost.has(session)) continue
       if (kind === 'ended') throw new Wrong(`the room closed a session: ${text}`)
     }
     return happened.map(({ kind }) => kind)
@@ -134,7 +137,10 @@ class History {
 
   sendsAll (client) {
     if (client.session === null) return
-    for (const update of client.unsent.splice(0)) this.say(client, 'edit', update)
+    for (const update of client.unsent.splice(0)) {
+      this.say(client, 'edit', update)
+      client.said.push(update)
+    }
   }
 
   /** The server stops at once; what was not durable is lost, and everybody comes back. */
@@ -165,9 +171,9 @@ class History {
     const client = dice.of(this.clients)
     const { odd, orderly } = this.plan
     const what = dice.weighted([
-      [40, 'edit'], [10, 'edit unsent'], [20, 'hear'], [4, 'offline'], [6, 'online'], [2, 'reload'], [3, 'double'], [3, 'merge'], [8, 'pass'],
+      [40, 'edit'], [10, 'edit unsent'], [20, 'hear'], [4, 'offline'], [6, 'online'], [2, 'reload'], [3, 'double'], [2, 'again'], [3, 'merge'], [8, 'pass'],
       [4, 'durable'], [4, 'moment'], [6, 'watch'], [1, 'depart'],
-      ...(orderly ? [] : [[2, 'reorder'], [1, 'crash'], [1, 'peer'], [2, 'relay']])
+      ...(orderly ? [] : [[2, 'reorder'], [1, 'crash'], [1, 'peer'], [2, 'relay'], [1.5, 'lose']])
     ])
     this.trail.push(`${number} ${client.name}${client.session === null ? ' (offline)' : ''}: ${what}`)
     switch (what) {
@@ -200,6 +206,12 @@ class History {
           this.sendsAll(client)
         }
         break
+      case 'again': {
+        // An update that the room has heard from it before. (After a crash it may lack what that needs.)
+        const old = client.said.length > 0 ? dice.of(client.said) : null
+        if (client.session !== null && old !== null) this.say(client, 'edit', old)
+        break
+      }
       case 'merge':
         if (client.session !== null && client.unsent.length > 1) this.say(client, 'edit', client.version.Y.mergeUpdates(client.unsent.splice(0)))
         break
@@ -222,6 +234,15 @@ class History {
         Y.applyUpdate(client.doc, other.version.Y.encodeStateAsUpdate(other.doc, Y.encodeStateVector(client.doc)), 'peer')
         break
       }
+      case 'lose':
+        // Its line breaks, and the room does not hear of that: when it comes back, it is there twice for a while.
+        if (client.session !== null) {
+          this.gapsMeant = true
+          this.lost.add(client.session)
+          this.room.lose(client.session)
+          client.session = null
+        }
+        break
       case 'crash':
         this.gapsMeant = true
         this.crashes()

@@ -20,6 +20,8 @@ export class Client {
     this.session = null
     /** Updates that were made and have not left. */
     this.unsent = []
+    /** Updates that have left. */
+    this.said = []
     this.announced = 0
     this.begin(id)
   }

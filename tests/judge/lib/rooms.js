@@ -156,6 +156,7 @@ export class Room {
 
   put (bytes) { this.obey(10, [bytes]) }
   flush () { this.obey(11) }
+  lose (session) { this.obey(12, [session]) }
 
   /** What happened since the last call. */
   look () { return this.happened.splice(0) }

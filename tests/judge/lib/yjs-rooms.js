@@ -78,6 +78,7 @@ class YjsRoom {
   }
 
   leave (session) { this.sessions.delete(session) }
+  lose (session) { this.sessions.delete(session) }
   pass () {}
   flush () {}
   take (session, most = 1e6) { return this.sessions.get(session).splice(0, most) }
