@@ -9,21 +9,21 @@
 //! is a run of commands, its answer the run of their results; numbers are var-uints, bytes and texts have their
 //! length before them.
 //!
-//! | command | arguments | result |
-//! |---|---|---|
-//! | 0 open | document, `document_bytes_max`, `outbox_bytes_max`, `unsaved_bytes_max`, `snapshot_bytes`, idle µs, keep deleted (0, 1) | |
-//! | 1 join | document, session, read only (0, 1), subject (empty: anonymous) | |
-//! | 2 say | document, session, message | |
-//! | 3 leave | document, session | |
-//! | 4 pass | document, µs | |
-//! | 5 take | document, session, most frames | count, then for each message its opcode and payload |
-//! | 6 durable | document | |
-//! | 7 kill | document | |
-//! | 8 dump | document | records: count, then for each whether it is a snapshot, its position, its bytes |
-//! | 9 counts | document | updates, known, with gaps, of readers, conflicts, of others, resynchronised |
-//! | 10 put | document, bytes | the bytes become the next stored record, as an import or an older server left it |
-//! | 11 flush | document | |
-//! | 12 lose | document, session | from now on nothing is heard of it, and nobody tells the room |
+//! | command | arguments | result | |
+//! |---|---|---|---|
+//! | 0 open | document, `document_bytes_max`, `outbox_bytes_max`, `unsaved_bytes_max`, `snapshot_bytes`, idle µs, keep deleted (0, 1) | | |
+//! | 1 join | document, session, read only (0, 1), subject (empty: anonymous) | | |
+//! | 2 say | document, session, message | | |
+//! | 3 leave | document, session | | |
+//! | 4 pass | document, µs | | |
+//! | 5 take | document, session, most frames | count, then for each message its opcode and payload | |
+//! | 6 durable | document | | |
+//! | 7 kill | document | | |
+//! | 8 dump | document | records: count, then for each whether it is a snapshot, its position, its bytes | |
+//! | 9 counts | document | updates, known, with gaps, of readers, conflicts, of others, resynchronised | |
+//! | 10 put | document, bytes | | the bytes become the next stored record, as an import or an older server left it |
+//! | 11 lose | document, session | | from now on nothing is heard of it, and nobody tells the room |
+//! | 12 forget | document | | its room and its records are gone |
 //!
 //! A result begins with 0, then what happened (count, then for each: kind, session, text), then what the table says;
 //! or it is 1 and a text that says what went wrong. Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded.
@@ -151,6 +151,19 @@ impl House {
                 self.open.remove(&number);
                 return Ok(Happened::default());
             }
+            What::Forget => {
+                self.open.remove(&number);
+                let seq = self.store.load(&id)?.last_seq();
+                let record = Record {
+                    document: id,
+                    seq,
+                    at_ms: 0,
+                    authors: Arc::default(),
+                    body: Body::Deleted,
+                };
+                self.store.commit(&[record])?;
+                return Ok(Happened::default());
+            }
             What::Dump => {
                 let stored = self.store.load(&id)?;
                 let snapshot = stored.snapshot.iter().map(|record| (1, record));
@@ -263,7 +276,6 @@ impl Document {
             What::Lose { session } => {
                 self.outboxes.remove(session);
             }
-            What::Flush => self.room.flush(self.now, &mut effects),
             What::Counts => {
                 let counts = self.room.take_counts();
                 for count in [
@@ -278,7 +290,7 @@ impl Document {
                     write_var_uint(said, count);
                 }
             }
-            What::Open(_) | What::Kill | What::Dump | What::Put(_) => {}
+            What::Open(_) | What::Kill | What::Forget | What::Dump | What::Put(_) => {}
         }
         self.carry_out(effects);
         if self.room.deadline().is_some_and(|due| due <= self.now) && !self.gone {
@@ -373,8 +385,8 @@ enum What {
     Dump,
     Counts,
     Put(Bytes),
-    Flush,
     Lose { session: u64 },
+    Forget,
 }
 
 impl Command {
@@ -422,10 +434,10 @@ impl Command {
             8 => What::Dump,
             9 => What::Counts,
             10 => What::Put(Bytes::copy_from_slice(reader.var_bytes()?)),
-            11 => What::Flush,
-            12 => What::Lose {
+            11 => What::Lose {
                 session: reader.var_uint()?,
             },
+            12 => What::Forget,
             _ => return Err(reader.malformed("no such command")),
         };
         Ok(Self { document, what })

@@ -361,7 +361,6 @@ class History {
     for (const [version, allowed] of all) this.same(`after a snapshot a newcomer with Yjs ${version.name}`, fed(version, answer.updates), allowed)
     this.returns(answer, vectorText(first, answer.vector))
     this.differences(all, this.moments.slice(-8))
-    room.kill()
   }
 
   /** Whether this version can read what the family wrote at all. */
@@ -437,6 +436,8 @@ export const play = (house, given) => {
     error.trail = history.trail
     error.messages = history.messages
     throw error
+  } finally {
+    history.room.forget()
   }
   return { edits: history.edits, threw: history.threw, ...history.counted, moments: history.moments.length, ...history.ended }
 }

@@ -154,9 +154,13 @@ export class Room {
     })
   }
 
+  /** Stores an update as an older server did, while the document is not open. */
   put (bytes) { this.obey(10, [bytes]) }
-  flush () { this.obey(11) }
-  lose (session) { this.obey(12, [session]) }
+  /** From now on nothing is heard of a session, and nobody tells the room. */
+  lose (session) { this.obey(11, [session]) }
+
+  /** The document is over: its room and its records go. */
+  forget () { this.obey(12) }
 
   /** What happened since the last call. */
   look () { return this.happened.splice(0) }

@@ -69,7 +69,7 @@ export const judgeSmall = (house, version, updates, { moments = [], others = () 
     room.open(policy)
     asks(room, 1000, NOTHING)
     moments.forEach(({ vector }, i) => asks(room, 1001 + i, vector))
-    room.kill()
+    room.forget()
   }).filter(result => result !== undefined).slice(Math.max(0, Math.floor((updates.length - 1) / AT_ONCE)))
   for (const { kind, text } of room.look()) if (kind === 'ended') throw new Wrong(`the room: ${text}`)
   const [, ...answers] = results

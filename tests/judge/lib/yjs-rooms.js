@@ -80,7 +80,6 @@ class YjsRoom {
   leave (session) { this.sessions.delete(session) }
   lose (session) { this.sessions.delete(session) }
   pass () {}
-  flush () {}
   take (session, most = 1e6) { return this.sessions.get(session).splice(0, most) }
 
   durable () {
@@ -88,6 +87,7 @@ class YjsRoom {
   }
 
   kill () { this.undurable = [] }
+  forget () { this.records = [] }
   dump () { return this.records }
 
   counts () {

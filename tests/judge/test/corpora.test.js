@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url'
 import * as decoding from 'lib0/decoding'
 import { House } from '../lib/rooms.js'
 import { judgeSmall, momentsOf } from '../lib/small.js'
-import { V135, V136 } from '../lib/yjs.js'
+import { contentOf } from '../lib/content.js'
+import { answerTo } from '../lib/readers.js'
+import { V135, V136, fed } from '../lib/yjs.js'
 
 const FIXTURES = fileURLToPath(new URL('../../fixtures/yjs/', import.meta.url))
 
@@ -34,6 +36,20 @@ for (const { name, updates } of casesOf(join(FIXTURES, 'updates.bin'))) {
     judgeSmall(house, V136, updates, { moments: momentsOf(V136, updates, 8), readers: [V136, V135] })
   })
 }
+
+test('what an older server stored opens', () => {
+  for (const { name, updates } of casesOf(join(FIXTURES, 'updates.bin'))) {
+    const all = fed(V136, updates)
+    const half = V136.Y.encodeStateAsUpdate(fed(V136, updates.slice(0, updates.length / 2)))
+    for (const records of [updates, [V136.Y.encodeStateAsUpdate(all)], [half, ...updates.slice(updates.length / 2)]]) {
+      const room = house.document()
+      records.forEach(record => room.put(record))
+      room.open()
+      assert.equal(contentOf(fed(V136, answerTo(room, new Uint8Array([0])).updates)), contentOf(fed(V136, records)), name)
+      room.forget()
+    }
+  }
+})
 
 test('traces', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'cowrite-traces-'))
