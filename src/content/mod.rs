@@ -14,8 +14,10 @@
 //!
 //! The rules are V1 to V8 in `docs/SPEC.md`.
 
+mod crowd;
 mod door;
 mod second;
+mod strict;
 
 #[cfg(test)]
 mod tests;
