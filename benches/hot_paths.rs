@@ -6,26 +6,26 @@
 //! | group | what |
 //! |---|---|
 //! | `gate` | a message is parsed, checked, and held against the document |
-//! | `merge` | an update is merged into the document; a hundred updates become one |
+//! | `document` | an update is taken into the document; a hundred updates become one |
 //! | `fan_out` | an edit of one session goes to the outboxes of all others, which are emptied |
 //! | `journal` | records of as many documents are committed with one `fdatasync` |
-//! | `snapshot` | a full state is encoded, read again, answered from, merged |
+//! | `state` | a full state is encoded, opened, answered from |
 
 use std::{cell::Cell, hint::black_box, sync::Arc, task::Waker};
 
 use bytes::Bytes;
 use cowrite::{
     access::Identity,
+    document::{Deleted, Document, News, Verdict},
     id::DocumentId,
     protocol::{
         dialect::Dialect,
         lib0::{write_var_bytes, write_var_uint},
-        update::{Admission, CheckedUpdate, Clocks, merge},
+        update::{CheckedUpdate, Clocks, merge},
     },
     room::{
         Policy, Room,
         outbox::Outbox,
-        replica::Replica,
         session::{Joining, SessionId},
     },
     store::{
@@ -60,11 +60,22 @@ fn checked(update: Vec<u8>) -> CheckedUpdate {
     CheckedUpdate::check(update.into()).expect("an update as Yjs writes it")
 }
 
-fn admitted(replica: &Replica, update: Vec<u8>) -> CheckedUpdate {
-    match replica.admit(checked(update)) {
-        Admission::Whole(update) => update,
-        other => panic!("not admitted: {other:?}"),
+fn news(document: &Document, update: &CheckedUpdate) -> News {
+    match document.judge(update) {
+        Verdict::News(news) => news,
+        other => panic!("not taken: {other:?}"),
     }
+}
+
+fn take(document: &mut Document, update: Vec<u8>) -> CheckedUpdate {
+    let update = checked(update);
+    let news = news(document, &update);
+    document.take(news);
+    update
+}
+
+fn open(stored: &StoredDocument) -> Document {
+    Document::open(stored.records(), Deleted::Dropped).expect("a document")
 }
 
 /// A document of `pieces` pieces that cannot be joined: each was written before the one before it.
@@ -102,56 +113,47 @@ fn gate(criterion: &mut Criterion) {
     group.bench_function("parse and check a keystroke", |bencher| {
         bencher.iter(|| Dialect::YWebsocket.parse(black_box(typed.clone())).is_ok());
     });
-    let mut replica = Replica::default();
-    let first = admitted(&replica, append(AUTHOR, 0));
-    replica.apply(&first).expect("a document");
+    let mut document = Document::default();
+    take(&mut document, append(AUTHOR, 0));
     let next = checked(append(AUTHOR, 1));
-    group.bench_function("admit a keystroke", |bencher| {
-        bencher.iter_batched(|| next.clone(), |next| replica.admit(next), BatchSize::SmallInput);
+    group.bench_function("judge a keystroke", |bencher| {
+        bencher.iter(|| news(&document, black_box(&next)));
     });
     let Some((_, state)) = heap(20_000).snapshot else {
         unreachable!("made so")
     };
     group.throughput(Throughput::Bytes(state.len() as u64));
-    group.bench_function("check and admit a first sync of 20,000 pieces", |bencher| {
-        let empty = Replica::default();
-        bencher.iter(|| empty.admit(CheckedUpdate::check(state.clone()).expect("an update as Yjs writes it")));
+    group.bench_function("check and judge a first sync of 20,000 pieces", |bencher| {
+        let empty = Document::default();
+        bencher.iter(|| news(&empty, &CheckedUpdate::check(state.clone()).expect("an update as Yjs writes it")));
     });
     group.finish();
 }
 
-fn merging(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("merge");
+fn taking(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("document");
     for pieces in [1, 1_000, 100_000] {
         group.bench_function(
             BenchmarkId::new("a keystroke into a document of pieces", pieces),
             |bencher| {
-                let mut replica = Replica::load(&heap(pieces)).expect("a document");
+                let mut document = open(&heap(pieces));
                 let mut number = 0;
                 bencher.iter(|| {
-                    let update = admitted(&replica, append(AUTHOR, number));
                     number += 1;
-                    replica.apply(&update).expect("a document")
+                    take(&mut document, append(AUTHOR, number - 1))
                 });
             },
         );
     }
     group.bench_function("a hundred keystrokes of ten editors become one update", |bencher| {
-        let replica = Replica::default();
-        let updates: Vec<CheckedUpdate> = (0..10).map(|n| admitted(&replica, append(AUTHOR + n, 0))).collect();
-        let mut known = Replica::default();
+        let mut document = Document::default();
         let mut all = Vec::new();
-        for update in &updates {
-            known.apply(update).expect("a document");
-        }
-        for number in 1..=10 {
+        for number in 0..=10 {
             for client in 0..10 {
-                let update = admitted(&known, append(AUTHOR + client, number));
-                known.apply(&update).expect("a document");
-                all.push(update);
+                all.push(take(&mut document, append(AUTHOR + client, number)));
             }
         }
-        bencher.iter(|| merge(black_box(&all)));
+        bencher.iter(|| merge(black_box(&all[10..])));
     });
     group.finish();
 }
@@ -164,6 +166,7 @@ fn fan_out(criterion: &mut Criterion) {
         unsaved_bytes_max: 1 << 40,
         snapshot_bytes: 1 << 40,
         idle_timeout: 30_000_000,
+        deleted: Deleted::Dropped,
     };
     for sessions in [3u64, 300, 1_000] {
         group.throughput(Throughput::Elements(sessions));
@@ -250,33 +253,24 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn snapshot(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("snapshot");
+fn state(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("state");
     group.sample_size(20);
     let stored = heap(10_000);
-    let replica = Replica::load(&stored).expect("a document");
+    let document = open(&stored);
     group.bench_function("encode 10,000 pieces", |bencher| {
-        bencher.iter(|| {
-            replica
-                .encode_job(Arc::new(Clocks::default()), 1)
-                .run()
-                .expect("a document")
-        });
+        bencher.iter(|| document.since(&Clocks::default()));
     });
-    group.bench_function("open 10,000 pieces, for who has half of them", |bencher| {
+    group.bench_function("encode half of 10,000 pieces", |bencher| {
         let mut half = Clocks::default();
         half.advance(77, 50_000);
-        let half = Arc::new(half);
-        bencher.iter(|| {
-            let opened = Replica::read(&stored).expect("a document");
-            opened.encode_job(half.clone(), 1).run().expect("what it lacks")
-        });
+        bencher.iter(|| document.since(&half));
     });
-    group.bench_function("open 10,000 pieces and merge them", |bencher| {
-        bencher.iter(|| Replica::load(&stored).expect("a document"));
+    group.bench_function("open 10,000 pieces", |bencher| {
+        bencher.iter(|| open(&stored));
     });
     group.finish();
 }
 
-criterion_group!(benches, gate, merging, fan_out, journal, snapshot);
+criterion_group!(benches, gate, taking, fan_out, journal, state);
 criterion_main!(benches);

@@ -23,8 +23,12 @@ pub const CLAIM_TEXT_BYTES_MAX: usize = 256;
 /// fit, one client's buffer must not matter to the process.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Deepest nesting of `Any` values and of awareness JSON: yrs decodes `Any` recursively.
-pub const ANY_DEPTH_MAX: usize = 64;
+/// Deepest nesting of values in a document: every client reads and writes them recursively, and the smallest stack of a
+/// browser holds several times as much.
+pub const ANY_DEPTH_MAX: usize = 1_024;
+
+/// Deepest nesting of awareness JSON: names, colours, cursors.
+pub const AWARENESS_DEPTH_MAX: usize = 64;
 
 /// Largest frame of a first sync, in bytes: a client on a slow line must see messages arrive within
 /// its 30 s watchdog.

@@ -20,8 +20,15 @@ use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    actor::{document::ShutDown, helpers::Helpers, pace, registry::Registry, writer::Writer},
+    actor::{
+        document::ShutDown,
+        helpers::Helpers,
+        pace,
+        registry::{Policies, Registry},
+        writer::Writer,
+    },
     config::{Admission, ServeConfig},
+    document::Deleted,
     http::{self, Shared, homes::Homes},
     room::{Micros, Policy},
     store::{
@@ -86,12 +93,12 @@ impl Application {
         let writer =
             Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
         let helpers = [Helpers::start(HELPERS), Helpers::start(HELPERS)];
-        let [helpers, mergers] = helpers.map(|started| started.map_err(ServeError::System));
+        let [helpers, takers] = helpers.map(|started| started.map_err(ServeError::System));
         let registry = Registry::new(
             store.clone(),
             writer.clone(),
-            [helpers?, mergers?],
-            policy(&config),
+            [helpers?, takers?],
+            policies(&config),
             metrics.clone(),
         );
         let shared = Data::new(Shared {
@@ -280,13 +287,18 @@ fn store_options(config: &ServeConfig) -> Options {
     options
 }
 
-fn policy(config: &ServeConfig) -> Policy {
-    Policy {
+fn policies(config: &ServeConfig) -> Policies {
+    let rooms = Policy {
         document_bytes_max: config.document_bytes_max,
         outbox_bytes_max: config.outbox_bytes_max,
         unsaved_bytes_max: UNSAVED_BYTES_MAX.min(config.unsaved_bytes_max),
         snapshot_bytes: config.snapshot_bytes as usize,
         idle_timeout: config.idle_timeout.as_micros() as Micros,
+        deleted: Deleted::Dropped,
+    };
+    Policies {
+        rooms,
+        keep_deleted: config.keep_deleted.clone(),
     }
 }
 

@@ -69,6 +69,9 @@ struct Updates {
     applied: IntCounter,
     known: IntCounter,
     gap: IntCounter,
+    gap_kept_open: IntCounter,
+    conflict: IntCounter,
+    of_another: IntCounter,
     reader: IntCounter,
 }
 
@@ -85,6 +88,9 @@ impl Updates {
             applied: of("applied"),
             known: of("known"),
             gap: of("gap"),
+            gap_kept_open: of("gap_kept_open"),
+            conflict: of("conflict"),
+            of_another: of("of_another"),
             reader: of("reader"),
         }
     }
@@ -208,6 +214,9 @@ impl Metrics {
         self.updates.applied.inc_by(counts.updates);
         self.updates.known.inc_by(counts.updates_known);
         self.updates.gap.inc_by(counts.updates_with_gaps);
+        self.updates.gap_kept_open.inc_by(counts.gaps_kept_open);
+        self.updates.conflict.inc_by(counts.conflicts);
+        self.updates.of_another.inc_by(counts.updates_of_others);
         self.updates.reader.inc_by(counts.updates_of_readers);
         self.update_bytes.inc_by(counts.update_bytes);
         self.frames.inc_by(counts.frames);

@@ -55,6 +55,33 @@ impl Grants {
     }
 }
 
+/// Patterns of document names, without what they allow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Patterns(Vec<String>);
+
+impl Patterns {
+    /// Checks the bounds of the patterns.
+    ///
+    /// # Errors
+    /// [`GrantsError`].
+    pub fn new(patterns: impl IntoIterator<Item = String>) -> Result<Self, GrantsError> {
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        match patterns
+            .iter()
+            .find(|pattern| pattern.is_empty() || pattern.len() > PATTERN_BYTES_MAX)
+        {
+            Some(pattern) => Err(GrantsError::PatternLength(pattern.len())),
+            None => Ok(Self(patterns)),
+        }
+    }
+
+    /// Whether one of them covers the name of `document` (rule A2).
+    #[must_use]
+    pub fn cover(&self, document: &DocumentId) -> bool {
+        self.0.iter().any(|pattern| matches(pattern, document.as_str()))
+    }
+}
+
 /// How long a pattern is: characters other than `*`; of as many, the one without any `*` is longer.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Length {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
-pub use grants::{Grants, GrantsError};
+pub use grants::{Grants, GrantsError, Patterns};
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
 
 use crate::{

@@ -1,8 +1,7 @@
 //! The actor that owns one document.
 //!
-//! It has no judgement: it loads, calls its room, and carries out effects. While the document is loaded, what was
-//! stored or may take long is merged, or a large state is encoded, its mailbox waits (`ctx.wait`), and no other
-//! document does.
+//! It has no judgement: it loads, calls its room, and carries out effects. While the document is loaded, or takes a large
+//! update, its mailbox waits (`ctx.wait`), and no other document does. While a large state is encoded nothing waits.
 //!
 //! A room that panics is given up: its sessions are told to come back, and the actor waits until what it
 //! had appended is durable. (actix would drop the actor alone; the next one would then load a document
@@ -27,7 +26,6 @@ use crate::{
     protocol::{close::CloseReason, dialect::Inbound},
     room::{
         Effect, Micros, Room,
-        replica::Poisoned,
         session::{Joining, SessionId},
     },
     store::{Seq, StoreError, StoredDocument},
@@ -36,14 +34,15 @@ use crate::{
 use super::{
     clock,
     durable::{Durable, Stored},
-    effort::{Effort, Place},
-    helpers::Helpers,
     registry::{Generation, Registry},
     writer::Append,
 };
 
 /// Messages that may wait for one document before its senders do.
 const MAILBOX: usize = 64;
+/// Updates of more bytes than this are taken where that delays no other document: it takes a millisecond, and ten for
+/// the worst.
+const HERE_BYTES_MAX: usize = 32 * 1024;
 /// How long an actor that could not load says so before the next attempt.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -59,7 +58,6 @@ pub struct DocumentActor {
     /// The last position that was handed to the writer.
     appended: Seq,
     life: Life,
-    effort: Effort,
     timer: Option<(Micros, SpawnHandle)>,
     effects: Vec<Effect>,
 }
@@ -139,19 +137,19 @@ impl DocumentActor {
             told: (0, 0),
             appended: 0,
             life,
-            effort: Effort::default(),
             timer: None,
             effects: Vec::new(),
         }
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
-        let (store, document, policy) = (self.registry.store.clone(), self.document.clone(), self.registry.policy);
+        let (store, document) = (self.registry.store.clone(), self.document.clone());
+        let policy = self.registry.policies.of(&document);
         let loaded = self.registry.helpers.run(move || {
             let stored: StoredDocument = store.load(&document)?;
-            Room::open(document.clone(), &stored, policy, clock::now()).map_err(|poisoned| StoreError::Damaged {
+            Room::open(document.clone(), &stored, policy, clock::now()).map_err(|damaged| StoreError::Damaged {
                 document,
-                reason: poisoned.to_string(),
+                reason: damaged.to_string(),
             })
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
@@ -231,14 +229,11 @@ impl DocumentActor {
             .retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
     }
 
-    /// Calls the room with one of `helpers`, where that delays no other document; `then` is told what the call gave
-    /// and how much CPU time it took.
-    fn call_elsewhere<R: Send + 'static>(
+    /// Calls the room on a helper, where that delays no other document.
+    fn call_elsewhere(
         &mut self,
         ctx: &mut Context<Self>,
-        helpers: fn(&Registry) -> &Helpers,
-        call: impl FnOnce(&mut Room, &mut Vec<Effect>) -> R + Send + 'static,
-        then: impl FnOnce(&mut Self, R, Micros, &mut Context<Self>) + 'static,
+        call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
     ) {
         let mut room = match std::mem::replace(&mut self.life, Life::Away) {
             Life::Serving(room) => room,
@@ -247,63 +242,24 @@ impl DocumentActor {
                 return;
             }
         };
-        let called = helpers(&self.registry).run(move || {
-            let (started, mut effects) = (clock::thread_cpu(), Vec::new());
-            let answer = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).ok();
-            (room, effects, answer, clock::thread_cpu() - started)
+        let called = self.registry.takers.run(move || {
+            let mut effects = Vec::new();
+            let done = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
+            (room, effects, done)
         });
         ctx.wait(called.into_actor(self).map(|called, actor, ctx| {
-            let Ok((room, effects, answer, cpu)) = called else {
+            let Ok((room, effects, done)) = called else {
                 // Cannot be: the call is guarded. All the same it goes when what it had appended is durable.
                 actor.life = Life::Broken;
                 return actor.settle(ctx);
             };
             actor.life = Life::Serving(room);
             actor.effects.extend(effects);
-            match answer {
-                // Before it settles, which may send the room away again.
-                Some(answer) => then(actor, answer, cpu, ctx),
-                None => actor.give_up_room(),
+            if !done {
+                actor.give_up_room();
             }
             actor.settle(ctx);
         }));
-    }
-
-    /// Has what was stored merged, then hears what could not be heard before.
-    fn merge_stored(&mut self, unheard: Hear, ctx: &mut Context<Self>) {
-        let then = |actor: &mut Self, merged, _, ctx: &mut Context<Self>| match merged {
-            Ok(()) => actor.hear(unheard, ctx),
-            Err(poisoned) => {
-                let reason = actor.unreadable(&StoreError::Damaged {
-                    document: actor.document.clone(),
-                    reason: Poisoned::to_string(&poisoned),
-                });
-                // Nothing of it can be unsaved.
-                actor.call(|room, effects, now| room.end_all(&reason, now, effects));
-                actor.fail(reason, ctx);
-            }
-        };
-        self.call_elsewhere(ctx, |registry| &registry.helpers, |room, _| room.merge(), then);
-    }
-
-    /// Hears a session whose document is merged, or which says nothing for which it needs to be.
-    fn hear(&mut self, hear: Hear, ctx: &mut Context<Self>) {
-        if let Life::Serving(room) = &self.life {
-            let full = self.registry.writer.is_full();
-            let (bytes, weight_bytes) = (hear.update_bytes(), room.weight_bytes());
-            let place = self.effort.place(bytes, weight_bytes, clock::now());
-            if place == Place::Elsewhere {
-                let call = move |room: &mut Room, effects: &mut Vec<Effect>| hear.tell(room, full, effects);
-                let then = |actor: &mut Self, (), cpu, _: &mut Context<Self>| actor.effort.took(cpu, clock::now());
-                return self.call_elsewhere(ctx, |registry| &registry.mergers, call, then);
-            }
-            let started = (place == Place::Watched).then(clock::thread_cpu);
-            self.call(|room, effects, _| hear.tell(room, full, effects));
-            if let Some(started) = started {
-                self.effort.took(clock::thread_cpu() - started, clock::now());
-            }
-        }
-        self.settle(ctx);
     }
 
     /// Does what is due, carries out what the room decided, and sets the timer.
@@ -361,7 +317,7 @@ impl DocumentActor {
             Effect::Snapshot { seq, state } => self.append(seq, state, Arc::default(), None),
             Effect::Encode(job) => {
                 let encoded = self.registry.helpers.run(move || job.run());
-                ctx.wait(encoded.into_actor(self).map(|encoded, actor, ctx| match encoded {
+                ctx.spawn(encoded.into_actor(self).map(|encoded, actor, ctx| match encoded {
                     Ok(encoded) => actor.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
                     Err(_) => actor.drain(&CloseReason::Restarting, ctx),
                 }));
@@ -377,13 +333,6 @@ impl DocumentActor {
             Effect::Unload => {
                 log::debug!("document {} leaves memory", self.document);
                 self.go(ctx);
-            }
-            Effect::Poisoned(poisoned) => {
-                if matches!(self.life, Life::Serving(_)) {
-                    log::error!("document {} is loaded anew: {poisoned}", self.document);
-                    self.registry.metrics.poisoned.inc();
-                    self.drain(&CloseReason::Restarting, ctx);
-                }
             }
         }
     }
@@ -500,12 +449,12 @@ impl Handler<Hear> for DocumentActor {
     type Result = ();
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
-        if let Life::Serving(room) = &self.life
-            && !hear.messages.iter().all(|message| room.can_hear(hear.session, message))
-        {
-            return self.merge_stored(hear, ctx);
+        let full = self.registry.writer.is_full();
+        if hear.update_bytes() > HERE_BYTES_MAX {
+            return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
         }
-        self.hear(hear, ctx);
+        self.call(|room, effects, _| hear.tell(room, full, effects));
+        self.settle(ctx);
     }
 }
 
@@ -552,8 +501,6 @@ pub(super) enum Break {
     Here,
     /// The same with a helper.
     Elsewhere,
-    /// What is stored can no longer be merged.
-    Stored,
 }
 
 #[cfg(test)]
@@ -564,10 +511,8 @@ impl Handler<Break> for DocumentActor {
         match breaks {
             Break::Here => self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") }),
             Break::Elsewhere => {
-                let call = |_: &mut Room, _: &mut Vec<Effect>| panic!("a mistake of ours");
-                self.call_elsewhere(ctx, |registry| &registry.mergers, call, |_, (), _, _| ());
+                self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
             }
-            Break::Stored => self.with_room(ctx, |room, _, _| room.spoil()),
         }
     }
 }

@@ -5,7 +5,6 @@
 //! * `durable`: how far a document is durable, and how it hears of it
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
-//! * `effort`: what is done there, and what is done here
 //! * `pace`: how often a busy thread looks at its sockets
 //! * `clock`: the one place that reads the time
 //!
@@ -14,7 +13,6 @@
 pub mod clock;
 pub mod document;
 pub mod durable;
-mod effort;
 pub mod helpers;
 pub mod pace;
 pub mod registry;

@@ -15,7 +15,7 @@ use std::sync::{
 use actix::{Actor, Addr};
 use rustc_hash::FxHashMap;
 
-use crate::{id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
+use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
 
 use super::{document::DocumentActor, helpers::Helpers, writer::Writer};
 
@@ -29,9 +29,9 @@ pub struct Registry {
     pub(super) writer: Writer,
     /// For loads, with all that belongs to opening a document, and encodes.
     pub(super) helpers: Helpers,
-    /// For edits that may take long to merge: they wait for no load, and no load for them.
-    pub(super) mergers: Helpers,
-    pub(super) policy: Policy,
+    /// For large edits: they wait for no load, and no load for them.
+    pub(super) takers: Helpers,
+    pub(super) policies: Policies,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -39,6 +39,34 @@ pub struct Registry {
 struct Actors {
     open: FxHashMap<DocumentId, (Generation, Addr<DocumentActor>)>,
     closed: bool,
+}
+
+/// What an operator chose, for each document.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// For all documents.
+    pub rooms: Policy,
+    /// In these documents the content of what is deleted is kept.
+    pub keep_deleted: Patterns,
+}
+
+impl Policies {
+    pub(super) fn of(&self, document: &DocumentId) -> Policy {
+        let kept = self.keep_deleted.cover(document);
+        Policy {
+            deleted: if kept { Deleted::Kept } else { self.rooms.deleted },
+            ..self.rooms
+        }
+    }
+}
+
+impl From<Policy> for Policies {
+    fn from(rooms: Policy) -> Self {
+        Self {
+            rooms,
+            keep_deleted: Patterns::default(),
+        }
+    }
 }
 
 /// Tells an actor from a later one of the same document.
@@ -50,8 +78,8 @@ impl Registry {
     pub fn new(
         store: Arc<dyn Store>,
         writer: Writer,
-        [helpers, mergers]: [Helpers; 2],
-        policy: Policy,
+        [helpers, takers]: [Helpers; 2],
+        policies: impl Into<Policies>,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let actors = Mutex::default();
@@ -61,8 +89,8 @@ impl Registry {
             store,
             writer,
             helpers,
-            mergers,
-            policy,
+            takers,
+            policies: policies.into(),
             metrics,
         })
     }

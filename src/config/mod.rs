@@ -25,7 +25,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser
 
 pub use self::token::TokenRequest;
 use crate::{
-    access::{Expected, OriginPolicy},
+    access::{Expected, OriginPolicy, Patterns},
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
     token::{KeyError, TokenKey},
@@ -101,6 +101,8 @@ pub struct ServeConfig {
     pub idle_timeout: Duration,
     /// Journal bytes of one document after which a snapshot is taken.
     pub snapshot_bytes: u64,
+    /// In these documents the content of what is deleted is kept.
+    pub keep_deleted: Patterns,
     /// How long updates are kept after a snapshot holds them.
     pub keep_history: Duration,
     /// Length at which a file of the journal is full.
@@ -137,6 +139,7 @@ impl ServeConfig {
             connections_max: 20_000,
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
+            keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
             segment_bytes: 64 * 1024 * 1024,
             threads: cores,
@@ -263,6 +266,17 @@ struct ServeArgs {
     #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     keep_history: Duration,
 
+    /// Documents that keep the content of what is deleted, as Yjs does with `gc: false`: their versions can be restored.
+    /// A pattern of names in which `*` stands for anything; may be given several times, or with commas
+    #[arg(
+        long,
+        env = "COWRITE_KEEP_DELETED",
+        hide_env_values = true,
+        value_name = "PATTERN",
+        value_delimiter = ','
+    )]
+    keep_deleted: Vec<String>,
+
     /// A file of the journal is full at this; a smaller store has smaller files
     #[arg(long, env = "COWRITE_SEGMENT_BYTES", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<{ 64 << 10 }, { 1 << 30 }>)]
     segment_bytes: u64,
@@ -356,6 +370,9 @@ struct KeyArgs {
     jwt_audience: Option<String>,
 }
 
+/// What is wrong with `--keep-deleted`.
+const KEEP_DELETED: &str = "--keep-deleted: a pattern has 1 to 512 bytes";
+
 impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
@@ -390,6 +407,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             connections_max: limits.connections_max,
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,
+            keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,
             keep_history: args.keep_history,
             segment_bytes: args.segment_bytes,
             threads: limits.threads.unwrap_or_else(cores),

@@ -15,9 +15,9 @@ use bytes::Bytes;
 use super::{Failure, count, failed, image::Image, journal_in, say, size, time_text};
 use crate::{
     actor::clock::wall_ms,
+    document::{Damaged, Deleted, Document, Verdict},
     id::DocumentId,
-    protocol::update::{Admission, CheckedUpdate, Clocks},
-    room::replica::{Poisoned, Replica},
+    protocol::update::{CheckedUpdate, Clocks},
     store::{
         Body, DocumentEntry, Record, Store, StoreError,
         journal::{self, Journal, JournalOptions, disk::FileDisk},
@@ -65,9 +65,7 @@ pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mu
     }
     let update = viewed(data, |journal| {
         existing(journal, data, name)?;
-        let replica = replica(journal, name)?;
-        let encoded = replica.encode_job(Arc::new(Clocks::default()), 0).run();
-        Ok(encoded.map_err(|poisoned| unreadable(name, &poisoned))?.update)
+        Ok(document(journal, name)?.since(&Clocks::default()))
     })?;
     let Some(to) = to else {
         return match out.write_all(&update).and_then(|()| out.flush()) {
@@ -106,22 +104,22 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
         return Err(Failure(format!("the folder {} does not exist", data.display())));
     }
     let journal = locked(data)?;
-    let mut replica = replica(&journal, name)?;
-    let update = match replica.admit(update) {
-        Admission::Whole(update) => update,
-        Admission::Part(_) | Admission::Nothing => {
+    let update = match document(&journal, name)?.judge(&update) {
+        Verdict::News(news) if !news.is_partial() => news.update().clone(),
+        Verdict::News(_) | Verdict::Nothing => {
             return Err(Failure(format!(
                 "{source} goes on from edits that neither it nor {name} has: import those first, or a full export"
             )));
         }
-        Admission::Refused(why) => return Err(Failure(format!("{source} is refused: {why}"))),
+        Verdict::Known => return say(out, format!("{name}: everything in {source} was there already")),
+        Verdict::Refused(why) => return Err(Failure(format!("{source} is refused: {why}"))),
+        Verdict::Conflict(id) => {
+            return Err(Failure(format!(
+                "{source} has clock {} of client {} with another content than {name}: they are not of one history",
+                id.clock, id.client
+            )));
+        }
     };
-    let is_new = replica
-        .apply(&update)
-        .map_err(|poisoned| Failure(format!("{source} cannot be merged into {name}: {poisoned}")))?;
-    if !is_new {
-        return say(out, format!("{name}: everything in {source} was there already"));
-    }
     let bytes = update.bytes().len() as u64;
     let seq = journal.load(name)?.last_seq() + 1;
     journal.commit(&[record(name, seq, Body::Update(update.bytes().clone()))])?;
@@ -191,10 +189,11 @@ fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<Documen
     }
 }
 
-fn replica(journal: &Journal, name: &DocumentId) -> Result<Replica, Failure> {
-    Replica::load(&journal.load(name)?).map_err(|poisoned| unreadable(name, &poisoned))
+/// A document with all that is stored of it.
+fn document(journal: &Journal, name: &DocumentId) -> Result<Document, Failure> {
+    Document::open(journal.load(name)?.records(), Deleted::Kept).map_err(|damaged| unreadable(name, &damaged))
 }
 
-fn unreadable(name: &DocumentId, poisoned: &Poisoned) -> Failure {
-    Failure(format!("document {name} is damaged: {poisoned}"))
+fn unreadable(name: &DocumentId, damaged: &Damaged) -> Failure {
+    Failure(format!("document {name} is damaged: {damaged}"))
 }

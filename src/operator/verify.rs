@@ -14,8 +14,8 @@ use std::{
 
 use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
 use crate::{
+    document::{Deleted, Document},
     id::DocumentId,
-    room::replica::Replica,
     store::{
         Store, StoreError,
         journal::{
@@ -199,16 +199,17 @@ pub(super) fn check(image: &Image, folder: &Path, mut each: impl FnMut((u32, u32
     Ok(report)
 }
 
-/// Loads a document and merges it; the inner error says why it cannot be read.
+/// Puts a document together; the inner error says why it cannot be read.
 fn read(journal: &Journal, name: &DocumentId) -> Result<Result<(), String>, Failure> {
     let stored = match journal.load(name) {
         Ok(stored) => stored,
         Err(StoreError::Damaged { reason, .. }) => return Ok(Err(reason)),
         Err(error) => return Err(error.into()),
     };
-    Ok(match catch_unwind(AssertUnwindSafe(|| Replica::load(&stored))) {
+    let opened = || Document::open(stored.records(), Deleted::Kept);
+    Ok(match catch_unwind(AssertUnwindSafe(opened)) {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(poisoned)) => Err(poisoned.to_string()),
+        Ok(Err(damaged)) => Err(damaged.to_string()),
         Err(_) => Err("reading it panicked".to_owned()),
     })
 }

@@ -4,7 +4,7 @@
 //! text `null` says that the client is gone. What one client sends, all others `JSON.parse`: a text that is
 //! not JSON would be an uncaught exception in each of them, so it is refused here.
 
-use crate::limits::{ANY_DEPTH_MAX, AWARENESS_ENTRIES_MAX, AWARENESS_STATE_BYTES_MAX};
+use crate::limits::{AWARENESS_DEPTH_MAX, AWARENESS_ENTRIES_MAX, AWARENESS_STATE_BYTES_MAX};
 use crate::protocol::json;
 use crate::protocol::lib0::{Malformed, Reader, write_var_bytes, write_var_uint};
 use bytes::Bytes;
@@ -38,7 +38,7 @@ pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
         if text.len() > AWARENESS_STATE_BYTES_MAX {
             return Err(r.malformed("an awareness state that is too long"));
         }
-        json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+        json::check(text, AWARENESS_DEPTH_MAX).map_err(|what| r.malformed(what))?;
         let state = (text != "null").then(|| payload.slice_ref(text.as_bytes()));
         entries.push(Entry { client, clock, state });
     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::update::Id;
+
 /// Why the server ends a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CloseReason {
@@ -14,6 +16,8 @@ pub enum CloseReason {
     Unauthenticated(String),
     /// The token is good and does not open this document.
     Forbidden(String),
+    /// Something that is known is sent again with another content: another page writes under the same client id.
+    Conflict(String),
     /// The document is larger than the server's limit.
     DocumentTooLarge(String),
     /// The bytes are not what the protocol says.
@@ -33,6 +37,15 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// The first struct that is known with another content is this one.
+    #[must_use]
+    pub fn conflict(known: Id) -> Self {
+        Self::Conflict(format!(
+            "another page writes under this client id: your edits are kept in this page, client {} from clock {}",
+            known.client, known.clock
+        ))
+    }
+
     /// The WebSocket close code.
     #[must_use]
     pub fn code(&self) -> u16 {
@@ -40,6 +53,7 @@ impl CloseReason {
             Self::Refused(_) => 4400,
             Self::Unauthenticated(_) => 4401,
             Self::Forbidden(_) => 4403,
+            Self::Conflict(_) => 4409,
             Self::DocumentTooLarge(_) => 4413,
             Self::Protocol(_) => 1002,
             Self::NotBinary => 1003,
@@ -58,6 +72,7 @@ impl CloseReason {
             Self::Refused(text)
             | Self::Unauthenticated(text)
             | Self::Forbidden(text)
+            | Self::Conflict(text)
             | Self::DocumentTooLarge(text)
             | Self::Protocol(text)
             | Self::MessageTooBig(text)
@@ -76,6 +91,7 @@ impl CloseReason {
             Self::Refused(_) => "refused",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::Conflict(_) => "conflict",
             Self::DocumentTooLarge(_) => "document_too_large",
             Self::Protocol(_) => "protocol",
             Self::NotBinary => "not_binary",

@@ -5,6 +5,8 @@
 //! reported instead of refused: half a surrogate pair (`"\ud83d"`, from a name cut inside an emoji)
 //! and whole numbers between 2^63 and 2^64.
 
+use smallvec::SmallVec;
+
 /// What yrs cannot read although `JSON.parse` can.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -21,7 +23,7 @@ impl Quirks {
     }
 }
 
-/// Checks `text` (UTF-8) as one JSON value of at most `depth_max` (at most 64) nested containers.
+/// Checks `text` (UTF-8) as one JSON value of at most `depth_max` nested containers.
 pub fn check(text: &str, depth_max: usize) -> Result<Quirks, &'static str> {
     // Nearly every formatting mark.
     if matches!(text, "true" | "null" | "false" | "{}") {
@@ -32,7 +34,7 @@ pub fn check(text: &str, depth_max: usize) -> Result<Quirks, &'static str> {
         at: 0,
         quirks: Quirks::default(),
     };
-    scan.value(depth_max.min(64))?;
+    scan.value(depth_max)?;
     Ok(scan.quirks)
 }
 
@@ -134,25 +136,22 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn value(&mut self, depth_max: usize) -> Result<(), &'static str> {
-        // Bit i says whether the container at depth i is an object.
-        let mut objects = 0u64;
-        let mut depth = 0;
+        // For each open container whether it is an object.
+        let mut open: SmallVec<[bool; 16]> = SmallVec::new();
         loop {
             self.space();
             match self.peek() {
-                Some(open @ (b'[' | b'{')) => {
+                Some(bracket @ (b'[' | b'{')) => {
                     self.at += 1;
-                    if depth == depth_max {
+                    if open.len() == depth_max {
                         return Err("JSON nested too deeply");
                     }
-                    let object = open == b'{';
-                    objects = objects & !(1 << depth) | u64::from(object) << depth;
-                    depth += 1;
+                    let object = bracket == b'{';
                     self.space();
                     if self.peek() == Some(if object { b'}' } else { b']' }) {
                         self.at += 1;
-                        depth -= 1;
                     } else {
+                        open.push(object);
                         if object {
                             self.key()?;
                         }
@@ -169,14 +168,13 @@ impl Scan<'_> {
             // A value ended: close what ends with it, or go on to the next one.
             loop {
                 self.space();
-                if depth == 0 {
+                let Some(&object) = open.last() else {
                     return if self.at == self.bytes.len() {
                         Ok(())
                     } else {
                         Err("text after the JSON value")
                     };
-                }
-                let object = objects >> (depth - 1) & 1 == 1;
+                };
                 match self.peek() {
                     Some(b',') => {
                         self.at += 1;
@@ -189,7 +187,7 @@ impl Scan<'_> {
                     Some(b']') if !object => self.at += 1,
                     _ => return Err("not JSON"),
                 }
-                depth -= 1;
+                open.pop();
             }
         }
     }

@@ -1,21 +1,31 @@
-//! An edit's way through its room: judged, applied, gathered with others, and sent off.
+//! An edit's way through its room: judged, taken, gathered with others, and sent off.
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::{
     access::Access,
+    document::{News, Verdict},
     protocol::{
         close::CloseReason,
-        update::{Admission, CheckedUpdate, merge},
+        frame,
+        update::{CheckedUpdate, merge},
     },
 };
 
-use super::{Effect, Micros, READ_ONLY, Room, SECOND, cadence::edit_pause, outbox::Kind, session::SessionId};
+use super::{
+    Effect, MS, Micros, READ_ONLY, Room, SECOND,
+    authorship::Right,
+    cadence::edit_pause,
+    outbox::Kind,
+    session::{Gap, SessionId},
+};
 
 /// How often a session is asked again for what its updates refer to.
 const GAP_ASK: Micros = 10 * SECOND;
 
-/// Updates that were applied and have not left.
+/// Updates that were taken and have not left.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub updates: Vec<CheckedUpdate>,
@@ -41,12 +51,12 @@ impl Room {
         if session.identity.access == Access::Read {
             session.saving.answered |= answer;
             // An answer to our SyncStep1 repeats every deletion that the peer knows of.
-            let new_structs = !update.has_known_structs(self.replica.clocks());
+            let new_structs = !update.has_known_structs(self.document.clocks());
             let edited = !answer && (new_structs || !update.deletions().is_empty());
             session.refused |= edited;
             if answer {
                 // It may know what a crash of ours lost and what its author has yet to send again.
-                session.gap = new_structs;
+                session.gap = new_structs.then(|| session.gap.take().unwrap_or(Gap::since(now)));
             }
             if edited || new_structs {
                 self.counts.updates_of_readers += 1;
@@ -56,42 +66,47 @@ impl Room {
             }
             return;
         }
-        if self.replica.knows(&update) {
-            session.gap &= !answer;
-            session.saving.answered |= answer;
-            self.counts.updates_known += 1;
-            return self.wait_for_known(id);
-        }
-        let admitted = match self.replica.admit(update) {
-            Admission::Whole(update) => {
-                session.gap &= !answer;
-                Some(update)
+        let others = self.withhold(id, &update, now);
+        let withheld = others.is_some();
+        let update = others.unwrap_or(update);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let (news, gap) = match self.document.judge(&update) {
+            Verdict::Refused(why) => {
+                let reason = CloseReason::Refused(format!("the update is not Yjs: {why}"));
+                return self.end(id, reason, now, effects);
             }
-            Admission::Part(update) => {
-                session.gap = true;
-                Some(update)
+            Verdict::Conflict(known) => {
+                self.counts.conflicts += 1;
+                return self.end(id, CloseReason::conflict(known), now, effects);
             }
-            Admission::Nothing => {
-                session.gap = true;
-                None
-            }
-            Admission::Refused(why) => {
-                return self.end(
-                    id,
-                    CloseReason::Refused(format!("the update is not Yjs: {why}")),
-                    now,
-                    effects,
-                );
+            Verdict::Known => (None, withheld),
+            Verdict::Nothing => (None, true),
+            Verdict::News(news) => {
+                let gap = withheld || news.is_partial();
+                (Some(news), gap)
             }
         };
         session.saving.answered |= answer;
-        if session.gap {
+        if gap {
+            session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
             self.ask_for_missing(id, now);
+        } else if answer {
+            session.gap = None;
         }
-        let Some(update) = admitted.filter(|update| !update.is_empty()) else {
-            return self.wait_for_known(id);
-        };
+        match news {
+            Some(news) => self.take_news(id, news, answer, now, effects),
+            None => {
+                self.counts.updates_known += u64::from(!gap);
+                self.wait_for_known(id);
+            }
+        }
+    }
+
+    fn take_news(&mut self, id: SessionId, news: News, answer: bool, now: Micros, effects: &mut Vec<Effect>) {
+        let update = news.update().clone();
         if self.too_large {
             let limit = self.policy.document_bytes_max;
             let reason =
@@ -103,30 +118,52 @@ impl Room {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return self.end(id, CloseReason::Overloaded(reason), now, effects);
         }
-        match self.replica.apply(&update) {
-            Err(poisoned) => {
-                let reason = CloseReason::Refused("the update cannot be merged".to_owned());
-                self.end(id, reason, now, effects);
-                effects.push(Effect::Poisoned(poisoned));
+        self.document.take(news);
+        if !answer
+            && let Some(author) = self.sessions.get(&id).map(|session| session.author(id))
+            && let Some((client, _)) = update.spans().next()
+        {
+            self.authorship.write(client, author);
+        }
+        self.counts.updates += 1;
+        self.counts.update_bytes += update.bytes().len() as u64;
+        if self.batch.updates.is_empty() {
+            self.batch.oldest = now;
+        }
+        self.batch.bytes += update.bytes().len();
+        self.batch.updates.push(update);
+        if !self.batch.sources.contains(&id) {
+            self.batch.sources.push(id);
+        }
+        self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
+    }
+
+    /// The update without new structs that are other sessions' to write; `None` when there are none.
+    fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<CheckedUpdate> {
+        let session = self.sessions.get(&id)?;
+        let author = session.author(id);
+        let mut others: SmallVec<[u64; 2]> = SmallVec::new();
+        for (client, span) in update.spans() {
+            if span.end <= self.document.clocks().next(client) {
+                continue;
             }
-            Ok(false) => {
-                self.counts.updates_known += 1;
-                self.wait_for_known(id);
-            }
-            Ok(true) => {
-                self.counts.updates += 1;
-                self.counts.update_bytes += update.bytes().len() as u64;
-                if self.batch.updates.is_empty() {
-                    self.batch.oldest = now;
+            let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
+            match self.authorship.right(client, author, now, heard) {
+                Right::Granted => {}
+                Right::Denied => others.push(client),
+                Right::Ask(owner) => {
+                    others.push(client);
+                    if let Some(owner) = self.sessions.get(&owner) {
+                        owner.outbox.push(frame::ping(), Kind::Other);
+                    }
                 }
-                self.batch.bytes += update.bytes().len();
-                self.batch.updates.push(update);
-                if !self.batch.sources.contains(&id) {
-                    self.batch.sources.push(id);
-                }
-                self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
             }
         }
+        if others.is_empty() {
+            return None;
+        }
+        self.counts.updates_of_others += 1;
+        Some(update.without(&others))
     }
 
     /// What this session sent is known already, but perhaps not durable yet.
@@ -181,9 +218,10 @@ impl Room {
                 }
             }
         }
-        if self.replica.weight_bytes() > self.policy.document_bytes_max
-            || self.journal.wants_snapshot(self.policy.snapshot_bytes)
-        {
+        let limit = self.policy.document_bytes_max;
+        let grown = self.compacted_bytes + self.compacted_bytes / 16;
+        let may_be_too_large = self.document.weight_bytes() > limit.max(grown);
+        if may_be_too_large || self.journal.wants_snapshot(self.policy.snapshot_bytes) {
             self.encode_snapshot(effects);
         }
     }
@@ -197,7 +235,9 @@ impl Room {
         }
         session.asked = Some(now);
         session.outbox.push(
-            session.dialect.sync_step1(&self.replica.clocks().encode_state_vector()),
+            session
+                .dialect
+                .sync_step1(&self.document.clocks().encode_state_vector()),
             Kind::Other,
         );
     }

@@ -7,11 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{protocol::close::CloseReason, store::Seq};
 
-use super::{
-    Micros,
-    replica::{EncodeJob, Poisoned},
-    session::SessionId,
-};
+use super::{Micros, session::SessionId, states::Job};
 
 /// What the shell is to do.
 #[derive(Debug)]
@@ -34,9 +30,8 @@ pub enum Effect {
         /// A Yjs v1 update.
         state: Bytes,
     },
-    /// Run this away from other documents, then tell [`Room::encoded`]; until then the room must not
-    /// be called.
-    Encode(EncodeJob),
+    /// Run this where it delays nobody, then tell [`Room::encoded`]. The room may be called meanwhile.
+    Encode(Job),
     /// A session was ended by the room (its socket still has to say [`Room::leave`], which is then
     /// without effect).
     Ended {
@@ -47,8 +42,6 @@ pub enum Effect {
     },
     /// Nobody uses the document and everything is saved: forget it.
     Unload,
-    /// The document must be thrown away and loaded anew.
-    Poisoned(Poisoned),
 }
 
 /// What happened since the counts were last taken.
@@ -62,6 +55,12 @@ pub struct Counts {
     pub updates_known: u64,
     /// Updates that were refused, in whole or in part, because they refer to what nobody sent.
     pub updates_with_gaps: u64,
+    /// Updates with structs that are known with another content: two pages write under one client id.
+    pub conflicts: u64,
+    /// Updates of which structs were not taken because another session writes under their client ids.
+    pub updates_of_others: u64,
+    /// Gaps that have been open for long.
+    pub gaps_kept_open: u64,
     /// Updates of readers, which are never applied.
     pub updates_of_readers: u64,
     /// Frames queued, each counted once per receiver.

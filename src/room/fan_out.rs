@@ -23,7 +23,6 @@ use super::{
     CATCH_UP, Effect, MS, Micros, Room,
     outbox::Kind,
     session::{Reading, SessionId},
-    states::Encoding,
     sync_cache::Answer,
 };
 
@@ -71,7 +70,7 @@ impl Room {
     /// A session says what it has and asks for the rest.
     pub(super) fn wants_sync(&mut self, id: SessionId, had: &Clocks, now: Micros, effects: &mut Vec<Effect>) {
         // Clients that the document does not know make no difference to the answer, only to its price.
-        let had = had.restricted_to(self.replica.clocks());
+        let had = had.restricted_to(self.document.clocks());
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -101,7 +100,7 @@ impl Room {
             }
         };
         self.cache.advance(self.version, &frame, dialect);
-        self.checkpoints.note(self.version, frame.len(), self.replica.clocks());
+        self.checkpoints.note(self.version, frame.len(), self.document.clocks());
         let only_author = if let [author] = sources { Some(*author) } else { None };
         for (id, session) in &mut self.sessions {
             let Reading::Live { since_version, had } = &session.reading else {
@@ -172,7 +171,7 @@ impl Room {
         } else {
             (self.catch_up_pause * 2).clamp(CATCH_UP, CATCH_UP_MAX)
         };
-        if !self.lagging.is_empty() && self.encoding == Encoding::Nothing {
+        if !self.lagging.is_empty() {
             self.catch_up_by(now + self.catch_up_pause);
         }
     }
@@ -206,7 +205,6 @@ impl Room {
                 answer,
                 next: 0,
                 tail,
-                version: self.version,
                 had,
             };
         }
@@ -223,12 +221,12 @@ impl Room {
             answer,
             next,
             tail,
-            version,
             had,
         } = &mut session.reading
         {
+            let version = answer.version;
             let kind = if answer.closed {
-                Kind::Sync(*version)
+                Kind::Sync(version)
             } else {
                 Kind::Sync(0)
             };
@@ -248,7 +246,7 @@ impl Room {
                 // Live, it would lose all of them to the first that does not fit.
                 return Progress::Made;
             }
-            let lacks = answer.reached.take().filter(|_| *version < self.version);
+            let lacks = answer.reached.take().filter(|_| version < self.version);
             session.reading = match lacks {
                 Some(reached) => Reading::Behind { had: reached },
                 None => {
@@ -257,10 +255,10 @@ impl Room {
                     }
                     if !answer.closed {
                         let end = session.dialect.sync_step2(EMPTY_UPDATE);
-                        let _ = session.outbox.push_within(&end, Kind::Sync(*version), usize::MAX);
+                        let _ = session.outbox.push_within(&end, Kind::Sync(version), usize::MAX);
                     }
                     Reading::Live {
-                        since_version: *version,
+                        since_version: version,
                         had: had.clone(),
                     }
                 }
@@ -280,14 +278,12 @@ impl Room {
 
     /// The frames for a peer who has `had`; `None` while they are encoded elsewhere.
     fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<bytes::Bytes>)> {
-        if let Some(known) = self.cache.find(had, self.version) {
+        if let Some(known) = self.cache.find(had) {
             return Some(known);
         }
-        if self.encoding != Encoding::Nothing {
-            return None;
-        }
-        self.encode(had.clone(), Encoding::ForReaders, effects)?;
-        self.cache.find(had, self.version)
+        let lacking = self.encode(had.clone(), effects)?;
+        self.cache.keep(&lacking, Dialect::YWebsocket);
+        self.cache.find(had)
     }
 
     pub(super) fn catch_up_by(&mut self, at: Micros) {

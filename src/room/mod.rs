@@ -9,13 +9,12 @@
 //! | `editing` | an edit: judged, applied, gathered, sent off |
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
-//! | `opening` | what is stored is merged when somebody edits it |
-//! | `states`, `sync_cache` | full states for readers and for snapshots; answers shared by all who ask the same |
+//! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
 //! | `cadence` | when edits and presence leave |
 //! | `sweep` | silence, expiry, the end of a document that nobody uses |
-//! | `replica` | merging into yrs, encoding |
+//! | `authorship` | who writes under which client id |
 //!
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
@@ -24,33 +23,33 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::Access,
+    document::{Damaged, Deleted, Document},
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Inbound, update::Clocks},
+    protocol::{awareness::Entry, close::CloseReason, dialect::Inbound, update::Clocks},
     store::{Seq, StoredDocument},
 };
 
+mod authorship;
 pub mod cadence;
 mod editing;
 mod effect;
 mod fan_out;
-mod opening;
 pub mod outbox;
 pub mod presence;
 mod questions;
-pub mod replica;
 mod saving;
 pub mod session;
-mod states;
+pub mod states;
 mod sweep;
 mod sync_cache;
 
 pub use effect::{Counts, Effect};
 
+use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
 use outbox::Kind;
 use presence::Presence;
-use replica::{Poisoned, Replica};
 use saving::Journal;
 use session::{Joining, Reading, Saving, Session, SessionId};
 use states::Encoding;
@@ -65,7 +64,7 @@ const SECOND: Micros = 1_000_000;
 
 /// How often a session that is behind is looked at.
 const CATCH_UP: Micros = 10 * MS;
-/// Full states above this size are encoded where they delay no other document.
+/// What is larger than this is encoded where it delays nobody.
 const ENCODE_HERE_BYTES_MAX: usize = 1024 * 1024;
 
 /// What an operator may change about rooms.
@@ -81,14 +80,17 @@ pub struct Policy {
     pub snapshot_bytes: usize,
     /// How long a document that nobody uses stays in memory.
     pub idle_timeout: Micros,
+    /// What happens to the content of what is deleted.
+    pub deleted: Deleted,
 }
 
 /// One document and everybody who is connected to it.
 #[derive(Debug)]
 pub struct Room {
-    document: DocumentId,
+    name: DocumentId,
     policy: Policy,
-    replica: Replica,
+    document: Document,
+    authorship: Authorship,
     sessions: FxHashMap<SessionId, Session>,
     presence: Presence,
     presence_cadence: Cadence,
@@ -109,6 +111,8 @@ pub struct Room {
     asking: FxHashSet<SessionId>,
     idle_since: Option<Micros>,
     too_large: bool,
+    /// The size of the last full state that was put together anew.
+    compacted_bytes: usize,
     store_full: bool,
     counts: Counts,
 }
@@ -117,15 +121,16 @@ impl Room {
     /// Opens a room over what the store holds.
     ///
     /// # Errors
-    /// [`Poisoned`] when the stored bytes do not pass the gate.
-    pub fn open(document: DocumentId, stored: &StoredDocument, policy: Policy, now: Micros) -> Result<Self, Poisoned> {
-        let replica = Replica::read(stored)?;
+    /// [`Damaged`] when the stored bytes do not pass the gate.
+    pub fn open(name: DocumentId, stored: &StoredDocument, policy: Policy, now: Micros) -> Result<Self, Damaged> {
+        let document = Document::open(stored.records(), policy.deleted)?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
         Ok(Self {
-            document,
+            name,
             policy,
-            replica,
+            document,
+            authorship: Authorship::default(),
             sessions: FxHashMap::default(),
             presence: Presence::default(),
             presence_cadence: Cadence::default(),
@@ -143,6 +148,7 @@ impl Room {
             asking: FxHashSet::default(),
             idle_since: Some(now),
             too_large: false,
+            compacted_bytes: snapshot_bytes,
             store_full: false,
             counts: Counts::default(),
         })
@@ -157,20 +163,20 @@ impl Room {
 
     /// Which document this is.
     #[must_use]
-    pub fn document(&self) -> &DocumentId {
-        &self.document
+    pub fn name(&self) -> &DocumentId {
+        &self.name
     }
 
     /// Whether so much is in it that encoding it, or letting go of it, takes long.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        self.replica.weight_bytes() > ENCODE_HERE_BYTES_MAX
+        self.document.weight_bytes() > ENCODE_HERE_BYTES_MAX
     }
 
     /// An estimate of the size of its full state, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        self.replica.weight_bytes()
+        self.document.weight_bytes()
     }
 
     /// How many sessions are here.
@@ -188,7 +194,7 @@ impl Room {
     /// What the document knows.
     #[must_use]
     pub fn clocks(&self) -> &Clocks {
-        self.replica.clocks()
+        self.document.clocks()
     }
 
     /// What happened since the last call.
@@ -206,7 +212,7 @@ impl Room {
             outbox,
         } = joining;
         outbox.push(
-            dialect.sync_step1(&self.replica.clocks().encode_state_vector()),
+            dialect.sync_step1(&self.document.clocks().encode_state_vector()),
             Kind::Other,
         );
         if let Some(everybody) = self.presence.everybody() {
@@ -226,7 +232,7 @@ impl Room {
             sent: now,
             presence_stale: false,
             asked: None,
-            gap: false,
+            gap: None,
             refused: false,
             served: None,
             saving: Saving::default(),
@@ -247,6 +253,7 @@ impl Room {
         self.lagging.remove(&id);
         self.asking.remove(&id);
         self.presence.leave(id, now);
+        self.authorship.leave(id, now);
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }
@@ -272,6 +279,7 @@ impl Room {
             Inbound::Awareness(entries) => {
                 let bytes_max = self.policy.outbox_bytes_max / 2;
                 self.counts.awareness_refused += self.presence.hear(id, &entries, bytes_max, now) as u64;
+                self.announced(id, &entries);
                 if self.presence.has_changed() {
                     self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
                 }
@@ -286,6 +294,19 @@ impl Room {
             }
             Inbound::SavedQuery(payload) => self.asks_whether_saved(id, payload, now),
             Inbound::Ignored => {}
+        }
+    }
+
+    /// What a session that may write says of itself shows under which client ids it writes.
+    fn announced(&mut self, id: SessionId, entries: &[Entry]) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        if session.identity.access == Access::Read {
+            return;
+        }
+        for entry in entries {
+            if self.presence.owner(entry.client) == Some(id) {
+                self.authorship.announce(entry.client, session.author(id));
+            }
         }
     }
 

@@ -127,6 +127,12 @@ impl Presence {
         refused
     }
 
+    /// The session whose client this is.
+    #[must_use]
+    pub fn owner(&self, client: u64) -> Option<SessionId> {
+        self.states.get(&client).map(|state| state.owner)
+    }
+
     /// `session` is gone, and its clients with it.
     pub fn leave(&mut self, session: SessionId, now: Micros) {
         for client in self.owned.remove(&session).unwrap_or_default() {

@@ -47,7 +47,7 @@ impl Room {
             return;
         };
         let complete = session.saving.answered || session.joined + ANSWER_PATIENCE <= now;
-        if session.gap || session.refused || !complete {
+        if session.gap.is_some() || session.refused || !complete {
             return;
         }
         let durable = self.journal.durable;

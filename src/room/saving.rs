@@ -20,6 +20,8 @@ pub(super) struct Journal {
     snapshot_bytes: usize,
     /// A snapshot is being made or written.
     pub snapshotting: bool,
+    /// What of `since_snapshot` the one that is being made covers.
+    covered: (usize, usize),
 }
 
 impl Journal {
@@ -32,6 +34,7 @@ impl Journal {
             since_snapshot: (updates_bytes, updates),
             snapshot_bytes,
             snapshotting: false,
+            covered: (0, 0),
         }
     }
 
@@ -73,15 +76,25 @@ impl Journal {
         !self.snapshotting && (records >= 16 || bytes * 4 > self.snapshot_bytes.max(16 * 1024))
     }
 
-    pub fn snapshot_taken(&mut self, bytes: usize) {
+    /// A snapshot of everything that was appended is being made.
+    pub fn snapshot_begins(&mut self) -> Seq {
         self.snapshotting = true;
-        self.snapshot_bytes = bytes;
-        self.since_snapshot = (0, 0);
+        self.covered = self.since_snapshot;
+        self.appended
     }
 
-    /// The log stays; the next attempt comes when as much again was written.
+    /// It was made, and takes `bytes`.
+    pub fn snapshot_taken(&mut self, bytes: usize) {
+        self.snapshot_bytes = bytes;
+        self.since_snapshot.0 -= self.covered.0;
+        self.since_snapshot.1 -= self.covered.1;
+    }
+
+    /// It could not be made. The log stays; the next attempt comes when as much again was written.
     pub fn snapshot_refused(&mut self) {
+        self.snapshotting = false;
         self.snapshot_bytes = self.snapshot_bytes.max(self.since_snapshot.0) * 2;
         self.since_snapshot.1 = 0;
+        self.covered = (0, 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     store::Seq,
 };
 
-use super::{Micros, outbox::Outbox, sync_cache::Answer};
+use super::{Micros, authorship::Author, outbox::Outbox, sync_cache::Answer};
 
 /// Names a session within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,8 +46,8 @@ pub(super) struct Session {
     pub presence_stale: bool,
     /// When it was last asked for what an update of its referred to and nobody has.
     pub asked: Option<Micros>,
-    /// Whether a gap in its updates is open.
-    pub gap: bool,
+    /// A gap in its updates that is open.
+    pub gap: Option<Gap>,
     /// It may only read, and edited all the same: it is never told that all is saved.
     pub refused: bool,
     /// When its last SyncStep1 was answered.
@@ -55,6 +55,32 @@ pub(super) struct Session {
     pub saving: Saving,
     /// It has been told that its edits are not taken.
     pub told_read_only: bool,
+}
+
+impl Session {
+    pub fn author(&self, id: SessionId) -> Author<'_> {
+        Author {
+            session: id,
+            subject: self.identity.subject.as_ref(),
+        }
+    }
+}
+
+/// It sent what refers to something that nobody has sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gap {
+    pub since: Micros,
+    /// It was logged and counted as one that does not close.
+    pub noted: bool,
+}
+
+impl Gap {
+    pub fn since(now: Micros) -> Self {
+        Self {
+            since: now,
+            noted: false,
+        }
+    }
 }
 
 /// What a session has of the document.
@@ -72,7 +98,6 @@ pub(super) enum Reading {
         answer: Answer,
         next: usize,
         tail: Option<Bytes>,
-        version: u64,
         had: Arc<Clocks>,
     },
 }

@@ -12,6 +12,8 @@ use super::{
 pub(super) const SWEEP: Micros = 5 * SECOND;
 /// The same while somebody waits to hear that edits are saved.
 pub(super) const SWEEP_WAITING: Micros = SECOND;
+/// A gap that is open for this long is one that a person should know of.
+const GAP_LONG: Micros = 30 * SECOND;
 /// Providers reconnect when no message came for 30 s.
 const SILENCE_MAX: Micros = 20 * SECOND;
 /// y-sweet's client reconnects when its question stays unanswered and nothing else comes for 3 s.
@@ -24,6 +26,7 @@ impl Room {
     pub(super) fn sweep(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         self.sweep_due = None;
         self.presence.expire(now);
+        self.authorship.forget(now);
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }
@@ -48,8 +51,18 @@ impl Room {
                 questions.push(*id);
                 next = next.min(now + SWEEP_WAITING);
             }
-            if session.gap {
+            if let Some(gap) = &mut session.gap {
                 asked.push(*id);
+                if !gap.noted && gap.since + GAP_LONG <= now {
+                    gap.noted = true;
+                    self.counts.gaps_kept_open += 1;
+                    log::warn!(
+                        "session {} of document {} builds on edits that nobody has sent for {} s: it is not told that it is saved",
+                        id.0,
+                        self.name,
+                        GAP_LONG / SECOND
+                    );
+                }
             }
             let waiting = !session.saving.questions.is_empty();
             let patience = if waiting {
@@ -71,6 +84,10 @@ impl Room {
         for id in asked {
             self.ask_for_missing(id, now);
         }
+        if self.lagging.is_empty() {
+            // What was laid out for those who came together is no longer of use.
+            self.cache.clear();
+        }
         if !self.sessions.is_empty() {
             self.sweep_by(next);
         }
@@ -86,8 +103,7 @@ impl Room {
             self.idle_since = Some(now);
             return;
         }
-        // Unmerged, it would be all that was ever written to it, and the next one would come later for that.
-        if self.is_merged() && self.journal.wants_parting_snapshot() {
+        if self.journal.wants_parting_snapshot() {
             self.idle_since = Some(now);
             return self.encode_snapshot(effects);
         }

@@ -70,6 +70,12 @@ pub struct StoredDocument {
 }
 
 impl StoredDocument {
+    /// The snapshot and the updates after it, with their positions.
+    pub fn records(&self) -> impl Iterator<Item = (Seq, &Bytes)> {
+        let snapshot = self.snapshot.iter().map(|(seq, bytes)| (*seq, bytes));
+        snapshot.chain(self.updates.iter().map(|(seq, bytes)| (*seq, bytes)))
+    }
+
     /// The last position that is stored; 0 for a document that nobody has written to.
     #[must_use]
     pub fn last_seq(&self) -> Seq {

@@ -489,7 +489,7 @@ fn d17_stored_bytes_that_are_no_document_are_an_error_and_never_an_empty_documen
 }
 
 #[test]
-fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
+fn d16_a_newcomer_to_a_document_that_opens_is_sent_what_is_stored() {
     let author = Editor::new(5);
     let (first, second) = (author.types(&"hello".repeat(20)), author.types(" world"));
     let stored = StoredDocument {
@@ -506,9 +506,6 @@ fn d18_a_newcomer_to_a_document_that_opens_is_sent_the_stored_bytes() {
         panic!()
     };
     assert_eq!(Editor::of(answer).content(), author.content());
-    // Encoding a merged document would make one piece of text of them.
-    assert_eq!(CheckedUpdate::check(answer.clone().into()).unwrap().struct_count(), 2);
-    assert!(!table.room.is_merged());
 }
 
 /// A room with little room in its outboxes over 3 MB and two records that followed, and their author.
@@ -553,7 +550,7 @@ fn is_synced_at_the_end(answer: &[Heard]) -> bool {
 }
 
 #[test]
-fn d18_a_large_stored_document_is_sent_in_pieces_that_are_enough() {
+fn d10_a_large_stored_document_is_sent_in_pieces_that_are_enough() {
     let (mut table, author) = large();
 
     table.says(1, &step1(&[0]));
@@ -562,7 +559,7 @@ fn d18_a_large_stored_document_is_sent_in_pieces_that_are_enough() {
     assert_eq!(newcomer.content(), author.content());
     assert!(is_synced_at_the_end(&answer), "{}", answer.len());
     assert!(answer.len() > 6, "pieces");
-    assert_eq!((table.encodes, table.room.is_merged()), (1, false));
+    assert_eq!(table.encodes, 1);
     // It is live, and what follows reaches it.
     table.says(1, &step2(&[0, 0]));
     table.seats(2);
@@ -572,7 +569,7 @@ fn d18_a_large_stored_document_is_sent_in_pieces_that_are_enough() {
 }
 
 #[test]
-fn d18_who_is_sent_pieces_while_others_edit_gets_that_too() {
+fn d10_who_is_sent_pieces_while_others_edit_gets_that_too() {
     let (mut table, author) = large();
     table.joins(2, writer(), None);
 
@@ -588,7 +585,7 @@ fn d18_who_is_sent_pieces_while_others_edit_gets_that_too() {
 }
 
 #[test]
-fn d19_only_an_edit_needs_what_was_stored_to_be_merged() {
+fn d4_who_comes_back_to_a_stored_document_lacks_what_it_lacks_and_says_nothing_new() {
     let author = Editor::new(5);
     let (typed, deleted) = (author.types("hello"), author.deletes(2));
     let stored = StoredDocument {
@@ -611,25 +608,24 @@ fn d19_only_an_edit_needs_what_was_stored_to_be_merged() {
         peer.applies(lacks);
         assert_eq!(peer.content(), author.content());
         let structs = CheckedUpdate::check(lacks.clone().into()).unwrap().struct_count();
-        assert_eq!(structs, u64::from(id > 1), "{id}");
+        assert_eq!(structs, id - 1, "{id}");
         table.says(id, &step2(&peer.answer(&author.state_vector())));
         table.says(id, &states(&[(5, 1, "{}")]));
         table.says(id, &saved_question(b"?"));
         assert!(table.takes(id).iter().any(|heard| matches!(heard, Heard::Saved(_))));
     }
     table.passes(5 * SECOND);
-    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
+    assert_eq!(table.did(), []);
 
     let edit = author.types("!");
     table.says(1, &update(&edit));
 
     assert_eq!(table.did(), [Deed::Append(3, edit.clone().into(), vec![])]);
-    assert!(table.room.is_merged());
     assert_eq!(table.takes(3).last(), Some(&Heard::Update(edit)));
 }
 
 #[test]
-fn d19_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
+fn d3_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
     let author = Editor::new(5);
     let stored = StoredDocument {
         snapshot: Some((1, author.types("hello").into())),
@@ -641,7 +637,7 @@ fn d19_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
     let deletion = author.deletes(2);
 
     table.says(1, &update(&deletion));
-    assert_eq!((table.did(), table.room.is_merged()), (vec![], false));
+    assert_eq!(table.did(), []);
     table.says(2, &update(&deletion));
     table.says(2, &saved_question(b"?"));
 
@@ -652,23 +648,7 @@ fn d19_a_new_deletion_is_an_edit_and_that_of_a_reader_is_not() {
 }
 
 #[test]
-fn d19_a_document_that_nobody_edited_leaves_as_it_was() {
-    let author = Editor::new(5);
-    let records = (1..100).map(|seq| (seq, author.types("x").into())).collect();
-    let stored = StoredDocument {
-        snapshot: None,
-        updates: records,
-    };
-    let mut table = Table::with(POLICY, &stored);
-
-    table.seats(1);
-    table.leaves(1);
-    table.passes(POLICY.idle_timeout);
-    assert_eq!((table.did(), table.room.is_merged()), (vec![Deed::Unload], false));
-}
-
-#[test]
-fn d19_the_first_edit_of_a_document_with_a_long_log_is_followed_by_a_snapshot() {
+fn l7_the_first_edit_of_a_document_with_a_long_log_is_followed_by_a_snapshot() {
     let author = Editor::new(5);
     let records = (1..100)
         .map(|seq| (seq, author.types(&"x".repeat(10_000)).into()))

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use cowrite::{
     access::{Access, Identity},
+    document::Deleted,
     id::DocumentId,
     protocol::{
         close::CloseReason,
@@ -33,6 +34,7 @@ pub const POLICY: Policy = Policy {
     unsaved_bytes_max: 64 * 1024 * 1024,
     snapshot_bytes: 256 * 1024,
     idle_timeout: 30 * SECOND,
+    deleted: Deleted::Dropped,
 };
 
 /// What a room did, without what tests of it do not compare.
@@ -42,7 +44,6 @@ pub enum Deed {
     Snapshot(Seq, Bytes),
     Ended(u64, CloseReason),
     Unload,
-    Poisoned,
 }
 
 pub struct Table {
@@ -138,9 +139,6 @@ impl Table {
         let parse = |message: &Bytes| Dialect::YWebsocket.parse(message.clone()).unwrap();
         let messages: Vec<Inbound> = messages.iter().map(parse).collect();
         let (id, mut effects) = (SessionId(id), Vec::new());
-        if !messages.iter().all(|message| self.room.can_hear(id, message)) {
-            self.room.merge().unwrap();
-        }
         for message in messages {
             self.room.hear(id, message, self.now, &mut effects);
         }
@@ -197,7 +195,6 @@ impl Table {
                 Effect::Snapshot { seq, state } => Deed::Snapshot(seq, state),
                 Effect::Ended { session, reason } => Deed::Ended(session.0, reason),
                 Effect::Unload => Deed::Unload,
-                Effect::Poisoned(_) => Deed::Poisoned,
                 Effect::Encode(_) if self.hold_encodes => {
                     self.held.push(effect);
                     continue;

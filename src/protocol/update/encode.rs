@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 /// A section to be written: its structs are the parts, one after the other.
 #[derive(Debug)]
-pub(super) struct Out<'a> {
+pub(crate) struct Out<'a> {
     pub client: u64,
     pub start: u32,
     pub end: u32,
@@ -39,7 +39,7 @@ impl Out<'_> {
 }
 
 /// Writes an update: `sections` descending by client and not empty, `deletions` in order.
-pub(super) fn assemble(sections: &[Out], deletions: SmallVec<[Deletion; 2]>) -> CheckedUpdate {
+pub(crate) fn assemble(sections: &[Out], deletions: SmallVec<[Deletion; 2]>) -> CheckedUpdate {
     let len: usize = sections.iter().map(Out::bytes_len).sum();
     let mut bytes = Vec::with_capacity(len + 10 + deletions.len() * 8);
     let mut written = SmallVec::with_capacity(sections.len());
@@ -73,7 +73,7 @@ pub(super) fn assemble(sections: &[Out], deletions: SmallVec<[Deletion; 2]>) -> 
 }
 
 /// Sorts deletions as Yjs writes them (clients descending, clocks ascending) and joins what touches.
-pub(super) fn deletions_in_order(deletions: &mut SmallVec<[Deletion; 2]>) {
+pub(crate) fn deletions_in_order(deletions: &mut SmallVec<[Deletion; 2]>) {
     let before = |a: &Deletion, b: &Deletion| a.client > b.client || (a.client == b.client && a.end < b.start);
     if deletions.windows(2).all(|pair| before(&pair[0], &pair[1])) {
         return;
@@ -89,14 +89,14 @@ pub(super) fn deletions_in_order(deletions: &mut SmallVec<[Deletion; 2]>) {
 }
 
 /// A collected range of `len` clocks.
-pub(super) fn gc(len: u32) -> Vec<u8> {
+pub(crate) fn gc(len: u32) -> Vec<u8> {
     let mut out = vec![GC];
     write_var_uint(&mut out, u64::from(len));
     out
 }
 
 /// The struct at `id` without its first `skipped` (at least 1, fewer than all) clocks, as Yjs writes it.
-pub(super) fn tail(bytes: &[u8], to: usize, found: &Struct, id: Id, skipped: u32) -> Option<Vec<u8>> {
+pub(crate) fn tail(bytes: &[u8], to: usize, found: &Struct, id: Id, skipped: u32) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(to - found.content.min(to) + 24);
     if matches!(found.kind(), GC | SKIP) {
         out.push(found.info);
@@ -135,7 +135,7 @@ pub(super) fn tail(bytes: &[u8], to: usize, found: &Struct, id: Id, skipped: u32
 ///
 /// A Yjs that collects no garbage joins overwritten values so; yrs forgets the first ones when somebody
 /// deletes only the last, and later frees what holds them.
-pub(super) fn last_entry(bytes: &[u8], at: usize, to: usize, found: &Struct, id: Id, skipped: u32) -> Option<Vec<u8>> {
+pub(crate) fn last_entry(bytes: &[u8], at: usize, to: usize, found: &Struct, id: Id, skipped: u32) -> Option<Vec<u8>> {
     let mut r = Reader::starting_at(bytes, found.content);
     r.count(1).ok()?;
     for _ in 1..found.len {
@@ -187,7 +187,7 @@ fn utf16_position(text: &str, units: usize) -> (usize, bool) {
 
 /// Cuts a struct whose text is longer than `max_bytes` into several that mean the same, each with the
 /// clocks it covers. `None` if it holds no text, or only a little.
-pub(super) fn chop(bytes: &[u8], at: usize, found: &Struct, id: Id, max_bytes: usize) -> Option<Vec<(u32, Vec<u8>)>> {
+pub(crate) fn chop(bytes: &[u8], at: usize, found: &Struct, id: Id, max_bytes: usize) -> Option<Vec<(u32, Vec<u8>)>> {
     if found.kind() != STRING {
         return None;
     }

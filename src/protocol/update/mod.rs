@@ -22,15 +22,16 @@ mod admit;
 mod clocks;
 mod crowd;
 mod deleted;
-mod encode;
+pub(crate) mod encode;
 mod known;
 mod lacking;
 mod merge;
 mod parse;
+pub(crate) mod piece;
 mod rewrite;
 mod split;
-mod structs;
-mod walk;
+pub(crate) mod structs;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ pub use split::split;
 use bytes::Bytes;
 use known::Run;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// The update that says nothing: no structs, no deletions.
 pub const EMPTY_UPDATE: &[u8] = &[0, 0];
@@ -61,19 +63,19 @@ pub struct Id {
 
 /// The consecutive structs of one client in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Section {
-    client: u64,
+pub(crate) struct Section {
+    pub client: u64,
     /// First clock.
-    start: u32,
+    pub start: u32,
     /// The clock after the last.
-    end: u32,
+    pub end: u32,
     /// Number of structs.
-    count: u32,
+    pub count: u32,
     /// Byte range of the structs, without the section's header.
-    from: usize,
-    to: usize,
+    pub from: usize,
+    pub to: usize,
     /// Whether a `Skip` (a declared gap) is among them.
-    gaps: bool,
+    pub gaps: bool,
 }
 
 /// A range of deleted clocks.
@@ -91,7 +93,7 @@ pub struct Deletion {
 #[derive(Debug, Clone)]
 pub struct CheckedUpdate {
     bytes: Bytes,
-    sections: SmallVec<[Section; 1]>,
+    pub(crate) sections: SmallVec<[Section; 1]>,
     deletions: SmallVec<[Deletion; 2]>,
     /// What [`CheckedUpdate::admit`] learned about the structs, for [`Known::absorb`].
     runs: SmallVec<[Run; 2]>,
@@ -124,12 +126,37 @@ impl CheckedUpdate {
         self.sections.iter().map(|s| (s.client, s.start..s.end))
     }
 
+    /// The same without the structs of some clients.
+    #[must_use]
+    pub fn without(&self, clients: &[u64]) -> Self {
+        let kept = self
+            .sections
+            .iter()
+            .filter(|section| !clients.contains(&section.client));
+        let sections: SmallVec<[encode::Out; 2]> = kept
+            .map(|section| encode::Out {
+                client: section.client,
+                start: section.start,
+                end: section.end,
+                count: section.count,
+                parts: smallvec::smallvec![Cow::Borrowed(&self.bytes[section.from..section.to])],
+            })
+            .collect();
+        let mut without = encode::assemble(&sections, self.deletions.clone());
+        for section in &mut without.sections {
+            section.gaps = self
+                .section_of(section.client)
+                .is_some_and(|index| self.sections[index].gaps);
+        }
+        without
+    }
+
     /// The deleted ranges.
     pub fn deletions(&self) -> &[Deletion] {
         &self.deletions
     }
 
-    fn section_of(&self, client: u64) -> Option<usize> {
+    pub(crate) fn section_of(&self, client: u64) -> Option<usize> {
         if let [only] = self.sections.as_slice() {
             return (only.client == client).then_some(0);
         }

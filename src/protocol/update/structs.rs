@@ -10,28 +10,28 @@ use crate::protocol::json;
 use crate::protocol::lib0::{Malformed, Reader, utf8, utf16_len};
 use smallvec::SmallVec;
 
-pub(super) const GC: u8 = 0;
-pub(super) const DELETED: u8 = 1;
-pub(super) const JSON: u8 = 2;
-pub(super) const BINARY: u8 = 3;
-pub(super) const STRING: u8 = 4;
-pub(super) const EMBED: u8 = 5;
-pub(super) const FORMAT: u8 = 6;
-pub(super) const TYPE: u8 = 7;
-pub(super) const ANY: u8 = 8;
-pub(super) const DOC: u8 = 9;
-pub(super) const SKIP: u8 = 10;
+pub(crate) const GC: u8 = 0;
+pub(crate) const DELETED: u8 = 1;
+pub(crate) const JSON: u8 = 2;
+pub(crate) const BINARY: u8 = 3;
+pub(crate) const STRING: u8 = 4;
+pub(crate) const EMBED: u8 = 5;
+pub(crate) const FORMAT: u8 = 6;
+pub(crate) const TYPE: u8 = 7;
+pub(crate) const ANY: u8 = 8;
+pub(crate) const DOC: u8 = 9;
+pub(crate) const SKIP: u8 = 10;
 
-pub(super) const HAS_ORIGIN: u8 = 0x80;
-pub(super) const HAS_RIGHT_ORIGIN: u8 = 0x40;
-pub(super) const HAS_KEY: u8 = 0x20;
-pub(super) const CONTENT_BITS: u8 = 0x1f;
+pub(crate) const HAS_ORIGIN: u8 = 0x80;
+pub(crate) const HAS_RIGHT_ORIGIN: u8 = 0x40;
+pub(crate) const HAS_KEY: u8 = 0x20;
+pub(crate) const CONTENT_BITS: u8 = 0x1f;
 
 /// The clock after the last one of a client: Yjs and yrs both do signed 32-bit arithmetic with it.
-pub(super) const CLOCK_MAX: u64 = i32::MAX as u64;
+pub(crate) const CLOCK_MAX: u64 = i32::MAX as u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parent {
+pub(crate) enum Parent {
     /// The neighbours' parent: the item has an origin or a right origin.
     Neighbours,
     /// A root type, by name.
@@ -41,7 +41,7 @@ pub(super) enum Parent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Struct {
+pub(crate) struct Struct {
     /// The first byte: flags and content kind.
     pub info: u8,
     /// How many clocks it covers; 0 only before repair.
@@ -55,7 +55,7 @@ pub(super) struct Struct {
     pub holds_text: bool,
     /// Offset of the content, after the header.
     pub content: usize,
-    /// It holds something that honest clients write and yrs cannot read.
+    /// It is empty: honest clients write that, and it says nothing.
     pub needs_repair: bool,
 }
 
@@ -76,7 +76,20 @@ impl Struct {
 
 /// Reads the struct that starts here.
 #[inline]
-pub(super) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
+pub(crate) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
+    let mut found = header::<CHECK>(r)?;
+    if matches!(found.kind(), GC | SKIP) {
+        found.len = len(r)?;
+        found.needs_repair = found.len == 0;
+    } else {
+        content::<CHECK>(r, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Reads what comes before the content of the struct that starts here; its length is not known.
+#[inline]
+pub(crate) fn header<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
     let info = r.byte()?;
     let kind = info & CONTENT_BITS;
     let mut found = Struct {
@@ -94,8 +107,6 @@ pub(super) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malforme
         if info != kind {
             return Err(r.malformed("a gap with neighbours"));
         }
-        found.len = len(r)?;
-        found.needs_repair = found.len == 0;
         return Ok(found);
     }
     if info & HAS_ORIGIN != 0 {
@@ -119,7 +130,6 @@ pub(super) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malforme
         }
     }
     found.content = r.position();
-    content::<CHECK>(r, &mut found)?;
     Ok(found)
 }
 
@@ -153,37 +163,29 @@ fn content<const CHECK: bool>(r: &mut Reader, found: &mut Struct) -> Result<(), 
                 }
             }
             found.len = length(r, count)?;
-            found.needs_repair = true;
+            found.needs_repair = found.len == 0;
         }
         BINARY => {
             r.var_bytes()?;
         }
-        EMBED => found.needs_repair = json_text::<CHECK>(r)?,
+        EMBED => json_text::<CHECK>(r)?,
         FORMAT => {
             string::<CHECK>(r)?;
-            found.needs_repair = json_text::<CHECK>(r)?;
+            json_text::<CHECK>(r)?;
         }
         TYPE => match r.byte()? {
             // Array, map, XML fragment; text, XML text.
             0 | 1 | 4 => {}
             2 | 6 => found.holds_text = true,
-            // XML element, with its name.
-            3 => {
+            // XML element and XML hook, with their names.
+            3 | 5 => {
                 string::<CHECK>(r)?;
             }
-            // yrs reads a hook without its name, and whatever follows from the wrong byte on.
-            5 => return Err(r.malformed("an XML hook, which this server cannot hold")),
             _ => return Err(r.malformed("an unknown shared type")),
         },
         DOC => {
             string::<CHECK>(r)?;
-            // Yjs reads fields of the options without looking: null throws in every client.
-            let options = r.position();
-            if r.byte()? != ANY_MAP {
-                return Err(r.malformed("sub-document options that are not an object"));
-            }
-            *r = r.back_to(options);
-            any::<CHECK>(r)?;
+            options::<CHECK>(r)?;
         }
         _ => return Err(r.malformed("an unknown kind of content")),
     }
@@ -191,7 +193,7 @@ fn content<const CHECK: bool>(r: &mut Reader, found: &mut Struct) -> Result<(), 
 }
 
 #[inline]
-pub(super) fn id(r: &mut Reader) -> Result<Id, Malformed> {
+pub(crate) fn id(r: &mut Reader) -> Result<Id, Malformed> {
     let client = r.var_uint()?;
     let clock = r.var_uint()?;
     if clock >= CLOCK_MAX {
@@ -228,21 +230,43 @@ fn string<'a, const CHECK: bool>(r: &mut Reader<'a>) -> Result<&'a [u8], Malform
     Ok(bytes)
 }
 
-/// Returns whether the text needs repair.
-fn json_text<const CHECK: bool>(r: &mut Reader) -> Result<bool, Malformed> {
-    if !CHECK {
-        r.var_bytes()?;
-        return Ok(false);
+fn json_text<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
+    let text = r.var_bytes()?;
+    if CHECK {
+        let text = utf8(text).ok_or_else(|| r.malformed("a string that is not UTF-8"))?;
+        json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
     }
-    let text = r.var_string()?;
-    let quirks = json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
-    Ok(!quirks.is_none())
+    Ok(())
+}
+
+/// The options of a sub-document. Yjs makes a document with them as they are: it throws where they are no object, and
+/// later, in every client, where they replace what it relies on.
+fn options<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
+    let from = r.position();
+    if r.byte()? != ANY_MAP {
+        return Err(r.malformed("sub-document options that are not an object"));
+    }
+    if CHECK {
+        let mut entries = r.clone();
+        for _ in 0..entries.count(2)? {
+            if matches!(entries.var_bytes()?, b"guid" | b"gcFilter") {
+                return Err(entries.malformed("a sub-document option that no client writes"));
+            }
+            any::<false>(&mut entries)?;
+        }
+    }
+    *r = r.back_to(from);
+    any::<CHECK>(r)
 }
 
 const ANY_MAP: u8 = 118;
 
+/// lib0 assigns each key of an object as it reads it. This one replaces the object's prototype instead, and Yjs
+/// throws when it writes the object again, in every client that has it.
+const PROTOTYPE: &[u8] = b"__proto__";
+
 /// Reads over one `Any` value, however it is nested.
-pub(super) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
+pub(crate) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
     // The open containers: values still to come, and whether each has a key.
     let mut open: SmallVec<[(usize, bool); 8]> = SmallVec::new();
     loop {
@@ -282,12 +306,46 @@ pub(super) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
                 }
                 Some((left, keyed)) => {
                     *left -= 1;
-                    if *keyed {
-                        string::<CHECK>(r)?;
+                    if *keyed && string::<CHECK>(r)? == PROTOTYPE && CHECK {
+                        return Err(r.malformed("a key `__proto__`, which no client can write again"));
                     }
                     break;
                 }
             }
         }
     }
+}
+
+/// What a struct without neighbours names.
+#[derive(Debug, Default)]
+pub(crate) struct Named<'a> {
+    /// The root type that it is in.
+    pub root: Option<&'a str>,
+    /// The key under which it stands.
+    pub key: Option<&'a str>,
+}
+
+/// The names in the header of the struct at offset `at`, which was checked.
+pub(crate) fn named(bytes: &[u8], at: usize) -> Named<'_> {
+    let read = || -> Result<Named<'_>, Malformed> {
+        let mut r = Reader::starting_at(bytes, at);
+        let info = r.byte()?;
+        if info & (HAS_ORIGIN | HAS_RIGHT_ORIGIN) != 0 {
+            return Ok(Named::default());
+        }
+        let root = match r.byte()? {
+            0 => {
+                id(&mut r)?;
+                None
+            }
+            _ => Some(r.var_string()?),
+        };
+        let key = if info & HAS_KEY == 0 {
+            None
+        } else {
+            Some(r.var_string()?)
+        };
+        Ok(Named { root, key })
+    };
+    read().unwrap_or_default()
 }

@@ -224,7 +224,7 @@ fn g4_clocks_end_where_signed_32_bit_arithmetic_ends() {
 }
 
 #[test]
-fn g5_only_what_yjs_13_writes_is_content() {
+fn g5_only_what_yjs_writes_is_content() {
     let of_kind = |kind: u8, content: &[u8]| check(&update(&[(1, 0, &[item(At::Root("t"), kind, content)])], &[]));
     for kind in [11, 12, 15, 16, 20, 31] {
         assert!(of_kind(kind, &[1, 1]).is_err(), "{kind}");
@@ -232,14 +232,21 @@ fn g5_only_what_yjs_13_writes_is_content() {
     for shared in [0, 1, 2, 4, 6] {
         assert!(of_kind(7, &[shared]).is_ok(), "{shared}");
     }
-    assert!(of_kind(7, &[3, 1, b'p']).is_ok());
-    assert!(of_kind(7, &[5, 1, b'h']).is_err());
+    for named in [3, 5] {
+        assert!(of_kind(7, &[named, 1, b'p']).is_ok(), "{named}");
+        assert!(of_kind(7, &[named, 1]).is_err(), "{named}");
+    }
     for shared in [7, 8, 9, 15, 255] {
         assert!(of_kind(7, &[shared, 1, b'p']).is_err(), "{shared}");
     }
     // Sub-document options.
     assert!(of_kind(9, &[1, b'g', 118, 0]).is_ok());
     assert!(of_kind(9, &[1, b'g', 126]).is_err());
+    let option = |key: &str| [&[1, b'g', 118, 1][..], &bytes(key.as_bytes()), &[120]].concat();
+    assert!(of_kind(9, &option("autoLoad")).is_ok());
+    for replaced in ["guid", "gcFilter"] {
+        assert!(of_kind(9, &option(replaced)).is_err(), "{replaced}");
+    }
     // A gap has no neighbours.
     assert!(check(&update(&[(1, 0, &[vec![0x80, 1, 1, 1]])], &[])).is_err());
     assert!(check(&update(&[(1, 0, &[vec![0x8a, 1, 1, 1]])], &[])).is_err());
@@ -275,33 +282,56 @@ fn g7_values_nest_up_to_the_bound() {
 }
 
 #[test]
-fn g8_old_json_content_becomes_values() {
+fn g8_what_its_author_wrote_is_kept_to_the_byte() {
     let json = |texts: &[&str]| {
         let mut content = Vec::new();
         write_var_uint(&mut content, texts.len() as u64);
         texts
             .iter()
             .for_each(|text| write_var_bytes(&mut content, text.as_bytes()));
-        update(&[(1, 0, &[item(At::Root("t"), 2, &content)])], &[])
+        item(At::Root("t"), 2, &content)
     };
-    let checked = check(&json(&["1", "undefined", "\"x\"", "[null,{\"a\":true}]"])).unwrap();
+    let format = |json: &str| item(At::Root("t"), 6, &[bytes(b"name"), bytes(json.as_bytes())].concat());
+    let any = |value: &[u8]| any(At::Root("t"), &[value]);
+    for one in [
+        json(&["1", "undefined", "\"x\"", "[null,{\"a\":true}]"]),
+        format(r#""\ud83d""#),
+        format("18446744073709551615"),
+        // BigInts: 5n, 2^62.
+        any(&[122, 0, 0, 0, 0, 0, 0, 0, 5]),
+        any(&[122, 0x40, 0, 0, 0, 0, 0, 0, 0]),
+        // -0, NaN, undefined, bytes.
+        any(&[123, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+        any(&[123, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0]),
+        any(&[127]),
+        any(&[116, 2, 0, 255]),
+    ] {
+        let update = update(&[(1, 0, &[one])], &[]);
 
-    let values: &[&[u8]] = &[ONE, &[127], &[119, 1, b'x'], &[117, 2, 126, 118, 1, 1, b'a', 120]];
-    assert_eq!(checked.bytes(), &update(&[(1, 0, &[any(At::Root("t"), values)])], &[]));
-    assert!(check(&json(&["1", "{"])).is_err());
+        assert_eq!(check(&update).unwrap().bytes(), &update);
+    }
+    assert!(check(&update(&[(1, 0, &[json(&["1", "{"])])], &[])).is_err());
 }
 
 #[test]
-fn g8_what_only_javascript_reads_is_repaired() {
-    let format = |json: &str| item(At::Root("t"), 6, &[bytes(b"name"), bytes(json.as_bytes())].concat());
-    let checked = check(&update(
-        &[(1, 0, &[format(r#""\ud83d""#), text(At::After(1, 0), "a")])],
-        &[],
-    ))
-    .unwrap();
-
-    let repaired = update(&[(1, 0, &[format(r#""\ufffd""#), text(At::After(1, 0), "a")])], &[]);
-    assert_eq!(checked.bytes(), &repaired);
+fn g29_an_object_with_a_key_that_replaces_its_prototype_is_refused_wherever_it_is() {
+    let object = |key: &str| [&[118, 1][..], &bytes(key.as_bytes()), &[116, 1, 0]].concat();
+    for (key, passes) in [("__proto__", false), ("__proto", true), ("constructor", true), ("", true)] {
+        let inner = object(key);
+        let nested = [&[117, 1, 118, 1, 1, b'a'][..], &inner].concat();
+        let option = [&[1, b'g', 118, 1, 4][..], b"meta", &inner].concat();
+        for content in [
+            any(At::Root("t"), &[&inner]),
+            any(At::RootKey("t", "k"), &[&inner]),
+            any(At::Root("t"), &[ONE, &nested]),
+            item(At::Root("t"), 9, &option),
+        ] {
+            assert_eq!(check(&update(&[(1, 0, &[content])], &[])).is_ok(), passes, "{key}");
+        }
+    }
+    // JSON that is parsed has the key as its own.
+    let embed = item(At::Root("t"), 5, &bytes(br#"{"__proto__":{}}"#));
+    assert!(check(&update(&[(1, 0, &[embed])], &[])).is_ok());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::collections::BinaryHeap;
 
 /// Where a section's walk is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     /// Offset of the next struct.
     pub at: usize,
     /// Its clock. What is before is reachable, or was known.
@@ -64,7 +64,7 @@ impl Lane {
 
 /// The next struct.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(crate) struct Step {
     pub lane: usize,
     /// Byte range.
     pub at: usize,
@@ -74,7 +74,7 @@ pub(super) struct Step {
     pub found: Struct,
 }
 
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     update: &'a CheckedUpdate,
     pub lanes: SmallVec<[Lane; 1]>,
     ready: SmallVec<[u32; 4]>,

@@ -1,0 +1,317 @@
+//! Is what is known by number also known by content?
+//!
+//! A struct whose clock the document has is not taken again. That is right only if it is the same struct. Two pages
+//! that write under one client id (a cloned tab, a restored virtual machine, somebody who wants to harm) give the same
+//! clock to different structs, and the second one must not be called saved.
+//!
+//! What honest clients send again may differ in its bytes: it may be cut or joined elsewhere, deleted or collected;
+//! half of a cut emoji is U+FFFD; JSON of other libraries is written anew by Yjs. None of that is a conflict.
+
+use std::collections::BTreeMap;
+use std::str::EncodeUtf16;
+
+use crate::protocol::{
+    lib0::Reader,
+    update::{
+        CheckedUpdate, Id, Section,
+        structs::{self, ANY, DELETED, DOC, EMBED, FORMAT, GC, JSON, SKIP, STRING, Struct},
+    },
+};
+
+use super::{
+    Document,
+    log::{Log, Step, steps},
+};
+
+/// The first struct of `update` that the document has with another content. Linear in what both have of each other.
+pub(super) fn conflict(document: &Document, update: &CheckedUpdate) -> Option<Id> {
+    update.sections.iter().find_map(|section| {
+        let known = section.end.min(document.clocks().next(section.client));
+        if section.start >= known {
+            return None;
+        }
+        let log = document.log(section.client)?;
+        let clock = differs(log, update.bytes(), section, known)?;
+        Some(Id {
+            client: section.client,
+            clock,
+        })
+    })
+}
+
+/// The first clock below `known` at which a section differs from the log.
+fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32) -> Option<u32> {
+    let theirs = steps(&bytes[section.from..section.to], section.start);
+    let mut theirs = theirs.map(|step| Side::new(&bytes[section.from..section.to], step));
+    let mut ours = log
+        .steps_from(section.start)
+        .map(|(bytes, step)| Side::new(bytes, step));
+    let (mut a, mut b) = (theirs.next()?, ours.next()?);
+    let mut clock = section.start;
+    while clock < known {
+        let end = a.step.end().min(b.step.end());
+        if !a.agrees(&mut b, section.client, clock, end) {
+            return Some(clock);
+        }
+        clock = end;
+        if a.step.end() == end {
+            match theirs.next() {
+                Some(next) => a = next,
+                None => return None,
+            }
+        }
+        if b.step.end() == end {
+            match ours.next() {
+                Some(next) => b = next,
+                None => return None,
+            }
+        }
+    }
+    None
+}
+
+/// A struct, and how far its content was compared.
+struct Side<'a> {
+    bytes: &'a [u8],
+    step: Step,
+    units: Option<EncodeUtf16<'a>>,
+    values: Option<Reader<'a>>,
+    /// The clock whose content comes next.
+    at: u32,
+}
+
+impl<'a> Side<'a> {
+    fn new(bytes: &'a [u8], step: Step) -> Self {
+        let at = step.clock;
+        Self {
+            bytes,
+            step,
+            units: None,
+            values: None,
+            at,
+        }
+    }
+
+    fn found(&self) -> &Struct {
+        &self.step.found
+    }
+
+    /// Whether both say the same of the clocks `from..to`, which both have.
+    fn agrees(&mut self, other: &mut Self, client: u64, from: u32, to: u32) -> bool {
+        let (kind, other_kind) = (self.found().kind(), other.found().kind());
+        if matches!(kind, GC | SKIP) || matches!(other_kind, GC | SKIP) {
+            return true;
+        }
+        if !self.stands_like(other, client, from) {
+            return false;
+        }
+        match (kind, other_kind) {
+            (DELETED, _) | (_, DELETED) => true,
+            // An earlier server kept old JSON as values.
+            (JSON, ANY) | (ANY, JSON) => true,
+            _ if kind != other_kind => false,
+            (STRING, _) => self.same_text(other, from, to),
+            (ANY | JSON, _) => self.same_values(other, kind, from, to),
+            _ => same_content(kind, self.content(), other.content()),
+        }
+    }
+
+    /// Whether both name the same neighbours and place at clock `from`.
+    fn stands_like(&self, other: &Self, client: u64, from: u32) -> bool {
+        let origin = |side: &Self| {
+            if side.step.clock == from {
+                side.found().origin
+            } else {
+                Some(Id {
+                    client,
+                    clock: from - 1,
+                })
+            }
+        };
+        if origin(self) != origin(other) || self.found().right_origin != other.found().right_origin {
+            return false;
+        }
+        if origin(self).is_some() || self.found().right_origin.is_some() {
+            return true;
+        }
+        let names = |side: &Self| {
+            let named = structs::named(side.bytes, side.step.at);
+            (named.root, named.key)
+        };
+        self.found().parent == other.found().parent && names(self) == names(other)
+    }
+
+    fn content(&self) -> &'a [u8] {
+        &self.bytes[self.step.found.content..self.step.to]
+    }
+
+    fn same_text(&mut self, other: &mut Self, from: u32, to: u32) -> bool {
+        let (Some(mut mine), Some(mut theirs)) = (self.units_at(from), other.units_at(from)) else {
+            return false;
+        };
+        let half = |unit: u16| unit == 0xfffd;
+        let same = (from..to).all(|_| match (mine.next(), theirs.next()) {
+            (Some(a), Some(b)) => a == b || half(a) || half(b),
+            _ => false,
+        });
+        (self.units, self.at) = (Some(mine), to);
+        (other.units, other.at) = (Some(theirs), to);
+        same
+    }
+
+    /// The text from clock `from` on.
+    fn units_at(&mut self, from: u32) -> Option<EncodeUtf16<'a>> {
+        let mut units = match self.units.take() {
+            Some(units) => units,
+            None => {
+                let text = Reader::starting_at(self.bytes, self.step.found.content)
+                    .var_string()
+                    .ok()?;
+                text.encode_utf16()
+            }
+        };
+        let skip = (from - self.at) as usize;
+        if skip > 0 {
+            units.nth(skip - 1)?;
+        }
+        Some(units)
+    }
+
+    fn same_values(&mut self, other: &mut Self, kind: u8, from: u32, to: u32) -> bool {
+        let (Some(mut mine), Some(mut theirs)) = (self.values_at(kind, from), other.values_at(kind, from)) else {
+            return false;
+        };
+        let same = (from..to).all(|_| match (value(&mut mine, kind), value(&mut theirs, kind)) {
+            (Some(a), Some(b)) => {
+                a == b || (kind == ANY && same_any(a, b)) || (kind == JSON && same_json(tail(a), tail(b)))
+            }
+            _ => false,
+        });
+        (self.values, self.at) = (Some(mine), to);
+        (other.values, other.at) = (Some(theirs), to);
+        same
+    }
+
+    fn values_at(&mut self, kind: u8, from: u32) -> Option<Reader<'a>> {
+        let mut values = match self.values.take() {
+            Some(values) => values,
+            None => {
+                let mut r = Reader::starting_at(self.bytes, self.step.found.content);
+                r.count(1).ok()?;
+                r
+            }
+        };
+        for _ in self.at..from {
+            value(&mut values, kind)?;
+        }
+        Some(values)
+    }
+}
+
+/// The bytes of the next value.
+fn value<'a>(r: &mut Reader<'a>, kind: u8) -> Option<&'a [u8]> {
+    let mut after = r.clone();
+    if kind == ANY {
+        structs::any::<false>(&mut after).ok()?;
+    } else {
+        after.var_bytes().ok()?;
+    }
+    r.take(after.position() - r.position()).ok()
+}
+
+/// What follows the length of a string or buffer.
+fn tail(bytes: &[u8]) -> &[u8] {
+    Reader::new(bytes).var_bytes().unwrap_or_default()
+}
+
+fn same_content(kind: u8, a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    let (mut a, mut b) = (Reader::new(a), Reader::new(b));
+    let mut next = || Some((a.var_bytes().ok()?, b.var_bytes().ok()?));
+    match kind {
+        EMBED => next().is_some_and(|(a, b)| same_json(a, b)),
+        FORMAT => next().is_some_and(|(a, b)| a == b) && next().is_some_and(|(a, b)| same_json(a, b)),
+        // The options of a sub-document may change; its name is what it is.
+        DOC => next().is_some_and(|(a, b)| a == b),
+        _ => false,
+    }
+}
+
+fn same_json(a: &[u8], b: &[u8]) -> bool {
+    let read = |bytes| Some(Value::of_json(&serde_json::from_slice(bytes).ok()?));
+    a == b || matches!((read(a), read(b)), (Some(a), Some(b)) if a == b)
+}
+
+fn same_any(a: &[u8], b: &[u8]) -> bool {
+    let read = |bytes| Value::read(&mut Reader::new(bytes));
+    matches!((read(a), read(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// A value, whatever it is written as.
+#[derive(Debug, PartialEq)]
+enum Value {
+    Undefined,
+    Null,
+    Bool(bool),
+    Number(f64),
+    NotANumber,
+    BigInt(Vec<u8>),
+    Text(String),
+    Bytes(Vec<u8>),
+    Array(Vec<Value>),
+    Object(BTreeMap<String, Value>),
+}
+
+impl Value {
+    fn number(value: f64) -> Self {
+        if value.is_nan() {
+            Self::NotANumber
+        } else {
+            Self::Number(value)
+        }
+    }
+
+    /// Reads an `Any`, which the gate has checked: it nests at most `ANY_DEPTH_MAX` deep.
+    fn read(r: &mut Reader) -> Option<Self> {
+        Some(match r.byte().ok()? {
+            127 => Self::Undefined,
+            126 => Self::Null,
+            121 => Self::Bool(false),
+            120 => Self::Bool(true),
+            125 => Self::number(r.var_int().ok()? as f64),
+            124 => Self::number(f64::from(f32::from_be_bytes(r.take(4).ok()?.try_into().ok()?))),
+            123 => Self::number(f64::from_be_bytes(r.take(8).ok()?.try_into().ok()?)),
+            122 => Self::BigInt(r.take(8).ok()?.to_vec()),
+            119 => Self::Text(r.var_string().ok()?.to_owned()),
+            116 => Self::Bytes(r.var_bytes().ok()?.to_vec()),
+            117 => {
+                let count = r.count(1).ok()?;
+                Self::Array((0..count).map(|_| Self::read(r)).collect::<Option<_>>()?)
+            }
+            118 => {
+                let count = r.count(2).ok()?;
+                let entry = |r: &mut Reader| Some((r.var_string().ok()?.to_owned(), Self::read(r)?));
+                Self::Object((0..count).map(|_| entry(r)).collect::<Option<_>>()?)
+            }
+            _ => return None,
+        })
+    }
+
+    fn of_json(value: &serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(yes) => Self::Bool(*yes),
+            serde_json::Value::Number(number) => Self::number(number.as_f64().unwrap_or(f64::NAN)),
+            serde_json::Value::String(text) => Self::Text(text.clone()),
+            serde_json::Value::Array(values) => Self::Array(values.iter().map(Self::of_json).collect()),
+            serde_json::Value::Object(entries) => Self::Object(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.clone(), Self::of_json(value)))
+                    .collect(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! A document as the structs that its authors wrote, byte for byte. It is not integrated.
+//!
+//! Clients integrate: they put each struct into its list, beside its neighbours. A server has to give everybody the
+//! same structs and deletions, and that needs no list. So an edit costs what its bytes cost, whatever the document
+//! holds, and nothing that is written or sent is what a library made of it.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `log` | one client's structs in blocks: appending, joining, cutting, dropping what is deleted |
+//! | `ranges` | which clocks of a client are deleted |
+//! | `place` | in which shared type, and under which key, structs stand |
+//! | `judge` | what of an update can be taken |
+//! | `agree` | whether what is known by number is known by content |
+//! | `state` | encoding: full states, differences, pieces; from a copy that shares the blocks |
+//!
+//! What must stay true: `clocks` has each client's `next`; an update is taken whole, in the order in which it was
+//! judged, or not at all.
+
+mod agree;
+mod judge;
+mod log;
+mod place;
+mod ranges;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use judge::{News, Verdict};
+pub use state::{Cut, State};
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::protocol::{
+    lib0::Reader,
+    update::{
+        CheckedUpdate, Clocks, Deletion, Id, Section,
+        piece::Whole,
+        structs::{self, DELETED, GC},
+    },
+};
+
+use log::Log;
+use place::{Place, Places};
+use ranges::Gaps;
+
+/// What happens to the content of what is deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deleted {
+    /// It goes, as in Yjs with `gc: true`.
+    #[default]
+    Dropped,
+    /// It stays, for documents that Yjs opens with `gc: false`: their versions can be restored.
+    Kept,
+}
+
+/// One document in memory.
+#[derive(Debug, Default)]
+pub struct Document {
+    clocks: Clocks,
+    /// The index of each client's log.
+    index: BTreeMap<u64, u32>,
+    logs: Vec<Log>,
+    places: Places,
+    deleted: Deleted,
+    /// Bytes of all structs, and about those of the delete set.
+    weight_bytes: usize,
+    /// How many updates were taken.
+    taken: u64,
+}
+
+/// Stored bytes that are no document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {record}: {reason}")]
+pub struct Damaged {
+    /// The position of the record.
+    pub record: u64,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Document {
+    /// An empty document.
+    #[must_use]
+    pub fn new(deleted: Deleted) -> Self {
+        Self {
+            deleted,
+            ..Self::default()
+        }
+    }
+
+    /// Puts together what is stored: a snapshot and the updates after it, each a Yjs v1 update with its position.
+    ///
+    /// # Errors
+    /// [`Damaged`] when a record is no update, or refers to what no earlier one brought.
+    pub fn open<'a>(records: impl IntoIterator<Item = (u64, &'a Bytes)>, deleted: Deleted) -> Result<Self, Damaged> {
+        let mut document = Self::new(deleted);
+        for (record, bytes) in records {
+            document.read(bytes).map_err(|reason| Damaged { record, reason })?;
+        }
+        document.shrink();
+        Ok(document)
+    }
+
+    fn read(&mut self, bytes: &Bytes) -> Result<(), String> {
+        let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| malformed.to_string())?;
+        match self.judge(&update) {
+            Verdict::News(news) if !news.is_partial() => {
+                self.take(news);
+                Ok(())
+            }
+            Verdict::Known => Ok(()),
+            Verdict::News(_) | Verdict::Nothing => Err("it refers to what no earlier record brought".to_owned()),
+            Verdict::Refused(why) => Err(why.to_owned()),
+            Verdict::Conflict(id) => Err(format!(
+                "it has clock {} of client {} with another content",
+                id.clock, id.client
+            )),
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.logs.iter_mut().for_each(Log::shrink);
+        self.logs.shrink_to_fit();
+        self.places.shrink();
+    }
+
+    /// How far each client's history goes: the state vector.
+    #[must_use]
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// About the size of its full state, in bytes.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    /// Bytes of memory that it takes, roughly.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let logs: usize = self.logs.iter().map(Log::memory_bytes).sum();
+        logs + self.places.memory_bytes() + self.logs.len() * 2 * 20
+    }
+
+    fn log(&self, client: u64) -> Option<&Log> {
+        Some(&self.logs[*self.index.get(&client)? as usize])
+    }
+
+    fn log_index(&mut self, client: u64) -> usize {
+        let logs = &mut self.logs;
+        let index = self.index.entry(client).or_insert_with(|| {
+            logs.push(Log::of(client));
+            logs.len() as u32 - 1
+        });
+        *index as usize
+    }
+
+    /// Takes what [`Document::judge`] found to be new in an update, before anything else changed the document.
+    pub fn take(&mut self, news: News) {
+        debug_assert_eq!(news.taken, self.taken, "judged against an earlier document");
+        self.taken += 1;
+        let mut referred = SmallVec::new();
+        for (section, lane) in judge::lanes(&news) {
+            self.append(news.update().bytes(), section, &lane.places, &mut referred);
+            self.clocks.advance(section.client, section.end);
+        }
+        let (update, places) = news.into_parts();
+        for (client, clock, index) in places.settle(&mut self.places) {
+            let log = self.log_index(client);
+            self.logs[log].holds_type(clock, index);
+        }
+        self.cut(referred);
+        self.delete(update.deletions());
+    }
+
+    fn append(&mut self, bytes: &[u8], section: &Section, places: &[(u32, Place)], referred: &mut Referred) {
+        let index = self.log_index(section.client);
+        let mut places = places.iter().copied().peekable();
+        let mut place = Place::GONE;
+        let mut r = Reader::starting_at(bytes, section.from);
+        let before = self.logs[index].bytes as usize;
+        while r.position() < section.to {
+            let at = r.position();
+            let Ok(found) = structs::read::<false>(&mut r) else {
+                break;
+            };
+            let log = &mut self.logs[index];
+            let clock = log.next;
+            while let Some((_, next)) = places.next_if(|(start, _)| *start <= clock) {
+                place = next;
+                log.stands(clock, place);
+            }
+            let whole = Whole {
+                bytes,
+                at,
+                to: r.position(),
+                found: &found,
+                id: Id {
+                    client: section.client,
+                    clock,
+                },
+            };
+            let joined = log.append(&whole, place.is_keyed());
+            if matches!(found.kind(), GC | DELETED) {
+                let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
+                self.weight_bytes -= deleted.len() * RANGE_BYTES;
+                deleted.insert(clock, clock + found.len);
+                self.weight_bytes += deleted.len() * RANGE_BYTES;
+            }
+            if !joined && found.kind() != GC {
+                let origin = found.origin.filter(|_| !whole.continues_before());
+                let after = origin.map(|origin| (origin.client, origin.clock + 1));
+                let before = found.right_origin.map(|right| (right.client, right.clock));
+                for (client, clock) in after.into_iter().chain(before) {
+                    if let Some(log) = self.index.get(&client) {
+                        referred.push((*log, clock));
+                    }
+                }
+            }
+        }
+        self.weight_bytes += self.logs[index].bytes as usize - before;
+    }
+
+    /// Structs begin where others refer to.
+    fn cut(&mut self, mut referred: Referred) {
+        referred.sort_unstable();
+        referred.dedup();
+        for of_log in referred.chunk_by(|a, b| a.0 == b.0) {
+            let clocks: SmallVec<[u32; 2]> = of_log.iter().map(|(_, clock)| *clock).collect();
+            let log = &mut self.logs[of_log[0].0 as usize];
+            let before = log.bytes as usize;
+            log.cut(&clocks);
+            self.weight_bytes = self.weight_bytes + log.bytes as usize - before;
+        }
+    }
+
+    fn delete(&mut self, deletions: &[Deletion]) {
+        for of_client in deletions.chunk_by(|a, b| a.client == b.client) {
+            let index = self.log_index(of_client[0].client);
+            let log = &mut self.logs[index];
+            let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
+            self.weight_bytes -= deleted.len() * RANGE_BYTES;
+            let gaps: Gaps = of_client
+                .iter()
+                .flat_map(|deletion| deleted.insert(deletion.start, deletion.end))
+                .collect();
+            self.weight_bytes += deleted.len() * RANGE_BYTES;
+            if self.deleted == Deleted::Kept {
+                continue;
+            }
+            let before = log.bytes as usize;
+            let died = log.erase(&gaps);
+            self.weight_bytes = self.weight_bytes + log.bytes as usize - before;
+            for clock in died {
+                if let Some(index) = log.type_at(clock) {
+                    self.places.bury(index);
+                }
+            }
+        }
+    }
+
+    /// What a peer lacks who has `had`, as a Yjs v1 update: all structs from there on, and all deletions.
+    ///
+    /// Costs the bytes that it gives, and the delete set.
+    #[must_use]
+    pub fn since(&self, had: &Clocks) -> Bytes {
+        state::encode(self.sources(), had).into()
+    }
+
+    /// About as many bytes as [`Document::since`] gives. Costs a look at each client.
+    #[must_use]
+    pub fn lacking_bytes(&self, had: &Clocks) -> usize {
+        state::encoded_bytes(self.sources(), had)
+    }
+
+    /// The same as [`Document::since`], to be made elsewhere while the document goes on.
+    #[must_use]
+    pub fn state(&self) -> State {
+        State::of(self.sources())
+    }
+
+    /// The logs, by client in descending order.
+    fn sources(&self) -> impl Iterator<Item = &Log> + Clone {
+        self.index.values().rev().map(|index| &self.logs[*index as usize])
+    }
+}
+
+/// Clocks that structs begin at because somebody refers to them: index of a log, clock.
+type Referred = SmallVec<[(u32, u32); 4]>;
+
+/// What a deleted range takes in an encoded delete set, in bytes, roughly.
+const RANGE_BYTES: usize = 4;

@@ -1,0 +1,468 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use crate::protocol::lib0::{write_var_bytes, write_var_int};
+
+type At = Option<(u64, u32)>;
+
+/// A struct to be written.
+struct Wrote {
+    origin: At,
+    right: At,
+    /// Root `t`, a nested type, or what a neighbour says.
+    inside: Option<(u64, u32)>,
+    key: Option<&'static str>,
+    kind: u8,
+    content: Vec<u8>,
+}
+
+fn bytes_of(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_var_bytes(&mut out, text.as_bytes());
+    out
+}
+
+fn number(value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_var_uint(&mut out, value);
+    out
+}
+
+use crate::protocol::lib0::write_var_uint;
+
+fn wrote(origin: At, right: At, kind: u8, content: Vec<u8>) -> Wrote {
+    Wrote {
+        origin,
+        right,
+        inside: None,
+        key: None,
+        kind,
+        content,
+    }
+}
+
+fn text(origin: At, right: At, text: &str) -> Wrote {
+    wrote(origin, right, structs::STRING, bytes_of(text))
+}
+
+fn values(origin: At, right: At, values: &[i64]) -> Wrote {
+    let mut content = number(values.len() as u64);
+    for value in values {
+        content.push(125);
+        write_var_int(&mut content, *value);
+    }
+    wrote(origin, right, structs::ANY, content)
+}
+
+impl Wrote {
+    fn under(self, key: &'static str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    fn inside(self, client: u64, clock: u32) -> Self {
+        Self {
+            inside: Some((client, clock)),
+            ..self
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+        out.push(
+            self.kind
+                | bit(self.origin.is_some(), structs::HAS_ORIGIN)
+                | bit(self.right.is_some(), HAS_RIGHT)
+                | bit(self.key.is_some(), structs::HAS_KEY),
+        );
+        for (client, clock) in self.origin.into_iter().chain(self.right) {
+            write_var_uint(out, client);
+            write_var_uint(out, u64::from(clock));
+        }
+        if self.origin.is_none() && self.right.is_none() && self.kind != GC {
+            match self.inside {
+                Some((client, clock)) => {
+                    out.push(0);
+                    write_var_uint(out, client);
+                    write_var_uint(out, u64::from(clock));
+                }
+                None => out.extend(b"\x01\x01t"),
+            }
+            if let Some(key) = self.key {
+                write_var_bytes(out, key.as_bytes());
+            }
+        }
+        out.extend_from_slice(&self.content);
+    }
+}
+
+const HAS_RIGHT: u8 = structs::HAS_RIGHT_ORIGIN;
+
+/// An update: what each client wrote from a clock on, and what is deleted.
+fn update(sections: &[(u64, u32, &[Wrote])], deleted: &[(u64, u32, u32)]) -> CheckedUpdate {
+    let mut out = number(sections.len() as u64);
+    for (client, clock, structs) in sections {
+        for value in [structs.len() as u64, *client, u64::from(*clock)] {
+            write_var_uint(&mut out, value);
+        }
+        structs.iter().for_each(|one| one.write(&mut out));
+    }
+    write_var_uint(&mut out, deleted.len() as u64);
+    for (client, from, to) in deleted {
+        for value in [*client, 1, u64::from(*from), u64::from(*to - *from)] {
+            write_var_uint(&mut out, value);
+        }
+    }
+    CheckedUpdate::check(out.into()).unwrap()
+}
+
+fn take(document: &mut Document, update: &CheckedUpdate) {
+    match document.judge(update) {
+        Verdict::News(news) => document.take(news),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn wrote_by(document: &mut Document, client: u64, structs: &[Wrote]) {
+    let clock = document.clocks().next(client);
+    take(document, &update(&[(client, clock, structs)], &[]));
+}
+
+fn deletes(document: &mut Document, client: u64, from: u32, to: u32) {
+    take(document, &update(&[], &[(client, from, to)]));
+}
+
+/// The first clocks and the kinds of a client's structs.
+fn shape(document: &Document, client: u64) -> Vec<(u32, u8)> {
+    let steps = document.log(client).unwrap().steps_from(0);
+    steps.map(|(_, step)| (step.clock, step.found.kind())).collect()
+}
+
+fn starts(document: &Document, client: u64) -> Vec<u32> {
+    shape(document, client).into_iter().map(|(clock, _)| clock).collect()
+}
+
+/// The same after a restart, which also is what a snapshot holds.
+fn reopened(document: &Document) -> Document {
+    let state = document.since(&Clocks::default());
+    let again = Document::open([(1, &state)], document.deleted).unwrap();
+    assert_eq!(again.clocks(), document.clocks());
+    again
+}
+
+#[test]
+fn j1_what_an_author_writes_next_is_joined_whoever_writes_between() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "a")]);
+    wrote_by(
+        &mut document,
+        10,
+        &[text(Some((10, 0)), None, "b"), text(Some((10, 1)), None, "c")],
+    );
+    wrote_by(
+        &mut document,
+        20,
+        &[values(None, None, &[1]), values(Some((20, 0)), None, &[2])],
+    );
+
+    assert_eq!(starts(&document, 10), [0]);
+    assert_eq!(starts(&document, 20), [0]);
+}
+
+#[test]
+fn j2_structs_with_different_right_origins_are_not_joined() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "a")]);
+    wrote_by(&mut document, 5, &[text(Some((10, 0)), None, "c")]);
+    wrote_by(&mut document, 10, &[text(Some((10, 0)), Some((5, 0)), "b")]);
+
+    assert_eq!(starts(&document, 10), [0, 1]);
+    assert_eq!(starts(&reopened(&document), 10), [0, 1]);
+}
+
+#[test]
+fn j3_values_under_a_key_are_not_joined_and_deleted_ones_are() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[values(None, None, &[1]).under("k")]);
+    wrote_by(&mut document, 10, &[values(Some((10, 0)), None, &[2]).under("k")]);
+    wrote_by(&mut document, 10, &[values(Some((10, 1)), None, &[3]).under("k")]);
+    assert_eq!(starts(&document, 10), [0, 1, 2]);
+
+    deletes(&mut document, 10, 0, 2);
+
+    assert_eq!(shape(&document, 10), [(0, DELETED), (2, structs::ANY)]);
+}
+
+#[test]
+fn j4_where_somebody_refers_to_a_boundary_it_stays() {
+    // The right origin of the last one is not behind its origin: `awbcX`, and `awXbc` if `a` and `bc` were joined.
+    let sections: [(u64, &[Wrote]); 4] = [
+        (10, &[text(None, None, "a")]),
+        (5, &[text(Some((10, 0)), None, "w")]),
+        (10, &[text(Some((10, 0)), None, "bc")]),
+        (10, &[text(Some((10, 2)), Some((10, 1)), "X")]),
+    ];
+    let mut document = Document::default();
+    for (client, structs) in sections {
+        wrote_by(&mut document, client, structs);
+    }
+    assert_eq!(starts(&document, 10), [0, 1, 3]);
+    assert_eq!(starts(&reopened(&document), 10), [0, 1, 3]);
+
+    // Joined already, it is cut; and what is deleted on both sides of it is not joined again.
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "abcd")]);
+    wrote_by(&mut document, 5, &[text(Some((10, 2)), Some((10, 1)), "x")]);
+    assert_eq!(starts(&document, 10), [0, 1, 3]);
+    deletes(&mut document, 10, 0, 4);
+    assert_eq!(starts(&document, 10), [0, 1, 3]);
+    assert_eq!(starts(&reopened(&document), 10), [0, 1, 3]);
+}
+
+#[test]
+fn j5_what_is_touched_is_small() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, &"äbc😀".repeat(5_000))]);
+    let whole = document.weight_bytes();
+    assert!(whole > 40_000);
+    let (log, mut last) = (document.log(10).unwrap(), 0);
+    for (bytes, step) in log.steps_from(0) {
+        assert!(step.to - step.at <= 1_100, "{}", step.to - step.at);
+        assert!(bytes.len() <= 2_048);
+        last = step.end();
+    }
+    assert_eq!(last, 25_000);
+
+    deletes(&mut document, 10, 12_001, 12_002);
+
+    assert_eq!(document.clocks().next(10), 25_000);
+    let same = |clock: u32| document.log(10).unwrap().steps_from(clock).next().unwrap().1.clock;
+    assert_eq!(same(12_001), 12_001);
+}
+
+#[test]
+fn c1_deleted_content_goes_and_its_place_stays() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "abc")]);
+    deletes(&mut document, 10, 1, 2);
+    assert_eq!(
+        shape(&document, 10),
+        [(0, structs::STRING), (1, DELETED), (2, structs::STRING)]
+    );
+
+    // What others put beside it finds its place.
+    wrote_by(&mut document, 5, &[text(Some((10, 1)), Some((10, 2)), "X")]);
+
+    assert_eq!(shape(&document, 5), [(0, structs::STRING)]);
+    assert!(!document.since(&Clocks::default()).windows(1).any(|byte| byte == b"b"));
+}
+
+#[test]
+fn c1_deleted_content_is_kept_where_the_document_says_so() {
+    let mut document = Document::new(Deleted::Kept);
+    wrote_by(&mut document, 10, &[text(None, None, "abc")]);
+    deletes(&mut document, 10, 0, 3);
+
+    let state = document.since(&Clocks::default());
+
+    assert!(state.windows(3).any(|bytes| bytes == b"abc"));
+    assert_eq!(reopened(&document).since(&Clocks::default()), state);
+    let update = CheckedUpdate::check(state).unwrap();
+    assert_eq!(update.deletions().len(), 1);
+}
+
+#[test]
+fn c1_half_of_a_pair_that_is_cut_becomes_the_replacement_character() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "a😀b")]);
+    deletes(&mut document, 10, 2, 3);
+
+    let state = document.since(&Clocks::default());
+
+    let half = "a\u{fffd}".as_bytes();
+    assert!(state.windows(half.len()).any(|bytes| bytes == half));
+    assert_eq!(starts(&document, 10), [0, 2, 3]);
+}
+
+#[test]
+fn c2_what_is_in_a_deleted_type_is_collected() {
+    let list = || wrote(None, None, structs::TYPE, vec![0]);
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[list(), text(None, None, "in").inside(10, 0)]);
+    deletes(&mut document, 10, 0, 1);
+    assert_eq!(shape(&document, 10), [(0, DELETED), (1, structs::STRING)]);
+
+    // What arrives for it now, at once; what was there, when it is put together anew.
+    wrote_by(&mut document, 5, &[text(None, None, "late").inside(10, 0)]);
+
+    assert_eq!(shape(&document, 5), [(0, GC)]);
+    assert_eq!(shape(&reopened(&document), 10), [(0, DELETED), (1, GC)]);
+}
+
+#[test]
+fn c3_what_refers_to_the_collected_is_collected() {
+    let mut document = Document::default();
+    wrote_by(
+        &mut document,
+        10,
+        &[wrote(None, None, GC, number(3)), text(None, None, "x")],
+    );
+    wrote_by(&mut document, 5, &[text(Some((10, 2)), None, "a")]);
+    wrote_by(&mut document, 6, &[text(Some((10, 3)), Some((10, 1)), "b")]);
+    wrote_by(&mut document, 7, &[text(None, None, "in no type").inside(10, 3)]);
+
+    for client in [5, 6, 7] {
+        assert_eq!(shape(&document, client), [(0, GC)], "{client}");
+    }
+}
+
+#[test]
+fn c4_what_is_collected_or_deleted_counts_as_deleted() {
+    let mut document = Document::default();
+    let structs = [wrote(None, None, GC, number(3)), wrote(None, None, DELETED, number(2))];
+    wrote_by(&mut document, 10, &structs);
+
+    assert!(matches!(document.judge(&update(&[], &[(10, 0, 5)])), Verdict::Known));
+    let state = CheckedUpdate::check(document.since(&Clocks::default())).unwrap();
+    let deleted = state.deletions().iter().map(|one| (one.start, one.end));
+    assert_eq!(deleted.collect::<Vec<_>>(), [(0, 5)]);
+}
+
+#[test]
+fn d4_only_what_is_new_of_an_update_is_news() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "abc")]);
+    deletes(&mut document, 10, 0, 1);
+
+    let more = update(&[(10, 0, &[text(None, None, "abcdef")])], &[(10, 0, 2)]);
+    let Verdict::News(news) = document.judge(&more) else {
+        panic!()
+    };
+
+    assert_eq!(
+        news.update().bytes(),
+        update(&[(10, 3, &[text(Some((10, 2)), None, "def")])], &[(10, 1, 2)]).bytes()
+    );
+    assert!(!news.is_partial());
+}
+
+#[test]
+fn d22_what_is_known_by_number_and_differs_is_a_conflict() {
+    let mut document = Document::default();
+    wrote_by(
+        &mut document,
+        10,
+        &[text(None, None, "hello"), values(Some((10, 4)), None, &[1, 2])],
+    );
+    wrote_by(&mut document, 20, &[text(Some((10, 1)), None, "x")]);
+    let conflict = |structs: &[Wrote]| match document.judge(&update(&[(10, 0, structs)], &[])) {
+        Verdict::Conflict(id) => Some(id.clock),
+        _ => None,
+    };
+
+    assert_eq!(conflict(&[text(None, None, "hello")]), None);
+    assert_eq!(
+        conflict(&[text(None, None, "hell"), text(Some((10, 3)), None, "o")]),
+        None
+    );
+    assert_eq!(
+        conflict(&[text(None, None, "hello"), values(Some((10, 4)), None, &[1, 2, 3])]),
+        None
+    );
+    assert_eq!(conflict(&[wrote(None, None, DELETED, number(5))]), None);
+    assert_eq!(conflict(&[wrote(None, None, GC, number(9))]), None);
+    assert_eq!(conflict(&[text(None, None, "h\u{fffd}llo")]), None, "half a pair");
+    assert_eq!(conflict(&[text(None, None, "world")]), Some(0));
+    assert_eq!(
+        conflict(&[text(None, None, "hellO")]),
+        Some(2),
+        "the piece that differs"
+    );
+    assert_eq!(conflict(&[text(Some((20, 0)), None, "hello")]), Some(0));
+    assert_eq!(conflict(&[text(None, Some((20, 0)), "hello")]), Some(0));
+    assert_eq!(conflict(&[text(None, None, "hello").under("k")]), Some(0));
+    assert_eq!(conflict(&[values(None, None, &[1, 2, 3, 4, 5])]), Some(0));
+    assert_eq!(
+        conflict(&[text(None, None, "hello"), values(Some((10, 4)), None, &[1, 3])]),
+        Some(5)
+    );
+}
+
+#[test]
+fn d22_values_that_are_written_otherwise_are_the_same() {
+    let any = |bytes: &[u8]| wrote(None, None, structs::ANY, [&[1][..], bytes].concat());
+    let embed = |json: &str| wrote(None, None, structs::EMBED, bytes_of(json));
+    // 5 as an integer, a float and a double; an object in another order; JSON with other spaces.
+    let same = [
+        [any(&[125, 5]), any(&[124, 0x40, 0xa0, 0, 0])],
+        [any(&[125, 5]), any(&[123, 0x40, 0x14, 0, 0, 0, 0, 0, 0])],
+        [
+            any(&[118, 2, 1, b'a', 126, 1, b'b', 120]),
+            any(&[118, 2, 1, b'b', 120, 1, b'a', 126]),
+        ],
+        [embed("{\"a\": 1.0, \"b\": []}"), embed("{\"b\":[],\"a\":1}")],
+    ];
+    for [one, other] in same {
+        let mut document = Document::default();
+        wrote_by(&mut document, 10, &[one]);
+        let again = update(&[(10, 0, &[other])], &[]);
+        assert!(matches!(document.judge(&again), Verdict::Known));
+    }
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[embed("{\"a\":1}")]);
+    let other = update(&[(10, 0, &[embed("{\"a\":2}")])], &[]);
+    assert!(matches!(document.judge(&other), Verdict::Conflict(_)));
+}
+
+#[test]
+fn d13_a_state_that_is_encoded_elsewhere_is_of_its_moment() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "abc")]);
+    let before = document.since(&Clocks::default());
+    let state = document.state();
+
+    wrote_by(&mut document, 10, &[text(Some((10, 2)), None, "def")]);
+    deletes(&mut document, 10, 0, 2);
+
+    assert_eq!(state.since(&Clocks::default()), before);
+}
+
+#[test]
+fn g14_neighbours_are_in_one_list() {
+    let mut document = Document::default();
+    let list = || wrote(None, None, structs::TYPE, vec![0]);
+    wrote_by(
+        &mut document,
+        10,
+        &[
+            text(None, None, "root"),
+            list(),
+            values(None, None, &[1]).inside(10, 4),
+            values(None, None, &[2]).inside(10, 4).under("k"),
+            values(None, None, &[3]).inside(10, 4).under("l"),
+        ],
+    );
+    let refused = |left: u32, right: u32| {
+        let update = update(&[(5, 0, &[values(Some((10, left)), Some((10, right)), &[0])])], &[]);
+        matches!(document.judge(&update), Verdict::Refused(_))
+    };
+
+    assert!(!refused(0, 3));
+    assert!(!refused(3, 4), "both in the root");
+    assert!(refused(0, 5), "another type");
+    assert!(refused(5, 6), "a list and an entry");
+    assert!(refused(6, 7), "two keys");
+    let text_under_a_key = update(&[(5, 0, &[text(Some((10, 6)), None, "x")])], &[]);
+    assert!(matches!(document.judge(&text_under_a_key), Verdict::Refused(_)));
+}
+
+#[test]
+fn g18_an_entry_covers_one_clock_and_what_is_deleted_with_it_stays_whole() {
+    let three = || values(None, None, &[1, 2, 3]).under("k");
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[three()]);
+    assert_eq!(shape(&document, 10), [(0, DELETED), (2, structs::ANY)]);
+
+    let mut document = Document::new(Deleted::Kept);
+    take(&mut document, &update(&[(10, 0, &[three()])], &[(10, 0, 3)]));
+    assert_eq!(shape(&document, 10), [(0, structs::ANY)]);
+}
