@@ -89,6 +89,26 @@ for (const [who, close] of [
   })
 }
 
+test('w35_another_tab_that_has_the_edits_as_well_brings_them_in_no_second_time', async (t) => {
+  const all = await twins(t, 'tabs')
+  const { address, ada, grace, relay } = all
+  const tab = await grace.context().newPage()
+  await tab.goto(address)
+  await untilStatus(tab, 'Saved')
+  relay.held = true
+  await write(ada, ' Ada was here,')
+  await untilStatus(ada, 'Saved')
+  await write(grace, '; Grace was, too.')
+  await grace.getByRole('heading', { name: CONTINUED }).waitFor()
+
+  await untilAllIsThereOnce(t, all, [' Ada was here,', '; Grace was, too.', 'begun'])
+  await untilStatus(tab, 'Saved')
+  assert.equal(await untilSame(tab, ada), await textOf(grace))
+  await grace.reload()
+  await untilStatus(grace, 'Saved')
+  assert.equal(await untilSame(grace, ada), await textOf(tab))
+})
+
 test('w35_the_cursor_the_formats_and_the_paragraphs_stay', async (t) => {
   const { ada, grace, relay } = await twins(t, 'shape')
   relay.held = true
