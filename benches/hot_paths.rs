@@ -33,7 +33,7 @@ use cowrite::{
         durable::{DurableStore, Options},
     },
 };
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const AUTHOR: u64 = 2_000_000_000;
 const TEXT: &[u8] = b"edit";
@@ -125,7 +125,12 @@ fn gate(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(state.len() as u64));
     group.bench_function("check and judge a first sync of 20,000 pieces", |bencher| {
         let empty = Document::default();
-        bencher.iter(|| news(&empty, &CheckedUpdate::check(state.clone()).expect("an update as Yjs writes it")));
+        bencher.iter(|| {
+            news(
+                &empty,
+                &CheckedUpdate::check(state.clone()).expect("an update as Yjs writes it"),
+            )
+        });
     });
     group.finish();
 }

@@ -10,6 +10,7 @@ pub mod access;
 pub mod actor;
 #[cfg(feature = "server")]
 pub mod config;
+pub mod content;
 pub mod document;
 #[cfg(feature = "server")]
 pub mod http;

@@ -55,3 +55,13 @@ pub const CROWDED_CLIENTS_MIN: usize = 4_096;
 
 /// How many clients more than four times its share may fall in one 256th of a hash table.
 pub const COLLIDING_CLIENTS_MAX: usize = 64;
+
+/// How many steps reading a document's content takes at most, and showing it again as many: some 2 s of one thread. An
+/// honest document of 245 kB, into which 260,000 edits went, takes less than 100,000.
+pub const CONTENT_STEPS_MAX: u64 = 1 << 26;
+
+/// How many bytes yrs copies at most where a document's structs are cut again, and may hold at once for it.
+pub const CONTENT_CUTTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Stack of the thread that yrs runs on: it goes as deep as types are nested, some kilobytes for each level.
+pub const CONTENT_STACK_BYTES: usize = 64 * 1024 * 1024;

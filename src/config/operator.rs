@@ -2,12 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::duration;
 use crate::{
+    content::Form,
     id::{DocumentId, InvalidDocumentId},
-    operator::{Request, What},
+    operator::{Export, Request, What},
 };
 
 #[derive(Args)]
@@ -84,7 +85,10 @@ pub(super) enum DocArgs {
         #[command(flatten)]
         data: DataArgs,
     },
-    /// Write a whole document as one Yjs update (v1), for `Y.applyUpdate`
+    /// Write a whole document: as one Yjs update (v1) for `Y.applyUpdate`, or its content
+    #[command(after_help = "\
+An update is all of the document, and what `doc import` takes. JSON is all of its content, value
+for value; text is what people wrote. docs/operating.md says how they look.")]
     Export {
         /// Which document
         #[arg(value_name = "NAME", value_parser = document)]
@@ -93,6 +97,10 @@ pub(super) enum DocArgs {
         /// A file that is not there yet; - is stdout
         #[arg(value_name = "FILE", default_value = "-")]
         to: PathBuf,
+
+        /// What it is written as
+        #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = ExportForm::Update)]
+        form: ExportForm,
 
         #[command(flatten)]
         data: DataArgs,
@@ -129,6 +137,23 @@ content back when it reconnects. Copies stay in backups and in the kept history.
         #[command(flatten)]
         data: DataArgs,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ExportForm {
+    Update,
+    Json,
+    Text,
+}
+
+impl From<ExportForm> for Export {
+    fn from(form: ExportForm) -> Self {
+        match form {
+            ExportForm::Update => Self::Update,
+            ExportForm::Json => Self::Content(Form::Json),
+            ExportForm::Text => Self::Content(Form::Text),
+        }
+    }
 }
 
 impl From<BackupArgs> for Request {
@@ -175,9 +200,15 @@ impl TryFrom<DocArgs> for Request {
                 data: data.data,
                 prefix,
             },
-            DocArgs::Export { document, to, data } => Self::Export {
+            DocArgs::Export {
+                document,
+                to,
+                form,
+                data,
+            } => Self::Export {
                 data: data.data,
                 document,
+                form: form.into(),
                 to: file(to),
             },
             DocArgs::Import { document, from, data } => Self::Import {

@@ -1,8 +1,9 @@
 use super::*;
 use crate::{
     access::{Access, Claims, Grants},
+    content::Form,
     id::DocumentId,
-    operator::What,
+    operator::{Export, What},
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -333,7 +334,17 @@ fn b2_to_b15_arguments_reach_the_requests() {
             Request::Export {
                 data: data.clone(),
                 document: plan.clone(),
+                form: Export::Update,
                 to: None,
+            },
+        ),
+        (
+            &["doc", "export", "plan", "plan.json", "--as=json"],
+            Request::Export {
+                data: data.clone(),
+                document: plan.clone(),
+                form: Export::Content(Form::Json),
+                to: Some("plan.json".into()),
             },
         ),
         (

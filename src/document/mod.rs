@@ -11,6 +11,7 @@
 //! | `place` | in which shared type, and under which key, structs stand |
 //! | `judge` | what of an update can be taken |
 //! | `agree` | whether what is known by number is known by content |
+//! | `read` | what the document holds: integrated, within a limit of steps, when somebody wants to see it |
 //! | `state` | encoding: full states, differences, pieces; from a copy that shares the blocks |
 //!
 //! What must stay true: `clocks` has each client's `next`; an update is taken whole, in the order in which it was
@@ -21,6 +22,7 @@ mod judge;
 mod log;
 mod place;
 mod ranges;
+pub mod read;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -12,9 +12,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Failure, count, failed, image::Image, journal_in, say, size, time_text};
+use super::{Export, Failure, count, failed, image::Image, journal_in, say, size, time_text};
 use crate::{
     actor::clock::wall_ms,
+    content,
     document::{Damaged, Deleted, Document, Verdict},
     id::DocumentId,
     protocol::update::{CheckedUpdate, Clocks},
@@ -56,35 +57,51 @@ fn line(entry: &DocumentEntry) -> String {
     )
 }
 
-/// Writes the whole document as one update, to a new file or to stdout.
-pub(super) fn export(data: &Path, name: &DocumentId, to: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
-    if to.is_none() && io::stdout().is_terminal() {
+/// Writes the whole document, to a new file or to stdout.
+pub(super) fn export(
+    data: &Path,
+    name: &DocumentId,
+    form: Export,
+    to: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let is_terminal = to.is_none() && io::stdout().is_terminal();
+    if is_terminal && form == Export::Update {
         return Err(Failure(
-            "an update is no text for a terminal: name a file, or pipe it into a program".to_owned(),
+            "an update is no text for a terminal: name a file, pipe it into a program, or add --as json".to_owned(),
         ));
     }
-    let update = viewed(data, |journal| {
+    let written = viewed(data, |journal| {
         existing(journal, data, name)?;
-        Ok(document(journal, name)?.since(&Clocks::default()))
+        let document = document(journal, name)?;
+        let state = document.since(&Clocks::default());
+        match form {
+            Export::Update => Ok(state),
+            Export::Content(form) => {
+                let shown = content::show(&state, form)
+                    .map_err(|why| Failure(format!("{name}: {why} (without --as it can be exported)")))?;
+                Ok(if is_terminal { harmless(&shown) } else { shown }.into())
+            }
+        }
     })?;
     let Some(to) = to else {
-        return match out.write_all(&update).and_then(|()| out.flush()) {
+        return match out.write_all(&written).and_then(|()| out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure(format!("cannot write the update: {error}")))
+                Err(Failure(format!("cannot write the document: {error}")))
             }
             _ => Ok(()),
         };
     };
     let mut file = fs::File::create_new(to).map_err(|error| failed("create", to, error))?;
-    let written = file.write_all(&update).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        // Half an update under its name would be taken for the document.
+    let done = file.write_all(&written).and_then(|()| file.sync_all());
+    if let Err(error) = done {
+        // Half of it under its name would be taken for the document.
         let _ = fs::remove_file(to);
         return Err(failed("write", to, error));
     }
     say(
         out,
-        format!("{name}: {} written to {}", size(update.len() as u64), to.display()),
+        format!("{name}: {} written to {}", size(written.len() as u64), to.display()),
     )
 }
 
@@ -192,6 +209,12 @@ fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<Documen
 /// A document with all that is stored of it.
 fn document(journal: &Journal, name: &DocumentId) -> Result<Document, Failure> {
     Document::open(journal.load(name)?.records(), Deleted::Kept).map_err(|damaged| unreadable(name, &damaged))
+}
+
+/// Text that only looks like something on a terminal: what would command it is shown as U+FFFD.
+fn harmless(text: &str) -> String {
+    let is_command = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    text.replace(is_command, "\u{fffd}")
 }
 
 fn unreadable(name: &DocumentId, damaged: &Damaged) -> Failure {

@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{id::DocumentId, store::StoreError};
+use crate::{content::Form, id::DocumentId, store::StoreError};
 
 /// What a command for operators was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub enum Request {
         data: PathBuf,
         /// Which.
         document: DocumentId,
+        /// What it is written as.
+        form: Export,
         /// The file, or none for stdout.
         to: Option<PathBuf>,
     },
@@ -90,6 +92,15 @@ pub enum Request {
         /// Which.
         document: DocumentId,
     },
+}
+
+/// What a document is written out as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Export {
+    /// One Yjs update (v1): all of it, for `doc import` and `Y.applyUpdate`.
+    Update,
+    /// Its content.
+    Content(Form),
 }
 
 /// What of a backup is restored.
@@ -130,7 +141,12 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
         Request::VerifyData(data) => verify::data(&data, out),
         Request::VerifyBackup { folder, all } => verify::backup(&folder, all, out),
         Request::List { data, prefix } => doc::list(&data, &prefix, out),
-        Request::Export { data, document, to } => doc::export(&data, &document, to.as_deref(), out),
+        Request::Export {
+            data,
+            document,
+            form,
+            to,
+        } => doc::export(&data, &document, form, to.as_deref(), out),
         Request::Import { data, document, from } => doc::import(&data, &document, from.as_deref(), out),
         Request::Delete { data, document } => doc::delete(&data, &document, out),
     }

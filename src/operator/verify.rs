@@ -3,6 +3,10 @@
 //! Two looks at one image. The first opens it as a start would, hints included, loads each document and
 //! merges it in yrs behind the gate: that says which documents are damaged. The second scans each segment,
 //! whatever hints say: that finds rotten bytes that no document needs any more.
+//!
+//! `verify` also asks whether two readers find the same content in each document (rules V1, V6). That one of them cannot
+//! tell is said and is no damage: an editor does not notice. That they find different things is a fault of one of them,
+//! or of what was stored, and somebody should know: exit code 1.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +18,10 @@ use std::{
 
 use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
 use crate::{
+    content::{self, Opinion},
     document::{Deleted, Document},
     id::DocumentId,
+    protocol::update::Clocks,
     store::{
         Store, StoreError,
         journal::{
@@ -42,11 +48,15 @@ pub(super) struct Report {
     pub damaged: BTreeMap<DocumentId, String>,
     /// What else fails its check, with the document that it was of, if that can be known.
     pub rotten: Vec<(Option<DocumentId>, String)>,
+    /// Documents in which two readers find different things, and where.
+    pub disputed: BTreeMap<DocumentId, String>,
+    /// Documents of which there is no second opinion, and why.
+    pub unshown: BTreeMap<DocumentId, String>,
 }
 
 impl Report {
     pub fn is_clean(&self) -> bool {
-        self.damaged.is_empty() && self.rotten.is_empty()
+        self.damaged.is_empty() && self.rotten.is_empty() && self.disputed.is_empty()
     }
 
     /// A line for each thing that is wrong.
@@ -59,14 +69,17 @@ impl Report {
             Some(name) => format!("{reason} (something of {name} that nobody needs at present)"),
             None => format!("{reason} (nobody can say of which document)"),
         });
-        damaged.chain(rotten)
+        let doubts = self.disputed.iter().chain(&self.unshown);
+        damaged
+            .chain(rotten)
+            .chain(doubts.map(|(name, why)| format!("{name}: {why}")))
     }
 }
 
 /// Checks a data folder, beside a server or without one.
 pub(super) fn data(data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let journal = journal_in(data)?;
-    let report = Image::read(&journal, |image| check(image, &journal, |_, _| ()))?;
+    let report = Image::read(&journal, |image| check_with_content(image, &journal))?;
     verdict(&data.display().to_string(), &report, &[], out)
 }
 
@@ -85,7 +98,7 @@ pub(super) fn backup(folder: &Path, all: bool, out: &mut dyn Write) -> Result<()
     }
     for run in runs {
         let (image, missing) = pool.image(run);
-        let report = check(&image, &folder.join("segments"), |_, _| ())?;
+        let report = check_with_content(&image, &folder.join("segments"))?;
         let verdict = verdict(&run.title(), &report, &missing, out);
         worst = worst.and(verdict);
     }
@@ -100,7 +113,17 @@ fn verdict(what: &str, report: &Report, missing: &[String], out: &mut dyn Write)
         size(report.bytes)
     );
     if report.is_clean() && missing.is_empty() {
-        return say(out, format!("{text}: nothing is damaged"));
+        let unshown = report.unshown.len() as u64;
+        if unshown == 0 {
+            return say(out, format!("{text}: nothing is damaged"));
+        }
+        let whose = count(unshown, "document");
+        say(
+            out,
+            format!("{text}: nothing is damaged; the content of {whose} cannot be compared"),
+        )?;
+        warn(told(report.lines(), usize::MAX));
+        return Ok(());
     }
     say(out, text)?;
     warn(told(missing.iter().cloned().chain(report.lines()), usize::MAX));
@@ -112,6 +135,8 @@ fn verdict(what: &str, report: &Report, missing: &[String], out: &mut dyn Write)
             "place",
             " damaged that no document needs at present",
         ),
+        (report.disputed.len(), "document", " of disputed content"),
+        (report.unshown.len(), "document", " whose content cannot be compared"),
     ];
     let counts = counts.iter().filter(|(number, ..)| *number > 0);
     let counts: Vec<String> = counts
@@ -197,6 +222,36 @@ pub(super) fn check(image: &Image, folder: &Path, mut each: impl FnMut((u32, u32
         report.rotten.push((name, format!("{place} {}", damage.reason)));
     }
     Ok(report)
+}
+
+/// As [`check`], and asks for a second opinion on each document that can be read.
+fn check_with_content(image: &Image, folder: &Path) -> Result<Report, Failure> {
+    let mut report = check(image, folder, |_, _| ())?;
+    let journal = Journal::view(Arc::new(image.clone()), folder)?;
+    let mut progress = Progress::new();
+    let (mut done, all) = (0, report.documents);
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = journal.list(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(report) };
+        after = Some(last.document.clone());
+        for name in page.into_iter().map(|entry| entry.document) {
+            done += 1;
+            progress.tell(|| format!("verify: the content of {done} of {all} documents"));
+            if report.damaged.contains_key(&name) {
+                continue;
+            }
+            let stored = journal.load(&name)?;
+            let opened = Document::open(stored.records(), Deleted::Kept);
+            let opinion = opened.map(|document| content::second_opinion(&document.since(&Clocks::default())));
+            match opinion {
+                Ok(Ok(Opinion::Same)) => {}
+                Ok(Ok(Opinion::Different(how))) => drop(report.disputed.insert(name, how)),
+                Ok(Err(why)) => drop(report.unshown.insert(name, why.to_string())),
+                Err(damaged) => drop(report.damaged.insert(name, damaged.to_string())),
+            }
+        }
+    }
 }
 
 /// Puts a document together; the inner error says why it cannot be read.

@@ -1,11 +1,10 @@
 //! What Yjs sends goes through, whole, and loses nothing.
 
 use crate::fixtures::{Case, cases};
-use crate::room::{Room, apply, assert_same, clocks_of, content, doc, text};
+use crate::room::{Room, assert_same, content};
 use bytes::Bytes;
-use cowrite::protocol::update::{
-    Admission, CheckedUpdate, Clocks, Deleted, EMPTY_UPDATE, Known, lacking, merge, split,
-};
+use cowrite::document::{Deleted, Verdict};
+use cowrite::protocol::update::{CheckedUpdate, Clocks, EMPTY_UPDATE, merge, split};
 
 fn for_each_case(mut test: impl FnMut(&Case)) {
     let cases = cases();
@@ -15,63 +14,61 @@ fn for_each_case(mut test: impl FnMut(&Case)) {
     }
 }
 
+fn room_of(case: &Case) -> Room {
+    let mut room = Room::new();
+    room.receive_all(&case.updates);
+    room
+}
+
 #[test]
-fn g20_updates_of_real_clients_are_admitted_whole() {
+fn g20_updates_of_real_clients_are_taken_whole() {
     let mut updates = 0;
     for_each_case(|case| {
-        let mut room = Room::new();
-        for update in &case.updates {
-            room.receive(update);
-            updates += 1;
-        }
+        for deleted in [Deleted::Dropped, Deleted::Kept] {
+            let mut room = Room::with(deleted);
+            updates += room.receive_all(&case.updates).len();
 
-        assert_eq!(clocks_of(&room.doc), *room.known.clocks(), "{}", case.name);
-        assert_eq!(
-            text(&room.doc),
-            case.content["text"].as_str().unwrap_or_default(),
-            "{}",
-            case.name
-        );
+            // What was joined, cut and dropped on the way holds what the updates held.
+            let merged = room.content();
+            let mut plain = Room::with(Deleted::Kept);
+            plain.receive_all(&case.updates);
+            assert_same(&merged, &plain.content(), &case.name);
+        }
     });
-    assert!(updates > 3_000);
+    assert!(updates > 6_000);
 }
 
 #[test]
-fn g20_what_is_admitted_again_is_empty() {
+fn d4_what_was_taken_is_known() {
     for_each_case(|case| {
-        let mut room = Room::new();
-        for update in &case.updates {
-            room.receive(update);
-        }
+        for deleted in [Deleted::Dropped, Deleted::Kept] {
+            let mut room = Room::with(deleted);
+            room.receive_all(&case.updates);
+            let state = room.state();
 
-        for update in &case.updates {
-            let checked = CheckedUpdate::check(update.clone()).unwrap();
-            let has_deletions = !checked.deletions().is_empty();
-            assert!(checked.has_known_structs(room.known.clocks()));
-            let Admission::Whole(again) = checked.admit(&room.known) else {
-                panic!("{}", case.name)
-            };
-            assert_eq!(again.spans().count(), 0);
-            assert_eq!(again.is_empty(), !has_deletions);
+            for update in case.updates.iter().chain([&state]) {
+                assert!(room.receive(update).is_empty(), "{}", case.name);
+            }
+            assert_eq!(room.state(), state);
         }
     });
 }
 
 #[test]
-fn g21_a_stored_state_passes_the_gate_and_teaches_it_the_same() {
+fn g21_a_stored_state_opens_as_the_same_document_and_stays_as_it_is() {
     for_each_case(|case| {
-        let mut room = Room::new();
-        for update in &case.updates {
-            room.receive(update);
+        for deleted in [Deleted::Dropped, Deleted::Kept] {
+            let mut room = Room::with(deleted);
+            room.receive_all(&case.updates);
+
+            let opened = Room::open(&room.state(), deleted);
+
+            assert_eq!(opened.clocks(), room.clocks());
+            assert_same(&opened.content(), &room.content(), &case.name);
+            assert_eq!(Room::open(&opened.state(), deleted).state(), opened.state());
+            let vector = Clocks::decode(&room.clocks().encode_state_vector()).unwrap();
+            assert_eq!(vector, *room.clocks());
         }
-
-        let mut loaded = Room::new();
-        loaded.receive(&room.state());
-
-        assert_eq!(loaded.known.clocks(), room.known.clocks());
-        assert_same(&content(&loaded.doc), &content(&room.doc), &case.name);
-        let vector = Clocks::decode(&room.known.clocks().encode_state_vector()).unwrap();
-        assert_eq!(vector, *room.known.clocks());
     });
 }
 
@@ -79,37 +76,27 @@ fn g21_a_stored_state_passes_the_gate_and_teaches_it_the_same() {
 fn g22_merged_updates_say_what_the_updates_said() {
     for_each_case(|case| {
         let mut room = Room::new();
-        let admitted: Vec<CheckedUpdate> = case.updates.iter().map(|update| room.receive(update)).collect();
-        let before = content(&room.doc);
+        let news = room.receive_all(&case.updates);
 
-        for size in [2, 3, 17, admitted.len()] {
-            let merged_doc = doc();
-            let mut known = Known::default();
-            for chunk in admitted.chunks(size) {
+        for size in [2, 3, 17, news.len()] {
+            let mut other = Room::new();
+            for chunk in news.chunks(size) {
                 let merged = merge(chunk);
-                assert!(merged.len() <= 1, "admitted updates are contiguous: {}", case.name);
-                for update in merged {
-                    let checked = CheckedUpdate::check(update.bytes().clone()).unwrap();
-                    let Admission::Whole(whole) = checked.admit(&known) else {
-                        panic!("{}", case.name)
-                    };
-                    assert_eq!(whole.bytes(), update.bytes());
-                    known.absorb(&whole);
-                    apply(&merged_doc, update.bytes());
+                assert!(merged.len() <= 1, "what was taken is contiguous: {}", case.name);
+                for update in merged.iter().filter(|update| !update.is_empty()) {
+                    assert_eq!(other.receive(update.bytes()).bytes(), update.bytes());
                 }
             }
 
-            assert_eq!(known.clocks(), room.known.clocks());
-            assert_same(&content(&merged_doc), &before, &format!("{} by {size}", case.name));
+            assert_eq!(other.clocks(), room.clocks());
+            assert_same(&other.content(), &room.content(), &format!("{} by {size}", case.name));
         }
     });
 }
 
 #[test]
 fn g22_one_update_is_merged_as_it_is() {
-    let case = &cases()[0];
-    let mut room = Room::new();
-    let update = room.receive(&case.updates[0]);
+    let update = CheckedUpdate::check(cases()[0].updates[0].clone()).unwrap();
 
     let merged = merge(std::slice::from_ref(&update));
 
@@ -124,25 +111,20 @@ fn g22_one_update_is_merged_as_it_is() {
 fn g23_the_pieces_of_a_split_update_fit_one_after_the_other() {
     let mut most = 0;
     for_each_case(|case| {
-        let mut room = Room::new();
-        for update in &case.updates {
-            room.receive(update);
-        }
+        let room = room_of(case);
         let state = room.state();
         let checked = CheckedUpdate::check(state.clone()).unwrap();
 
         for max_bytes in [50, 300, 5_000, usize::MAX] {
             let pieces = split(&checked, max_bytes);
             let mut part = Room::new();
-            for piece in &pieces {
-                part.receive(piece);
-            }
+            part.receive_all(&pieces);
 
             most = most.max(pieces.len());
-            assert_eq!(part.known.clocks(), room.known.clocks());
+            assert_eq!(part.clocks(), room.clocks());
             assert_same(
-                &content(&part.doc),
-                &content(&room.doc),
+                &part.content(),
+                &room.content(),
                 &format!("{} by {max_bytes}", case.name),
             );
             if max_bytes == 5_000 {
@@ -163,81 +145,34 @@ fn g23_the_pieces_of_a_split_update_fit_one_after_the_other() {
 }
 
 #[test]
-fn g26_what_a_peer_lacks_of_stored_updates_brings_it_up_to_date() {
+fn g26_what_a_peer_lacks_brings_it_up_to_date() {
     for_each_case(|case| {
-        let mut room = Room::new();
-        let admitted: Vec<CheckedUpdate> = case.updates.iter().map(|update| room.receive(update)).collect();
-        let count = admitted.len();
-        let state_after = |updates: &[CheckedUpdate]| {
-            let mut part = Room::new();
-            updates.iter().for_each(|update| drop(part.receive(update.bytes())));
-            Room::new().receive(&part.state())
-        };
-        // As single records, as one state, and as a state and what followed it.
-        let half = count / 2;
-        let followed = [&[state_after(&admitted[..half])], &admitted[half..]].concat();
-        let stores = [admitted.clone(), vec![state_after(&admitted)], followed];
+        let room = room_of(case);
+        let count = case.updates.len();
+        for early in [0, 1, count / 3, count / 2, count - 1, count] {
+            let name = format!("{} after {early} of {count}", case.name);
+            let mut peer = Room::new();
+            peer.receive_all(&case.updates[..early]);
 
-        for early in [0, 1, count / 3, half, count - 1, count] {
-            for (stored, how) in stores.iter().zip(["records", "a state", "a state and records"]) {
-                let name = format!("{} after {early} of {count} of {how}", case.name);
-                let (mut peer, plain) = (Room::new(), doc());
-                for update in &admitted[..early] {
-                    peer.receive(update.bytes());
-                    apply(&plain, update.bytes());
-                }
+            let lacks = room.document.since(peer.clocks());
 
-                let lacks = lacking(stored, peer.known.clocks());
-
-                assert!(lacks.len() <= 1, "{name}");
-                for lacks in &lacks {
-                    for (client, span) in lacks.spans() {
-                        assert_eq!(span.start, peer.known.clocks().next(client), "{name}");
-                    }
-                    peer.receive(lacks.bytes());
-                    apply(&plain, lacks.bytes());
-                }
-                assert_same(&content(&peer.doc), &content(&room.doc), &name);
-                assert_same(&content(&plain), &content(&room.doc), &name);
-                assert_eq!(peer.known.clocks(), room.known.clocks(), "{name}");
+            let checked = CheckedUpdate::check(lacks.clone()).unwrap();
+            for (client, span) in checked.spans() {
+                assert_eq!(span.start, peer.clocks().next(client), "{name}");
             }
+            peer.receive(&lacks);
+            assert_eq!(peer.clocks(), room.clocks(), "{name}");
+            assert_same(&peer.content(), &room.content(), &name);
+            assert!(room.document.lacking_bytes(peer.clocks()) <= room.document.lacking_bytes(&Clocks::default()));
         }
     });
-}
-
-#[test]
-fn g27_what_a_stored_state_deletes_is_what_its_history_deleted() {
-    let mut deletions = 0;
-    for_each_case(|case| {
-        let mut room = Room::new();
-        let admitted: Vec<CheckedUpdate> = case.updates.iter().map(|update| room.receive(update)).collect();
-        let state = Room::new().receive(&room.state());
-
-        // A state also deletes what others overwrote at the same time.
-        assert!(
-            Deleted::by(std::slice::from_ref(&state)).covers(&state),
-            "{}",
-            case.name
-        );
-        for stored in [&admitted[..], std::slice::from_ref(&state)] {
-            let deleted = Deleted::by(stored);
-            for update in &admitted {
-                deletions += update.deletions().len();
-                assert!(deleted.covers(update), "{}", case.name);
-            }
-        }
-    });
-    assert!(deletions > 1_000, "{deletions}");
 }
 
 #[test]
 fn g12_updates_in_any_order_end_in_the_same_document() {
     // What does not fit is asked for again, as a session does.
     for_each_case(|case| {
-        let mut room = Room::new();
-        for update in &case.updates {
-            room.receive(update);
-        }
+        let room = room_of(case);
 
         let mut other = Room::new();
         let mut waiting: Vec<&Bytes> = case.updates.iter().rev().collect();
@@ -246,20 +181,16 @@ fn g12_updates_in_any_order_end_in_the_same_document() {
             let before = waiting.len();
             waiting.retain(|update| {
                 let checked = CheckedUpdate::check((*update).clone()).unwrap();
-                match checked.admit(&other.known) {
-                    Admission::Whole(update) => {
-                        apply(&other.doc, update.bytes());
-                        other.known.absorb(&update);
-                        false
+                match other.document.judge(&checked) {
+                    Verdict::Known => false,
+                    Verdict::News(news) => {
+                        let is_partial = news.is_partial();
+                        parts += usize::from(is_partial);
+                        other.document.take(news);
+                        is_partial
                     }
-                    Admission::Part(update) => {
-                        parts += 1;
-                        apply(&other.doc, update.bytes());
-                        other.known.absorb(&update);
-                        true
-                    }
-                    Admission::Nothing => true,
-                    Admission::Refused(why) => panic!("{}: {why}", case.name),
+                    Verdict::Nothing => true,
+                    other => panic!("{}: {other:?}", case.name),
                 }
             });
             assert!(
@@ -270,10 +201,10 @@ fn g12_updates_in_any_order_end_in_the_same_document() {
             );
         }
 
-        assert_eq!(other.known.clocks(), room.known.clocks());
+        assert_eq!(other.clocks(), room.clocks());
         assert_same(
-            &content(&other.doc),
-            &content(&room.doc),
+            &content(&other.state()),
+            &room.content(),
             &format!("{} with {parts} parts", case.name),
         );
     });

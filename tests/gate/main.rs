@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod document;
 mod fixtures;
 mod honest;
 mod hostile;
+mod reading;
 mod room;
 mod speed;
 mod traces;

@@ -2,16 +2,14 @@
 
 use std::fs;
 
-use bytes::Bytes;
-use cowrite::{
-    protocol::update::CheckedUpdate,
-    store::{Body, Store},
-};
-use yrs::{Any, ReadTxn, StateVector, Transact};
-
 use crate::support::{
     Editor, Folder, Server, append, apply, arg, command, content, done, fill, id, journal, names, new_doc, record,
     refused, run, text,
+};
+use bytes::Bytes;
+use cowrite::{
+    document::Deleted,
+    store::{Body, Store},
 };
 
 #[path = "../gate/fixtures.rs"]
@@ -63,24 +61,56 @@ fn b13_b14_what_is_exported_is_imported_elsewhere_with_the_same_content() {
         done(&["doc", "import", &case.name, arg(&file), "--data", arg(&other)]);
         done(&["doc", "export", &case.name, arg(&again), "--data", arg(&other)]);
 
-        let read = |update: &Bytes| CheckedUpdate::check(update.clone()).unwrap().bytes().clone();
-        let updates: Vec<Bytes> = case.updates.iter().map(read).collect();
-        let written = held(updates.iter().map(|update| &update[..]));
+        let mut written = gate::Room::new();
+        written.receive_all(&case.updates);
         for file in [file, again] {
-            assert!(held([&fs::read(file).unwrap()[..]]) == written, "{}", case.name);
+            let state = Bytes::from(fs::read(file).unwrap());
+            assert_eq!(gate::Room::open(&state, Deleted::Kept).clocks(), written.clocks());
+            assert!(gate::content(&state) == written.content(), "{}", case.name);
         }
     }
     done(&["verify", "--data", arg(&other)]);
 }
 
-/// What a document holds that these updates were applied to, and its state vector.
-fn held<'a>(updates: impl IntoIterator<Item = &'a [u8]>) -> (Any, StateVector) {
-    let doc = gate::doc();
-    let _ = (doc.get_or_insert_text("text"), doc.get_or_insert_array("array"));
-    let _ = (doc.get_or_insert_map("map"), doc.get_or_insert_xml_fragment("xml"));
-    updates.into_iter().for_each(|update| apply(&doc, update));
-    let clocks = doc.transact().state_vector();
-    (gate::content(&doc), clocks)
+/// A root `r` with a BigInt, which yrs cannot tell from a number, and control characters.
+const EXACT: &[u8] = &[
+    1, 2, 1, 0, 8, 1, 1, b'r', 1, 122, 0, 0, 0, 0, 0, 0, 0, 5, 0x88, 1, 0, 1, 119, 6, b'a', 0x1b, b'[', 0xc2, 0x9b,
+    b'b', 0,
+];
+
+#[test]
+fn b13_content_is_exported_as_json_and_as_text() {
+    let folder = Folder::new();
+    let (data, file) = (folder.path("data"), folder.path("content"));
+    fill(&data, 1, 2, 10);
+    {
+        let journal = journal(&data);
+        let body = Body::Update(Bytes::from_static(EXACT));
+        journal.commit(&[record("exact", 1, 1_000, body)]).unwrap();
+        journal.close().unwrap();
+    }
+    let export = |name: &str, form: &str| done(&["doc", "export", name, "--as", form, "--data", arg(&data)]);
+
+    assert_eq!(
+        export("d0", "json"),
+        concat!(
+            r#"{"p":{"list":[{"text":"pppppppppp"}]},"t":{"list":[{"text":"d0.1,d0.2,"}]}}"#,
+            "\n"
+        )
+    );
+    assert_eq!(export("d0", "text"), "pppppppppp\nd0.1,d0.2,\n");
+    assert_eq!(
+        export("exact", "json"),
+        "{\"r\":{\"list\":[{\"value\":{\"$bigint\":\"5\"}},{\"value\":\"a\\u001b[\u{9b}b\"}]}}\n"
+    );
+    assert_eq!(export("exact", "text"), "a\u{1b}[\u{9b}b\n");
+
+    let to_file = ["doc", "export", "d0", arg(&file), "--as=text", "--data", arg(&data)];
+    assert!(done(&to_file).starts_with("d0: 22 B written to "));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "pppppppppp\nd0.1,d0.2,\n");
+    assert!(refused(1, &to_file).contains("File exists"));
+    let sentence = refused(2, &["doc", "export", "d0", "--as=xml"]);
+    assert!(sentence.contains("xml"), "{sentence}");
 }
 
 #[test]

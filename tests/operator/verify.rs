@@ -5,7 +5,7 @@ use std::fs;
 use cowrite::store::{Body, Store};
 
 use crate::support::{
-    Folder, Server, arg, command, done, files, fill, flip, journal, record, refused, start, wait_until,
+    Folder, Server, arg, command, done, files, fill, flip, journal, record, refused, run, start, text, wait_until,
 };
 
 #[test]
@@ -137,4 +137,42 @@ fn b11_that_nobody_reads_what_is_said_changes_nothing() {
         assert_eq!(status.code(), Some(expected));
         flip(&data.join("journal"), if expected == 0 { "d1.2," } else { "d0.2," });
     }
+}
+
+#[test]
+fn b11_that_there_is_no_second_opinion_is_told_and_is_no_damage() {
+    let folder = Folder::new();
+    let (data, backup) = (folder.path("data"), folder.path("backup"));
+    fill(&data, 1, 1, 10);
+    {
+        let journal = journal(&data);
+        // A text and a number in one root.
+        let mixed = bytes::Bytes::from_static(&[1, 2, 1, 0, 4, 1, 1, b'r', 1, b'x', 0x88, 1, 0, 1, 125, 7, 0]);
+        journal
+            .commit(&[record("mixed", 1, 1_000, Body::Update(mixed))])
+            .unwrap();
+        journal.close().unwrap();
+    }
+    done(&["backup", arg(&backup), "--data", arg(&data)]);
+
+    for arguments in [&["verify", "--data", arg(&data)][..], &["verify", arg(&backup)]] {
+        let output = run(&mut command(arguments));
+
+        assert_eq!(output.status.code(), Some(0));
+        let (said, why) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            said.ends_with(": nothing is damaged; the content of 1 document cannot be compared\n"),
+            "{said}"
+        );
+        assert_eq!(
+            why,
+            "mixed: there is no second opinion on its content: yrs does not show values that stand in a text\n"
+        );
+    }
+    flip(&data.join("journal"), "d0.1,");
+    let said = refused(1, &["verify", "--data", arg(&data)]);
+    assert!(
+        said.ends_with("data: 1 document damaged, 1 document whose content cannot be compared\n"),
+        "{said}"
+    );
 }

@@ -316,7 +316,12 @@ fn g8_what_its_author_wrote_is_kept_to_the_byte() {
 #[test]
 fn g29_an_object_with_a_key_that_replaces_its_prototype_is_refused_wherever_it_is() {
     let object = |key: &str| [&[118, 1][..], &bytes(key.as_bytes()), &[116, 1, 0]].concat();
-    for (key, passes) in [("__proto__", false), ("__proto", true), ("constructor", true), ("", true)] {
+    for (key, passes) in [
+        ("__proto__", false),
+        ("__proto", true),
+        ("constructor", true),
+        ("", true),
+    ] {
         let inner = object(key);
         let nested = [&[117, 1, 118, 1, 1, b'a'][..], &inner].concat();
         let option = [&[1, b'g', 118, 1, 4][..], b"meta", &inner].concat();
