@@ -26,6 +26,10 @@ use super::{
 
 /// What a document makes of an update.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "news is what comes as a rule, and an allocation costs more than it does"
+)]
 pub enum Verdict {
     /// It says nothing that is new.
     Known,

@@ -268,3 +268,30 @@ fn read(journal: &Journal, name: &DocumentId) -> Result<Result<(), String>, Fail
         Err(_) => Err("reading it panicked".to_owned()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b11_disputed_content_is_told_and_a_failure_and_content_without_a_second_opinion_is_none() {
+        let one = |why: &str| BTreeMap::from([(DocumentId::parse("plan").unwrap(), why.to_owned())]);
+        let disputed = Report {
+            disputed: one("its content is not what yrs finds in it"),
+            ..Report::default()
+        };
+        let unshown = Report {
+            unshown: one("its content cannot be shown"),
+            ..Report::default()
+        };
+
+        let failure = verdict("data", &disputed, &[], &mut Vec::new());
+
+        assert_eq!(failure, Err(Failure("data: 1 document of disputed content".to_owned())));
+        assert_eq!(
+            disputed.lines().collect::<Vec<_>>(),
+            ["plan: its content is not what yrs finds in it"]
+        );
+        assert_eq!(verdict("data", &unshown, &[], &mut Vec::new()), Ok(()));
+    }
+}

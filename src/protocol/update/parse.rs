@@ -40,8 +40,6 @@ impl CheckedUpdate {
             bytes,
             sections,
             deletions,
-            runs: SmallVec::new(),
-            admitted: false,
         })
     }
 }
