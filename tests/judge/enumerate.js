@@ -305,7 +305,7 @@ export const judgeSet = (house, version, build, most, dice) => {
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   const { values: args } = parseArgs({
     options: {
-      most: { type: 'string', default: '600' }, seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+      most: { type: 'string', default: '300' }, seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
       set: { type: 'string' }, family: { type: 'string' }, path: { type: 'string' },
       yjs: { type: 'boolean', default: false }, fault: { type: 'string' }
     }

@@ -8,7 +8,7 @@
 //   node run.js --yjs                         rooms that are Yjs itself: nothing may be wrong
 //   node run.js --yjs --fault record          the same with something wrong
 //
-// Prints its seed. A failure prints what plays it again, after steps that do not matter were left out.
+// Prints its seed, and how far it is after each thousand. A failure prints what plays it again, after steps that do not matter were left out.
 import { parseArgs } from 'node:util'
 import { play, stepsOf } from './history.js'
 import { House } from './lib/rooms.js'
@@ -64,6 +64,7 @@ for (const index of indexes) {
   const history = { ...given(index), ...(args.steps === undefined ? {} : { steps: args.steps.split(',').filter(Boolean).map(Number) }) }
   try {
     const happened = play(house, history)
+    if ((index + 1) % 1000 === 0) console.log(`${index + 1} histories, ${((Date.now() - started) / 1000).toFixed(0)} s`)
     for (const key in happened) if (typeof happened[key] === 'number') sum[key] = (sum[key] ?? 0) + happened[key]
   } catch (error) {
     wrong++
