@@ -11,6 +11,7 @@ import * as wire from './lib/wire.js'
 import { Client } from './lib/client.js'
 import { Dice, mixed } from './lib/dice.js'
 import { Watcher, answerTo } from './lib/readers.js'
+import { keptOf } from './lib/content.js'
 import { Allowed, Wrong, difference } from './lib/verdict.js'
 import { FAMILIES, V136, VERSIONS, fed, fresh, vectorText, waits } from './lib/yjs.js'
 
@@ -338,6 +339,7 @@ class History {
       this.same(`${client.name}`, wired, allowed)
     }
     const newcomer = everybody('in the end')
+    this.keeps('in the end', newcomer.updates)
     this.differences(all, this.moments)
     this.returns(newcomer, vector)
 
@@ -359,6 +361,7 @@ class History {
     const answer = answerTo(room, new Uint8Array([0]))
     if (vectorText(first, answer.vector) !== vectorText(first, first.Y.encodeStateVector(this.control))) throw new Wrong('after a snapshot the room has other clocks')
     for (const [version, allowed] of all) this.same(`after a snapshot a newcomer with Yjs ${version.name}`, fed(version, answer.updates), allowed)
+    this.keeps('after a snapshot', answer.updates)
     this.returns(answer, vectorText(first, answer.vector))
     this.differences(all, this.moments.slice(-8))
   }
@@ -383,6 +386,17 @@ class History {
       const more = [fed(version, [state, this.plan.versions[0].Y.encodeStateAsUpdate(this.control, vector)])]
       this.same(`who had ${vectorText(version, vector)} with Yjs ${version.name}`, doc, all.get(version), more)
     }
+  }
+
+  /**
+   * A document that keeps what was deleted has what it once heard, as a Yjs has that never collects. (What it
+   * did not take at first comes again from somebody who may have forgotten it.)
+   */
+  keeps (when, updates) {
+    const [first] = this.plan.versions
+    if (!this.plan.keepDeleted || this.gapsMeant) return
+    const [expected, found] = [keptOf(this.control), keptOf(fed(first, updates, { gc: false }))]
+    if (expected !== found) throw new Wrong(`${when} what was deleted is not what it was:\n${expected.slice(0, 400)}\n--\n${found.slice(0, 400)}`)
   }
 
   /** What a newcomer would answer the room holds nothing new but deletions. */

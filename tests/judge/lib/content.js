@@ -114,6 +114,23 @@ export const contentOf = (doc, level = 'exact') => [...doc.share]
   .map(([name, content]) => `${valueText(name)} ${content}`)
   .join('\n')
 
+/**
+ * What a document that forgets nothing holds of what was deleted: client, clock and content of each clock (of surrogate
+ * pairs, that they were there).
+ */
+export const keptOf = doc => {
+  const kept = []
+  for (const [client, structs] of doc.store.clients) {
+    for (const { id, deleted, content } of structs) {
+      // Format marks that do nothing are deleted by whoever hears them live, and by nobody else.
+      if (content === undefined || !deleted || content.getRef() === REF.deleted || content.getRef() === REF.format) continue
+      const parts = content.getRef() === REF.string ? [...withoutPairs(content.str)] : partsOf(content, 'bare')
+      parts.forEach((part, i) => kept.push(`${client}:${id.clock + i} ${part}`))
+    }
+  }
+  return kept.sort().join('\n')
+}
+
 /** The same with every half of a surrogate pair as U+FFFD: what Yjs leaves of a pair that it once split. */
 export const withoutPairs = content => content
   .replace(/\\ud[89a-f][0-9a-f]{2}/g, '\ufffd')
