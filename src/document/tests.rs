@@ -240,7 +240,7 @@ fn j5_what_is_touched_is_small() {
 }
 
 #[test]
-fn c1_deleted_content_goes_and_its_place_stays() {
+fn k1_deleted_content_goes_and_its_place_stays() {
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[text(None, None, "abc")]);
     deletes(&mut document, 10, 1, 2);
@@ -257,7 +257,7 @@ fn c1_deleted_content_goes_and_its_place_stays() {
 }
 
 #[test]
-fn c1_deleted_content_is_kept_where_the_document_says_so() {
+fn k5_deleted_content_is_kept_where_the_document_says_so() {
     let mut document = Document::new(Deleted::Kept);
     wrote_by(&mut document, 10, &[text(None, None, "abc")]);
     deletes(&mut document, 10, 0, 3);
@@ -271,7 +271,7 @@ fn c1_deleted_content_is_kept_where_the_document_says_so() {
 }
 
 #[test]
-fn c1_half_of_a_pair_that_is_cut_becomes_the_replacement_character() {
+fn k1_half_of_a_pair_that_is_cut_becomes_the_replacement_character() {
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[text(None, None, "a😀b")]);
     deletes(&mut document, 10, 2, 3);
@@ -284,7 +284,7 @@ fn c1_half_of_a_pair_that_is_cut_becomes_the_replacement_character() {
 }
 
 #[test]
-fn c2_what_is_in_a_deleted_type_is_collected() {
+fn k2_what_is_in_a_deleted_type_is_collected() {
     let list = || wrote(None, None, structs::TYPE, vec![0]);
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[list(), text(None, None, "in").inside(10, 0)]);
@@ -299,7 +299,7 @@ fn c2_what_is_in_a_deleted_type_is_collected() {
 }
 
 #[test]
-fn c3_what_refers_to_the_collected_is_collected() {
+fn k3_what_refers_to_the_collected_is_collected() {
     let mut document = Document::default();
     wrote_by(
         &mut document,
@@ -316,7 +316,7 @@ fn c3_what_refers_to_the_collected_is_collected() {
 }
 
 #[test]
-fn c4_what_is_collected_or_deleted_counts_as_deleted() {
+fn k4_what_is_collected_or_deleted_counts_as_deleted() {
     let mut document = Document::default();
     let structs = [wrote(None, None, GC, number(3)), wrote(None, None, DELETED, number(2))];
     wrote_by(&mut document, 10, &structs);

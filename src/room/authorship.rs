@@ -7,8 +7,9 @@
 //! A session's client id is the one that it announces (awareness); of a session that announces none, the one under which
 //! it first writes. Passing on what others wrote claims nothing.
 //!
-//! Without tokens nobody knows whether a page that comes back is the same. So who left can be followed by whoever
-//! announces its id. A session that says nothing when it is asked may have lost its line: its id is free then.
+//! Without tokens nobody knows whether a page that comes back, or that was reloaded and brings what its browser kept, is
+//! the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
+//! that says nothing when it is asked may have lost its line: its id is free then.
 //!
 //! What must stay true: a claim names a session of this room, or one that left less than a minute ago; `ids` has it then.
 
@@ -61,6 +62,7 @@ pub(super) enum Right {
 pub(super) struct Author<'a> {
     pub session: SessionId,
     pub subject: Option<&'a Arc<str>>,
+    pub joined: Micros,
 }
 
 impl Claim {
@@ -74,6 +76,12 @@ impl Claim {
         }
     }
 
+    /// Whether it is of somebody anonymous who left before this anonymous author came.
+    fn is_followed_by(&self, author: Author) -> bool {
+        let anonymous = self.subject.is_none() && author.subject.is_none();
+        anonymous && self.left.is_some_and(|left| left <= author.joined)
+    }
+
     fn is_of(&self, author: Author) -> bool {
         self.session == author.session || (self.subject.is_some() && self.subject.as_ref() == author.subject)
     }
@@ -83,9 +91,8 @@ impl Authorship {
     /// A session announces a client id, which presence has accepted from it.
     pub fn announce(&mut self, client: u64, author: Author) {
         if let Some(claim) = self.claims.get(&client) {
-            let follows = claim.left.is_some() && claim.subject.as_ref() == author.subject;
             let renews = claim.session == author.session && claim.announced;
-            if renews || !(claim.is_of(author) || follows || !claim.announced) {
+            if renews || !(claim.is_of(author) || claim.is_followed_by(author) || !claim.announced) {
                 return;
             }
         }
@@ -124,7 +131,6 @@ impl Authorship {
 
     /// Whether a session may write under a client id. `heard` is when something was last heard of a session.
     pub fn right(&mut self, client: u64, author: Author, now: Micros, heard: impl Fn(SessionId) -> Micros) -> Right {
-        let has_id = self.ids.contains_key(&author.session);
         let Some(claim) = self.claims.get_mut(&client) else {
             return Right::Granted;
         };
@@ -132,9 +138,7 @@ impl Authorship {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
-            // It may have come back as somebody who announces nothing.
-            let follows = claim.subject.is_none() && author.subject.is_none() && !has_id;
-            return if left + REMEMBERED <= now || follows {
+            return if left + REMEMBERED <= now || claim.is_followed_by(author) {
                 Right::Granted
             } else {
                 Right::Denied
@@ -188,14 +192,17 @@ mod tests {
     const A: Author = Author {
         session: SessionId(1),
         subject: None,
+        joined: 0,
     };
     const B: Author = Author {
         session: SessionId(2),
         subject: None,
+        joined: 0,
     };
     const C: Author = Author {
         session: SessionId(3),
         subject: None,
+        joined: 0,
     };
 
     fn right(authorship: &mut Authorship, client: u64, author: Author, now: Micros) -> Right {
@@ -225,15 +232,21 @@ mod tests {
         authorship.announce(10, A);
         authorship.announce(20, B);
         authorship.leave(A.session, 5);
+        let back = Author { joined: 5, ..C };
+        let reloaded = Author {
+            session: SessionId(4),
+            joined: 6,
+            ..C
+        };
 
-        assert_eq!(
-            right(&mut authorship, 10, C, 6),
-            Right::Granted,
-            "it has announced nothing"
-        );
-        authorship.announce(10, C);
-        assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
-        assert_eq!(right(&mut authorship, 10, B, 8), Right::Ask(C.session));
+        assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied, "it was there");
+        authorship.announce(10, B);
+        assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied);
+        authorship.announce(30, reloaded);
+        assert_eq!(right(&mut authorship, 10, reloaded, 6), Right::Granted, "it passes on");
+        authorship.announce(10, back);
+        assert_eq!(right(&mut authorship, 10, back, 7), Right::Granted);
+        assert_eq!(right(&mut authorship, 10, reloaded, 8), Right::Ask(C.session));
     }
 
     #[test]
@@ -264,6 +277,7 @@ mod tests {
         let author = |session, subject| Author {
             session: SessionId(session),
             subject: Some(subject),
+            joined: 9,
         };
         let mut authorship = Authorship::default();
         authorship.announce(10, author(1, &ada));

@@ -62,6 +62,7 @@ impl Session {
         Author {
             session: id,
             subject: self.identity.subject.as_ref(),
+            joined: self.joined,
         }
     }
 }

@@ -93,7 +93,7 @@ test('j5_a_value_that_is_larger_than_a_block_stays_whole', () => {
   judged([update([{ at: '1:0', in: 'list', any: [bytes] }]), update([{ at: '1:1', after: '1:0', any: [bytes, 'x'.repeat(70000)] }]), update([], ['1:1'])])
 })
 
-test('c1_neighbours_of_what_was_deleted_stay', () => {
+test('k1_neighbours_of_what_was_deleted_stay', () => {
   const { control } = judged([typed([{ at: '1:0', text: 'aX' }]), update([], ['1:1']), typed([{ at: '2:0', after: '1:1', text: 'c' }])])
 
   assert.equal(text(control), 'ac')
@@ -101,29 +101,29 @@ test('c1_neighbours_of_what_was_deleted_stay', () => {
 
 const inner = { at: '1:0', in: 'list', type: 2 }
 
-test('c2_what_arrives_for_a_type_that_is_deleted_is_forgotten', () => {
+test('k2_what_arrives_for_a_type_that_is_deleted_is_forgotten', () => {
   judged([
     update([inner]), update([{ at: '1:1', in: '1:0', text: 'in' }]), update([], ['1:0']), update([{ at: '2:0', after: '1:2', text: 'late' }]),
     update([{ at: '3:0', in: '1:0', text: 'later' }]), update([{ at: '3:5', in: '1:0', key: 'k', any: [1] }])
   ], { versions: [V136] })
 })
 
-test('c2_so_is_what_lies_deeper', () => {
+test('k2_so_is_what_lies_deeper', () => {
   judged([
     update([inner, { at: '1:1', in: '1:0', type: 1 }, { at: '1:2', in: '1:1', key: 'k', type: 0 }]), update([{ at: '1:3', in: '1:2', any: [1, 2] }]),
     update([], ['1:0']), update([{ at: '2:0', after: '1:4', any: [3] }, { at: '2:1', in: '1:1', key: 'k', any: [4] }])
   ], { versions: [V136] })
 })
 
-test('c3_what_has_collected_neighbours_is_collected', () => {
+test('k3_what_has_collected_neighbours_is_collected', () => {
   judged([update([{ at: '1:0', gc: 3 }]), update([{ at: '2:0', after: '1:1', text: 'x' }]), update([{ at: '3:0', before: '1:0', text: 'y' }]), update([{ at: '4:0', in: '1:2', text: 'z' }])])
 })
 
-test('c3_what_lies_in_something_that_is_no_type_is_collected', () => {
+test('k3_what_lies_in_something_that_is_no_type_is_collected', () => {
   judged([typed([{ at: '1:0', text: 'abc' }]), update([], ['1:1']), update([{ at: '2:0', in: '1:1', text: 'x' }])])
 })
 
-test('c4_a_deletion_of_what_is_deleted_or_collected_is_not_new', () => {
+test('k4_a_deletion_of_what_is_deleted_or_collected_is_not_new', () => {
   const room = house.document(V136)
   room.open()
   room.join(1)
@@ -140,7 +140,7 @@ test('c4_a_deletion_of_what_is_deleted_or_collected_is_not_new', () => {
   room.kill()
 })
 
-test('c5_undo_brings_back_what_the_server_has_forgotten', () => {
+test('k1_undo_brings_back_what_the_server_has_forgotten', () => {
   for (const version of [V136, V135, V14]) {
     for (const gc of [true, false]) {
       const doc = new version.Y.Doc({ gc })
@@ -160,7 +160,7 @@ test('c5_undo_brings_back_what_the_server_has_forgotten', () => {
   }
 })
 
-test('c6_the_loser_of_two_values_of_a_key_is_a_deletion_that_nobody_tells', () => {
+test('k6_the_loser_of_two_values_of_a_key_is_a_deletion_that_nobody_tells', () => {
   const long = 'x'.repeat(1000)
   const updates = [update([{ at: '1:0', in: 'map', key: 'k', any: [long] }]), update([{ at: '2:0', in: 'map', key: 'k', any: ['won'] }])]
   judged(updates)
