@@ -116,7 +116,7 @@ fn update(sections: &[(u64, u32, &[Wrote])], deleted: &[(u64, u32, u32)]) -> Che
 }
 
 fn take(document: &mut Document, update: &CheckedUpdate) {
-    match document.judge(update) {
+    match document.judge(update.clone()) {
         Verdict::News(news) => document.take(news),
         other => panic!("{other:?}"),
     }
@@ -321,7 +321,7 @@ fn k4_what_is_collected_or_deleted_counts_as_deleted() {
     let structs = [wrote(None, None, GC, number(3)), wrote(None, None, DELETED, number(2))];
     wrote_by(&mut document, 10, &structs);
 
-    assert!(matches!(document.judge(&update(&[], &[(10, 0, 5)])), Verdict::Known));
+    assert!(matches!(document.judge(update(&[], &[(10, 0, 5)])), Verdict::Known));
     let state = CheckedUpdate::check(document.since(&Clocks::default())).unwrap();
     let deleted = state.deletions().iter().map(|one| (one.start, one.end));
     assert_eq!(deleted.collect::<Vec<_>>(), [(0, 5)]);
@@ -334,7 +334,7 @@ fn d4_only_what_is_new_of_an_update_is_news() {
     deletes(&mut document, 10, 0, 1);
 
     let more = update(&[(10, 0, &[text(None, None, "abcdef")])], &[(10, 0, 2)]);
-    let Verdict::News(news) = document.judge(&more) else {
+    let Verdict::News(news) = document.judge(more) else {
         panic!()
     };
 
@@ -354,7 +354,7 @@ fn d22_what_is_known_by_number_and_differs_is_a_conflict() {
         &[text(None, None, "hello"), values(Some((10, 4)), None, &[1, 2])],
     );
     wrote_by(&mut document, 20, &[text(Some((10, 1)), None, "x")]);
-    let conflict = |structs: &[Wrote]| match document.judge(&update(&[(10, 0, structs)], &[])) {
+    let conflict = |structs: &[Wrote]| match document.judge(update(&[(10, 0, structs)], &[])) {
         Verdict::Conflict(id) => Some(id.clock),
         _ => None,
     };
@@ -405,12 +405,12 @@ fn d22_values_that_are_written_otherwise_are_the_same() {
         let mut document = Document::default();
         wrote_by(&mut document, 10, &[one]);
         let again = update(&[(10, 0, &[other])], &[]);
-        assert!(matches!(document.judge(&again), Verdict::Known));
+        assert!(matches!(document.judge(again), Verdict::Known));
     }
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[embed("{\"a\":1}")]);
     let other = update(&[(10, 0, &[embed("{\"a\":2}")])], &[]);
-    assert!(matches!(document.judge(&other), Verdict::Conflict(_)));
+    assert!(matches!(document.judge(other), Verdict::Conflict(_)));
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn g14_neighbours_are_in_one_list() {
     );
     let refused = |left: u32, right: u32| {
         let update = update(&[(5, 0, &[values(Some((10, left)), Some((10, right)), &[0])])], &[]);
-        matches!(document.judge(&update), Verdict::Refused(_))
+        matches!(document.judge(update), Verdict::Refused(_))
     };
 
     assert!(!refused(0, 3));
@@ -452,7 +452,7 @@ fn g14_neighbours_are_in_one_list() {
     assert!(refused(5, 6), "a list and an entry");
     assert!(refused(6, 7), "two keys");
     let text_under_a_key = update(&[(5, 0, &[text(Some((10, 6)), None, "x")])], &[]);
-    assert!(matches!(document.judge(&text_under_a_key), Verdict::Refused(_)));
+    assert!(matches!(document.judge(text_under_a_key), Verdict::Refused(_)));
 }
 
 #[test]

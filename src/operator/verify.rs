@@ -1,7 +1,7 @@
 //! `cowrite verify`: reads and checks everything (rule B11), and what a backup and a restore check with.
 //!
-//! Two looks at one image. The first opens it as a start would, hints included, loads each document and
-//! merges it in yrs behind the gate: that says which documents are damaged. The second scans each segment,
+//! Two looks at one image. The first opens it as a start would, hints included, and puts each
+//! document together: that says which documents are damaged. The second scans each segment,
 //! whatever hints say: that finds rotten bytes that no document needs any more.
 //!
 //! `verify` also asks whether two readers find the same content in each document (rules V1, V6). That one of them cannot

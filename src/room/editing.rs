@@ -72,7 +72,7 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let (news, gap) = match self.document.judge(&update) {
+        let (news, gap) = match self.document.judge(update) {
             Verdict::Refused(why) => {
                 let reason = CloseReason::Refused(format!("the update is not Yjs: {why}"));
                 return self.end(id, reason, now, effects);

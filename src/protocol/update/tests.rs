@@ -124,7 +124,7 @@ enum Outcome {
 }
 
 fn admit(known: &mut Document, bytes: &[u8]) -> Outcome {
-    match known.judge(&check(bytes).unwrap()) {
+    match known.judge(check(bytes).unwrap()) {
         Verdict::News(news) => {
             let (update, is_partial) = (news.update().bytes().to_vec(), news.is_partial());
             known.take(news);
