@@ -75,7 +75,7 @@ pub struct Document {
 
 /// Stored bytes that are no document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("record {record}: {reason}")]
+#[error("the document could not be loaded: record {record}: {reason}")]
 pub struct Damaged {
     /// The position of the record.
     pub record: u64,
