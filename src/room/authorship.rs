@@ -10,6 +10,9 @@
 //! Without tokens nobody knows whether a page that comes back is the same. So who left can be followed by whoever
 //! announces its id. A session that says nothing when it is asked may have lost its line: its id is free then.
 //!
+//! So another page may have written under the id of one that comes back. Its state vector does not tell. So from where
+//! an id was somebody else's to write, everybody who joins is asked again for what it has: what differs is then seen.
+//!
 //! What must stay true: a claim names a session of this room, or one that left less than a minute ago; `ids` has it then.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -25,6 +28,8 @@ use super::{Micros, SECOND, session::SessionId};
 const REMEMBERED: Micros = 60 * SECOND;
 /// A session that is asked whether it lives answers within this time.
 const ANSWER_TIME: Micros = 3 * SECOND;
+/// Client ids whose doubtful clocks are remembered: an honest document has a few.
+const DOUBTS_MAX: usize = 1_024;
 
 /// The claims of one room.
 #[derive(Debug, Default)]
@@ -32,6 +37,8 @@ pub(super) struct Authorship {
     claims: BTreeMap<u64, Claim>,
     /// The client ids that each session claimed.
     ids: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
+    /// From which clock on a client id may have been written under by two pages.
+    doubts: BTreeMap<u64, u32>,
 }
 
 #[derive(Debug)]
@@ -50,6 +57,8 @@ struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     Granted,
+    /// They are taken, and were another session's to write: whether that was the same page is not known.
+    Followed,
     /// They are another session's to write.
     Denied,
     /// The same; that session is to be asked whether it lives.
@@ -90,6 +99,27 @@ impl Authorship {
             }
         }
         self.claim(client, author, true);
+    }
+
+    /// A session says again what presence had heard of a client id that left, as a provider does when it comes back.
+    /// One that has an id may only pass on late what it heard.
+    pub fn come_back(&mut self, client: u64, author: Author) {
+        let left = |claim: &Claim| claim.left.is_some() && claim.subject.as_ref() == author.subject;
+        if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(left) {
+            self.claim(client, author, false);
+        }
+    }
+
+    /// Somebody whose id it may not be writes under it from this clock on.
+    pub fn doubt(&mut self, client: u64, clock: u32) {
+        if self.doubts.len() < DOUBTS_MAX {
+            self.doubts.entry(client).or_insert(clock);
+        }
+    }
+
+    /// From which clock on which client ids may have been written under by two pages.
+    pub fn doubts(&self) -> &BTreeMap<u64, u32> {
+        &self.doubts
     }
 
     /// A session writes under a client id of nobody, what it did itself: one that has no id yet has this one.
@@ -135,7 +165,7 @@ impl Authorship {
             // It may have come back as somebody who announces nothing.
             let follows = claim.subject.is_none() && author.subject.is_none() && !has_id;
             return if left + REMEMBERED <= now || follows {
-                Right::Granted
+                Right::Followed
             } else {
                 Right::Denied
             };
@@ -149,7 +179,7 @@ impl Authorship {
                 let owner = claim.session;
                 self.claims.remove(&client);
                 self.release(client, owner);
-                Right::Granted
+                Right::Followed
             }
             Some(_) => Right::Denied,
             None => {
@@ -212,7 +242,7 @@ mod tests {
         assert_eq!(right(&mut authorship, 10, B, 1), Right::Ask(A.session));
         authorship.leave(A.session, 5);
         assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 4), Right::Denied);
-        assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 5), Right::Granted);
+        assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 5), Right::Followed);
         authorship.forget(REMEMBERED + 4);
         assert_eq!(authorship.claims.len(), 2);
         authorship.forget(REMEMBERED + 5);
@@ -228,12 +258,41 @@ mod tests {
 
         assert_eq!(
             right(&mut authorship, 10, C, 6),
-            Right::Granted,
+            Right::Followed,
             "it has announced nothing"
         );
         authorship.announce(10, C);
         assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
         assert_eq!(right(&mut authorship, 10, B, 8), Right::Ask(C.session));
+    }
+
+    #[test]
+    fn d21_who_comes_back_as_presence_knows_it_has_its_client_id_at_once() {
+        let mut authorship = Authorship::default();
+        authorship.announce(10, A);
+        authorship.announce(20, B);
+        authorship.come_back(10, C);
+        assert_eq!(
+            right(&mut authorship, 10, C, 1),
+            Right::Ask(A.session),
+            "it is not gone"
+        );
+        authorship.leave(A.session, 5);
+
+        authorship.come_back(10, B);
+        assert_eq!(
+            right(&mut authorship, 10, B, 6),
+            Right::Denied,
+            "it may have been passed on"
+        );
+        authorship.come_back(10, C);
+
+        assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
+        let nobody = Author {
+            session: SessionId(4),
+            subject: None,
+        };
+        assert_eq!(right(&mut authorship, 10, nobody, 8), Right::Ask(C.session));
     }
 
     #[test]
@@ -254,7 +313,7 @@ mod tests {
         );
         assert_eq!(
             authorship.right(10, C, 2_000 + 2 * ANSWER_TIME, |_| 1_001),
-            Right::Granted
+            Right::Followed
         );
     }
 

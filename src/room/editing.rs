@@ -1,6 +1,6 @@
 //! An edit's way through its room: judged, taken, gathered with others, and sent off.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         close::CloseReason,
         frame,
-        update::{CheckedUpdate, merge},
+        update::{CheckedUpdate, Clocks, merge},
     },
 };
 
@@ -150,6 +150,7 @@ impl Room {
             let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
             match self.authorship.right(client, author, now, heard) {
                 Right::Granted => {}
+                Right::Followed => self.authorship.doubt(client, self.document.clocks().next(client)),
                 Right::Denied => others.push(client),
                 Right::Ask(owner) => {
                     others.push(client);
@@ -234,11 +235,17 @@ impl Room {
             return;
         }
         session.asked = Some(now);
-        session.outbox.push(
-            session
-                .dialect
-                .sync_step1(&self.document.clocks().encode_state_vector()),
-            Kind::Other,
-        );
+        let (dialect, outbox) = (session.dialect, session.outbox.clone());
+        outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
+    }
+
+    /// What of the document a client need not send: all of it, but for what two pages may have written differently.
+    pub(super) fn asks_from(&self) -> Cow<'_, Clocks> {
+        let doubts = self.authorship.doubts();
+        if doubts.is_empty() {
+            Cow::Borrowed(self.document.clocks())
+        } else {
+            Cow::Owned(self.document.clocks().cut_to(doubts))
+        }
     }
 }

@@ -211,10 +211,7 @@ impl Room {
             dialect,
             outbox,
         } = joining;
-        outbox.push(
-            dialect.sync_step1(&self.document.clocks().encode_state_vector()),
-            Kind::Other,
-        );
+        outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
         if let Some(everybody) = self.presence.everybody() {
             outbox.push(dialect.awareness(&everybody), Kind::Other);
         }
@@ -304,8 +301,10 @@ impl Room {
             return;
         }
         for entry in entries {
-            if self.presence.owner(entry.client) == Some(id) {
-                self.authorship.announce(entry.client, session.author(id));
+            match self.presence.owner(entry.client) {
+                Some(owner) if owner == id => self.authorship.announce(entry.client, session.author(id)),
+                None if entry.state.is_some() => self.authorship.come_back(entry.client, session.author(id)),
+                _ => {}
             }
         }
     }
