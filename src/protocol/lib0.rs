@@ -18,6 +18,19 @@ pub struct Malformed {
     pub at: usize,
     /// What is wrong, in words for a log or a close reason.
     pub what: &'static str,
+    /// The bytes are whole, and it is what they say that is not taken: a client that keeps it must not send it again.
+    pub refused: bool,
+}
+
+impl Malformed {
+    /// `what` is wrong at byte `at`.
+    pub fn new(at: usize, what: &'static str) -> Self {
+        Self {
+            at,
+            what,
+            refused: false,
+        }
+    }
 }
 
 /// A cursor over bytes from outside.
@@ -61,7 +74,16 @@ impl<'a> Reader<'a> {
     /// The error `what`, located here.
     #[cold]
     pub fn malformed(&self, what: &'static str) -> Malformed {
-        Malformed { at: self.at, what }
+        Malformed::new(self.at, what)
+    }
+
+    /// The error `what` of bytes that are whole, located here.
+    #[cold]
+    pub fn refused(&self, what: &'static str) -> Malformed {
+        Malformed {
+            refused: true,
+            ..self.malformed(what)
+        }
     }
 
     /// Refuses bytes after the end of what was expected.

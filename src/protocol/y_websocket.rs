@@ -34,7 +34,13 @@ const SAVED_BYTES_MAX: usize = 16;
 /// # Errors
 /// The reason to close the connection with.
 pub fn parse(message: Bytes) -> Result<Inbound, CloseReason> {
-    read(&message).map_err(|malformed| CloseReason::Protocol(malformed.to_string()))
+    read(&message).map_err(|malformed| {
+        if malformed.refused {
+            CloseReason::Refused(format!("the update is not taken: {}", malformed.what))
+        } else {
+            CloseReason::Protocol(malformed.to_string())
+        }
+    })
 }
 
 fn read(message: &Bytes) -> Result<Inbound, Malformed> {

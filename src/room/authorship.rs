@@ -11,6 +11,10 @@
 //! the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
 //! that says nothing when it is asked may have lost its line: its id is free then.
 //!
+//! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
+//! is asked what it has from where the room first knew of the id's session, and everybody who joins is asked from where
+//! somebody wrote whose id it was not: what differs is then seen.
+//!
 //! What must stay true: a claim names a session of this room, or one that left less than a minute ago; `ids` has it then.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -26,6 +30,10 @@ use super::{Micros, SECOND, session::SessionId};
 const REMEMBERED: Micros = 60 * SECOND;
 /// A session that is asked whether it lives answers within this time.
 const ANSWER_TIME: Micros = 3 * SECOND;
+/// Client ids whose doubtful clocks are remembered: an honest document has a few.
+const DOUBTS_MAX: usize = 1_024;
+/// Client ids of which is remembered how far they had written: one for each page that came.
+const REMEMBERED_IDS_MAX: usize = 65_536;
 
 /// The claims of one room.
 #[derive(Debug, Default)]
@@ -33,6 +41,10 @@ pub(super) struct Authorship {
     claims: BTreeMap<u64, Claim>,
     /// The client ids that each session claimed.
     ids: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
+    /// From which clock on a client id was written under by a session whose id it was not.
+    doubts: BTreeMap<u64, u32>,
+    /// How far a client had written when the room first knew whose id it was: what is after it may be of two pages.
+    since: BTreeMap<u64, u32>,
 }
 
 #[derive(Debug)]
@@ -41,6 +53,8 @@ struct Claim {
     subject: Option<Arc<str>>,
     /// It announced the id, and did not only write under it.
     announced: bool,
+    /// What was written under the id up to now is its own, as far as the room can know.
+    sure: bool,
     /// When it left.
     left: Option<Micros>,
     /// When it was asked whether it lives.
@@ -51,6 +65,8 @@ struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     Granted,
+    /// They are taken, and may be another page's to write, which is not here: nobody knows whether it is the same.
+    Followed,
     /// They are another session's to write.
     Denied,
     /// The same; that session is to be asked whether it lives.
@@ -71,6 +87,7 @@ impl Claim {
             session: author.session,
             subject: author.subject.cloned(),
             announced,
+            sure: false,
             left: None,
             asked: None,
         }
@@ -88,15 +105,58 @@ impl Claim {
 }
 
 impl Authorship {
-    /// A session announces a client id, which presence has accepted from it.
-    pub fn announce(&mut self, client: u64, author: Author) {
+    /// A session announces a client id, which has written up to clock `next`. Returns the clock from which on it is to be
+    /// asked what it has: another page may have written there.
+    pub fn announce(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
         if let Some(claim) = self.claims.get(&client) {
-            let renews = claim.session == author.session && claim.announced;
-            if renews || !(claim.is_of(author) || claim.is_followed_by(author) || !claim.announced) {
-                return;
+            if claim.session == author.session && claim.announced {
+                return None;
+            }
+            if claim.subject.is_some() && claim.is_of(author) {
+                self.since.remove(&client);
+            } else if claim.session != author.session && claim.announced && !claim.is_followed_by(author) {
+                // One that has no id of its own may be the page that wrote under this one before.
+                let since = self.since.get(&client).copied().filter(|since| *since < next);
+                return since.filter(|_| !self.ids.contains_key(&author.session));
             }
         }
         self.claim(client, author, true);
+        self.unsure(client, next)
+    }
+
+    /// The clock from which on a client's structs may be of two pages, if there are some.
+    fn unsure(&mut self, client: u64, next: u32) -> Option<u32> {
+        if self.since.len() >= REMEMBERED_IDS_MAX && !self.since.contains_key(&client) {
+            return None;
+        }
+        if let Some(claim) = self.claims.get_mut(&client) {
+            claim.sure = !self.since.contains_key(&client);
+        }
+        let since = *self.since.entry(client).or_insert(next);
+        (since < next).then_some(since)
+    }
+
+    /// A session says again what presence had heard of a client id that left, as a provider does when it comes back.
+    /// One that has an id may only pass on late what it heard.
+    pub fn come_back(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
+        let follows = |claim: &Claim| claim.left.is_some() && (claim.is_of(author) || claim.is_followed_by(author));
+        if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(follows) {
+            self.claim(client, author, false);
+            return self.unsure(client, next);
+        }
+        None
+    }
+
+    /// Somebody whose id it may not be writes under it from this clock on.
+    pub fn doubt(&mut self, client: u64, clock: u32) {
+        if clock > 0 && self.doubts.len() < DOUBTS_MAX {
+            self.doubts.entry(client).or_insert(clock);
+        }
+    }
+
+    /// From which clock on which client ids may have been written under by two pages.
+    pub fn doubts(&self) -> &BTreeMap<u64, u32> {
+        &self.doubts
     }
 
     /// A session writes under a client id of nobody, what it did itself: one that has no id yet has this one.
@@ -132,14 +192,14 @@ impl Authorship {
     /// Whether a session may write under a client id. `heard` is when something was last heard of a session.
     pub fn right(&mut self, client: u64, author: Author, now: Micros, heard: impl Fn(SessionId) -> Micros) -> Right {
         let Some(claim) = self.claims.get_mut(&client) else {
-            return Right::Granted;
+            return Right::Followed;
         };
         if claim.is_of(author) {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
             return if left + REMEMBERED <= now || claim.is_followed_by(author) {
-                Right::Granted
+                Right::Followed
             } else {
                 Right::Denied
             };
@@ -153,7 +213,7 @@ impl Authorship {
                 let owner = claim.session;
                 self.claims.remove(&client);
                 self.release(client, owner);
-                Right::Granted
+                Right::Followed
             }
             Some(_) => Right::Denied,
             None => {
@@ -163,11 +223,14 @@ impl Authorship {
         }
     }
 
-    /// A session is gone.
-    pub fn leave(&mut self, session: SessionId, now: Micros) {
+    /// A session is gone; `next` is how far a client has written.
+    pub fn leave(&mut self, session: SessionId, now: Micros, next: impl Fn(u64) -> u32) {
         for client in self.ids.get(&session).into_iter().flatten() {
             if let Some(claim) = self.claims.get_mut(client) {
                 claim.left.get_or_insert(now);
+                if claim.sure {
+                    self.since.insert(*client, next(*client));
+                }
             }
         }
     }
@@ -212,14 +275,14 @@ mod tests {
     #[test]
     fn d21_a_client_id_is_its_sessions_while_that_is_here_and_a_minute_after() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
-        authorship.announce(20, B);
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
 
         assert_eq!(right(&mut authorship, 10, A, 0), Right::Granted);
         assert_eq!(right(&mut authorship, 10, B, 1), Right::Ask(A.session));
-        authorship.leave(A.session, 5);
+        authorship.leave(A.session, 5, |_| 0);
         assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 4), Right::Denied);
-        assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 5), Right::Granted);
+        assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 5), Right::Followed);
         authorship.forget(REMEMBERED + 4);
         assert_eq!(authorship.claims.len(), 2);
         authorship.forget(REMEMBERED + 5);
@@ -229,9 +292,9 @@ mod tests {
     #[test]
     fn d21_who_comes_back_without_a_token_writes_on_at_once() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
-        authorship.announce(20, B);
-        authorship.leave(A.session, 5);
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
+        authorship.leave(A.session, 5, |_| 0);
         let back = Author { joined: 5, ..C };
         let reloaded = Author {
             session: SessionId(4),
@@ -240,19 +303,72 @@ mod tests {
         };
 
         assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied, "it was there");
-        authorship.announce(10, B);
+        authorship.announce(10, B, 0);
         assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied);
-        authorship.announce(30, reloaded);
-        assert_eq!(right(&mut authorship, 10, reloaded, 6), Right::Granted, "it passes on");
-        authorship.announce(10, back);
+        authorship.announce(30, reloaded, 0);
+        assert_eq!(right(&mut authorship, 10, reloaded, 6), Right::Followed, "it passes on");
+        authorship.announce(10, back, 0);
         assert_eq!(right(&mut authorship, 10, back, 7), Right::Granted);
         assert_eq!(right(&mut authorship, 10, reloaded, 8), Right::Ask(C.session));
     }
 
     #[test]
+    fn d21_who_comes_back_as_presence_knows_it_has_its_client_id_at_once() {
+        let mut authorship = Authorship::default();
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
+        authorship.come_back(10, C, 0);
+        assert_eq!(
+            right(&mut authorship, 10, C, 1),
+            Right::Ask(A.session),
+            "it is not gone"
+        );
+        authorship.leave(A.session, 5, |_| 0);
+
+        authorship.come_back(10, B, 0);
+        assert_eq!(
+            right(&mut authorship, 10, B, 6),
+            Right::Denied,
+            "it may have been passed on"
+        );
+        authorship.come_back(10, Author { joined: 5, ..C }, 0);
+
+        assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
+        let nobody = Author {
+            session: SessionId(4),
+            ..C
+        };
+        assert_eq!(right(&mut authorship, 10, nobody, 8), Right::Ask(C.session));
+    }
+
+    #[test]
+    fn d22_who_takes_a_client_id_is_asked_from_where_the_room_knew_of_it() {
+        let mut authorship = Authorship::default();
+        let back = |session, joined| Author {
+            session: SessionId(session),
+            joined,
+            ..A
+        };
+        assert_eq!(authorship.announce(10, A, 7), None);
+        assert_eq!(authorship.announce(10, A, 9), None, "its own");
+        authorship.leave(A.session, 5, |_| 10);
+
+        assert_eq!(authorship.announce(10, back(4, 6), 12), Some(10));
+        assert_eq!(authorship.announce(10, back(5, 7), 20), Some(10), "it is taken");
+        authorship.announce(30, B, 0);
+        assert_eq!(authorship.announce(10, B, 20), None, "it passes on");
+        authorship.leave(SessionId(4), 8, |_| 20);
+        assert_eq!(
+            authorship.announce(10, back(6, 9), 20),
+            Some(10),
+            "whose that was is not known"
+        );
+    }
+
+    #[test]
     fn d21_a_session_that_does_not_answer_loses_its_client_id() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
+        authorship.announce(10, A, 0);
 
         assert_eq!(authorship.right(10, C, 1_000, |_| 900), Right::Ask(A.session));
         assert_eq!(authorship.right(10, C, 1_000 + ANSWER_TIME - 1, |_| 900), Right::Denied);
@@ -267,7 +383,7 @@ mod tests {
         );
         assert_eq!(
             authorship.right(10, C, 2_000 + 2 * ANSWER_TIME, |_| 1_001),
-            Right::Granted
+            Right::Followed
         );
     }
 
@@ -280,11 +396,11 @@ mod tests {
             joined: 9,
         };
         let mut authorship = Authorship::default();
-        authorship.announce(10, author(1, &ada));
+        authorship.announce(10, author(1, &ada), 0);
 
         assert_eq!(right(&mut authorship, 10, author(2, &ada), 0), Right::Granted);
         assert_eq!(right(&mut authorship, 10, author(3, &bob), 0), Right::Ask(SessionId(1)));
-        authorship.leave(SessionId(1), 1);
+        authorship.leave(SessionId(1), 1, |_| 0);
         assert_eq!(right(&mut authorship, 10, author(3, &bob), 2), Right::Denied);
         assert_eq!(right(&mut authorship, 10, author(4, &ada), 2), Right::Granted);
     }
@@ -295,9 +411,9 @@ mod tests {
         authorship.write(10, A);
         authorship.write(20, A);
         assert_eq!(right(&mut authorship, 10, B, 0), Right::Ask(A.session));
-        assert_eq!(right(&mut authorship, 20, B, 0), Right::Granted, "one has one id");
+        assert_eq!(right(&mut authorship, 20, B, 0), Right::Followed, "one has one id");
 
-        authorship.announce(10, B);
+        authorship.announce(10, B, 0);
 
         assert_eq!(right(&mut authorship, 10, B, 1), Right::Granted);
         assert_eq!(right(&mut authorship, 10, A, 1), Right::Ask(B.session));

@@ -1,6 +1,6 @@
 //! An edit's way through its room: judged, taken, gathered with others, and sent off.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         close::CloseReason,
         frame,
-        update::{CheckedUpdate, merge},
+        update::{CheckedUpdate, Clocks, merge},
     },
 };
 
@@ -49,7 +49,9 @@ impl Room {
             return;
         };
         if session.identity.access == Access::Read {
-            session.saving.answered |= answer;
+            if answer {
+                session.saving.answered();
+            }
             // An answer to our SyncStep1 repeats every deletion that the peer knows of.
             let new_structs = !update.has_known_structs(self.document.clocks());
             let edited = !answer && (new_structs || !update.deletions().is_empty());
@@ -88,7 +90,9 @@ impl Room {
                 (Some(news), gap)
             }
         };
-        session.saving.answered |= answer;
+        if answer {
+            session.saving.answered();
+        }
         if gap {
             session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
@@ -150,6 +154,7 @@ impl Room {
             let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
             match self.authorship.right(client, author, now, heard) {
                 Right::Granted => {}
+                Right::Followed => self.authorship.doubt(client, self.document.clocks().next(client)),
                 Right::Denied => others.push(client),
                 Right::Ask(owner) => {
                     others.push(client);
@@ -234,11 +239,27 @@ impl Room {
             return;
         }
         session.asked = Some(now);
-        session.outbox.push(
-            session
-                .dialect
-                .sync_step1(&self.document.clocks().encode_state_vector()),
-            Kind::Other,
-        );
+        let had = self.asks_from().into_owned();
+        self.ask_for(id, &had);
+    }
+
+    /// Asks a session for what it has beyond `had`.
+    pub(super) fn ask_for(&mut self, id: SessionId, had: &Clocks) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.saving.unanswered += 1;
+            let question = session.dialect.sync_step1(&had.encode_state_vector());
+            // It is asked seldom: that much waits for it is no reason to send it away.
+            let _ = session.outbox.push_within(&question, Kind::Other, usize::MAX);
+        }
+    }
+
+    /// What of the document a client need not send: all of it, but for what two pages may have written differently.
+    pub(super) fn asks_from(&self) -> Cow<'_, Clocks> {
+        let doubts = self.authorship.doubts();
+        if doubts.is_empty() {
+            Cow::Borrowed(self.document.clocks())
+        } else {
+            Cow::Owned(self.document.clocks().cut_to(doubts))
+        }
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod authors;
 mod documents;
 mod editor;
 mod fan_out;

@@ -220,10 +220,7 @@ impl Reading {
 
     /// The text of a byte range that was checked.
     fn str(&self, (from, to): (u32, u32)) -> Result<&str, Malformed> {
-        utf8(&self.bytes[from as usize..to as usize]).ok_or(Malformed {
-            at: from as usize,
-            what: "a string that is not UTF-8",
-        })
+        utf8(&self.bytes[from as usize..to as usize]).ok_or(Malformed::new(from as usize, "a string that is not UTF-8"))
     }
 
     fn kind_of(&self, piece: &Piece) -> u8 {

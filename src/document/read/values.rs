@@ -471,10 +471,7 @@ enum StringPart {
 
 impl<'a> Scan<'a> {
     fn malformed(&self) -> Malformed {
-        Malformed {
-            at: self.at,
-            what: "not JSON",
-        }
+        Malformed::new(self.at, "not JSON")
     }
 
     /// The next byte that is no white space.

@@ -48,6 +48,18 @@ impl Clocks {
         }
     }
 
+    /// What is known here, of these clients at most up to these clocks.
+    pub fn cut_to(&self, most: &BTreeMap<u64, u32>) -> Clocks {
+        let mut cut = self.clone();
+        for (client, clock) in most {
+            if let Some(next) = cut.next.get_mut(client) {
+                *next = (*next).min(*clock);
+            }
+        }
+        cut.next.retain(|_, clock| *clock > 0);
+        cut
+    }
+
     /// Writes the state vector, clients in descending order as Yjs does.
     pub fn encode_state_vector(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(4 + self.next.len() * 8);

@@ -27,10 +27,7 @@ impl CheckedUpdate {
             bytes = rewrite(&bytes)?.into();
             parsed = parse(&bytes)?;
             if parsed.needs_repair {
-                return Err(Malformed {
-                    at: 0,
-                    what: "an update beyond repair",
-                });
+                return Err(Malformed::new(0, "an update beyond repair"));
             }
         }
         let Parsed {

@@ -250,7 +250,7 @@ fn options<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
         let mut entries = r.clone();
         for _ in 0..entries.count(2)? {
             if matches!(entries.var_bytes()?, b"guid" | b"gcFilter") {
-                return Err(entries.malformed("a sub-document option that no client writes"));
+                return Err(entries.refused("a sub-document option that no client writes"));
             }
             any::<false>(&mut entries)?;
         }
@@ -292,7 +292,7 @@ pub(crate) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
                 let keyed = tag == ANY_MAP;
                 let count = r.count(if keyed { 2 } else { 1 })?;
                 if open.len() == ANY_DEPTH_MAX {
-                    return Err(r.malformed("a value nested too deeply"));
+                    return Err(r.refused("a value nested too deeply"));
                 }
                 open.push((count, keyed));
             }
@@ -307,7 +307,7 @@ pub(crate) fn any<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
                 Some((left, keyed)) => {
                     *left -= 1;
                     if *keyed && string::<CHECK>(r)? == PROTOTYPE && CHECK {
-                        return Err(r.malformed("a key `__proto__`, which no client can write again"));
+                        return Err(r.refused("a key `__proto__`, which no client can write again"));
                     }
                     break;
                 }

@@ -10,9 +10,9 @@ import { until } from './wait.js'
 export const versions = { 'y-websocket 1.5.4': Version1, 'y-websocket 2.1.0': Version2, 'y-websocket 3.1.0': Version3 }
 export const newest = Version3
 
-/** A document with a provider on it, destroyed when the test ends. */
-export function connect(t, Provider, server, name, options = {}) {
-  const doc = new Y.Doc()
+/** A document with a provider on it, destroyed when the test ends; `options` are the provider's. */
+export function connect(t, Provider, server, name, options = {}, docOptions = {}) {
+  const doc = new Y.Doc(docOptions)
   const provider = new Provider(server.url, name, doc, { WebSocketPolyfill: WebSocket, disableBc: true, ...options })
   const client = { doc, provider, closes: [], text: doc.getText('text') }
   provider.on('connection-close', event => { if (event) client.closes.push({ code: event.code, reason: event.reason }) })

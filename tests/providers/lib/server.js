@@ -54,7 +54,7 @@ class Server {
   get url() { return `ws://${this.address}/ws` }
   get http() { return `http://${this.address}` }
 
-  /** The value of a metric, summed over its labels. */
+  /** The value of a metric: of the one with these labels, or summed over all. */
   async metric(name) {
     const text = await (await fetch(`${this.http}/metrics`)).text()
     const lines = text.split('\n').filter(line => line.startsWith(`${name} `) || line.startsWith(`${name}{`))

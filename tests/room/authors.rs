@@ -1,0 +1,99 @@
+//! D21 to D23: who writes under which client id, and what is never called saved.
+
+use crate::{
+    editor::{Editor, Heard, saved_question, states, step2, update},
+    table::{Deed, SECOND, Table, writer},
+};
+use cowrite::protocol::close::CloseReason;
+
+fn asked(heard: &[Heard]) -> usize {
+    heard.iter().filter(|heard| matches!(heard, Heard::Step1(_))).count()
+}
+
+/// Ada wrote a line, left, and writes a paragraph offline.
+fn ada_leaves(table: &mut Table) -> Editor {
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    table.leaves(1);
+    ada
+}
+
+#[test]
+fn d22_who_comes_back_is_asked_from_where_somebody_else_wrote_on() {
+    let mut table = Table::new();
+    let ada = ada_leaves(&mut table);
+    let eve = Editor::new(5);
+    eve.applies(&ada.state());
+    ada.types("and a paragraph");
+    table.seats(2);
+    table.says(2, &update(&eve.types("EEE")));
+    table.did();
+
+    table.joins(3, writer(), None);
+    table.says(3, &states(&[(5, 1, "{}")]));
+    let [Heard::Step1(had), ..] = &table.takes(3)[..] else {
+        panic!()
+    };
+    table.says_all(3, &[step2(&ada.answer(had)), saved_question(&[1])]);
+    table.stores(2);
+
+    let [Deed::Ended(3, CloseReason::Conflict(reason))] = &table.did()[..] else {
+        panic!()
+    };
+    assert!(reason.ends_with("client 5 from clock 8"), "{reason}");
+    assert_eq!(table.room.take_counts().conflicts, 1);
+    assert!(!table.takes(3).contains(&Heard::Saved(vec![1])));
+}
+
+#[test]
+fn d21_who_comes_back_with_an_old_presence_has_its_client_id_at_once() {
+    let mut table = Table::new();
+    let ada = ada_leaves(&mut table);
+    let eve = Editor::new(5);
+    eve.applies(&ada.state());
+    let forged = eve.types("EEE");
+    table.joins(2, writer(), None);
+    table.seats(3);
+
+    // Its provider says what it said last: presence takes nothing of it.
+    table.says(3, &states(&[(5, 1, "{}")]));
+    table.says(2, &update(&forged));
+    table.says_all(3, &[update(&ada.types("and a paragraph")), saved_question(&[1])]);
+    table.stores(2);
+
+    assert!(table.takes(3).contains(&Heard::Saved(vec![1])));
+    let counts = table.room.take_counts();
+    assert_eq!((counts.updates, counts.updates_of_others), (2, 1));
+}
+
+#[test]
+fn d23_a_gap_that_stays_is_asked_about_counted_once_and_ends_when_what_is_missing_comes() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    author.types("lost ");
+    table.says_all(1, &[update(&author.types("late")), saved_question(&[1])]);
+    let mut heard = table.takes(1);
+
+    for second in 1..=60 {
+        table.passes(SECOND);
+        table.pongs(1);
+        heard.extend(table.takes(1));
+        if second == 29 {
+            assert_eq!(table.room.take_counts().gaps_kept_open, 0);
+        }
+    }
+    assert_eq!(table.room.take_counts().gaps_kept_open, 1);
+    assert!((4..=7).contains(&asked(&heard)), "{}", asked(&heard));
+    assert!(!heard.contains(&Heard::Saved(vec![1])));
+
+    table.says(1, &step2(&author.state()));
+    table.stores(1);
+
+    assert_eq!(table.takes(1), [Heard::Saved(vec![1])]);
+    table.passes(40 * SECOND);
+    assert_eq!(table.room.take_counts().gaps_kept_open, 0);
+}
