@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     Effect, MS, Micros, READ_ONLY, Room, SECOND,
-    authorship::Right,
+    authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
     session::{Gap, SessionId},
@@ -34,6 +34,13 @@ pub(super) struct Batch {
     pub waiters: Vec<SessionId>,
     pub bytes: usize,
     pub oldest: Micros,
+}
+
+/// An update of which something is not this session's to write.
+struct Withheld {
+    rest: CheckedUpdate,
+    /// Whether who may write it was asked whether it lives.
+    owner_asked: bool,
 }
 
 impl Room {
@@ -66,9 +73,10 @@ impl Room {
             }
             return;
         }
-        let others = self.withhold(id, &update, now);
-        let withheld = others.is_some();
-        let update = others.unwrap_or(update);
+        let held = self.withhold(id, &update, now);
+        let withheld = held.is_some();
+        let owner_asked = held.as_ref().is_some_and(|held| held.owner_asked);
+        let update = held.map_or(update, |held| held.rest);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -93,6 +101,9 @@ impl Room {
             session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
             self.ask_for_missing(id, now);
+            if owner_asked {
+                self.ask_after_owner(id, now);
+            }
         } else if answer {
             session.gap = None;
         }
@@ -138,11 +149,12 @@ impl Room {
         self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
     }
 
-    /// The update without new structs that are other sessions' to write; `None` when there are none.
-    fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<CheckedUpdate> {
+    /// What is left without new structs that are other sessions' to write; `None` when there are none.
+    fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<Withheld> {
         let session = self.sessions.get(&id)?;
         let author = session.author(id);
         let mut others: SmallVec<[u64; 2]> = SmallVec::new();
+        let mut owner_asked = false;
         for (client, span) in update.spans() {
             if span.end <= self.document.clocks().next(client) {
                 continue;
@@ -154,6 +166,7 @@ impl Room {
                 Right::Denied => others.push(client),
                 Right::Ask(owner) => {
                     others.push(client);
+                    owner_asked = true;
                     if let Some(owner) = self.sessions.get(&owner) {
                         owner.outbox.push(frame::ping(), Kind::Other);
                     }
@@ -164,7 +177,10 @@ impl Room {
             return None;
         }
         self.counts.updates_of_others += 1;
-        Some(update.without(&others))
+        Some(Withheld {
+            rest: update.without(&others),
+            owner_asked,
+        })
     }
 
     /// What this session sent is known already, but perhaps not durable yet.
@@ -237,6 +253,15 @@ impl Room {
         session.asked = Some(now);
         let (dialect, outbox) = (session.dialect, session.outbox.clone());
         outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
+    }
+
+    /// Another session was asked whether it lives. If it does not, this is the same page on another line: it is asked
+    /// again as soon as that is known.
+    fn ask_after_owner(&mut self, id: SessionId, now: Micros) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.asked = Some((now + ANSWER_TIME).saturating_sub(GAP_ASK));
+            self.sweep_by(now + ANSWER_TIME);
+        }
     }
 
     /// What of the document a client need not send: all of it, but for what two pages may have written differently.

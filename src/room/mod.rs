@@ -154,6 +154,11 @@ impl Room {
         })
     }
 
+    /// From now on it can be used: how long opening took is no idleness.
+    pub fn serves(&mut self, now: Micros) {
+        self.idle_since = Some(now);
+    }
+
     /// Whether somebody waits to hear that something became durable; otherwise [`Room::stored`] may be
     /// late.
     #[must_use]
