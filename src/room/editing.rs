@@ -247,10 +247,10 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.asked.is_some_and(|asked| now < asked + GAP_ASK) {
+        if now < session.may_ask {
             return;
         }
-        session.asked = Some(now);
+        session.may_ask = now + GAP_ASK;
         let (dialect, outbox) = (session.dialect, session.outbox.clone());
         outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
     }
@@ -259,7 +259,7 @@ impl Room {
     /// again as soon as that is known.
     fn ask_after_owner(&mut self, id: SessionId, now: Micros) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.asked = Some((now + ANSWER_TIME).saturating_sub(GAP_ASK));
+            session.may_ask = now + ANSWER_TIME;
             self.sweep_by(now + ANSWER_TIME);
         }
     }

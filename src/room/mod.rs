@@ -233,7 +233,7 @@ impl Room {
             joined: now,
             sent: now,
             presence_stale: false,
-            asked: None,
+            may_ask: now,
             gap: None,
             refused: false,
             served: None,
