@@ -154,7 +154,10 @@ impl DocumentActor {
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
-                Ok(Ok(room)) => actor.life = Life::Serving(Box::new(room)),
+                Ok(Ok(mut room)) => {
+                    room.serves(clock::now());
+                    actor.life = Life::Serving(Box::new(room));
+                }
                 Ok(Err(error)) => {
                     let reason = actor.unreadable(&error);
                     actor.fail(reason, ctx);

@@ -24,12 +24,12 @@ use smallvec::SmallVec;
 
 use crate::limits::AWARENESS_CLIENTS_PER_SESSION_MAX;
 
-use super::{Micros, SECOND, session::SessionId};
+use super::{MS, Micros, SECOND, session::SessionId};
 
 /// How long the client id of a session that left stays its own.
 const REMEMBERED: Micros = 60 * SECOND;
 /// A session that is asked whether it lives answers within this time.
-const ANSWER_TIME: Micros = 3 * SECOND;
+pub(super) const ANSWER_TIME: Micros = 3 * SECOND;
 /// Client ids whose doubtful clocks are remembered: an honest document has a few.
 const DOUBTS_MAX: usize = 1_024;
 /// Client ids of which is remembered how far they had written: one for each page that came.
@@ -205,7 +205,8 @@ impl Authorship {
             };
         }
         match claim.asked {
-            Some(asked) if heard(claim.session) > asked => {
+            // What was heard is known to the millisecond.
+            Some(asked) if heard(claim.session) >= asked / MS * MS => {
                 claim.asked = None;
                 Right::Denied
             }

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     Effect, MS, Micros, READ_ONLY, Room, SECOND,
-    authorship::Right,
+    authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
     session::{Gap, SessionId},
@@ -34,6 +34,13 @@ pub(super) struct Batch {
     pub waiters: Vec<SessionId>,
     pub bytes: usize,
     pub oldest: Micros,
+}
+
+/// An update of which something is not this session's to write.
+struct Withheld {
+    rest: CheckedUpdate,
+    /// Whether who may write it was asked whether it lives.
+    owner_asked: bool,
 }
 
 impl Room {
@@ -68,9 +75,10 @@ impl Room {
             }
             return;
         }
-        let others = self.withhold(id, &update, now);
-        let withheld = others.is_some();
-        let update = others.unwrap_or(update);
+        let held = self.withhold(id, &update, now);
+        let withheld = held.is_some();
+        let owner_asked = held.as_ref().is_some_and(|held| held.owner_asked);
+        let update = held.map_or(update, |held| held.rest);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -97,6 +105,9 @@ impl Room {
             session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
             self.ask_for_missing(id, now);
+            if owner_asked {
+                self.ask_after_owner(id, now);
+            }
         } else if answer {
             session.gap = None;
         }
@@ -142,11 +153,12 @@ impl Room {
         self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
     }
 
-    /// The update without new structs that are other sessions' to write; `None` when there are none.
-    fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<CheckedUpdate> {
+    /// What is left without new structs that are other sessions' to write; `None` when there are none.
+    fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<Withheld> {
         let session = self.sessions.get(&id)?;
         let author = session.author(id);
         let mut others: SmallVec<[u64; 2]> = SmallVec::new();
+        let mut owner_asked = false;
         for (client, span) in update.spans() {
             if span.end <= self.document.clocks().next(client) {
                 continue;
@@ -158,6 +170,7 @@ impl Room {
                 Right::Denied => others.push(client),
                 Right::Ask(owner) => {
                     others.push(client);
+                    owner_asked = true;
                     if let Some(owner) = self.sessions.get(&owner) {
                         owner.outbox.push(frame::ping(), Kind::Other);
                     }
@@ -168,7 +181,10 @@ impl Room {
             return None;
         }
         self.counts.updates_of_others += 1;
-        Some(update.without(&others))
+        Some(Withheld {
+            rest: update.without(&others),
+            owner_asked,
+        })
     }
 
     /// What this session sent is known already, but perhaps not durable yet.
@@ -235,10 +251,10 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.asked.is_some_and(|asked| now < asked + GAP_ASK) {
+        if now < session.may_ask {
             return;
         }
-        session.asked = Some(now);
+        session.may_ask = now + GAP_ASK;
         let had = self.asks_from().into_owned();
         self.ask_for(id, &had);
     }
@@ -250,6 +266,15 @@ impl Room {
             let question = session.dialect.sync_step1(&had.encode_state_vector());
             // It is asked seldom: that much waits for it is no reason to send it away.
             let _ = session.outbox.push_within(&question, Kind::Other, usize::MAX);
+        }
+    }
+
+    /// Another session was asked whether it lives. If it does not, this is the same page on another line: it is asked
+    /// again as soon as that is known.
+    fn ask_after_owner(&mut self, id: SessionId, now: Micros) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.may_ask = now + ANSWER_TIME;
+            self.sweep_by(now + ANSWER_TIME);
         }
     }
 

@@ -156,6 +156,11 @@ impl Room {
         })
     }
 
+    /// From now on it can be used: how long opening took is no idleness.
+    pub fn serves(&mut self, now: Micros) {
+        self.idle_since = Some(now);
+    }
+
     /// Whether somebody waits to hear that something became durable; otherwise [`Room::stored`] may be
     /// late.
     #[must_use]
@@ -230,7 +235,7 @@ impl Room {
             joined: now,
             sent: now,
             presence_stale: false,
-            asked: None,
+            may_ask: now,
             gap: None,
             refused: false,
             served: None,

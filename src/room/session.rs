@@ -44,8 +44,8 @@ pub(super) struct Session {
     pub sent: Micros,
     /// Its awareness messages were skipped while it was behind: it must be sent everybody's.
     pub presence_stale: bool,
-    /// When it was last asked for what an update of its referred to and nobody has.
-    pub asked: Option<Micros>,
+    /// From when on it may be asked again for what an update of its referred to and nobody has.
+    pub may_ask: Micros,
     /// A gap in its updates that is open.
     pub gap: Option<Gap>,
     /// It may only read, and edited all the same: it is never told that all is saved.

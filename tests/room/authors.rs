@@ -70,6 +70,40 @@ fn d21_who_comes_back_with_an_old_presence_has_its_client_id_at_once() {
 }
 
 #[test]
+fn d21_who_comes_back_on_another_line_is_saved_seconds_after_the_dead_one_does_not_answer() {
+    for alive in [false, true] {
+        let mut table = Table::new();
+        let ada = Editor::new(5);
+        table.seats(1);
+        table.says(1, &states(&[(5, 1, "{}")]));
+        table.says(1, &update(&ada.types("a line, ")));
+        table.stores(1);
+        table.passes(SECOND);
+        table.seats(2);
+
+        table.says_all(2, &[update(&ada.types("and another")), saved_question(&[1])]);
+        let mut saved_after = None;
+        for second in 1..=20 {
+            if alive {
+                table.pongs(1);
+            }
+            for heard in table.takes(2) {
+                match heard {
+                    Heard::Step1(had) => table.says(2, &step2(&ada.answer(&had))),
+                    Heard::Saved(_) => saved_after = saved_after.or(Some(second)),
+                    _ => {}
+                }
+            }
+            table.stores(2);
+            table.passes(SECOND);
+        }
+
+        assert_eq!(saved_after.is_none(), alive);
+        assert!(saved_after.is_none_or(|after| after <= 6), "{saved_after:?}");
+    }
+}
+
+#[test]
 fn d23_a_gap_that_stays_is_asked_about_counted_once_and_ends_when_what_is_missing_comes() {
     let mut table = Table::new();
     let author = Editor::new(5);

@@ -227,6 +227,29 @@ async fn l21_an_idle_document_leaves_memory_and_opens_with_what_it_held() {
     assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 20);
 }
 
+#[actix_rt::test]
+async fn l5_opening_is_no_idleness_however_long_it_takes() {
+    let store = Arc::new(HeldStore::default());
+    // Letters after each other, some 100 ms to read.
+    let mut letters = vec![1, 0xc0, 0x9a, 0x0c, 1, 0, 4, 1, 1, b't', 1, b'x'];
+    for clock in 1..200_000_u64 {
+        letters.extend([0x84, 1]);
+        crate::protocol::lib0::write_var_uint(&mut letters, clock - 1);
+        letters.extend([1, b'x']);
+    }
+    letters.push(0);
+    let stored = StoredDocument {
+        snapshot: Some((1, letters.into())),
+        ..StoredDocument::default()
+    };
+    store.documents.lock().unwrap().insert(named("a"), stored);
+    let registry = registry(&store, Duration::from_millis(10));
+
+    let answer = registry.open(&named("a")).unwrap().send(joining(1).0).await;
+
+    assert_eq!(answer.unwrap(), Ok(()));
+}
+
 /// A message with an update of client `client`, which types `text` into a new document.
 fn paste(id: u64, client: u8, text: &str) -> Hear {
     let mut update = vec![1, 1, client, 0, 4, 1, 1, b't'];

@@ -1,7 +1,7 @@
 // Messages of y-websocket and updates of Yjs, byte by byte: what no stock provider sends, and what it hears.
 import WebSocket from 'ws'
 
-import { within } from './wait.js'
+import { until, within } from './wait.js'
 
 /** lib0's variable length, up to 2^53 - 1. */
 export const varUint = value => value < 128 ? [value] : [value % 128 | 128, ...varUint(Math.floor(value / 128))]
@@ -11,6 +11,7 @@ export const string = text => { const bytes = Buffer.from(text); return [...varU
 
 const framed = (head, bytes) => Buffer.concat([Buffer.from([...head, ...varUint(bytes.length)]), Buffer.from(bytes)])
 export const step1 = (stateVector = [0]) => framed([0, 0], stateVector)
+export const step2 = (bytes = [0, 0]) => framed([0, 1], bytes)
 export const update = bytes => framed([0, 2], bytes)
 export const savedQuestion = serial => framed([102], varUint(serial))
 
@@ -45,4 +46,14 @@ export async function speaker(t, server, name, options) {
   t.after(() => socket.terminate())
   await within('the connection is open', new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject)))
   return speaker
+}
+
+/** Resolves when all that a speaker sent is durable. */
+export async function confirmed(speaker) {
+  const serial = speaker.serial = (speaker.serial ?? 0) + 1
+  // It has nothing else that it would have to send first.
+  if (serial === 1) speaker.say(step2())
+  speaker.say(savedQuestion(serial))
+  const answered = () => speaker.heard.some(({ kind, content }) => kind === 102 && Buffer.from(content).equals(Buffer.from(varUint(serial))))
+  await until('it is saved', answered, 60_000)
 }
