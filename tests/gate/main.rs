@@ -3,9 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod corpus;
 mod fixtures;
 mod honest;
 mod hostile;
+#[path = "../../fuzz/judge/mod.rs"]
+mod judge;
 mod reading;
 mod room;
 mod speed;

@@ -1,0 +1,26 @@
+//! What every input of the fuzzer is put through; it panics when a promise is broken.
+//!
+//! The fuzzer calls it with what it invents, and `make test` with what the fuzzer kept (`fuzz/corpus`), so nothing here
+//! knows who calls. An input is bytes and nothing else: the same bytes always do the same.
+//!
+//! | file | what it judges |
+//! |---|---|
+//! | `update` | any bytes, as one update into a small document |
+//! | `history` | updates that refer to each other, in any order, and every way to get what became of them |
+//! | `message` | any bytes, as messages of two editors of a room |
+//! | `wire` | what is read beside updates: presence, state vectors, JSON, frames |
+//! | `document` | what must be true of a document, whatever it took |
+//! | `forge` | a grammar of updates that nobody honest writes |
+
+mod document;
+pub mod forge;
+mod history;
+mod message;
+mod update;
+mod wire;
+
+pub use document::{Outcome, submit};
+pub use history::history;
+pub use message::message;
+pub use update::update;
+pub use wire::wire;

@@ -1,0 +1,46 @@
+//! What the fuzzer kept (`scripts/fuzz`), and every input that ever broke something, through the judge that it was kept
+//! by. A failure names its file; `scripts/fuzz 0 update FILE` runs that alone.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
+
+use crate::judge;
+
+/// Puts every file of a target's corpus through its judge.
+fn all_of(target: &str, inputs_min: usize, judge: fn(&[u8])) {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = std::fs::read_dir(&directory).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= inputs_min, "{} inputs in {directory:?}", files.len());
+    let broken = |file: &&PathBuf| {
+        let input = std::fs::read(file).unwrap();
+        catch_unwind(AssertUnwindSafe(|| judge(&input))).is_err()
+    };
+    let broken: Vec<&PathBuf> = files.iter().filter(broken).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn g13_the_corpus_of_updates_does_no_harm() {
+    all_of("update", 50, judge::update);
+}
+
+#[test]
+fn g13_the_corpus_of_histories_does_no_harm() {
+    all_of("history", 50, judge::history);
+}
+
+#[test]
+fn p3_the_corpus_of_messages_does_no_harm() {
+    all_of("message", 50, judge::message);
+}
+
+#[test]
+fn g31_the_corpus_of_what_is_beside_updates_does_no_harm() {
+    all_of("wire", 20, judge::wire);
+}
