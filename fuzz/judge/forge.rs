@@ -68,8 +68,9 @@ pub const HUGE: [u64; 8] = [
     1 << 53,
 ];
 
-/// A decodable update whose references mostly exist and mostly make no sense.
-pub fn forged(dice: &mut impl Dice, known: &Clocks) -> Vec<u8> {
+/// A decodable update whose references mostly exist and mostly make no sense. `rights` is whether structs have right
+/// origins.
+pub fn forged(dice: &mut impl Dice, known: &Clocks, rights: bool) -> Vec<u8> {
     let mut clients: Vec<u64> = known.iter().map(|(client, _)| client).collect();
     clients.extend([1, 2, 3]);
     let huge = dice.chance(30);
@@ -90,6 +91,7 @@ pub fn forged(dice: &mut impl Dice, known: &Clocks) -> Vec<u8> {
     sections.sort_unstable_by_key(|(client, _)| std::cmp::Reverse(*client));
     let mut world = World {
         known,
+        rights,
         clients,
         written: sections.clone(),
     };
@@ -134,6 +136,7 @@ pub fn forged(dice: &mut impl Dice, known: &Clocks) -> Vec<u8> {
 
 struct World<'a> {
     known: &'a Clocks,
+    rights: bool,
     clients: Vec<u64>,
     /// How far the sections go so far.
     written: Vec<(u64, u64)>,
@@ -187,7 +190,10 @@ fn forged_struct(dice: &mut impl Dice, world: &World, huge: bool, out: &mut Vec<
         _ => {}
     }
     let kind = dice.of(&[1, 3, 4, 4, 4, 5, 6, 6, 7, 7, 7, 7, 8, 8, 9, 2]);
-    let flags = dice.of(&[0u8, 0, 0, 0x80, 0x80, 0x40, 0xc0, 0xc0]) | dice.of(&[0, 0x20]);
+    let mut flags = dice.of(&[0u8, 0, 0, 0x80, 0x80, 0x40, 0xc0, 0xc0]) | dice.of(&[0, 0x20]);
+    if !world.rights {
+        flags &= !0x40;
+    }
     out.push(kind | flags);
     if flags & 0x80 != 0 {
         write_id(out, world.id(dice));

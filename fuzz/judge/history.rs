@@ -21,7 +21,8 @@ const UPDATES_MAX: usize = 40;
 pub fn history(input: &[u8]) {
     let mut choices = Choices(input);
     let deleted = choices.of(&[Deleted::Dropped, Deleted::Kept]);
-    let mut told = History::new(deleted);
+    let rights = choices.chance(3);
+    let mut told = History::new(deleted, rights);
     while !choices.is_empty() && told.said.len() < UPDATES_MAX {
         told.goes_on(&mut choices);
     }
@@ -34,6 +35,8 @@ pub fn history(input: &[u8]) {
 struct History {
     document: Document,
     deleted: Deleted,
+    /// Whether structs have right origins.
+    rights: bool,
     /// What its clients know, which the document need not have yet.
     written: Clocks,
     said: Vec<Bytes>,
@@ -42,10 +45,11 @@ struct History {
 }
 
 impl History {
-    fn new(deleted: Deleted) -> Self {
+    fn new(deleted: Deleted, rights: bool) -> Self {
         Self {
             document: Document::new(deleted),
             deleted,
+            rights,
             written: Clocks::default(),
             said: Vec::new(),
             held: Vec::new(),
@@ -86,7 +90,7 @@ impl History {
 
     /// Somebody writes something that passes the check.
     fn writes(&mut self, choices: &mut Choices) -> Option<Bytes> {
-        let bytes = Bytes::from(forged(choices, &self.written));
+        let bytes = Bytes::from(forged(choices, &self.written, self.rights));
         let checked = CheckedUpdate::check(bytes.clone()).ok()?;
         for (client, clocks) in checked.spans() {
             if clocks.start <= self.written.next(client) {
@@ -116,8 +120,8 @@ impl History {
 
     fn ends(&self, choices: &mut Choices) {
         let nothing = Bytes::from_static(&[0, 0]);
-        verify(&self.document, &nothing, &self.news);
-        let shown = content(&state(&self.document));
+        verify(&self.document, &nothing, &self.news, !self.rights);
+        let shown = content(&state(&self.document)).filter(|_| !self.rights);
         // One after the other, without restarts, whether or not what is deleted is kept.
         for deleted in [Deleted::Dropped, Deleted::Kept] {
             let mut live = Document::new(deleted);

@@ -31,6 +31,7 @@ use cowrite::{
 
 use super::{
     document::{assert_shows, content, receive, state},
+    rights::has_right_origins,
     update::base,
 };
 
@@ -266,7 +267,12 @@ impl Table {
         let logged = Document::open(all.iter().map(|(seq, bytes)| (*seq, bytes)), Deleted::Dropped);
         let logged = logged.expect("what was appended opens");
         assert_eq!(logged.clocks(), self.room.clocks());
-        let shown = content(&state(&logged));
+        let has_rights = |(_, update): &(u64, Bytes)| {
+            let update = CheckedUpdate::check(update.clone()).expect("what was appended passes the check");
+            has_right_origins(&update)
+        };
+        let same = !self.appended.iter().any(has_rights);
+        let shown = content(&state(&logged)).filter(|_| same);
 
         let kept: Vec<(u64, &Bytes)> = self.stored.records().collect();
         let stored = Document::open(kept, Deleted::Dropped).expect("what is stored opens");

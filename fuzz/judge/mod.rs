@@ -10,12 +10,14 @@
 //! | `message` | any bytes, as messages of two editors of a room |
 //! | `wire` | what is read beside updates: presence, state vectors, JSON, frames |
 //! | `document` | what must be true of a document, whatever it took |
+//! | `rights` | in which documents all ways have to show the same |
 //! | `forge` | a grammar of updates that nobody honest writes |
 
 mod document;
 pub mod forge;
 mod history;
 mod message;
+mod rights;
 mod update;
 mod wire;
 

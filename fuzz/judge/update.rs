@@ -6,7 +6,10 @@ use cowrite::{
     protocol::update::CheckedUpdate,
 };
 
-use super::document::{self, Outcome, assert_shows, content, submit, verify};
+use super::{
+    document::{self, Outcome, assert_shows, content, submit, verify},
+    rights::has_right_origins,
+};
 
 /// A document with a bit of everything, written by the clients 1, 2 and 3, so that references find something.
 #[rustfmt::skip]
@@ -52,7 +55,8 @@ pub fn update(input: &[u8]) {
     };
     let again = CheckedUpdate::check(checked.bytes().clone()).expect("what was checked passes the check");
     assert_eq!(again.bytes(), checked.bytes(), "what was repaired needs no repair");
-    let shown = [Deleted::Dropped, Deleted::Kept].map(|deleted| {
+    let same = !has_right_origins(&checked);
+    let both = [Deleted::Dropped, Deleted::Kept].map(|deleted| {
         let records = base();
         let records = records.iter().map(|(seq, bytes)| (*seq, bytes));
         let mut document = Document::open(records, deleted).expect("the small document opens");
@@ -61,12 +65,12 @@ pub fn update(input: &[u8]) {
             Outcome::Taken { update, .. } => vec![update],
             _ => Vec::new(),
         };
-        verify(&document, &beginning, &news);
+        verify(&document, &beginning, &news, same);
         (document, news)
     });
-    let [(dropped, news), (kept, other_news)] = shown;
+    let [(dropped, news), (kept, other_news)] = both;
     // What only one of them refused or cut off makes them differ.
-    if dropped.clocks() == kept.clocks() && news.is_empty() == other_news.is_empty() {
+    if same && dropped.clocks() == kept.clocks() && news.is_empty() == other_news.is_empty() {
         assert_shows(
             &kept,
             content(&document::state(&dropped)).as_ref(),

@@ -165,7 +165,7 @@ fn history(taken: &mut Taken, corpus: &Corpus, tally: &mut Tally) {
                 next += 1;
                 case[next - 1].to_vec()
             }
-            _ => forged(dice, taken.room.clocks()),
+            _ => forged(dice, taken.room.clocks(), true),
         };
         match CheckedUpdate::check(bytes.into()) {
             Ok(checked) => submit(taken, &checked, tally),
