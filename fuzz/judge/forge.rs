@@ -33,7 +33,8 @@ impl Choices<'_> {
         self.0.is_empty()
     }
 
-    fn byte(&mut self) -> u8 {
+    /// The next one.
+    pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
         };

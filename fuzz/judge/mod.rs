@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `update` | any bytes, as one update into a small document |
 //! | `history` | updates that refer to each other, in any order, and every way to get what became of them |
+//! | `honest` | what editors write who are not always connected |
 //! | `message` | any bytes, as messages of two editors of a room |
 //! | `wire` | what is read beside updates: presence, state vectors, JSON, frames |
 //! | `document` | what must be true of a document, whatever it took |
@@ -16,6 +17,7 @@
 mod document;
 pub mod forge;
 mod history;
+mod honest;
 mod message;
 mod rights;
 mod update;
@@ -23,6 +25,7 @@ mod wire;
 
 pub use document::{Outcome, submit};
 pub use history::history;
+pub use honest::honest;
 pub use message::message;
 pub use update::update;
 pub use wire::wire;

@@ -36,6 +36,11 @@ fn g13_the_corpus_of_histories_does_no_harm() {
 }
 
 #[test]
+fn p5_the_corpus_of_honest_editors_ends_in_one_document() {
+    all_of("honest", 50, judge::honest);
+}
+
+#[test]
 fn p3_the_corpus_of_messages_does_no_harm() {
     all_of("message", 50, judge::message);
 }
