@@ -27,25 +27,25 @@ fn all_of(target: &str, inputs_min: usize, judge: fn(&[u8])) {
 
 #[test]
 fn g13_the_corpus_of_updates_does_no_harm() {
-    all_of("update", 50, judge::update);
+    all_of("update", 30, judge::update);
 }
 
 #[test]
 fn g13_the_corpus_of_histories_does_no_harm() {
-    all_of("history", 50, judge::history);
+    all_of("history", 30, judge::history);
 }
 
 #[test]
 fn p5_the_corpus_of_honest_editors_ends_in_one_document() {
-    all_of("honest", 50, judge::honest);
+    all_of("honest", 30, judge::honest);
 }
 
 #[test]
 fn p3_the_corpus_of_messages_does_no_harm() {
-    all_of("message", 50, judge::message);
+    all_of("message", 30, judge::message);
 }
 
 #[test]
 fn g31_the_corpus_of_what_is_beside_updates_does_no_harm() {
-    all_of("wire", 20, judge::wire);
+    all_of("wire", 30, judge::wire);
 }
