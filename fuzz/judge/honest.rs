@@ -138,7 +138,7 @@ fn edits_array(array: &ArrayRef, txn: &mut TransactionMut, choices: &mut Choices
         0 | 1 => array.remove_range(txn, at, some),
         2 => drop(array.insert(txn, at, ArrayPrelim::from([1, 2, 3]))),
         3 => drop(array.insert(txn, at, TextPrelim::new("in"))),
-        _ => drop(array.insert_range(txn, at, [Any::Null, Any::Bool(true), Any::from("s")])),
+        _ => array.insert_range(txn, at, [Any::Null, Any::Bool(true), Any::from("s")]),
     }
 }
 
