@@ -35,6 +35,7 @@ pub(super) fn ours(reading: &Reading) -> Result<String, NotShown> {
     reading.tell_as(Precision::Yrs, CONTENT_STEPS_MAX, &mut |event| {
         match event {
             Event::Value { format, .. } if !format.is_empty() => unlike = Some("format marks on values"),
+            Event::Document { format, .. } if !format.is_empty() => unlike = Some("format marks on sub-documents"),
             Event::Embed { json, .. } if json.starts_with('"') => unlike = Some("strings as embeds"),
             _ => {}
         }
@@ -241,6 +242,11 @@ impl<T: ReadTxn> Teller<'_, T> {
         if has_text {
             return Err(NotShown::NotByYrs(
                 "yrs does not show values that stand in a text".to_owned(),
+            ));
+        }
+        if listed.iter().any(|one| !one.format.is_empty()) {
+            return Err(NotShown::NotByYrs(
+                "yrs does not show format marks on what stands among values".to_owned(),
             ));
         }
         let values = ArrayRef::from(branch);

@@ -176,6 +176,29 @@ fn v5_the_deepest_document_does_not_overflow_the_stack_of_yrs() {
 }
 
 #[test]
+fn v6_format_marks_that_yrs_does_not_show_are_no_difference() {
+    let bold = |at| item(at, 6, &[string("bold"), string("true")].concat());
+    let document = |at| item(at, 9, &[&string("guid")[..], &[118, 0]].concat());
+    let list = |at| item(at, 7, &[0]);
+    let sub_document = [bold(At::Root), document(At::After((1, 0)))];
+    let beside_values = [
+        bold(At::Root),
+        list(At::After((1, 0))),
+        item(At::After((1, 1)), 6, &[string("bold"), string("null")].concat()),
+        any(At::After((1, 2)), &[&[125, 1]]),
+    ];
+
+    assert_eq!(
+        not_by_yrs(&state(&[(1, &sub_document)], &[])),
+        "yrs does not show format marks on sub-documents"
+    );
+    assert_eq!(
+        not_by_yrs(&state(&[(1, &beside_values)], &[])),
+        "yrs does not show format marks on what stands among values"
+    );
+}
+
+#[test]
 fn v6_a_difference_is_told_with_its_place() {
     let said = difference(
         r#"{"r":{"list":[{"text":"one"}]}}"#,

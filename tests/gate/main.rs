@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod corpus;
 mod costly;
 mod fixtures;
 mod honest;
 mod hostile;
+#[path = "../../fuzz/judge/mod.rs"]
+mod judge;
 mod reading;
 mod room;
 mod speed;

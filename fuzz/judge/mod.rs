@@ -1,0 +1,31 @@
+//! What every input of the fuzzer is put through; it panics when a promise is broken.
+//!
+//! The fuzzer calls it with what it invents, and `make test` with what the fuzzer kept (`fuzz/corpus`), so nothing here
+//! knows who calls. An input is bytes and nothing else: the same bytes always do the same.
+//!
+//! | file | what it judges |
+//! |---|---|
+//! | `update` | any bytes, as one update into a small document |
+//! | `history` | updates that refer to each other, in any order, and every way to get what became of them |
+//! | `honest` | what editors write who are not always connected |
+//! | `message` | any bytes, as messages of two editors of a room |
+//! | `wire` | what is read beside updates: presence, state vectors, JSON, frames |
+//! | `document` | what must be true of a document, whatever it took |
+//! | `rights` | in which documents all ways have to show the same |
+//! | `forge` | a grammar of updates that nobody honest writes |
+
+mod document;
+pub mod forge;
+mod history;
+mod honest;
+mod message;
+mod rights;
+mod update;
+mod wire;
+
+pub use document::{Outcome, submit};
+pub use history::history;
+pub use honest::honest;
+pub use message::message;
+pub use update::update;
+pub use wire::wire;

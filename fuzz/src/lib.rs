@@ -1,0 +1,19 @@
+//! The fuzzer of the door and the struct store: `scripts/fuzz` runs it.
+//!
+//! libFuzzer invents bytes and keeps those that reach code which nothing reached before; `judge` says what must be true
+//! of what comes out. A panic is a finding. `make test` puts what is in `corpus` through the same judge
+//! (`tests/gate/corpus.rs`), without libFuzzer.
+
+#[path = "../judge/mod.rs"]
+pub mod judge;
+
+/// libFuzzer ends the process at any panic. One of yrs, which shows content on a thread of its own, is an answer
+/// (rule V5) and no finding.
+pub fn let_yrs_panic() {
+    let abort = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some("content") {
+            abort(panic);
+        }
+    }));
+}
