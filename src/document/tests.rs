@@ -494,3 +494,20 @@ fn c1_what_is_deleted_goes_also_behind_a_block_that_deletions_made_several() {
     let deleted = shape(&document, 10).iter().filter(|(_, kind)| *kind == DELETED).count();
     assert_eq!(deleted, 501);
 }
+
+#[test]
+fn d22_a_small_value_is_not_compared_with_a_large_one_by_reading_that() {
+    let mut document = Document::default();
+    // 128 kB as Yjs writes it, and what would be the same if it were read.
+    let zeros = |zero: &str, count: usize| format!("[{}0]", format!("{zero},").repeat(count));
+    let embed = |text: &str| wrote(None, None, structs::EMBED, bytes_of(text));
+    wrote_by(&mut document, 10, &[embed(&zeros("0.000", 20_000))]);
+    let judged = |text: &str| document.judge(update(&[(10, 0, &[embed(text)])], &[]));
+
+    assert!(matches!(judged(&zeros("0.0", 20_000)), Verdict::Known));
+    assert!(matches!(judged("0"), Verdict::Conflict(_)));
+    let long = format!("{}0", " ".repeat(100_000));
+    wrote_by(&mut document, 11, &[embed(&long)]);
+    let short = document.judge(update(&[(11, 0, &[embed("0")])], &[]));
+    assert!(matches!(short, Verdict::Conflict(_)), "nobody writes it that long");
+}

@@ -157,7 +157,7 @@ impl Authorship {
 
     /// Somebody whose id it may not be writes under it from this clock on.
     pub fn doubt(&mut self, client: u64, clock: u32) {
-        if clock > 0 && self.doubts.len() < DOUBTS_MAX {
+        if self.doubts.len() < DOUBTS_MAX {
             self.doubts.entry(client).or_insert(clock);
         }
     }

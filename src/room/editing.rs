@@ -168,6 +168,8 @@ impl Room {
             let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
             match self.authorship.right(client, author, now, heard) {
                 Right::Granted => {}
+                // Of a client that comes to be nothing is known that could differ.
+                Right::Followed if next == 0 => {}
                 Right::Followed => self.authorship.doubt(client, next),
                 Right::Denied => others.push((client, next)),
                 Right::Ask(owner) => {
@@ -186,6 +188,8 @@ impl Room {
         let clients: SmallVec<[u64; 2]> = others.iter().map(|(client, _)| *client).collect();
         if let Some(session) = self.sessions.get_mut(&id) {
             for (client, next) in others {
+                // It may come back on another line, when the owner has written there.
+                self.authorship.doubt(client, next);
                 session.withheld.entry(client).or_insert(next);
             }
         }

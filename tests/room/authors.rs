@@ -210,3 +210,25 @@ fn d22_what_was_withheld_is_not_called_saved_when_its_owner_has_written_beyond_i
     assert!(!heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
     assert_eq!(table.room.take_counts().conflicts, 1);
 }
+
+#[test]
+fn d22_what_was_withheld_is_not_called_saved_on_another_line_either() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    let (ada, clone) = (Editor::new(5), Editor::new(5));
+    table.seats(2);
+    table.says(2, &update(&clone.types("BBB")));
+    table.says(1, &update(&ada.types("AAAAA")));
+    table.stores(9);
+    table.joins(3, writer(), None);
+    for one in table.takes(3) {
+        if let Heard::Step1(had) = &one {
+            table.says(3, &step2(&clone.answer(had)));
+        }
+    }
+    table.says(3, &saved_question(&[1]));
+    table.stores(9);
+    let heard = table.takes(3);
+    assert!(!heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
+}
