@@ -308,18 +308,19 @@ impl Log {
         let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else {
             return died;
         };
+        let (mut left, mut end) = (gaps, last.1);
         let (first, last) = (self.block_of(first.0), self.block_of(last.1 - 1));
-        let mut left = gaps;
-        for index in first..=last {
-            let (start, end) = (self.blocks[index].start, self.end_of(index));
-            let passed = left.partition_point(|(_, to)| *to <= start);
-            left = &left[passed..];
-            let here = left.partition_point(|(from, _)| *from < end);
-            if here > 0 {
-                self.erase_in_block(index, &left[..here], &mut died);
-            }
+        let count = self.blocks.len();
+        // From behind: a block that cuts make several moves only those that are done.
+        while let Some(&(_, to)) = left.last() {
+            let index = self.block_of(to.min(end) - 1);
+            let start = self.blocks[index].start;
+            let here = left.partition_point(|(_, to)| *to <= start);
+            self.erase_in_block(index, &left[here..], &mut died);
+            left = &left[..left.partition_point(|(from, _)| *from < start)];
+            end = start;
         }
-        self.merge_small_blocks(first, last);
+        self.merge_small_blocks(first, last + self.blocks.len() - count);
         died
     }
 

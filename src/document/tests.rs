@@ -466,3 +466,48 @@ fn g18_an_entry_covers_one_clock_and_what_is_deleted_with_it_stays_whole() {
     take(&mut document, &update(&[(10, 0, &[three()])], &[(10, 0, 3)]));
     assert_eq!(shape(&document, 10), [(0, structs::ANY)]);
 }
+
+#[test]
+fn c1_what_is_deleted_goes_also_behind_a_block_that_deletions_made_several() {
+    let mut document = Document::default();
+    for _ in 0..6 {
+        let next = document.clocks().next(10);
+        let origin = next.checked_sub(1).map(|clock| (10, clock));
+        wrote_by(&mut document, 10, &[text(origin, None, &"a".repeat(1_000))]);
+    }
+    let end = document.clocks().next(10);
+    let mut deletions: Vec<(u32, u32)> = (0..500).map(|n| (2 * n, 1)).collect();
+    deletions.push((end - 10, 10));
+    let mut out = number(0);
+    for value in [1, 10, deletions.len() as u64] {
+        write_var_uint(&mut out, value);
+    }
+    for (start, len) in deletions {
+        write_var_uint(&mut out, u64::from(start));
+        write_var_uint(&mut out, u64::from(len));
+    }
+
+    take(&mut document, &CheckedUpdate::check(out.into()).unwrap());
+
+    let last = document.log(10).unwrap().steps_from(end - 1).next().unwrap().1;
+    assert_eq!((last.clock, last.found.kind()), (end - 10, DELETED));
+    let deleted = shape(&document, 10).iter().filter(|(_, kind)| *kind == DELETED).count();
+    assert_eq!(deleted, 501);
+}
+
+#[test]
+fn d22_a_small_value_is_not_compared_with_a_large_one_by_reading_that() {
+    let mut document = Document::default();
+    // 128 kB as Yjs writes it, and what would be the same if it were read.
+    let zeros = |zero: &str, count: usize| format!("[{}0]", format!("{zero},").repeat(count));
+    let embed = |text: &str| wrote(None, None, structs::EMBED, bytes_of(text));
+    wrote_by(&mut document, 10, &[embed(&zeros("0.000", 20_000))]);
+    let judged = |text: &str| document.judge(update(&[(10, 0, &[embed(text)])], &[]));
+
+    assert!(matches!(judged(&zeros("0.0", 20_000)), Verdict::Known));
+    assert!(matches!(judged("0"), Verdict::Conflict(_)));
+    let long = format!("{}0", " ".repeat(100_000));
+    wrote_by(&mut document, 11, &[embed(&long)]);
+    let short = document.judge(update(&[(11, 0, &[embed("0")])], &[]));
+    assert!(matches!(short, Verdict::Conflict(_)), "nobody writes it that long");
+}

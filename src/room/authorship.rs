@@ -53,6 +53,9 @@ struct Claim {
     subject: Option<Arc<str>>,
     /// It announced the id, and did not only write under it.
     announced: bool,
+    /// It is the session's first. Another one it may pass on, as tabs of one browser do before the other's own line is
+    /// there: that goes to the session whose first it is.
+    first: bool,
     /// What was written under the id up to now is its own, as far as the room can know.
     sure: bool,
     /// When it left.
@@ -82,11 +85,12 @@ pub(super) struct Author<'a> {
 }
 
 impl Claim {
-    fn of(author: Author, announced: bool) -> Self {
+    fn of(author: Author, announced: bool, first: bool) -> Self {
         Self {
             session: author.session,
             subject: author.subject.cloned(),
             announced,
+            first,
             sure: false,
             left: None,
             asked: None,
@@ -115,9 +119,13 @@ impl Authorship {
             if claim.subject.is_some() && claim.is_of(author) {
                 self.since.remove(&client);
             } else if claim.session != author.session && claim.announced && !claim.is_followed_by(author) {
-                // One that has no id of its own may be the page that wrote under this one before.
-                let since = self.since.get(&client).copied().filter(|since| *since < next);
-                return since.filter(|_| !self.ids.contains_key(&author.session));
+                if self.ids.contains_key(&author.session) {
+                    return None;
+                }
+                if claim.first {
+                    // One that has no id of its own may be the page that wrote under this one before.
+                    return self.since.get(&client).copied().filter(|since| *since < next);
+                }
             }
         }
         self.claim(client, author, true);
@@ -149,7 +157,7 @@ impl Authorship {
 
     /// Somebody whose id it may not be writes under it from this clock on.
     pub fn doubt(&mut self, client: u64, clock: u32) {
-        if clock > 0 && self.doubts.len() < DOUBTS_MAX {
+        if self.doubts.len() < DOUBTS_MAX {
             self.doubts.entry(client).or_insert(clock);
         }
     }
@@ -174,7 +182,8 @@ impl Authorship {
             }
             ids.push(client);
         }
-        let before = self.claims.insert(client, Claim::of(author, announced));
+        let first = ids.first() == Some(&client);
+        let before = self.claims.insert(client, Claim::of(author, announced, first));
         if let Some(before) = before.filter(|before| before.session != author.session) {
             self.release(client, before.session);
         }

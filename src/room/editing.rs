@@ -110,6 +110,7 @@ impl Room {
             }
         } else if answer {
             session.gap = None;
+            session.withheld.clear();
         }
         match news {
             Some(news) => self.take_news(id, news, answer, now, effects),
@@ -157,19 +158,22 @@ impl Room {
     fn withhold(&mut self, id: SessionId, update: &CheckedUpdate, now: Micros) -> Option<Withheld> {
         let session = self.sessions.get(&id)?;
         let author = session.author(id);
-        let mut others: SmallVec<[u64; 2]> = SmallVec::new();
+        let mut others: SmallVec<[(u64, u32); 2]> = SmallVec::new();
         let mut owner_asked = false;
         for (client, span) in update.spans() {
-            if span.end <= self.document.clocks().next(client) {
+            let next = self.document.clocks().next(client);
+            if span.end <= next {
                 continue;
             }
             let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
             match self.authorship.right(client, author, now, heard) {
                 Right::Granted => {}
-                Right::Followed => self.authorship.doubt(client, self.document.clocks().next(client)),
-                Right::Denied => others.push(client),
+                // Of a client that comes to be nothing is known that could differ.
+                Right::Followed if next == 0 => {}
+                Right::Followed => self.authorship.doubt(client, next),
+                Right::Denied => others.push((client, next)),
                 Right::Ask(owner) => {
-                    others.push(client);
+                    others.push((client, next));
                     owner_asked = true;
                     if let Some(owner) = self.sessions.get(&owner) {
                         owner.outbox.push(frame::ping(), Kind::Other);
@@ -181,8 +185,16 @@ impl Room {
             return None;
         }
         self.counts.updates_of_others += 1;
+        let clients: SmallVec<[u64; 2]> = others.iter().map(|(client, _)| *client).collect();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            for (client, next) in others {
+                // It may come back on another line, when the owner has written there.
+                self.authorship.doubt(client, next);
+                session.withheld.entry(client).or_insert(next);
+            }
+        }
         Some(Withheld {
-            rest: update.without(&others),
+            rest: update.without(&clients),
             owner_asked,
         })
     }
@@ -263,6 +275,12 @@ impl Room {
     pub(super) fn ask_for(&mut self, id: SessionId, had: &Clocks) {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.saving.unanswered += 1;
+            let had = if session.withheld.is_empty() {
+                Cow::Borrowed(had)
+            } else {
+                // Another session may have written there since: what this one wrote differently must show.
+                Cow::Owned(had.cut_to(&session.withheld))
+            };
             let question = session.dialect.sync_step1(&had.encode_state_vector());
             // It is asked seldom: that much waits for it is no reason to send it away.
             let _ = session.outbox.push_within(&question, Kind::Other, usize::MAX);

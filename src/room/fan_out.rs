@@ -278,12 +278,12 @@ impl Room {
 
     /// The frames for a peer who has `had`; `None` while they are encoded elsewhere.
     fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<bytes::Bytes>)> {
-        if let Some(known) = self.cache.find(had) {
+        if let Some(known) = self.cache.find(had, self.version) {
             return Some(known);
         }
         let lacking = self.encode(had.clone(), effects)?;
         self.cache.keep(&lacking, Dialect::YWebsocket);
-        self.cache.find(had)
+        self.cache.find(had, self.version)
     }
 
     pub(super) fn catch_up_by(&mut self, at: Micros) {

@@ -66,6 +66,8 @@ const SECOND: Micros = 1_000_000;
 
 /// How often a session that is behind is looked at.
 const CATCH_UP: Micros = 10 * MS;
+/// Client ids that one session is asked about because another page may have written under them: it has one, as a rule.
+const ASKED_ABOUT_MAX: usize = 64;
 /// What is larger than this is encoded where it delays nobody.
 const ENCODE_HERE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -237,6 +239,8 @@ impl Room {
             presence_stale: false,
             may_ask: now,
             gap: None,
+            withheld: BTreeMap::new(),
+            asked_about: BTreeMap::new(),
             refused: false,
             served: None,
             saving: Saving::new(now),
@@ -320,6 +324,18 @@ impl Room {
             if let Some(from) = from {
                 unsure.insert(client, from);
             }
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            // Once: what it writes later it sends, and a peer that says the same without end costs nothing.
+            let asked = &mut session.asked_about;
+            unsure.retain(|client, from| {
+                let before = asked.get(client);
+                let new = before.map_or(asked.len() < ASKED_ABOUT_MAX, |before| *from < *before);
+                if new {
+                    asked.insert(*client, *from);
+                }
+                new
+            });
         }
         if !unsure.is_empty() {
             let had = self.asks_from().cut_to(&unsure);

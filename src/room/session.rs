@@ -1,6 +1,9 @@
 //! One connected editor, as its room sees it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -48,6 +51,11 @@ pub(super) struct Session {
     pub may_ask: Micros,
     /// A gap in its updates that is open.
     pub gap: Option<Gap>,
+    /// From which clock on structs of which client ids were not taken from it: it is asked for them again, also for those
+    /// that another session has written meanwhile.
+    pub withheld: BTreeMap<u64, u32>,
+    /// From which clock on it was asked for what it may have written differently, by client id.
+    pub asked_about: BTreeMap<u64, u32>,
     /// It may only read, and edited all the same: it is never told that all is saved.
     pub refused: bool,
     /// When its last SyncStep1 was answered.

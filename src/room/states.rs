@@ -191,8 +191,8 @@ impl Room {
         };
         self.journal.snapshot_taken(state.len());
         self.compacted_bytes = state.len();
+        self.too_large = state.len() > self.policy.document_bytes_max;
         if version == self.version && self.batch.updates.is_empty() {
-            self.too_large = state.len() > self.policy.document_bytes_max;
             self.document = document;
         }
         effects.push(Effect::Snapshot { seq, state });

@@ -3,7 +3,7 @@
 //! Three hundred people who open a document at once, or come back after a deploy with the same state
 //! vector, cost one encoding. The full state is kept with the updates that followed it (its tail),
 //! so that edits do not make it worthless. An answer in pieces stays good without a tail: who has received it is sent
-//! the difference from there. Other answers hold for one version only.
+//! the difference from there; but one that brought only deletions brings nobody further later. Other answers hold for one version only.
 //!
 //! What must stay true: an answer, together with its tail, brings a peer who had `had` to its version.
 
@@ -82,8 +82,9 @@ impl Answer {
 }
 
 impl SyncCache {
-    /// The frames for a peer who has `had`, if they are known, and the tail that follows them.
-    pub fn find(&self, had: &Clocks) -> Option<(Answer, Option<Bytes>)> {
+    /// The frames that a document at `version` has for a peer who has `had`, if they are known, and the tail that follows
+    /// them.
+    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
         if had.is_empty()
             && let Some(full) = &self.full
         {
@@ -91,7 +92,11 @@ impl SyncCache {
             return Some((full.answer.clone(), tail));
         }
         let mut others = self.partial.iter().chain(self.large.iter().rev());
-        let (_, answer) = others.find(|(known, _)| **known == *had)?;
+        // Who is sent the difference from where it was would be sent the same for ever.
+        let leads_on = |answer: &Answer| {
+            answer.version == version || answer.reached.as_ref().is_none_or(|reached| **reached != *had)
+        };
+        let (_, answer) = others.find(|(known, answer)| **known == *had && leads_on(answer))?;
         Some((answer.clone(), None))
     }
 

@@ -131,3 +131,104 @@ fn d23_a_gap_that_stays_is_asked_about_counted_once_and_ends_when_what_is_missin
     table.passes(40 * SECOND);
     assert_eq!(table.room.take_counts().gaps_kept_open, 0);
 }
+
+#[test]
+fn d21_whose_presence_another_tab_passed_on_first_writes_under_its_client_id() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    // The other tab's presence comes through the browser, before its own connection is there.
+    table.says(1, &states(&[(6, 1, "{}")]));
+    let second = Editor::new(6);
+    table.seats(2);
+    table.says(2, &states(&[(6, 1, "{}")]));
+
+    table.says_all(2, &[update(&second.types("hello")), saved_question(&[1])]);
+    table.pongs(1);
+    let mut heard = table.takes(2);
+    for _ in 0..20 {
+        table.passes(SECOND);
+        table.pongs(1);
+        table.pongs(2);
+        for one in table.takes(2) {
+            if let Heard::Step1(had) = &one {
+                table.says(2, &step2(&second.answer(had)));
+            }
+            heard.push(one);
+        }
+        table.stores(9);
+    }
+
+    assert!(heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
+}
+
+#[test]
+fn d22_who_announces_a_client_id_that_is_taken_is_not_asked_without_end() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line")));
+    table.seats(2);
+    table.takes(2);
+
+    for clock in 0..1_000 {
+        table.says(2, &states(&[(5, clock, "{}")]));
+    }
+
+    let heard = table.takes(2);
+    assert!(asked(&heard) <= 2, "{}", asked(&heard));
+}
+
+#[test]
+fn d22_what_was_withheld_is_not_called_saved_when_its_owner_has_written_beyond_it() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    let (ada, clone) = (Editor::new(5), Editor::new(5));
+    table.seats(2);
+    table.says_all(2, &[update(&clone.types("BBB")), saved_question(&[1])]);
+    table.pongs(1);
+
+    let mut heard = Vec::new();
+    for second in 0..30 {
+        if second == 1 {
+            table.says(1, &update(&ada.types("AAAAA")));
+        }
+        for one in table.takes(2) {
+            if let Heard::Step1(had) = &one {
+                table.says(2, &step2(&clone.answer(had)));
+            }
+            heard.push(one);
+        }
+        table.passes(SECOND);
+        table.pongs(1);
+        table.pongs(2);
+        table.stores(9);
+    }
+
+    assert!(!heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
+    assert_eq!(table.room.take_counts().conflicts, 1);
+}
+
+#[test]
+fn d22_what_was_withheld_is_not_called_saved_on_another_line_either() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    let (ada, clone) = (Editor::new(5), Editor::new(5));
+    table.seats(2);
+    table.says(2, &update(&clone.types("BBB")));
+    table.says(1, &update(&ada.types("AAAAA")));
+    table.stores(9);
+    table.joins(3, writer(), None);
+    for one in table.takes(3) {
+        if let Heard::Step1(had) = &one {
+            table.says(3, &step2(&clone.answer(had)));
+        }
+    }
+    table.says(3, &saved_question(&[1]));
+    table.stores(9);
+    let heard = table.takes(3);
+    assert!(!heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
+}

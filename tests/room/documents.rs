@@ -730,3 +730,72 @@ fn l7_the_first_edit_of_a_document_with_a_long_log_is_followed_by_a_snapshot() {
     };
     assert_eq!(Editor::of(state).content(), author.content());
 }
+
+#[test]
+fn d13_who_lacks_only_deletions_becomes_live_while_others_delete() {
+    let mut table = Table::new();
+    // Every second letter of a text is deleted: the delete set alone is large.
+    let author = Editor::new(5);
+    table.seats(1);
+    let letters = 600_000;
+    table.says(1, &update(&author.types(&"ab".repeat(letters / 2))));
+    let deletes = |ranges: &[(u64, u64)]| {
+        let mut out = vec![0, 1, 5];
+        cowrite::protocol::lib0::write_var_uint(&mut out, ranges.len() as u64);
+        for (start, len) in ranges {
+            cowrite::protocol::lib0::write_var_uint(&mut out, *start);
+            cowrite::protocol::lib0::write_var_uint(&mut out, *len);
+        }
+        out
+    };
+    let ranges: Vec<(u64, u64)> = (0..280_000).map(|n| (2 * n, 1)).collect();
+    table.says(1, &update(&deletes(&ranges)));
+    table.passes(SECOND);
+    table.takes(1);
+
+    table.hold_encodes = true;
+    table.joins(2, writer(), None);
+    let mut knows = vec![1, 5];
+    cowrite::protocol::lib0::write_var_uint(&mut knows, letters as u64);
+    table.says(2, &step1(&knows));
+    assert_eq!(table.held.len(), 1);
+    // Meanwhile somebody deletes.
+    table.says(1, &update(&deletes(&[(letters as u64 - 1, 1)])));
+    table.passes(SECOND);
+    table.hold_encodes = false;
+    let held = std::mem::take(&mut table.held);
+    table.carry_out(held);
+
+    let mut synced = 0;
+    for _ in 0..20 {
+        let heard = table.takes(2);
+        synced += heard.iter().filter(|heard| matches!(heard, Heard::Step2(_))).count();
+        table.passes(200 * MS);
+    }
+    assert_eq!(synced, 1);
+}
+
+#[test]
+fn d8_a_document_is_measured_while_others_edit() {
+    let policy = Policy {
+        document_bytes_max: 2 * 1024 * 1024,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &StoredDocument::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    for _ in 0..4 {
+        table.hold_encodes = true;
+        table.says(1, &update(&author.types(&"x".repeat(1024 * 1024))));
+        table.passes(SECOND);
+        // Somebody writes while the snapshot is made.
+        table.says(1, &update(&author.types("y")));
+        table.passes(SECOND);
+        table.hold_encodes = false;
+        let held = std::mem::take(&mut table.held);
+        table.carry_out(held);
+        table.room.snapshot_stored();
+        table.stores(100);
+    }
+    assert!(table.did().iter().any(|deed| matches!(deed, Deed::Ended(..))));
+}
