@@ -61,7 +61,7 @@ fn checked(update: Vec<u8>) -> CheckedUpdate {
 }
 
 fn news(document: &Document, update: &CheckedUpdate) -> News {
-    match document.judge(update) {
+    match document.judge(update.clone()) {
         Verdict::News(news) => news,
         other => panic!("not taken: {other:?}"),
     }

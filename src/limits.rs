@@ -46,11 +46,10 @@ pub const AWARENESS_EXPIRY_US: u64 = 30_000_000;
 /// Largest JSON text of one awareness state, in bytes: names, colours, cursors, selections.
 pub const AWARENESS_STATE_BYTES_MAX: usize = 16 * 1024;
 
-/// Deepest nesting of shared types: deleting and printing them is recursive in yrs, some 500 bytes of
-/// stack for each level.
+/// Deepest nesting of shared types: every client deletes and shows them recursively.
 pub const TYPE_DEPTH_MAX: u32 = 1_024;
 
-/// From how many clients on a document looks at how their ids are spread: below, collisions cost little.
+/// From how many clients on the door to yrs looks at how their ids are spread: below, collisions cost little.
 pub const CROWDED_CLIENTS_MIN: usize = 4_096;
 
 /// How many clients more than four times its share may fall in one 256th of a hash table.

@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use super::NotShown;
+use super::{NotShown, strict};
 use crate::{
     document::read::Reading,
     limits::{CONTENT_CUTTING_BYTES_MAX, CONTENT_STEPS_MAX},
@@ -18,7 +18,7 @@ use crate::{
         json,
         lib0::{Malformed, Reader, write_var_bytes, write_var_int, write_var_uint},
         update::{
-            Admission, CheckedUpdate, Known,
+            CheckedUpdate,
             structs::{self, ANY, CONTENT_BITS, EMBED, FORMAT, JSON, TYPE},
         },
     },
@@ -41,14 +41,10 @@ pub(super) fn enter(reading: &Reading) -> Result<Entered, NotShown> {
     let malformed = |error: Malformed| NotShown::NotByYrs(error.to_string());
     let rewritten = rewrite(&joined.bytes)?;
     let state = CheckedUpdate::check(rewritten.into()).map_err(malformed)?;
-    match state.admit(&Known::default()) {
-        Admission::Whole(state) => Ok(Entered {
-            bytes: state.bytes().clone(),
-            is_crossed: joined.is_crossed,
-        }),
-        Admission::Refused(why) => Err(NotShown::NotByYrs(format!("yrs is not safe with {why}"))),
-        Admission::Part(_) | Admission::Nothing => Err(NotShown::NotByYrs("it is no whole state".to_owned())),
-    }
+    Ok(Entered {
+        bytes: strict::judge(&state)?.bytes().clone(),
+        is_crossed: joined.is_crossed,
+    })
 }
 
 /// Rewrites a state whose delete set is empty.

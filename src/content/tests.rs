@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     document::read::tests::{At, any, item, state, string, text},
-    protocol::{
-        lib0::write_var_uint,
-        update::{Admission, Known},
-    },
+    protocol::lib0::write_var_uint,
 };
 
 fn not_by_yrs(state: &CheckedUpdate) -> String {
@@ -197,5 +194,5 @@ fn v4_what_is_no_whole_state_has_no_content() {
 
     let said = show(gap.bytes(), Form::Json).unwrap_err().to_string();
     assert_eq!(said, "its content cannot be shown: clock 0 of client 2 is missing");
-    assert!(matches!(gap.admit(&Known::default()), Admission::Nothing));
+    assert!(strict::judge(&gap).is_err());
 }

@@ -81,6 +81,8 @@ pub(super) struct NewLane {
     start: u32,
     /// Structs taken.
     count: u32,
+    /// Where their bytes begin.
+    from: usize,
 }
 
 /// Bytes that take the place of a struct's.
@@ -89,6 +91,15 @@ struct Replaced {
     from: usize,
     to: usize,
     by: Vec<u8>,
+}
+
+/// What is taken of an update.
+struct Taken {
+    /// It, when it is not the whole update as it is.
+    part: Option<CheckedUpdate>,
+    partial: bool,
+    lanes: SmallVec<[NewLane; 1]>,
+    places: NewPlaces,
 }
 
 struct Judge<'a> {
@@ -105,26 +116,42 @@ struct Judge<'a> {
 impl Document {
     /// Holds an update against the document, which does not change. Linear in the update.
     #[must_use]
-    pub fn judge(&self, update: &CheckedUpdate) -> Verdict {
-        if let Some(known) = agree::conflict(self, update) {
+    pub fn judge(&self, update: CheckedUpdate) -> Verdict {
+        if let Some(known) = agree::conflict(self, &update) {
             return Verdict::Conflict(known);
         }
         let mut judge = Judge {
             document: self,
-            update,
+            update: &update,
             lanes: SmallVec::with_capacity(update.sections.len()),
             places: NewPlaces::default(),
             replaced: Vec::new(),
             deletions: None,
         };
-        let starts = judge.starts();
-        let mut walk = Walk::new(update, starts.clone());
+        let mut walk = Walk::new(&update, judge.starts());
         while let Some(step) = walk.next(|id| id.clock < self.clocks().next(id.client)) {
             if let Err(why) = judge.take(&step) {
                 return Verdict::Refused(why);
             }
         }
-        judge.finish(&starts, &walk.lanes)
+        let Taken {
+            part,
+            partial,
+            lanes,
+            places,
+        } = judge.finish(&walk.lanes);
+        let update = part.unwrap_or(update);
+        match (update.is_empty(), partial) {
+            (true, true) => Verdict::Nothing,
+            (true, false) => Verdict::Known,
+            (false, partial) => Verdict::News(News {
+                update,
+                partial,
+                lanes,
+                places,
+                taken: self.taken,
+            }),
+        }
     }
 }
 
@@ -137,11 +164,7 @@ impl Judge<'_> {
             .iter()
             .map(|section| {
                 let next = self.document.clocks().next(section.client);
-                self.lanes.push(NewLane {
-                    start: next,
-                    ..NewLane::default()
-                });
-                if section.start > next {
+                let lane = if section.start > next {
                     // A gap before it: nothing of it can be taken.
                     Lane {
                         at: section.from,
@@ -151,7 +174,13 @@ impl Judge<'_> {
                     }
                 } else {
                     Lane::first_after(update, section, next)
-                }
+                };
+                self.lanes.push(NewLane {
+                    start: next,
+                    from: lane.at,
+                    ..NewLane::default()
+                });
+                lane
             })
             .collect()
     }
@@ -297,14 +326,14 @@ impl Judge<'_> {
             .map_or(Place::GONE, |log| log.place(id.clock))
     }
 
-    fn finish(mut self, starts: &[Lane], ends: &[Lane]) -> Verdict {
+    fn finish(mut self, ends: &[Lane]) -> Taken {
         let document = self.document;
         let mut partial = false;
         let mut cut = !self.replaced.is_empty();
-        for ((section, start), end) in self.update.sections.iter().zip(starts).zip(ends) {
+        for ((section, lane), end) in self.update.sections.iter().zip(&self.lanes).zip(ends) {
             let next = document.clocks().next(section.client);
             partial |= section.end > next.max(end.clock);
-            cut |= start.at != section.from || end.at != section.to;
+            cut |= lane.from != section.from || end.at != section.to;
         }
         let mut deletions: SmallVec<[Deletion; 2]> = SmallVec::new();
         for deletion in self.update.deletions() {
@@ -329,37 +358,29 @@ impl Judge<'_> {
             }
             cut |= deletions.get(before..) != Some(&[*deletion]);
         }
-        let update = if cut {
-            self.assemble(starts, ends, deletions)
-        } else {
-            self.update.clone()
-        };
-        if update.is_empty() {
-            return if partial { Verdict::Nothing } else { Verdict::Known };
-        }
+        let part = cut.then(|| self.assemble(ends, deletions));
         if cut {
             // Of sections of which nothing is taken nothing is left.
             self.lanes.retain(|lane| lane.count > 0);
         }
-        Verdict::News(News {
-            update,
+        Taken {
+            part,
             partial,
             lanes: self.lanes,
             places: self.places,
-            taken: document.taken,
-        })
+        }
     }
 
     /// What is taken, as an update.
-    fn assemble(&mut self, starts: &[Lane], ends: &[Lane], deletions: SmallVec<[Deletion; 2]>) -> CheckedUpdate {
+    fn assemble(&mut self, ends: &[Lane], deletions: SmallVec<[Deletion; 2]>) -> CheckedUpdate {
         let bytes = self.update.bytes();
         self.replaced.sort_by_key(|replaced| replaced.lane);
         let mut replaced = self.replaced.iter().peekable();
         let mut sections: SmallVec<[Out; 2]> = SmallVec::new();
-        let lanes = self.lanes.iter().zip(starts).zip(ends);
-        for (index, (section, ((lane, start), end))) in self.update.sections.iter().zip(lanes).enumerate() {
+        let lanes = self.lanes.iter().zip(ends);
+        for (index, (section, (lane, end))) in self.update.sections.iter().zip(lanes).enumerate() {
             let mut parts: SmallVec<[Cow<[u8]>; 1]> = SmallVec::new();
-            let mut from = start.at;
+            let mut from = lane.from;
             while let Some(next) = replaced.next_if(|next| next.lane == index) {
                 if from < next.from {
                     parts.push(Cow::Borrowed(&bytes[from..next.from]));

@@ -75,7 +75,7 @@ pub struct Document {
 
 /// Stored bytes that are no document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("record {record}: {reason}")]
+#[error("the document could not be loaded: record {record}: {reason}")]
 pub struct Damaged {
     /// The position of the record.
     pub record: u64,
@@ -108,7 +108,7 @@ impl Document {
 
     fn read(&mut self, bytes: &Bytes) -> Result<(), String> {
         let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| malformed.to_string())?;
-        match self.judge(&update) {
+        match self.judge(update) {
             Verdict::News(news) if !news.is_partial() => {
                 self.take(news);
                 Ok(())
@@ -166,6 +166,10 @@ impl Document {
         debug_assert_eq!(news.taken, self.taken, "judged against an earlier document");
         self.taken += 1;
         let mut referred = SmallVec::new();
+        // One for each section, or twice as many would be made room for.
+        if news.lanes.len() > self.logs.len() {
+            self.logs.reserve_exact(news.lanes.len());
+        }
         for (section, lane) in judge::lanes(&news) {
             self.append(news.update().bytes(), section, &lane.places, &mut referred);
             self.clocks.advance(section.client, section.end);

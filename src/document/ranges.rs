@@ -81,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn c4_what_is_new_of_a_range_is_what_no_earlier_one_had(
+        fn k4_what_is_new_of_a_range_is_what_no_earlier_one_had(
             all in prop::collection::vec((0u32..60, 1u32..12), 1..24),
         ) {
             let mut ranges = Ranges::default();

@@ -17,7 +17,7 @@
 //! * Whatever [`CheckedUpdate::check`] let through is read or refused, never a panic.
 //! * Only what Yjs calls deleted is hidden, and every bit of a value is shown (`values`).
 //!
-//! The rules are V1 to V6 in `docs/SPEC.md`.
+//! The rules are V1 to V4 and V7 in `docs/SPEC.md`.
 
 mod integrate;
 mod join;

@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-/// A large update, cut into what is sent.
+/// An update, cut into what is sent.
 #[derive(Debug, Clone)]
 pub struct Cut {
     /// In causal order, each a valid update of about [`SYNC_FRAME_BYTES_MAX`].
@@ -108,16 +108,18 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Cuts an update if it is too large for one message.
+    /// Cuts an update that a document encoded; one that fits into a message stays whole.
     #[must_use]
-    pub fn of(update: &Bytes) -> Option<Self> {
-        if update.len() <= 2 * SYNC_FRAME_BYTES_MAX {
-            return None;
-        }
-        let checked = CheckedUpdate::check(update.clone()).ok()?;
-        Some(Self {
-            pieces: split(&checked, SYNC_FRAME_BYTES_MAX),
-        })
+    pub fn of(update: &Bytes) -> Self {
+        let whole = || vec![update.clone()];
+        let pieces = if update.len() <= 2 * SYNC_FRAME_BYTES_MAX {
+            whole()
+        } else {
+            // What a document encodes passes the check.
+            CheckedUpdate::check(update.clone())
+                .map_or_else(|_| whole(), |checked| split(&checked, SYNC_FRAME_BYTES_MAX))
+        };
+        Self { pieces }
     }
 }
 

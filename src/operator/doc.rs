@@ -121,7 +121,7 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
         return Err(Failure(format!("the folder {} does not exist", data.display())));
     }
     let journal = locked(data)?;
-    let update = match document(&journal, name)?.judge(&update) {
+    let update = match document(&journal, name)?.judge(update) {
         Verdict::News(news) if !news.is_partial() => news.update().clone(),
         Verdict::News(_) | Verdict::Nothing => {
             return Err(Failure(format!(

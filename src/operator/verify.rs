@@ -1,7 +1,7 @@
 //! `cowrite verify`: reads and checks everything (rule B11), and what a backup and a restore check with.
 //!
-//! Two looks at one image. The first opens it as a start would, hints included, loads each document and
-//! merges it in yrs behind the gate: that says which documents are damaged. The second scans each segment,
+//! Two looks at one image. The first opens it as a start would, hints included, and puts each
+//! document together: that says which documents are damaged. The second scans each segment,
 //! whatever hints say: that finds rotten bytes that no document needs any more.
 //!
 //! `verify` also asks whether two readers find the same content in each document (rules V1, V6). That one of them cannot
@@ -267,4 +267,31 @@ fn read(journal: &Journal, name: &DocumentId) -> Result<Result<(), String>, Fail
         Ok(Err(damaged)) => Err(damaged.to_string()),
         Err(_) => Err("reading it panicked".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b11_disputed_content_is_told_and_a_failure_and_content_without_a_second_opinion_is_none() {
+        let one = |why: &str| BTreeMap::from([(DocumentId::parse("plan").unwrap(), why.to_owned())]);
+        let disputed = Report {
+            disputed: one("its content is not what yrs finds in it"),
+            ..Report::default()
+        };
+        let unshown = Report {
+            unshown: one("its content cannot be shown"),
+            ..Report::default()
+        };
+
+        let failure = verdict("data", &disputed, &[], &mut Vec::new());
+
+        assert_eq!(failure, Err(Failure("data: 1 document of disputed content".to_owned())));
+        assert_eq!(
+            disputed.lines().collect::<Vec<_>>(),
+            ["plan: its content is not what yrs finds in it"]
+        );
+        assert_eq!(verdict("data", &unshown, &[], &mut Vec::new()), Ok(()));
+    }
 }

@@ -7,11 +7,13 @@
 //! A session's client id is the one that it announces (awareness); of a session that announces none, the one under which
 //! it first writes. Passing on what others wrote claims nothing.
 //!
-//! Without tokens nobody knows whether a page that comes back is the same. So who left can be followed by whoever
-//! announces its id. A session that says nothing when it is asked may have lost its line: its id is free then.
+//! Without tokens nobody knows whether a page that comes back, or that was reloaded and brings what its browser kept, is
+//! the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
+//! that says nothing when it is asked may have lost its line: its id is free then.
 //!
-//! So another page may have written under the id of one that comes back. Its state vector does not tell. So from where
-//! an id was somebody else's to write, everybody who joins is asked again for what it has: what differs is then seen.
+//! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
+//! is asked what it has from where the room first knew of the id's session, and everybody who joins is asked from where
+//! somebody wrote whose id it was not: what differs is then seen.
 //!
 //! What must stay true: a claim names a session of this room, or one that left less than a minute ago; `ids` has it then.
 
@@ -30,6 +32,8 @@ const REMEMBERED: Micros = 60 * SECOND;
 pub(super) const ANSWER_TIME: Micros = 3 * SECOND;
 /// Client ids whose doubtful clocks are remembered: an honest document has a few.
 const DOUBTS_MAX: usize = 1_024;
+/// Client ids of which is remembered how far they had written: one for each page that came.
+const REMEMBERED_IDS_MAX: usize = 65_536;
 
 /// The claims of one room.
 #[derive(Debug, Default)]
@@ -37,8 +41,10 @@ pub(super) struct Authorship {
     claims: BTreeMap<u64, Claim>,
     /// The client ids that each session claimed.
     ids: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
-    /// From which clock on a client id may have been written under by two pages.
+    /// From which clock on a client id was written under by a session whose id it was not.
     doubts: BTreeMap<u64, u32>,
+    /// How far a client had written when the room first knew whose id it was: what is after it may be of two pages.
+    since: BTreeMap<u64, u32>,
 }
 
 #[derive(Debug)]
@@ -47,6 +53,8 @@ struct Claim {
     subject: Option<Arc<str>>,
     /// It announced the id, and did not only write under it.
     announced: bool,
+    /// What was written under the id up to now is its own, as far as the room can know.
+    sure: bool,
     /// When it left.
     left: Option<Micros>,
     /// When it was asked whether it lives.
@@ -57,7 +65,7 @@ struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     Granted,
-    /// They are taken, and were another session's to write: whether that was the same page is not known.
+    /// They are taken, and may be another page's to write, which is not here: nobody knows whether it is the same.
     Followed,
     /// They are another session's to write.
     Denied,
@@ -70,6 +78,7 @@ pub(super) enum Right {
 pub(super) struct Author<'a> {
     pub session: SessionId,
     pub subject: Option<&'a Arc<str>>,
+    pub joined: Micros,
 }
 
 impl Claim {
@@ -78,9 +87,16 @@ impl Claim {
             session: author.session,
             subject: author.subject.cloned(),
             announced,
+            sure: false,
             left: None,
             asked: None,
         }
+    }
+
+    /// Whether it is of somebody anonymous who left before this anonymous author came.
+    fn is_followed_by(&self, author: Author) -> bool {
+        let anonymous = self.subject.is_none() && author.subject.is_none();
+        anonymous && self.left.is_some_and(|left| left <= author.joined)
     }
 
     fn is_of(&self, author: Author) -> bool {
@@ -89,30 +105,51 @@ impl Claim {
 }
 
 impl Authorship {
-    /// A session announces a client id, which presence has accepted from it.
-    pub fn announce(&mut self, client: u64, author: Author) {
+    /// A session announces a client id, which has written up to clock `next`. Returns the clock from which on it is to be
+    /// asked what it has: another page may have written there.
+    pub fn announce(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
         if let Some(claim) = self.claims.get(&client) {
-            let follows = claim.left.is_some() && claim.subject.as_ref() == author.subject;
-            let renews = claim.session == author.session && claim.announced;
-            if renews || !(claim.is_of(author) || follows || !claim.announced) {
-                return;
+            if claim.session == author.session && claim.announced {
+                return None;
+            }
+            if claim.subject.is_some() && claim.is_of(author) {
+                self.since.remove(&client);
+            } else if claim.session != author.session && claim.announced && !claim.is_followed_by(author) {
+                // One that has no id of its own may be the page that wrote under this one before.
+                let since = self.since.get(&client).copied().filter(|since| *since < next);
+                return since.filter(|_| !self.ids.contains_key(&author.session));
             }
         }
         self.claim(client, author, true);
+        self.unsure(client, next)
+    }
+
+    /// The clock from which on a client's structs may be of two pages, if there are some.
+    fn unsure(&mut self, client: u64, next: u32) -> Option<u32> {
+        if self.since.len() >= REMEMBERED_IDS_MAX && !self.since.contains_key(&client) {
+            return None;
+        }
+        if let Some(claim) = self.claims.get_mut(&client) {
+            claim.sure = !self.since.contains_key(&client);
+        }
+        let since = *self.since.entry(client).or_insert(next);
+        (since < next).then_some(since)
     }
 
     /// A session says again what presence had heard of a client id that left, as a provider does when it comes back.
     /// One that has an id may only pass on late what it heard.
-    pub fn come_back(&mut self, client: u64, author: Author) {
-        let left = |claim: &Claim| claim.left.is_some() && claim.subject.as_ref() == author.subject;
-        if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(left) {
+    pub fn come_back(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
+        let follows = |claim: &Claim| claim.left.is_some() && (claim.is_of(author) || claim.is_followed_by(author));
+        if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(follows) {
             self.claim(client, author, false);
+            return self.unsure(client, next);
         }
+        None
     }
 
     /// Somebody whose id it may not be writes under it from this clock on.
     pub fn doubt(&mut self, client: u64, clock: u32) {
-        if self.doubts.len() < DOUBTS_MAX {
+        if clock > 0 && self.doubts.len() < DOUBTS_MAX {
             self.doubts.entry(client).or_insert(clock);
         }
     }
@@ -154,17 +191,14 @@ impl Authorship {
 
     /// Whether a session may write under a client id. `heard` is when something was last heard of a session.
     pub fn right(&mut self, client: u64, author: Author, now: Micros, heard: impl Fn(SessionId) -> Micros) -> Right {
-        let has_id = self.ids.contains_key(&author.session);
         let Some(claim) = self.claims.get_mut(&client) else {
-            return Right::Granted;
+            return Right::Followed;
         };
         if claim.is_of(author) {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
-            // It may have come back as somebody who announces nothing.
-            let follows = claim.subject.is_none() && author.subject.is_none() && !has_id;
-            return if left + REMEMBERED <= now || follows {
+            return if left + REMEMBERED <= now || claim.is_followed_by(author) {
                 Right::Followed
             } else {
                 Right::Denied
@@ -190,11 +224,14 @@ impl Authorship {
         }
     }
 
-    /// A session is gone.
-    pub fn leave(&mut self, session: SessionId, now: Micros) {
+    /// A session is gone; `next` is how far a client has written.
+    pub fn leave(&mut self, session: SessionId, now: Micros, next: impl Fn(u64) -> u32) {
         for client in self.ids.get(&session).into_iter().flatten() {
             if let Some(claim) = self.claims.get_mut(client) {
                 claim.left.get_or_insert(now);
+                if claim.sure {
+                    self.since.insert(*client, next(*client));
+                }
             }
         }
     }
@@ -219,14 +256,17 @@ mod tests {
     const A: Author = Author {
         session: SessionId(1),
         subject: None,
+        joined: 0,
     };
     const B: Author = Author {
         session: SessionId(2),
         subject: None,
+        joined: 0,
     };
     const C: Author = Author {
         session: SessionId(3),
         subject: None,
+        joined: 0,
     };
 
     fn right(authorship: &mut Authorship, client: u64, author: Author, now: Micros) -> Right {
@@ -236,12 +276,12 @@ mod tests {
     #[test]
     fn d21_a_client_id_is_its_sessions_while_that_is_here_and_a_minute_after() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
-        authorship.announce(20, B);
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
 
         assert_eq!(right(&mut authorship, 10, A, 0), Right::Granted);
         assert_eq!(right(&mut authorship, 10, B, 1), Right::Ask(A.session));
-        authorship.leave(A.session, 5);
+        authorship.leave(A.session, 5, |_| 0);
         assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 4), Right::Denied);
         assert_eq!(right(&mut authorship, 10, B, REMEMBERED + 5), Right::Followed);
         authorship.forget(REMEMBERED + 4);
@@ -253,53 +293,83 @@ mod tests {
     #[test]
     fn d21_who_comes_back_without_a_token_writes_on_at_once() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
-        authorship.announce(20, B);
-        authorship.leave(A.session, 5);
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
+        authorship.leave(A.session, 5, |_| 0);
+        let back = Author { joined: 5, ..C };
+        let reloaded = Author {
+            session: SessionId(4),
+            joined: 6,
+            ..C
+        };
 
-        assert_eq!(
-            right(&mut authorship, 10, C, 6),
-            Right::Followed,
-            "it has announced nothing"
-        );
-        authorship.announce(10, C);
-        assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
-        assert_eq!(right(&mut authorship, 10, B, 8), Right::Ask(C.session));
+        assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied, "it was there");
+        authorship.announce(10, B, 0);
+        assert_eq!(right(&mut authorship, 10, B, 6), Right::Denied);
+        authorship.announce(30, reloaded, 0);
+        assert_eq!(right(&mut authorship, 10, reloaded, 6), Right::Followed, "it passes on");
+        authorship.announce(10, back, 0);
+        assert_eq!(right(&mut authorship, 10, back, 7), Right::Granted);
+        assert_eq!(right(&mut authorship, 10, reloaded, 8), Right::Ask(C.session));
     }
 
     #[test]
     fn d21_who_comes_back_as_presence_knows_it_has_its_client_id_at_once() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
-        authorship.announce(20, B);
-        authorship.come_back(10, C);
+        authorship.announce(10, A, 0);
+        authorship.announce(20, B, 0);
+        authorship.come_back(10, C, 0);
         assert_eq!(
             right(&mut authorship, 10, C, 1),
             Right::Ask(A.session),
             "it is not gone"
         );
-        authorship.leave(A.session, 5);
+        authorship.leave(A.session, 5, |_| 0);
 
-        authorship.come_back(10, B);
+        authorship.come_back(10, B, 0);
         assert_eq!(
             right(&mut authorship, 10, B, 6),
             Right::Denied,
             "it may have been passed on"
         );
-        authorship.come_back(10, C);
+        authorship.come_back(10, Author { joined: 5, ..C }, 0);
 
         assert_eq!(right(&mut authorship, 10, C, 7), Right::Granted);
         let nobody = Author {
             session: SessionId(4),
-            subject: None,
+            ..C
         };
         assert_eq!(right(&mut authorship, 10, nobody, 8), Right::Ask(C.session));
     }
 
     #[test]
+    fn d22_who_takes_a_client_id_is_asked_from_where_the_room_knew_of_it() {
+        let mut authorship = Authorship::default();
+        let back = |session, joined| Author {
+            session: SessionId(session),
+            joined,
+            ..A
+        };
+        assert_eq!(authorship.announce(10, A, 7), None);
+        assert_eq!(authorship.announce(10, A, 9), None, "its own");
+        authorship.leave(A.session, 5, |_| 10);
+
+        assert_eq!(authorship.announce(10, back(4, 6), 12), Some(10));
+        assert_eq!(authorship.announce(10, back(5, 7), 20), Some(10), "it is taken");
+        authorship.announce(30, B, 0);
+        assert_eq!(authorship.announce(10, B, 20), None, "it passes on");
+        authorship.leave(SessionId(4), 8, |_| 20);
+        assert_eq!(
+            authorship.announce(10, back(6, 9), 20),
+            Some(10),
+            "whose that was is not known"
+        );
+    }
+
+    #[test]
     fn d21_a_session_that_does_not_answer_loses_its_client_id() {
         let mut authorship = Authorship::default();
-        authorship.announce(10, A);
+        authorship.announce(10, A, 0);
 
         assert_eq!(authorship.right(10, C, 1_000, |_| 900), Right::Ask(A.session));
         assert_eq!(authorship.right(10, C, 1_000 + ANSWER_TIME - 1, |_| 900), Right::Denied);
@@ -324,13 +394,14 @@ mod tests {
         let author = |session, subject| Author {
             session: SessionId(session),
             subject: Some(subject),
+            joined: 9,
         };
         let mut authorship = Authorship::default();
-        authorship.announce(10, author(1, &ada));
+        authorship.announce(10, author(1, &ada), 0);
 
         assert_eq!(right(&mut authorship, 10, author(2, &ada), 0), Right::Granted);
         assert_eq!(right(&mut authorship, 10, author(3, &bob), 0), Right::Ask(SessionId(1)));
-        authorship.leave(SessionId(1), 1);
+        authorship.leave(SessionId(1), 1, |_| 0);
         assert_eq!(right(&mut authorship, 10, author(3, &bob), 2), Right::Denied);
         assert_eq!(right(&mut authorship, 10, author(4, &ada), 2), Right::Granted);
     }
@@ -341,9 +412,9 @@ mod tests {
         authorship.write(10, A);
         authorship.write(20, A);
         assert_eq!(right(&mut authorship, 10, B, 0), Right::Ask(A.session));
-        assert_eq!(right(&mut authorship, 20, B, 0), Right::Granted, "one has one id");
+        assert_eq!(right(&mut authorship, 20, B, 0), Right::Followed, "one has one id");
 
-        authorship.announce(10, B);
+        authorship.announce(10, B, 0);
 
         assert_eq!(right(&mut authorship, 10, B, 1), Right::Granted);
         assert_eq!(right(&mut authorship, 10, A, 1), Right::Ask(B.session));

@@ -56,7 +56,9 @@ impl Room {
             return;
         };
         if session.identity.access == Access::Read {
-            session.saving.answered |= answer;
+            if answer {
+                session.saving.answered();
+            }
             // An answer to our SyncStep1 repeats every deletion that the peer knows of.
             let new_structs = !update.has_known_structs(self.document.clocks());
             let edited = !answer && (new_structs || !update.deletions().is_empty());
@@ -80,7 +82,7 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let (news, gap) = match self.document.judge(&update) {
+        let (news, gap) = match self.document.judge(update) {
             Verdict::Refused(why) => {
                 let reason = CloseReason::Refused(format!("the update is not Yjs: {why}"));
                 return self.end(id, reason, now, effects);
@@ -96,7 +98,9 @@ impl Room {
                 (Some(news), gap)
             }
         };
-        session.saving.answered |= answer;
+        if answer {
+            session.saving.answered();
+        }
         if gap {
             session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
@@ -251,8 +255,18 @@ impl Room {
             return;
         }
         session.may_ask = now + GAP_ASK;
-        let (dialect, outbox) = (session.dialect, session.outbox.clone());
-        outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
+        let had = self.asks_from().into_owned();
+        self.ask_for(id, &had);
+    }
+
+    /// Asks a session for what it has beyond `had`.
+    pub(super) fn ask_for(&mut self, id: SessionId, had: &Clocks) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.saving.unanswered += 1;
+            let question = session.dialect.sync_step1(&had.encode_state_vector());
+            // It is asked seldom: that much waits for it is no reason to send it away.
+            let _ = session.outbox.push_within(&question, Kind::Other, usize::MAX);
+        }
     }
 
     /// Another session was asked whether it lives. If it does not, this is the same page on another line: it is asked

@@ -19,6 +19,8 @@
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
 
+use std::collections::BTreeMap;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
@@ -237,7 +239,7 @@ impl Room {
             gap: None,
             refused: false,
             served: None,
-            saving: Saving::default(),
+            saving: Saving::new(now),
             told_read_only: false,
         };
         self.sessions.insert(id, session);
@@ -255,7 +257,8 @@ impl Room {
         self.lagging.remove(&id);
         self.asking.remove(&id);
         self.presence.leave(id, now);
-        self.authorship.leave(id, now);
+        let document = &self.document;
+        self.authorship.leave(id, now, |client| document.clocks().next(client));
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }
@@ -281,7 +284,7 @@ impl Room {
             Inbound::Awareness(entries) => {
                 let bytes_max = self.policy.outbox_bytes_max / 2;
                 self.counts.awareness_refused += self.presence.hear(id, &entries, bytes_max, now) as u64;
-                self.announced(id, &entries);
+                self.announced(id, &entries, now);
                 if self.presence.has_changed() {
                     self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
                 }
@@ -300,16 +303,29 @@ impl Room {
     }
 
     /// What a session that may write says of itself shows under which client ids it writes.
-    fn announced(&mut self, id: SessionId, entries: &[Entry]) {
+    fn announced(&mut self, id: SessionId, entries: &[Entry], now: Micros) {
         let Some(session) = self.sessions.get(&id) else { return };
         if session.identity.access == Access::Read {
             return;
         }
+        let mut unsure = BTreeMap::new();
         for entry in entries {
-            match self.presence.owner(entry.client) {
-                Some(owner) if owner == id => self.authorship.announce(entry.client, session.author(id)),
-                None if entry.state.is_some() => self.authorship.come_back(entry.client, session.author(id)),
-                _ => {}
+            let (client, author) = (entry.client, session.author(id));
+            let next = self.document.clocks().next(client);
+            let from = match self.presence.owner(client) {
+                _ if entry.state.is_none() => None,
+                Some(_) => self.authorship.announce(client, author, next),
+                None => self.authorship.come_back(client, author, next),
+            };
+            if let Some(from) = from {
+                unsure.insert(client, from);
+            }
+        }
+        if !unsure.is_empty() {
+            let had = self.asks_from().cut_to(&unsure);
+            self.ask_for(id, &had);
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.saving.asked = now;
             }
         }
     }

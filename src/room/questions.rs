@@ -46,7 +46,8 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let complete = session.saving.answered || session.joined + ANSWER_PATIENCE <= now;
+        let saving = &session.saving;
+        let complete = saving.unanswered == 0 || saving.asked + ANSWER_PATIENCE <= now;
         if session.gap.is_some() || session.refused || !complete {
             return;
         }

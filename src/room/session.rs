@@ -62,6 +62,7 @@ impl Session {
         Author {
             session: id,
             subject: self.identity.subject.as_ref(),
+            joined: self.joined,
         }
     }
 }
@@ -103,12 +104,31 @@ pub(super) enum Reading {
 }
 
 /// What a session waits to hear about durability.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Saving {
     /// The record that holds its latest edit.
     pub last_seq: Seq,
-    /// Whether its answer to our SyncStep1 has come: until then it may hold edits that we lack.
-    pub answered: bool,
+    /// How many of our SyncStep1 it has not answered: until then it may hold edits that we lack.
+    pub unanswered: u32,
+    /// When it was last asked for what it may have written differently, or when it joined.
+    pub asked: Micros,
     /// Questions that wait, oldest first, each with the record that must be durable.
     pub questions: VecDeque<(Seq, Bytes)>,
+}
+
+impl Saving {
+    /// Of a session that is asked for what it has as it joins.
+    pub fn new(now: Micros) -> Self {
+        Self {
+            last_seq: 0,
+            unanswered: 1,
+            asked: now,
+            questions: VecDeque::new(),
+        }
+    }
+
+    /// It answered.
+    pub fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
 }

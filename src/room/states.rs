@@ -62,7 +62,7 @@ pub struct Lacking {
     pub reached: Arc<Clocks>,
     /// A Yjs v1 update.
     pub update: Bytes,
-    /// The same in pieces, when it is large.
+    /// The same in pieces, when it was encoded elsewhere: the document may have gone on meanwhile.
     pub cut: Option<Cut>,
 }
 
@@ -86,7 +86,7 @@ impl Job {
                     had,
                     version: self.version,
                     reached: Arc::new(self.clocks),
-                    cut: Cut::of(&update),
+                    cut: Some(Cut::of(&update)),
                     update,
                 })
             }

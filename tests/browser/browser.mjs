@@ -105,8 +105,32 @@ export async function untilEditable(page) {
 export async function write(page, text) {
   await untilEditable(page)
   await editorOf(page).focus()
-  await page.keyboard.press('Control+End')
+  await until('the cursor is at the end', async () => {
+    await page.keyboard.press('Control+End')
+    return isAtEnd(page)
+  })
   await page.keyboard.type(text)
+}
+
+/**
+ * Whether the cursor is at the end, and the editor has heard of it: the browser tells it of a selection with the next
+ * frame, and until then it may put the cursor back where it was.
+ */
+async function isAtEnd(page) {
+  return page.evaluate(async () => {
+    const frame = () => new Promise(requestAnimationFrame)
+    await frame()
+    await frame()
+    const { focusNode, focusOffset } = getSelection()
+    const editor = document.querySelector('.ProseMirror')
+    if (!editor.contains(focusNode)) return false
+    const range = document.createRange()
+    range.selectNodeContents(editor)
+    range.setStart(focusNode, focusOffset)
+    const rest = range.cloneContents()
+    for (const caret of rest.querySelectorAll('.caret')) caret.remove()
+    return rest.textContent === ''
+  })
 }
 
 /** The text of the document as lines, without the others' names at their cursors. */
@@ -121,7 +145,7 @@ export async function textOf(page) {
 /** Waits for what no page shows. */
 export async function until(what, condition) {
   const deadline = Date.now() + PATIENCE_MS
-  while (!condition()) {
+  while (!(await condition())) {
     assert.ok(Date.now() < deadline, `still waiting after ${PATIENCE_MS} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

@@ -181,7 +181,7 @@ fn g12_updates_in_any_order_end_in_the_same_document() {
             let before = waiting.len();
             waiting.retain(|update| {
                 let checked = CheckedUpdate::check((*update).clone()).unwrap();
-                match other.document.judge(&checked) {
+                match other.document.judge(checked) {
                     Verdict::Known => false,
                     Verdict::News(news) => {
                         let is_partial = news.is_partial();

@@ -190,7 +190,7 @@ fn history(taken: &mut Taken, corpus: &Corpus, tally: &mut Tally) {
 
 fn submit(taken: &mut Taken, checked: &CheckedUpdate, tally: &mut Tally) {
     let document = &mut taken.room.document;
-    let news = match document.judge(checked) {
+    let news = match document.judge(checked.clone()) {
         Verdict::News(news) => news,
         Verdict::Known => {
             tally.known += 1;
@@ -217,13 +217,13 @@ fn submit(taken: &mut Taken, checked: &CheckedUpdate, tally: &mut Tally) {
     let update = news.update().clone();
     let again = CheckedUpdate::check(update.bytes().clone()).expect("what is news passes the check");
     assert_eq!(again.struct_count(), update.struct_count());
-    match document.judge(&again) {
+    match document.judge(again.clone()) {
         Verdict::News(same) => assert!(!same.is_partial() && same.update().bytes() == update.bytes()),
         other => panic!("{other:?}"),
     }
     document.take(news);
     assert!(
-        matches!(document.judge(&again), Verdict::Known),
+        matches!(document.judge(again), Verdict::Known),
         "{:02x?}",
         &update.bytes()[..]
     );

@@ -193,7 +193,7 @@ fn v4_v5_whatever_passes_the_check_is_read_or_refused_and_shown_to_yrs_or_not() 
         let mut room = Room::new();
         case.updates.iter().for_each(|update| drop(room.receive(update)));
         let state = room.state();
-        for _ in 0..300 {
+        for _ in 0..100 {
             let bytes = changed(&state, &mut random);
             let Ok(checked) = CheckedUpdate::check(bytes.clone()) else {
                 continue;
@@ -213,7 +213,7 @@ fn v4_v5_whatever_passes_the_check_is_read_or_refused_and_shown_to_yrs_or_not() 
         }
     }
     assert!(
-        read_through > 2_000 && refused > 500 && compared > 1_000 && not_shown > 20,
+        read_through > 700 && refused > 150 && compared > 350 && not_shown > 7,
         "{read_through} read, {refused} refused, {compared} compared, {not_shown} not shown"
     );
 }

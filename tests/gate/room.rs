@@ -32,7 +32,7 @@ impl Room {
     /// Takes `bytes`, whole, and returns what was new.
     pub fn receive(&mut self, bytes: &Bytes) -> CheckedUpdate {
         let checked = CheckedUpdate::check(bytes.clone()).expect("an honest update");
-        match self.document.judge(&checked) {
+        match self.document.judge(checked) {
             Verdict::News(news) if !news.is_partial() => {
                 let update = news.update().clone();
                 self.document.take(news);

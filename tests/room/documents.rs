@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cowrite::{
+    document::{Deleted, Document},
     protocol::{
         close::CloseReason,
         update::{CheckedUpdate, Clocks},
@@ -392,6 +393,68 @@ fn d13_a_large_state_is_encoded_elsewhere_once_for_all_who_ask() {
             table.passes(20 * MS);
         }
         assert_eq!(newcomer.content(), author.content());
+    }
+}
+
+/// A text whose state is encoded elsewhere and fits into one message all the same, by its author.
+fn just_large(author: &Editor) -> Vec<u8> {
+    let elsewhere = |length: usize| {
+        let state = Bytes::from(Editor::new(5).types(&"x".repeat(length)));
+        let document = Document::open([(1, &state)], Deleted::Dropped).unwrap();
+        let had = Clocks::default();
+        (document.lacking_bytes(&had) > 1 << 20).then(|| document.since(&had).len())
+    };
+    let (mut below, mut above) = (900_000, 1_100_000);
+    while above - below > 1 {
+        let middle = (below + above) / 2;
+        match elsewhere(middle) {
+            Some(_) => above = middle,
+            None => below = middle,
+        }
+    }
+    assert!(elsewhere(above).unwrap() <= 1 << 20);
+    author.types(&"x".repeat(above))
+}
+
+#[test]
+fn d13_what_is_edited_while_an_answer_is_encoded_elsewhere_follows_it() {
+    let (small, large) = (Editor::new(5), Editor::new(5));
+    let texts = [just_large(&small), large.types(&"x".repeat(1_200_000))];
+    for (author, typed) in [small, large].iter().zip(texts) {
+        let stored = StoredDocument {
+            snapshot: Some((1, typed.into())),
+            updates: Vec::new(),
+        };
+        let mut table = Table::with(POLICY, &stored);
+        table.joins(1, writer(), None);
+        table.says(1, &step1(&author.state_vector()));
+        table.hold_encodes = true;
+        table.joins(2, writer(), None);
+        table.takes(2);
+        table.says(2, &step1(&[0]));
+        table.says(1, &update(&author.types("!")));
+        table.joins(3, writer(), None);
+        table.takes(3);
+        table.says(3, &step1(&[0]));
+
+        let held = std::mem::take(&mut table.held);
+        assert_eq!(held.len(), 1);
+        table.hold_encodes = false;
+        table.carry_out(held);
+
+        for n in [2, 3] {
+            let newcomer = Editor::new(100 + n);
+            for _ in 0..30 {
+                for message in table.takes(n) {
+                    let (Heard::Update(piece) | Heard::Step2(piece)) = message else {
+                        continue;
+                    };
+                    newcomer.applies(&piece);
+                }
+                table.passes(20 * MS);
+            }
+            assert_eq!(newcomer.content(), author.content(), "{n}");
+        }
     }
 }
 

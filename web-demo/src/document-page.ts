@@ -135,7 +135,11 @@ function showSession(root: HTMLElement, name: string, before: Before | null): vo
   addEventListener('beforeunload', (event) => {
     if (session.view.copy !== 'kept' && session.view.saved.unsavedSince !== null && editor.isEditable) event.preventDefault()
   }, { signal: life.signal })
-  if (before !== null && before.cursor !== null) editor.commands.focus(before.cursor)
+  if (before !== null && before.cursor !== null) {
+    editor.commands.setTextSelection(before.cursor)
+    // At once: `commands.focus` waits for the next frame, and a key pressed until then would be lost.
+    editor.view.focus()
+  }
 }
 
 /** The visible status, and a quiet voice for screen readers that tells only of what matters. */

@@ -405,6 +405,24 @@ fn v2_json_comes_out_in_one_form() {
 }
 
 #[test]
+fn v2_text_with_the_same_marks_is_one_run_however_it_was_marked() {
+    let mark = |at, value: &str| item(at, 6, &[string("b"), string(value)].concat());
+    let structs = [
+        mark(At::Root, "true"),
+        text(At::After((1, 0)), "a"),
+        mark(At::After((1, 1)), "true"),
+        text(At::After((1, 2)), "b"),
+        mark(At::After((1, 3)), "null"),
+        text(At::After((1, 4)), "c"),
+    ];
+
+    assert_eq!(
+        json(&state(&[(1, &structs)], &[])),
+        r#"{"r":{"list":[{"text":"ab","format":{"b":true}},{"text":"c"}]}}"#
+    );
+}
+
+#[test]
 fn v7_text_is_what_people_wrote_with_a_line_for_each_type_and_value() {
     let element = |at, name: &str| item(at, 7, &[&[3][..], &string(name)].concat());
     let structs = [

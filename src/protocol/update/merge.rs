@@ -2,7 +2,6 @@
 
 use super::encode::{Out, assemble, deletions_in_order};
 use super::{CheckedUpdate, Deletion};
-use bytes::Bytes;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,19 +22,6 @@ pub fn merge(updates: &[CheckedUpdate]) -> Vec<CheckedUpdate> {
     }
     merged.extend(group.finish());
     merged
-}
-
-impl CheckedUpdate {
-    /// The same with bytes of its own, and without what only [`super::Known::absorb`] needs: to be kept for long.
-    pub fn detached(&self) -> Self {
-        Self {
-            bytes: Bytes::copy_from_slice(&self.bytes),
-            sections: self.sections.clone(),
-            deletions: self.deletions.clone(),
-            runs: SmallVec::new(),
-            admitted: self.admitted,
-        }
-    }
 }
 
 #[derive(Default)]

@@ -1,30 +1,20 @@
 //! The gate: what a client's update (Yjs encoding v1) must be before the document may see it.
 //!
-//! yrs, which holds the documents, follows raw pointers wherever an update leads it. So no update
-//! reaches it that has not passed here, in two steps:
-//!
-//! 1. [`CheckedUpdate::check`] looks at the bytes alone: is this the structure that Yjs writes?
-//! 2. [`CheckedUpdate::admit`] holds it against what the document knows ([`Known`]): does everything
-//!    that it refers to exist, and is it what the reference takes it for?
+//! [`CheckedUpdate::check`] looks at the bytes alone: is this the structure that Yjs writes, and can every Yjs write
+//! again what it reads of it? Whether everything exists that it refers to is judged by the document
+//! (`document::judge`).
 //!
 //! What must stay true:
 //!
-//! * Only this module makes a [`CheckedUpdate`]: to have one is to have the proof of step 1. Its sections
-//!   are in strictly descending order of client, none is empty, and nothing in it needs repair.
-//! * An admitted update starts, for every client, exactly where the document ends, has no gaps, and every
-//!   struct in it can be integrated after those before it. So admitted updates of one document can be
-//!   merged by concatenation in the order in which they were admitted.
-//! * What is repaired (see [`rewrite`]) means the same to Yjs: repair never invents or drops content.
+//! * Only this module makes a [`CheckedUpdate`]: to have one is to have that proof. Its sections are in strictly
+//!   descending order of client, none is empty, and nothing in it needs repair.
+//! * What is repaired (see [`rewrite`]) is order and emptiness. What an author wrote stays as it is, byte for byte.
+//! * Updates of which each starts, for every client, where those before it end, are merged by concatenation.
 //!
 //! The numbered rules (G1 ..) are in `docs/SPEC.md`.
 
-mod admit;
 mod clocks;
-mod crowd;
-mod deleted;
 pub(crate) mod encode;
-mod known;
-mod lacking;
 mod merge;
 mod parse;
 pub(crate) mod piece;
@@ -36,16 +26,11 @@ pub(crate) mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use admit::Admission;
 pub use clocks::Clocks;
-pub use deleted::Deleted;
-pub use known::Known;
-pub use lacking::lacking;
 pub use merge::merge;
 pub use split::split;
 
 use bytes::Bytes;
-use known::Run;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
@@ -95,13 +80,10 @@ pub struct CheckedUpdate {
     bytes: Bytes,
     pub(crate) sections: SmallVec<[Section; 1]>,
     deletions: SmallVec<[Deletion; 2]>,
-    /// What [`CheckedUpdate::admit`] learned about the structs, for [`Known::absorb`].
-    runs: SmallVec<[Run; 2]>,
-    admitted: bool,
 }
 
 impl CheckedUpdate {
-    /// The encoded update (Yjs v1), ready for yrs, for the journal and for other clients.
+    /// The encoded update (Yjs v1), ready for the journal and for other clients.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -116,7 +98,7 @@ impl CheckedUpdate {
         self.sections.iter().all(|s| s.end <= known.next(s.client))
     }
 
-    /// Number of structs, gaps included: each costs the document a few hundred bytes of memory.
+    /// Number of structs, gaps included.
     pub fn struct_count(&self) -> u64 {
         self.sections.iter().map(|s| u64::from(s.count)).sum()
     }

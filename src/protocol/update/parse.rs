@@ -19,7 +19,7 @@ pub(super) struct Parsed {
 
 impl CheckedUpdate {
     /// Checks the structure of `bytes`, an update in Yjs encoding v1. Fails on what no honest client sends:
-    /// the caller closes the session. What honest clients send and yrs cannot read comes back rewritten.
+    /// the caller closes the session. Disorder that honest clients send comes back put in order.
     pub fn check(bytes: Bytes) -> Result<Self, Malformed> {
         let mut parsed = parse(&bytes)?;
         let mut bytes = bytes;
@@ -37,8 +37,6 @@ impl CheckedUpdate {
             bytes,
             sections,
             deletions,
-            runs: SmallVec::new(),
-            admitted: false,
         })
     }
 }

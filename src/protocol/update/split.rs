@@ -1,6 +1,7 @@
 //! A large update cut into several that can be applied one after the other.
 
-use super::encode::{self, Out, assemble};
+use super::encode::{Out, assemble};
+use super::piece::Whole;
 use super::walk::{Lane, Walk};
 use super::{CheckedUpdate, Deletion, Id};
 use bytes::Bytes;
@@ -43,30 +44,24 @@ pub fn split(update: &CheckedUpdate, max_bytes: usize) -> Vec<Bytes> {
     while let Some(step) = walk.next(before) {
         steps += 1;
         let client = update.sections[step.lane].client;
-        let bytes = &update.bytes[step.at..step.to];
-        let chopped = if bytes.len() > max_bytes {
-            encode::chop(
-                &update.bytes,
-                step.at,
-                &step.found,
-                Id {
-                    client,
-                    clock: step.clock,
-                },
-                max_bytes,
-            )
-        } else {
-            None
+        let whole = Whole {
+            bytes: &update.bytes,
+            at: step.at,
+            to: step.to,
+            found: &step.found,
+            id: Id {
+                client,
+                clock: step.clock,
+            },
         };
-        match chopped {
-            Some(pieces) => {
-                let mut clock = step.clock;
-                for (len, piece) in pieces {
-                    cutter.add(step.lane, clock, len, Cow::Owned(piece));
-                    clock += len;
-                }
-            }
-            None => cutter.add(step.lane, step.clock, step.found.len, Cow::Borrowed(bytes)),
+        let mut clock = step.clock;
+        let chopped = whole.chop(max_bytes, |len, piece| {
+            cutter.add(step.lane, clock, len, Cow::Owned(piece.to_vec()));
+            clock += len;
+        });
+        if !chopped {
+            let bytes = Cow::Borrowed(&update.bytes[step.at..step.to]);
+            cutter.add(step.lane, step.clock, step.found.len, bytes);
         }
     }
     if steps != update.struct_count() {
