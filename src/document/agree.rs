@@ -21,6 +21,10 @@ use crate::protocol::{
 use super::{
     Document,
     log::{Log, Step, steps},
+    read::{
+        Steps,
+        values::{Canon, Precision},
+    },
 };
 
 /// The first struct of `update` that the document has with another content. Linear in what both have of each other.
@@ -246,6 +250,7 @@ fn may_be_same(a: &[u8], b: &[u8]) -> bool {
     long <= 1_024 + 64 * short
 }
 
+/// As `JSON.parse` reads them and `JSON.stringify` writes them again: -0 is 0, and half a pair is written in several ways.
 fn same_json(a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
@@ -253,7 +258,13 @@ fn same_json(a: &[u8], b: &[u8]) -> bool {
     if !may_be_same(a, b) {
         return false;
     }
-    let read = |bytes| Some(Value::of_json(&serde_json::from_slice(bytes).ok()?));
+    let read = |bytes| {
+        let mut out = String::new();
+        let mut steps = Steps::new(u64::MAX);
+        let text = std::str::from_utf8(bytes).ok()?;
+        Canon::new(&mut out, &mut steps, Precision::Yrs).json(text).ok()?;
+        Some(out)
+    };
     matches!((read(a), read(b)), (Some(a), Some(b)) if a == b)
 }
 
@@ -313,21 +324,5 @@ impl Value {
             }
             _ => return None,
         })
-    }
-
-    fn of_json(value: &serde_json::Value) -> Self {
-        match value {
-            serde_json::Value::Null => Self::Null,
-            serde_json::Value::Bool(yes) => Self::Bool(*yes),
-            serde_json::Value::Number(number) => Self::number(number.as_f64().unwrap_or(f64::NAN)),
-            serde_json::Value::String(text) => Self::Text(text.clone()),
-            serde_json::Value::Array(values) => Self::Array(values.iter().map(Self::of_json).collect()),
-            serde_json::Value::Object(entries) => Self::Object(
-                entries
-                    .iter()
-                    .map(|(key, value)| (key.clone(), Self::of_json(value)))
-                    .collect(),
-            ),
-        }
     }
 }

@@ -400,6 +400,11 @@ fn d22_values_that_are_written_otherwise_are_the_same() {
             any(&[118, 2, 1, b'b', 120, 1, b'a', 126]),
         ],
         [embed("{\"a\": 1.0, \"b\": []}"), embed("{\"b\":[],\"a\":1}")],
+        [embed(r#"["\uD83D x",-0,"\/"]"#), embed(r#"["\ud83d x",0,"/"]"#)],
+        [
+            embed(&format!("{}{}", "[".repeat(1_000), "]".repeat(1_000))),
+            embed(&format!("{}{}", "[".repeat(1_000), " ]".repeat(1_000))),
+        ],
     ];
     for [one, other] in same {
         let mut document = Document::default();
