@@ -10,6 +10,9 @@ const neighbours = (kind, content) => count => [structs(2, 0, times(count, i => 
 export const overwritten = (count, client) => structs(client, 0, times(count, i => [
   ...(i === 0 ? [0x28, 1, ...string('m'), ...string('k')] : [0xa8, ...varUint(client), ...varUint(i - 1)]), 1, 125, 1]))
 
+/** `count` values of one key that know nothing of each other: each is compared with all before it. */
+export const contested = (count, client) => structs(client, 0, times(count, () => [0x28, 1, ...string('m'), ...string('k'), 1, 126]))
+
 /** Letters of which each is compared with all before it: integrating them takes time that grows with the square of `count`. */
 export const conflicts = count => [text(count + 2),
   structs(2, 0, times(count, i => [0xc4, 1, 0, 1, ...varUint(i + 2), 1, 0x79]))]
@@ -19,6 +22,7 @@ export const costly = {
   'neighbouring values': neighbours(8, [1, 125, 1]),
   'neighbouring old values': neighbours(2, [1, ...string('1')]),
   'values of one key': count => [overwritten(count, 2)],
+  'values that compete for a key': count => [contested(count, 2)],
   'keys': count => [structs(2, 0, times(count, i => [0x28, 1, ...string('m'), ...string(`${i}`), 1, 125, 1]))],
   'formats': neighbours(6, [...string('b'), ...string('true')]),
   'embeds': neighbours(5, string('{}')),

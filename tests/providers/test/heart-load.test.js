@@ -3,33 +3,35 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
-import { overwritten } from '../lib/costly.js'
+import { contested } from '../lib/costly.js'
 import { mintToken, startServer } from '../lib/server.js'
 import { until } from '../lib/wait.js'
-import { confirmed, speaker, step1, update, varUint } from '../lib/wire.js'
+import { confirmed, speaker, step1, string, structs, update, varUint } from '../lib/wire.js'
 
-test('l32 100,000 values of one key, 38 times over, hold up no edit, no paste and no stop', async t => {
+test('l32 25,000 values that compete for a key, 38 times over, hold up no edit, no paste and no stop', async t => {
   const server = await startServer(t, ['--threads', '1'])
-  const [ada, bob, carl] = ['quick', 'pasted', 'same'].map(name => connect(t, newest, server, name))
-  await synced(ada, bob, carl)
-  const attackers = await Promise.all(Array.from({ length: 4 }, (_, i) => speaker(t, server, i === 0 ? 'same' : `slow-${i}`)))
+  const [ada, bob] = ['quick', 'pasted'].map(name => connect(t, newest, server, name))
+  await synced(ada, bob)
+  // No Yjs: integrating what comes would keep it busy for hours.
+  const carl = await speaker(t, server, 'same')
+  const attackers = await Promise.all(Array.from({ length: 4 }, () => speaker(t, server, 'same')))
   const sent = Array.from({ length: 38 }, (_, i) => {
-    const message = update(overwritten(100_000, 1_000 + i))
+    const message = update(contested(25_000, 1_000 + i))
     attackers[i % attackers.length].say(message)
     return message.length
   })
-  assert.ok(sent[0] > 600_000)
+  assert.ok(sent[0] > 200_000)
 
   // When the first of it has come, the rest is on its way.
   await until('it arrives', async () => await server.metric('cowrite_received_bytes_total') >= sent[0])
   ada.text.insert(0, 'an edit')
   bob.text.insert(0, 'pasted '.repeat(3_000))
-  carl.text.insert(0, 'beside it')
-  await Promise.all([ada, bob, carl].map(saved))
+  carl.say(update(structs(1, 0, [[4, 1, ...string('text'), ...string('beside it')]])))
+  await Promise.all([saved(ada), saved(bob), confirmed(carl)])
   await Promise.all(attackers.map(confirmed))
-  assert.deepEqual([ada, bob, carl].map(({ closes }) => closes), [[], [], []])
+  assert.deepEqual([ada, bob].map(({ closes }) => closes), [[], []])
 
-  for (let i = 0; i < 8; i++) attackers[i % attackers.length].say(update(overwritten(100_000, 2_000 + i)))
+  for (let i = 0; i < 8; i++) attackers[i % attackers.length].say(update(contested(25_000, 2_000 + i)))
   ada.text.insert(0, 'more and ')
   await saved(ada)
   assert.deepEqual(await server.stop('SIGTERM'), { code: 0, signal: null }, server.log)
