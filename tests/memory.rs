@@ -5,7 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use bytes::Bytes;
+use cowrite::{
+    document::Deleted,
+    id::DocumentId,
+    room::{Policy, Room},
+    store::StoredDocument,
+};
 use peak_alloc::PeakAlloc;
+use yrs::{ClientID, Doc, ReadTxn, StateVector, Text, Transact};
 
 #[path = "gate/costly.rs"]
 mod costly;
@@ -56,3 +64,53 @@ fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
         assert!(told > held / 2 && told < 2 * held, "{name}: {held} held, {told} told");
     }
 }
+
+/// A text of `length` letters, typed by a few people in many places, some of it deleted again.
+fn written(length: usize) -> Bytes {
+    let doc = Doc::with_client_id(ClientID::new(3_000_000_000));
+    let text = doc.get_or_insert_text("text");
+    let mut seed = 7u32;
+    let mut below = |bound: u32| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) % bound
+    };
+    let mut txn = doc.transact_mut();
+    while (text.len(&txn) as usize) < length {
+        let at = below(text.len(&txn) + 1);
+        text.insert(&mut txn, at, &"some words here"[..1 + below(15) as usize]);
+        if below(4) == 0 && text.len(&txn) > 20 {
+            let at = below(text.len(&txn) - 10);
+            text.remove_range(&mut txn, at, 1 + below(4));
+        }
+    }
+    txn.commit();
+    txn.encode_state_as_update_v1(&StateVector::default()).into()
+}
+
+#[test]
+fn p6_an_open_document_takes_two_and_a_half_times_its_state_at_most() {
+    for length in [3_000, 30_000] {
+        let stored = StoredDocument {
+            snapshot: Some((1, written(length))),
+            updates: Vec::new(),
+        };
+        let bytes = stored.snapshot.as_ref().map_or(0, |(_, state)| state.len());
+        let before = MEMORY.current_usage();
+
+        let room = Room::open(DocumentId::parse("notes").unwrap(), &stored, POLICY, 0).unwrap();
+
+        let held = MEMORY.current_usage() - before;
+        println!("{bytes} bytes, {held} held");
+        assert!(held < bytes * 5 / 2 + 4_096, "{held} for {bytes}");
+        drop(room);
+    }
+}
+
+const POLICY: Policy = Policy {
+    document_bytes_max: 64 << 20,
+    outbox_bytes_max: 4 << 20,
+    unsaved_bytes_max: 64 << 20,
+    snapshot_bytes: 256 << 10,
+    idle_timeout: 30_000_000,
+    deleted: Deleted::Dropped,
+};
