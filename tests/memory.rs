@@ -13,7 +13,7 @@ use cowrite::{
     store::StoredDocument,
 };
 use peak_alloc::PeakAlloc;
-use yrs::{ClientID, Doc, ReadTxn, StateVector, Text, Transact};
+use yrs::{Doc, ReadTxn, StateVector, Text, Transact};
 
 #[path = "gate/costly.rs"]
 mod costly;
@@ -67,7 +67,7 @@ fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
 
 /// A text of `length` letters, typed by a few people in many places, some of it deleted again.
 fn written(length: usize) -> Bytes {
-    let doc = Doc::with_client_id(ClientID::new(3_000_000_000));
+    let doc = Doc::with_client_id(3_000_000_000);
     let text = doc.get_or_insert_text("text");
     let mut seed = 7u32;
     let mut below = |bound: u32| {
