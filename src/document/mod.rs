@@ -141,6 +141,12 @@ impl Document {
         self.weight_bytes
     }
 
+    /// Whether putting it together anew would collect something (K2).
+    #[must_use]
+    pub fn has_garbage(&self) -> bool {
+        self.places.has_dead()
+    }
+
     /// Bytes of memory that it takes, roughly.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

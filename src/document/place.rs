@@ -64,6 +64,8 @@ pub(super) struct Places {
     names: BTreeMap<Box<str>, u32>,
     /// The root types, by the index of their name.
     roots: BTreeMap<u32, u32>,
+    /// How many types are gone.
+    dead: u32,
 }
 
 impl Places {
@@ -75,7 +77,13 @@ impl Places {
     pub fn bury(&mut self, index: u32) {
         if let Some(found) = self.types.get_mut(index as usize) {
             found.dead = true;
+            self.dead += 1;
         }
+    }
+
+    /// Whether a type is gone, and what was in it may still be there.
+    pub fn has_dead(&self) -> bool {
+        self.dead > 0
     }
 
     /// Bytes of memory that it takes, roughly.

@@ -9,7 +9,10 @@ use bytes::Bytes;
 
 use crate::{
     document::{Cut, Damaged, Deleted, Document, State},
-    protocol::{dialect::Dialect, update::Clocks},
+    protocol::{
+        dialect::Dialect,
+        update::{CheckedUpdate, Clocks},
+    },
     store::Seq,
 };
 
@@ -38,8 +41,8 @@ pub struct Job {
 enum Purpose {
     /// What a peer lacks who has this.
     Answer(Arc<Clocks>),
-    /// A snapshot that covers everything up to a position.
-    Snapshot(Seq, Deleted),
+    /// A snapshot that covers everything up to a position; of a document with garbage it is put together anew.
+    Snapshot(Seq, Option<Deleted>),
 }
 
 /// What a [`Job`] made.
@@ -66,12 +69,13 @@ pub struct Lacking {
     pub cut: Option<Cut>,
 }
 
-/// A document that was put together anew: what is in deleted types is collected, and what can be joined is joined.
+/// A full state that reads back.
 #[derive(Debug)]
 pub struct Compacted {
     seq: Seq,
     version: u64,
-    document: Document,
+    /// The document that was put together anew: what is in deleted types is collected, and what can be joined is joined.
+    document: Option<Document>,
     state: Bytes,
 }
 
@@ -91,25 +95,45 @@ impl Job {
                 })
             }
             Purpose::Snapshot(seq, deleted) => {
-                let whole = self.state.since(&Clocks::default());
+                let state = self.state.since(&Clocks::default());
                 drop(self.state);
-                let compacted = Document::open([(seq, &whole)], deleted).and_then(|document| {
-                    // A snapshot supersedes the log, so it must be readable and complete.
-                    if *document.clocks() != self.clocks {
-                        let reason = "it is not complete".to_owned();
-                        return Err(Damaged { record: seq, reason });
-                    }
-                    let state = document.since(&Clocks::default());
-                    Ok(Compacted {
-                        seq,
-                        version: self.version,
-                        document,
-                        state,
-                    })
+                let made = put_together(seq, state, deleted, &self.clocks).map(|(document, state)| Compacted {
+                    seq,
+                    version: self.version,
+                    document,
+                    state,
                 });
-                Encoded::Snapshot(compacted)
+                Encoded::Snapshot(made)
             }
         }
+    }
+}
+
+/// Reads a full state back, which a snapshot must be before it supersedes the log, and with `anew` makes it anew.
+fn put_together(
+    seq: Seq,
+    state: Bytes,
+    anew: Option<Deleted>,
+    clocks: &Clocks,
+) -> Result<(Option<Document>, Bytes), Damaged> {
+    let damaged = |reason: String| Damaged { record: seq, reason };
+    let incomplete = || damaged("it is not complete".to_owned());
+    if let Some(deleted) = anew {
+        let document = Document::open([(seq, &state)], deleted)?;
+        if document.clocks() != clocks {
+            return Err(incomplete());
+        }
+        let state = document.since(&Clocks::default());
+        return Ok((Some(document), state));
+    }
+    let checked = CheckedUpdate::check(state.clone()).map_err(|malformed| damaged(malformed.to_string()))?;
+    let mut expected = clocks.iter().collect::<Vec<_>>().into_iter().rev();
+    let as_expected =
+        |(client, span): (u64, std::ops::Range<u32>)| span.start == 0 && expected.next() == Some((client, span.end));
+    if checked.spans().all(as_expected) && expected.next().is_none() {
+        Ok((None, state))
+    } else {
+        Err(incomplete())
     }
 }
 
@@ -147,7 +171,8 @@ impl Room {
         if self.encoding != Encoding::Nothing || self.journal.snapshotting {
             return;
         }
-        let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), self.policy.deleted);
+        let anew = self.document.has_garbage().then_some(self.policy.deleted);
+        let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
         if self.is_large() {
             return self.encode_elsewhere(purpose, effects);
         }
@@ -192,7 +217,7 @@ impl Room {
         self.journal.snapshot_taken(state.len());
         self.compacted_bytes = state.len();
         self.too_large = state.len() > self.policy.document_bytes_max;
-        if version == self.version && self.batch.updates.is_empty() {
+        if let Some(document) = document.filter(|_| version == self.version && self.batch.updates.is_empty()) {
             self.document = document;
         }
         effects.push(Effect::Snapshot { seq, state });

@@ -1,9 +1,13 @@
 //! L: sessions and documents come and go.
 
-use cowrite::{protocol::close::CloseReason, room::Policy};
+use cowrite::{
+    protocol::{close::CloseReason, update::CheckedUpdate},
+    room::Policy,
+};
+use yrs::{Map, MapPrelim, WriteTxn};
 
 use crate::{
-    editor::{Editor, Heard, saved_question, update},
+    editor::{Editor, Heard, saved_question, step1, update},
     table::{Deed, MS, POLICY, SECOND, Table, writer},
 };
 
@@ -142,6 +146,44 @@ fn l6_a_document_of_many_records_leaves_a_snapshot_first() {
     table.passes(30 * SECOND);
 
     assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn k2_a_snapshot_of_a_document_from_which_a_type_was_deleted_collects_what_was_in_it() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    let entries: Vec<(String, i64)> = (0..50).map(|n| (format!("k{n}"), n)).collect();
+    let written = author.edit(|txn| {
+        let map = txn.get_or_insert_map("map");
+        map.insert(txn, "table", MapPrelim::from_iter(entries.clone()));
+    });
+    table.says(1, &update(&written));
+    for n in 0..16 {
+        let cleared = author.edit(|txn| {
+            let map = txn.get_or_insert_map("map");
+            map.insert(txn, "table", n);
+        });
+        table.says(1, &update(&cleared));
+    }
+    table.stores(17);
+    table.leaves(1);
+    table.did();
+
+    table.passes(30 * SECOND);
+
+    let [Deed::Snapshot(17, state)] = &table.did()[..] else {
+        panic!()
+    };
+    assert_eq!(Editor::of(state).content(), author.content());
+    let structs = CheckedUpdate::check(state.clone()).unwrap().struct_count();
+    assert!(structs < 10, "{structs}");
+    // The room goes on with it.
+    table.room.snapshot_stored();
+    table.joins(2, writer(), None);
+    table.takes(2);
+    table.says(2, &step1(&[0]));
+    assert_eq!(table.takes(2), [Heard::Step2(state.to_vec())]);
 }
 
 #[test]
