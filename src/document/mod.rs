@@ -107,7 +107,7 @@ impl Document {
     }
 
     fn read(&mut self, bytes: &Bytes) -> Result<(), String> {
-        let update = CheckedUpdate::check(bytes.clone()).map_err(|malformed| malformed.to_string())?;
+        let update = CheckedUpdate::check_stored(bytes.clone()).map_err(|malformed| malformed.to_string())?;
         match self.judge(update) {
             Verdict::News(news) if !news.is_partial() => {
                 self.take(news);

@@ -516,3 +516,21 @@ fn d22_a_small_value_is_not_compared_with_a_large_one_by_reading_that() {
     let short = document.judge(update(&[(11, 0, &[embed("0")])], &[]));
     assert!(matches!(short, Verdict::Conflict(_)), "nobody writes it that long");
 }
+
+#[test]
+fn g29_a_document_that_an_earlier_server_let_be_poisoned_opens_without_the_poison() {
+    // The value of a key of the root `m`, then a text that follows nothing of it.
+    let poison: &[u8] = b"\x28\x01\x01m\x01k\x01\x76\x01\x09__proto__\x74\x02\x01\x02";
+    let stored = Bytes::from([&[1, 2, 1, 0], poison, b"\x04\x01\x01t\x02ok\x00"].concat());
+    assert!(CheckedUpdate::check(stored.clone()).is_err());
+
+    let document = Document::open([(1, &stored)], Deleted::Kept).unwrap();
+
+    assert_eq!(shape(&document, 1), [(0, DELETED), (1, structs::STRING)]);
+    let state = document.since(&Clocks::default());
+    assert!(CheckedUpdate::check(state.clone()).is_ok());
+    assert_eq!(
+        Document::open([(1, &state)], Deleted::Kept).unwrap().clocks().next(1),
+        3
+    );
+}

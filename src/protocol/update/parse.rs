@@ -3,7 +3,7 @@
 //! Everything that the later steps rely on without looking again is established here. The bytes are
 //! kept as they came if nothing in them needs repair, which is nearly always.
 
-use super::rewrite::rewrite;
+use super::rewrite::{Refused, rewrite};
 use super::structs::{self, CLOCK_MAX, SKIP};
 use super::{CheckedUpdate, Deletion, Section};
 use crate::protocol::lib0::{Malformed, Reader};
@@ -24,7 +24,7 @@ impl CheckedUpdate {
         let mut parsed = parse(&bytes)?;
         let mut bytes = bytes;
         if parsed.needs_repair {
-            bytes = rewrite(&bytes)?.into();
+            bytes = rewrite(&bytes, Refused::Error)?.into();
             parsed = parse(&bytes)?;
             if parsed.needs_repair {
                 return Err(Malformed::new(0, "an update beyond repair"));
@@ -38,6 +38,23 @@ impl CheckedUpdate {
             sections,
             deletions,
         })
+    }
+}
+
+impl CheckedUpdate {
+    /// As [`CheckedUpdate::check`], for bytes that an earlier server took and stored: content that is refused today,
+    /// since no Yjs can write it again, comes back as deleted, and the document it is in opens.
+    pub fn check_stored(bytes: Bytes) -> Result<Self, Malformed> {
+        match Self::check(bytes.clone()) {
+            Err(malformed) if malformed.refused => {
+                log::warn!(
+                    "stored content that no client can write again is left out: {}",
+                    malformed.what
+                );
+                Self::check(rewrite(&bytes, Refused::Dropped)?.into())
+            }
+            checked => checked,
+        }
     }
 }
 

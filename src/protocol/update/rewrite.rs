@@ -1,15 +1,27 @@
 //! Repair of disorder that honest clients write. Rare, so it may be slow; it never changes what an author wrote.
 //!
+//! What an earlier server stored and the gate refuses today is healed: see [`Refused::Dropped`].
+//!
 //! Structs of length 0, sections and delete sets with nothing in them, deletions out of order or overlapping (older yrs
 //! wrote those) are dropped or put in order. So are sections out of order.
 
 use super::encode::{Out, deletions_in_order};
+use super::piece::Whole;
 use super::structs;
-use super::{Deletion, SmallVec};
+use super::{Deletion, Id, SmallVec};
 use crate::protocol::lib0::{Malformed, Reader, write_var_uint};
 
-/// Rewrites an update that was parsed without error.
-pub(super) fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// What becomes of content that is whole and refused, such as an object with the key `__proto__`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is an error.
+    Error,
+    /// It counts as deleted: the struct stays, so that what others put beside it finds its place.
+    Dropped,
+}
+
+/// Rewrites an update.
+pub(super) fn rewrite(bytes: &[u8], refused: Refused) -> Result<Vec<u8>, Malformed> {
     let mut r = Reader::new(bytes);
     let mut sections: Vec<(u64, u64, u64, Vec<u8>)> = Vec::new();
     for _ in 0..r.count(3)? {
@@ -20,7 +32,24 @@ pub(super) fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, Malformed> {
         let mut out = Vec::new();
         for _ in 0..count {
             let from = r.position();
-            let found = structs::read::<true>(&mut r)?;
+            let found = match structs::read::<true>(&mut r) {
+                Err(malformed) if malformed.refused && refused == Refused::Dropped => {
+                    r = r.back_to(from);
+                    let found = structs::read::<false>(&mut r)?;
+                    let id = Id { client, clock: 0 };
+                    let whole = Whole {
+                        bytes,
+                        at: from,
+                        to: r.position(),
+                        found: &found,
+                        id,
+                    };
+                    whole.deleted(0, found.len, &mut out);
+                    kept += 1;
+                    continue;
+                }
+                read => read?,
+            };
             if found.len > 0 {
                 kept += 1;
                 out.extend_from_slice(&bytes[from..r.position()]);
