@@ -114,10 +114,16 @@ struct Judge<'a> {
 }
 
 impl Document {
+    /// The first struct of an update that is known with another content (D22).
+    #[must_use]
+    pub fn conflict(&self, update: &CheckedUpdate) -> Option<Id> {
+        agree::conflict(self, update)
+    }
+
     /// Holds an update against the document, which does not change. Linear in the update.
     #[must_use]
     pub fn judge(&self, update: CheckedUpdate) -> Verdict {
-        if let Some(known) = agree::conflict(self, &update) {
+        if let Some(known) = self.conflict(&update) {
             return Verdict::Conflict(known);
         }
         let mut judge = Judge {

@@ -155,6 +155,11 @@ impl Authorship {
         None
     }
 
+    /// Whether a session has a client id of its own.
+    pub fn has_id(&self, session: SessionId) -> bool {
+        self.ids.contains_key(&session)
+    }
+
     /// Somebody whose id it may not be writes under it from this clock on.
     pub fn doubt(&mut self, client: u64, clock: u32) {
         if self.doubts.len() < DOUBTS_MAX {

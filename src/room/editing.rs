@@ -76,6 +76,16 @@ impl Room {
             return;
         }
         let held = self.withhold(id, &update, now);
+        if held.is_some()
+            && !self.authorship.has_id(id)
+            && let Some(known) = self.document.conflict(&update)
+        {
+            // A cloned page wrote it: of what is withheld a part is known, with another content. It is told soon: other
+            // windows of its browser have by then what it wrote, and know whose it is.
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.twin.get_or_insert(known);
+            }
+        }
         let withheld = held.is_some();
         let owner_asked = held.as_ref().is_some_and(|held| held.owner_asked);
         let update = held.map_or(update, |held| held.rest);

@@ -240,6 +240,7 @@ impl Room {
             may_ask: now,
             gap: None,
             withheld: BTreeMap::new(),
+            twin: None,
             asked_about: BTreeMap::new(),
             refused: false,
             served: None,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{close::CloseReason, frame};
+use crate::protocol::{close::CloseReason, frame, update::Id};
 
 use super::{
     Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session, states::Encoding,
@@ -12,6 +12,8 @@ use super::{
 pub(super) const SWEEP: Micros = 5 * SECOND;
 /// The same while somebody waits to hear that edits are saved.
 pub(super) const SWEEP_WAITING: Micros = SECOND;
+/// A session that has no client id of its own, and writes under that of another one that lives, is told so after this.
+const TWIN_PATIENCE: Micros = 10 * SECOND;
 /// A gap that is open for this long is one that a person should know of.
 const GAP_LONG: Micros = 30 * SECOND;
 /// Providers reconnect when no message came for 30 s.
@@ -52,6 +54,20 @@ impl Room {
                 next = next.min(now + SWEEP_WAITING);
             }
             if let Some(gap) = &mut session.gap {
+                let clocks = self.document.clocks();
+                let mut withheld = session.withheld.iter().map(|(client, clock)| Id {
+                    client: *client,
+                    clock: *clock,
+                });
+                let unwritten = withheld.find(|id| clocks.next(id.client) <= id.clock);
+                if let Some(taken) = session.twin.or(unwritten)
+                    && gap.since + TWIN_PATIENCE <= now
+                    && !self.authorship.has_id(*id)
+                {
+                    ended.push((*id, CloseReason::conflict(taken)));
+                    self.counts.conflicts += 1;
+                    continue;
+                }
                 asked.push(*id);
                 if !gap.noted && gap.since + GAP_LONG <= now {
                     gap.noted = true;

@@ -232,3 +232,56 @@ fn d22_what_was_withheld_is_not_called_saved_on_another_line_either() {
     let heard = table.takes(3);
     assert!(!heard.contains(&Heard::Saved(vec![1])), "{heard:?}");
 }
+
+#[test]
+fn d22_a_twin_of_a_page_that_is_here_is_told_so_and_a_page_that_passes_on_is_not() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    let grace = Editor::new(5);
+    grace.applies(&ada.state());
+    let typed = grace.types("and another");
+    table.seats(2);
+    table.says(2, &states(&[(5, 1, "{}")]));
+    table.seats(3);
+    table.says(3, &states(&[(9, 1, "{}")]));
+    table.did();
+
+    for id in [2, 3] {
+        table.says(id, &update(&typed));
+    }
+    for _ in 0..20 {
+        table.passes(SECOND);
+        [1, 2, 3].iter().for_each(|id| table.pongs(*id));
+    }
+
+    let [Deed::Ended(2, CloseReason::Conflict(reason))] = &table.did()[..] else {
+        panic!()
+    };
+    assert!(reason.ends_with("client 5 from clock 8"), "{reason}");
+}
+
+#[test]
+fn d22_what_is_known_of_a_withheld_update_is_compared() {
+    let mut table = Table::new();
+    let (ada, grace) = (Editor::new(5), Editor::new(5));
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("Ada was here")));
+    table.seats(2);
+    table.did();
+
+    table.says(2, &update(&grace.types("Grace was here, and wrote more")));
+    for _ in 0..20 {
+        table.passes(SECOND);
+        [1, 2].iter().for_each(|id| table.pongs(*id));
+    }
+
+    let [Deed::Ended(2, CloseReason::Conflict(reason))] = &table.did()[..] else {
+        panic!()
+    };
+    assert!(reason.ends_with("client 5 from clock 0"), "{reason}");
+}
