@@ -155,6 +155,11 @@ impl Authorship {
         None
     }
 
+    /// The session whose client id this is.
+    pub fn owner(&self, client: u64) -> Option<SessionId> {
+        self.claims.get(&client).map(|claim| claim.session)
+    }
+
     /// Whether a session has a client id of its own.
     pub fn has_id(&self, session: SessionId) -> bool {
         self.ids.contains_key(&session)

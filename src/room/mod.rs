@@ -240,6 +240,7 @@ impl Room {
             may_ask: now,
             gap: None,
             withheld: BTreeMap::new(),
+            announces: None,
             twin: None,
             asked_about: BTreeMap::new(),
             refused: false,
@@ -309,10 +310,15 @@ impl Room {
 
     /// What a session that may write says of itself shows under which client ids it writes.
     fn announced(&mut self, id: SessionId, entries: &[Entry], now: Micros) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         if session.identity.access == Access::Read {
             return;
         }
+        let first = entries.iter().find(|entry| entry.state.is_some());
+        session.announces = session.announces.or(first.map(|entry| entry.client));
+        let session = &*session;
         let mut unsure = BTreeMap::new();
         for entry in entries {
             let (client, author) = (entry.client, session.author(id));

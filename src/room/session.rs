@@ -57,6 +57,8 @@ pub(super) struct Session {
     /// From which clock on structs of which client ids were not taken from it: it is asked for them again, also for those
     /// that another session has written meanwhile.
     pub withheld: BTreeMap<u64, u32>,
+    /// The first client id that it announced, which is its own to all appearances.
+    pub announces: Option<u64>,
     /// It has no client id of its own, and this struct of the one that it writes under differs from what is known.
     pub twin: Option<Id>,
     /// From which clock on it was asked for what it may have written differently, by client id.

@@ -35,6 +35,7 @@ impl Room {
         let mut next = now + SWEEP;
         let mut ended = Vec::new();
         let mut asked = Vec::new();
+        let mut twins = Vec::new();
         let mut questions = Vec::new();
         for (id, session) in &mut self.sessions {
             if let Some(expires) = session.expires {
@@ -62,11 +63,10 @@ impl Room {
                 let unwritten = withheld.find(|id| clocks.next(id.client) <= id.clock);
                 if let Some(taken) = session.twin.or(unwritten)
                     && gap.since + TWIN_PATIENCE <= now
+                    && session.announces == Some(taken.client)
                     && !self.authorship.has_id(*id)
                 {
-                    ended.push((*id, CloseReason::conflict(taken)));
-                    self.counts.conflicts += 1;
-                    continue;
+                    twins.push((*id, taken, gap.since));
                 }
                 asked.push(*id);
                 if !gap.noted && gap.since + GAP_LONG <= now {
@@ -89,6 +89,17 @@ impl Room {
             if session.sent + patience <= now {
                 session.sent = now;
                 session.outbox.push(keep_alive(session), Kind::Other);
+            }
+        }
+        for (id, taken, since) in twins {
+            // An owner of which nothing was heard since may be the same page on a line that died.
+            let owner = self
+                .authorship
+                .owner(taken.client)
+                .and_then(|owner| self.sessions.get(&owner));
+            if owner.is_some_and(|owner| owner.outbox.heard_ms() * MS > since) {
+                self.counts.conflicts += 1;
+                ended.push((id, CloseReason::conflict(taken)));
             }
         }
         for (id, reason) in ended {

@@ -272,6 +272,7 @@ fn d22_what_is_known_of_a_withheld_update_is_compared() {
     table.says(1, &states(&[(5, 1, "{}")]));
     table.says(1, &update(&ada.types("Ada was here")));
     table.seats(2);
+    table.says(2, &states(&[(5, 1, "{}")]));
     table.did();
 
     table.says(2, &update(&grace.types("Grace was here, and wrote more")));
