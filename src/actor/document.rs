@@ -27,6 +27,7 @@ use crate::{
     room::{
         Effect, Micros, Room,
         session::{Joining, SessionId},
+        states::Encoded,
     },
     store::{Seq, StoreError, StoredDocument},
 };
@@ -114,6 +115,11 @@ impl Hear {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Leave(pub SessionId);
+
+/// What was to be encoded is, unless that panicked.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Done(Option<Encoded>);
 
 /// The server stops. Answered with the number of sessions that were told.
 #[derive(Debug, Message)]
@@ -320,10 +326,12 @@ impl DocumentActor {
             Effect::Snapshot { seq, state } => self.append(seq, state, Arc::default(), None),
             Effect::Encode(job) => {
                 let encoded = self.registry.helpers.run(move || job.run());
-                ctx.spawn(encoded.into_actor(self).map(|encoded, actor, ctx| match encoded {
-                    Ok(encoded) => actor.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
-                    Err(_) => actor.drain(&CloseReason::Restarting, ctx),
-                }));
+                // By the mailbox, which waits while the room is away; what is spawned may not.
+                ctx.spawn(
+                    encoded
+                        .into_actor(self)
+                        .map(|encoded, _, ctx| ctx.address().do_send(Done(encoded.ok()))),
+                );
             }
             Effect::Ended { session, reason } => {
                 self.registry.metrics.ended(reason.label());
@@ -479,6 +487,17 @@ impl Handler<Stored> for DocumentActor {
             return self.go(ctx);
         }
         self.settle(ctx);
+    }
+}
+
+impl Handler<Done> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Done(encoded): Done, ctx: &mut Self::Context) {
+        match encoded {
+            Some(encoded) => self.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
+            None => self.drain(&CloseReason::Restarting, ctx),
+        }
     }
 }
 
