@@ -23,13 +23,14 @@ use crate::{
     actor::{
         document::ShutDown,
         helpers::Helpers,
+        homes::Homes,
         pace,
         registry::{Policies, Registry},
         writer::Writer,
     },
     config::{Admission, ServeConfig},
     document::Deleted,
-    http::{self, Shared, homes::Homes},
+    http::{self, Shared},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -92,6 +93,7 @@ impl Application {
         let metrics = Metrics::new();
         let writer =
             Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
+        let homes = Homes::new(config.threads);
         let helpers = [Helpers::start(HELPERS), Helpers::start(HELPERS)];
         let [helpers, takers] = helpers.map(|started| started.map_err(ServeError::System));
         let registry = Registry::new(
@@ -100,6 +102,7 @@ impl Application {
             [helpers?, takers?],
             policies(&config),
             metrics.clone(),
+            homes.clone(),
         );
         let shared = Data::new(Shared {
             registry,
@@ -118,7 +121,7 @@ impl Application {
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
-        let server = serve(listener, &shared, config.threads).map_err(ServeError::System)?;
+        let server = serve(listener, &shared, homes, config.threads).map_err(ServeError::System)?;
         Ok(Self {
             address,
             server,
@@ -154,13 +157,12 @@ impl Application {
 }
 
 /// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
-fn serve(listener: TcpListener, shared: &Data<Shared>, threads: usize) -> io::Result<Server> {
+fn serve(listener: TcpListener, shared: &Data<Shared>, homes: Arc<Homes>, threads: usize) -> io::Result<Server> {
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let shared = shared.clone();
     let address = listener.local_addr()?;
     let connections_max = shared.connections_max;
-    let homes = Homes::new(threads);
     let builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());

@@ -538,3 +538,18 @@ impl Handler<Break> for DocumentActor {
         }
     }
 }
+
+/// Asks on which thread it lives.
+#[cfg(test)]
+#[derive(Debug, Message)]
+#[rtype(result = "std::thread::ThreadId")]
+pub(super) struct Where;
+
+#[cfg(test)]
+impl Handler<Where> for DocumentActor {
+    type Result = MessageResult<Where>;
+
+    fn handle(&mut self, _: Where, _: &mut Self::Context) -> Self::Result {
+        MessageResult(std::thread::current().id())
+    }
+}

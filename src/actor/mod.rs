@@ -2,6 +2,7 @@
 //!
 //! * `document`: the actor, which turns messages into calls of its room and effects into deeds
 //! * `registry`: at most one actor for each document
+//! * `homes`: the thread that each document lives on
 //! * `durable`: how far a document is durable, and how it hears of it
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
@@ -14,6 +15,7 @@ pub mod clock;
 pub mod document;
 pub mod durable;
 pub mod helpers;
+pub mod homes;
 pub mod pace;
 pub mod registry;
 pub mod writer;

@@ -1,7 +1,6 @@
 //! At most one actor for each document.
 //!
-//! A document runs on the arbiter of the connection that opened it, which is that of all its connections
-//! (`http::homes`): from a socket to its room a message crosses no thread.
+//! A document runs on its home ([`super::homes`]), whoever asks for it.
 //!
 //! Opening is single-flight by construction: the first who asks starts the actor and everybody else
 //! finds it; the actor loads its document before it answers anybody. An actor takes itself out only
@@ -12,12 +11,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Context};
 use rustc_hash::FxHashMap;
 
 use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
 
-use super::{document::DocumentActor, helpers::Helpers, writer::Writer};
+use super::{document::DocumentActor, helpers::Helpers, homes::Homes, writer::Writer};
 
 /// What every document actor needs.
 #[derive(Debug)]
@@ -33,6 +32,7 @@ pub struct Registry {
     pub(super) takers: Helpers,
     pub(super) policies: Policies,
     pub(super) metrics: Arc<Metrics>,
+    homes: Arc<Homes>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +81,7 @@ impl Registry {
         [helpers, takers]: [Helpers; 2],
         policies: impl Into<Policies>,
         metrics: Arc<Metrics>,
+        homes: Arc<Homes>,
     ) -> Arc<Self> {
         let actors = Mutex::default();
         Arc::new(Self {
@@ -92,11 +93,12 @@ impl Registry {
             takers,
             policies: policies.into(),
             metrics,
+            homes,
         })
     }
 
-    /// The actor of `document`, started on the caller's arbiter if there is none; `None` once the server
-    /// is stopping.
+    /// The actor of `document`, started on its home if there is none, or on the caller's arbiter while no thread has
+    /// settled there; `None` once the server is stopping.
     #[must_use]
     pub fn open(self: &Arc<Self>, document: &DocumentId) -> Option<Addr<DocumentActor>> {
         let mut actors = self.lock();
@@ -107,7 +109,12 @@ impl Registry {
             return Some(addr.clone());
         }
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
-        let addr = DocumentActor::create(|ctx| DocumentActor::new(document.clone(), generation, self.clone(), ctx));
+        let (name, registry) = (document.clone(), self.clone());
+        let starts = move |ctx: &mut Context<DocumentActor>| DocumentActor::new(name, generation, registry, ctx);
+        let addr = match self.homes.arbiter(self.homes.of(document)) {
+            Some(home) => DocumentActor::start_in_arbiter(&home, starts),
+            None => DocumentActor::create(starts),
+        };
         actors.open.insert(document.clone(), (generation, addr.clone()));
         self.metrics.documents_open.set(actors.open.len() as i64);
         Some(addr)

@@ -1,8 +1,8 @@
 //! What the network sees.
 //!
 //! * `socket`: `/ws/{document}`, the life of one WebSocket
-//! * `homes`: the thread that serves a document, and how its connections get there
 //! * `upgrade`: what a connection is once it is no longer HTTP
+//! * `moving`: how it gets to the thread of its document
 //! * `admission`: who may connect at all: name, origin, token, access
 //! * `health`: `/livez`, `/readyz`, `/metrics`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
@@ -30,7 +30,7 @@ use crate::{
 mod admission;
 mod demo;
 mod health;
-pub mod homes;
+mod moving;
 mod socket;
 pub mod upgrade;
 

@@ -39,10 +39,13 @@ use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use crate::id::DocumentId;
+use crate::{
+    actor::homes::{Home, Homes},
+    id::DocumentId,
+};
 
 use super::{
-    homes::{Arrivals, Home, Homes, Move, Upgrading},
+    moving::{self, Move, Upgrading},
     socket,
 };
 
@@ -79,9 +82,13 @@ where
         let (application, homes) = (application.clone(), homes.clone());
         async move {
             let application = Rc::new(application.new_service(()).await?);
-            let here = homes.settle().map(|(here, arrivals)| {
-                actix_web::rt::spawn(take_in(application.clone(), arrivals));
-                here
+            let here = homes.settle();
+            // Weak: what a thread keeps to its very end must not hold an application.
+            let (answers, config) = (Rc::downgrade(&application), ServiceConfig::default());
+            moving::take_in(move |moved| {
+                if let Some(application) = answers.upgrade() {
+                    actix_web::rt::spawn(answer_moved(application, moved, config.clone()));
+                }
             });
             Ok(fn_service(move |(request, framed)| {
                 route(application.clone(), here, homes.clone(), request, framed)
@@ -121,38 +128,27 @@ where
         unread: Bytes::copy_from_slice(&read_buf),
         unwritten,
     };
-    match home {
-        Some(home) if Some(home) != here => match Move::pack(upgrading) {
-            Ok((moving, answered)) => match homes.send(home, moving) {
-                Ok(()) => drop(answered.await),
-                Err(moving) => answer_moved(&application, *moving, &ServiceConfig::default()).await,
-            },
+    let elsewhere = home.filter(|home| Some(*home) != here);
+    match elsewhere.and_then(|home| homes.arbiter(home)) {
+        Some(arbiter) => match Move::pack(upgrading) {
+            Ok((moved, answered)) => {
+                moved.go(&arbiter);
+                drop(answered.await);
+            }
             Err(error) => log::warn!("{CANNOT_MOVE}: {error}"),
         },
-        _ => answer(application, upgrading, codec).await,
+        None => answer(application, upgrading, codec).await,
     }
     Ok(())
 }
 
-/// Answers what arrives from other threads.
-async fn take_in<S>(application: Rc<S>, mut arrivals: Arrivals)
-where
-    S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
-{
-    let config = ServiceConfig::default();
-    while let Some(moving) = arrivals.recv().await {
-        let (application, config) = (application.clone(), config.clone());
-        actix_web::rt::spawn(async move { answer_moved(&application, moving, &config).await });
-    }
-}
-
-async fn answer_moved<S>(application: &Rc<S>, moving: Move, config: &ServiceConfig)
+async fn answer_moved<S>(application: Rc<S>, moved: Move, config: ServiceConfig)
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
-    match moving.unpack() {
+    match moved.unpack() {
         Ok((upgrading, answered)) => {
-            answer(application.clone(), upgrading, Codec::new(config.clone())).await;
+            answer(application, upgrading, Codec::new(config)).await;
             drop(answered);
         }
         Err(error) => log::warn!("{CANNOT_MOVE}: {error}"),

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_rt::Arbiter;
 use bytes::Bytes;
 
 use crate::{
@@ -32,8 +33,9 @@ use crate::{
 };
 
 use super::{
-    document::{Break, Hear, Join, Leave, ShutDown},
+    document::{Break, Hear, Join, Leave, ShutDown, Where},
     helpers::Helpers,
+    homes::Homes,
     registry::Registry,
     writer::Writer,
 };
@@ -135,6 +137,10 @@ fn policy(idle: Duration) -> Policy {
 }
 
 fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
+    registry_at(store, idle, Homes::new(1))
+}
+
+fn registry_at(store: &Arc<HeldStore>, idle: Duration, homes: Arc<Homes>) -> Arc<Registry> {
     let policy = policy(idle);
     let metrics = Metrics::new();
     let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
@@ -144,6 +150,7 @@ fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
         [1, 1].map(|count| Helpers::start(count).unwrap()),
         policy,
         metrics,
+        homes,
     )
 }
 
@@ -205,6 +212,42 @@ async fn l20_who_opens_a_document_together_meets_in_one() {
 
     assert_eq!(first, second);
     assert_eq!((registry.len(), store.loads.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[actix_rt::test]
+async fn l37_a_document_lives_on_its_home_whoever_asks_for_it() {
+    let store = Arc::new(HeldStore::default());
+    let homes = Homes::new(2);
+    let registry = registry_at(&store, Duration::from_secs(30), homes.clone());
+    let threads = [Arbiter::new(), Arbiter::new()];
+    let settle = |thread: &Arbiter| {
+        let (sender, settled) = mpsc::channel();
+        let homes = homes.clone();
+        thread.spawn_fn(move || {
+            sender
+                .send((homes.settle().unwrap(), std::thread::current().id()))
+                .unwrap()
+        });
+        settled.recv().unwrap()
+    };
+    let settled = threads.each_ref().map(settle);
+
+    let mut seen = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"].map(named) {
+        let home = homes.of(&name);
+        let (_, expected) = settled.iter().find(|(place, _)| *place == home).unwrap();
+        let actor = registry.open(&name).unwrap();
+        assert_eq!(actor.send(Where).await.unwrap(), *expected);
+        seen.push(home);
+    }
+
+    assert!(
+        seen.iter().any(|home| *home != seen[0]),
+        "one name in 128 tries would have them all at one place"
+    );
+    for thread in threads {
+        thread.stop();
+    }
 }
 
 #[actix_rt::test]

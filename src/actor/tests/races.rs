@@ -197,6 +197,7 @@ async fn race(seed: u64) -> usize {
         [2, 1].map(|count| Helpers::start(count).unwrap()),
         policy,
         metrics,
+        Homes::new(1),
     );
     let sessions = Arc::new(AtomicUsize::new(1));
 
