@@ -1,9 +1,11 @@
-//! What is read beside updates: presence, state vectors, JSON, the headers of frames. The first byte says which.
+//! What is read beside updates: presence, state vectors, JSON, frames. The first byte says which.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cowrite::protocol::{
-    awareness, frame,
-    frame_guard::FrameGuard,
+    awareness,
+    close::CloseReason,
+    frame,
+    frame_reader::{FrameReader, Received},
     json,
     lib0::{Reader, write_var_int, write_var_uint},
     update::Clocks,
@@ -21,7 +23,7 @@ pub fn wire(input: &[u8]) {
         0 => presence(rest),
         1 => state_vector(rest),
         2 => text(rest),
-        3 => headers(rest),
+        3 => frames(rest),
         _ => numbers(rest),
     }
 }
@@ -77,20 +79,32 @@ fn text(input: &[u8]) {
     }
 }
 
-/// However the bytes arrive, the guard says the same; and what we send passes it.
-fn headers(input: &[u8]) {
+/// However the bytes arrive, the same is read.
+fn frames(input: &[u8]) {
     let Some((&at, bytes)) = input.split_first() else {
         return;
     };
-    let limit = 4_096;
-    let (mut whole, mut halves, mut single) = (FrameGuard::new(limit), FrameGuard::new(limit), FrameGuard::new(limit));
-    let said = whole.inspect(bytes);
     let (first, second) = bytes.split_at(bytes.len().min(usize::from(at)));
-    assert_eq!(halves.inspect(first).and_then(|()| halves.inspect(second)), said);
-    assert_eq!(bytes.chunks(1).try_for_each(|byte| single.inspect(byte)), said);
-    let sent = frame::binary(&[first, second]);
-    assert_eq!(FrameGuard::new(bytes.len()).inspect(&sent), Ok(()));
-    assert!(sent.ends_with(bytes));
+    let whole = received([bytes]);
+    assert_eq!(received([first, second]), whole);
+    assert_eq!(received(bytes.chunks(1)), whole);
+    assert!(frame::binary(&[first, second]).ends_with(bytes));
+}
+
+fn received<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Received>, Option<CloseReason>) {
+    let mut reader = FrameReader::new(4_096);
+    let mut all = Vec::new();
+    for piece in pieces {
+        let mut piece = BytesMut::from(piece);
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(received)) => all.push(received),
+                Ok(None) => break,
+                Err(reason) => return (all, Some(reason)),
+            }
+        }
+    }
+    (all, None)
 }
 
 /// Numbers are read only as they are written.

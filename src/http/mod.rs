@@ -1,6 +1,6 @@
 //! What the network sees.
 //!
-//! * `socket`: `/ws/{document}`, the life of one WebSocket
+//! * `line`: one WebSocket, whatever is spoken on it; `socket`: `/ws/{document}`, a line with one session
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
 //! * `admission`: who may connect at all: name, origin, token, access
@@ -30,6 +30,7 @@ use crate::{
 mod admission;
 mod demo;
 mod health;
+mod line;
 mod moving;
 mod socket;
 pub mod upgrade;
