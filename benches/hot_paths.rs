@@ -25,7 +25,7 @@ use cowrite::{
     },
     room::{
         Policy, Room,
-        outbox::Outbox,
+        outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
     store::{
@@ -179,7 +179,9 @@ fn fan_out(criterion: &mut Criterion) {
             let document = DocumentId::parse("bench").expect("a name");
             let mut room = Room::open(document, &StoredDocument::default(), policy, 0).expect("a document");
             let mut effects = Vec::new();
-            let outboxes: Vec<Arc<Outbox>> = (0..sessions).map(|_| Arc::new(Outbox::new(8 << 20))).collect();
+            let outboxes: Vec<Arc<Outbox>> = (0..sessions)
+                .map(|_| Arc::new(Outbox::new(Line::new(8 << 20))))
+                .collect();
             for (id, outbox) in outboxes.iter().enumerate() {
                 let id = SessionId(id as u64);
                 let (identity, outbox) = (Identity::anonymous(), outbox.clone());
@@ -207,7 +209,7 @@ fn fan_out(criterion: &mut Criterion) {
                 number.set(number.get() + 1);
                 let now = u64::from(number.get()) * 1_000;
                 for outbox in &outboxes {
-                    outbox.heard(now / 1_000);
+                    outbox.line().heard(now / 1_000);
                 }
                 room.hear(SessionId(0), edit, now, &mut effects);
                 room.flush(now, &mut effects);

@@ -36,7 +36,6 @@ use std::{
     io::{self, Read, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -50,7 +49,7 @@ use cowrite::{
     },
     room::{
         Effect, Micros, Policy, Room,
-        outbox::Outbox,
+        outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
     store::{Body, Record, Store, memory::MemoryStore},
@@ -222,7 +221,7 @@ impl Document {
         let mut effects = Vec::new();
         match what {
             What::Join { session, identity } => {
-                let outbox = Arc::new(Outbox::new(self.outbox_bytes_max + OUTBOX_SPARE_BYTES));
+                let outbox = Arc::new(Outbox::new(Line::new(self.outbox_bytes_max + OUTBOX_SPARE_BYTES)));
                 self.outboxes.insert(*session, outbox.clone());
                 let joining = Joining {
                     id: SessionId(*session),
@@ -237,7 +236,7 @@ impl Document {
                 let message = Dialect::YWebsocket
                     .parse(message.clone())
                     .map_err(|reason| reason.text().to_owned())?;
-                self.outbox(*session)?.heard(self.now / MS);
+                self.outbox(*session)?.line().heard(self.now / MS);
                 self.room.hear(SessionId(*session), message, self.now, &mut effects);
             }
             What::Leave { session } => {
@@ -249,7 +248,9 @@ impl Document {
                 while let Some(due) = self.room.deadline().filter(|due| *due <= end && !self.gone) {
                     self.now = self.now.max(due);
                     // Sockets answer pings by themselves.
-                    self.outboxes.values().for_each(|outbox| outbox.heard(self.now / MS));
+                    self.outboxes
+                        .values()
+                        .for_each(|outbox| outbox.line().heard(self.now / MS));
                     self.room.wake(self.now, &mut effects);
                     self.carry_out(std::mem::take(&mut effects));
                 }
@@ -347,9 +348,7 @@ impl Document {
     fn take(&self, session: u64, most: u64) -> Result<Vec<(u8, Vec<u8>)>, Failure> {
         let (outbox, mut messages) = (self.outbox(session)?, Vec::new());
         for _ in 0..most {
-            let Poll::Ready(Some(frames)) = outbox.poll_take(Waker::noop()) else {
-                break;
-            };
+            let Some(frames) = outbox.take_frame() else { break };
             let mut rest = &frames[..];
             while let [first, length, ..] = *rest {
                 let (header, length) = match length {

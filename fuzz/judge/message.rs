@@ -3,11 +3,7 @@
 //! An input is a run of *moves*: a byte that says whose turn it is, and for a message a byte with its length (255: all
 //! that is left) and its bytes.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    task::{Poll, Waker},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cowrite::{
@@ -23,7 +19,7 @@ use cowrite::{
     },
     room::{
         Effect, Micros, Policy, Room,
-        outbox::Outbox,
+        outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
     store::StoredDocument,
@@ -123,7 +119,7 @@ impl Table {
     fn joins(&mut self, access: Access) -> u64 {
         let id = self.next_session;
         self.next_session += 1;
-        let outbox = Arc::new(Outbox::new(2 * POLICY.outbox_bytes_max));
+        let outbox = Arc::new(Outbox::new(Line::new(2 * POLICY.outbox_bytes_max)));
         self.outboxes.insert(id, outbox.clone());
         let joining = Joining {
             id: SessionId(id),
@@ -194,7 +190,7 @@ impl Table {
     fn wakes(&mut self) {
         // All sockets are alive: they answer pings.
         for outbox in self.outboxes.values() {
-            outbox.heard(self.now / 1_000);
+            outbox.line().heard(self.now / 1_000);
         }
         let mut effects = Vec::new();
         self.room.wake(self.now, &mut effects);
@@ -245,7 +241,7 @@ impl Table {
     /// Everybody takes what waits; the watcher reads it.
     fn looks(&mut self) {
         for (id, outbox) in &self.outboxes {
-            while let Poll::Ready(Some(frames)) = outbox.poll_take(Waker::noop()) {
+            while let Some(frames) = outbox.take_frame() {
                 for message in messages(&frames) {
                     told(message, (*id == WATCHER).then_some(&mut self.watched));
                 }

@@ -25,11 +25,11 @@ use crate::{
     id::DocumentId,
     protocol::{
         close::CloseReason,
-        dialect::{Dialect, Inbound},
+        dialect::{Dialect, Inbound, Outbound},
         frame,
     },
     room::{
-        outbox::{Kind, Outbox},
+        outbox::{Kind, Line, Outbox},
         session::{Joining, SessionId},
     },
 };
@@ -72,7 +72,9 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
             match refusal {
                 Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
                 Refusal::Close(reason) => {
-                    let denied = Dialect::YWebsocket.denied(reason.text());
+                    let denied = Dialect::YWebsocket
+                        .frame(Outbound::Denied(reason.text()))
+                        .unwrap_or_default();
                     line::refuse(&request, &credentials, &denied, &reason).await
                 }
             }
@@ -89,7 +91,7 @@ async fn upgrade(
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let outbox = Arc::new(Outbox::new(2 * shared.outbox_bytes_max));
+    let outbox = Arc::new(Outbox::new(Line::new(2 * shared.outbox_bytes_max)));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
@@ -178,7 +180,7 @@ impl Connection {
                     Err(reason) => end = Some(Some(reason)),
                 }
             }
-            self.outbox.heard(clock::now() / 1_000);
+            self.outbox.line().heard(clock::now() / 1_000);
             self.shared.metrics.received_bytes.inc_by(batch.bytes as u64);
             if !batch.messages.is_empty() {
                 let hear = Hear {

@@ -1,20 +1,20 @@
 //! The dialects: one Yjs conversation, dressed differently.
 //!
-//! A room speaks in terms of [`Inbound`] and of the frame builders of [`Dialect`]; which bytes those
-//! are is known in one file per dialect.
+//! A room speaks in terms of [`Inbound`] and [`Outbound`]; which bytes those are is known in one file per dialect.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::{
     awareness,
     close::CloseReason,
+    frame::{self, Frame},
     update::{CheckedUpdate, Clocks},
     y_websocket,
 };
 
 /// How a session speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialect {
     /// y-websocket 1.x to 3.x, with y-sweet's message 102.
     YWebsocket,
@@ -42,62 +42,81 @@ pub enum Inbound {
     Ignored,
 }
 
+/// What a session is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outbound<'a> {
+    /// SyncStep1: "this is what I have, send me the rest", as an encoded state vector.
+    SyncStep1(&'a [u8]),
+    /// The answer to a SyncStep1: an update.
+    SyncStep2(&'a [u8]),
+    /// An update.
+    Update(&'a [u8]),
+    /// The states of some clients, encoded.
+    Awareness(&'a [u8]),
+    /// Everything that was sent before the question is durable; its payload.
+    Saved(&'a [u8]),
+    /// The session may read and not edit.
+    ReadOnly,
+    /// The session is ended, with this reason.
+    Denied(&'a str),
+}
+
+/// The bytes of a message before its payload.
+pub(super) type Head = Vec<u8>;
+
+/// A payload of at most so many bytes is copied behind its head; what is larger is shared.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
 impl Dialect {
     /// Parses one binary message.
     ///
     /// # Errors
     /// The reason to close the connection with.
-    pub fn parse(self, message: Bytes) -> Result<Inbound, CloseReason> {
+    pub fn parse(&self, message: Bytes) -> Result<Inbound, CloseReason> {
         match self {
             Self::YWebsocket => y_websocket::parse(message),
         }
     }
 
-    /// "This is what I have, send me the rest".
+    /// One message in its frame; nothing when this dialect has no words for it.
     #[must_use]
-    pub fn sync_step1(self, state_vector: &[u8]) -> Bytes {
-        match self {
-            Self::YWebsocket => y_websocket::sync(0, state_vector),
+    pub fn frame(&self, message: Outbound<'_>) -> Option<Bytes> {
+        let (head, payload) = self.message(message)?;
+        Some(frame::binary(&[&head, payload]))
+    }
+
+    /// Several messages, each in its frame, one behind the other.
+    #[must_use]
+    pub fn frames<'a>(&self, messages: impl IntoIterator<Item = Outbound<'a>>) -> Bytes {
+        let mut frames = BytesMut::new();
+        for (head, payload) in messages.into_iter().filter_map(|message| self.message(message)) {
+            frame::put_binary(&mut frames, &[&head, payload]);
+        }
+        frames.freeze()
+    }
+
+    /// The same as [`Dialect::frame`] for a message that carries `update`, which is shared and not copied when it is
+    /// large.
+    #[must_use]
+    pub fn sync_frame(&self, update: &Bytes, is_answer: bool) -> Frame {
+        let message = if is_answer {
+            Outbound::SyncStep2(update)
+        } else {
+            Outbound::Update(update)
+        };
+        match self.message(message) {
+            Some((head, payload)) if payload.len() > COPIED_BYTES_MAX => Frame {
+                head: frame::binary_head(&head, payload.len()),
+                body: update.clone(),
+            },
+            Some((head, payload)) => frame::binary(&[&head, payload]).into(),
+            None => Frame::default(),
         }
     }
 
-    /// The answer to a SyncStep1.
-    #[must_use]
-    pub fn sync_step2(self, update: &[u8]) -> Bytes {
+    fn message<'a>(&self, message: Outbound<'a>) -> Option<(Head, &'a [u8])> {
         match self {
-            Self::YWebsocket => y_websocket::sync(1, update),
-        }
-    }
-
-    /// An update.
-    #[must_use]
-    pub fn update(self, update: &[u8]) -> Bytes {
-        match self {
-            Self::YWebsocket => y_websocket::sync(2, update),
-        }
-    }
-
-    /// The states of some clients.
-    #[must_use]
-    pub fn awareness(self, payload: &[u8]) -> Bytes {
-        match self {
-            Self::YWebsocket => y_websocket::awareness(payload),
-        }
-    }
-
-    /// Everything that was sent before the question is durable.
-    #[must_use]
-    pub fn saved(self, payload: &[u8]) -> Bytes {
-        match self {
-            Self::YWebsocket => y_websocket::saved(payload),
-        }
-    }
-
-    /// Something was not allowed, with the reason.
-    #[must_use]
-    pub fn denied(self, reason: &str) -> Bytes {
-        match self {
-            Self::YWebsocket => y_websocket::denied(reason),
+            Self::YWebsocket => y_websocket::message(message),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A frame from the server is not masked, so its bytes are the same for every receiver: they are
 //! laid out once, here, and shared by reference by all outboxes. This file never reads frames; what
-//! comes in is parsed by `http`.
+//! comes in is read by `frame_reader`.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -19,6 +19,47 @@ const CLOSE_TEXT_BYTES_MAX: usize = 123;
 
 /// Longest payload of a ping or pong, in bytes.
 const CONTROL_BYTES_MAX: usize = 125;
+
+/// A frame in one or two parts, each of which others may share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// What is written first; may be empty.
+    pub head: Bytes,
+    /// The rest.
+    pub body: Bytes,
+}
+
+impl Frame {
+    /// Its bytes on the wire.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<Bytes> for Frame {
+    fn from(body: Bytes) -> Self {
+        Self {
+            head: Bytes::new(),
+            body,
+        }
+    }
+}
+
+/// What precedes `payload_bytes` of a binary message that begins with `start`.
+#[must_use]
+pub fn binary_head(start: &[u8], payload_bytes: usize) -> Bytes {
+    let mut head = BytesMut::with_capacity(10 + start.len());
+    put_header(&mut head, BINARY, start.len() + payload_bytes);
+    head.put_slice(start);
+    head.freeze()
+}
 
 /// A binary message: header and `parts`, one after the other.
 #[must_use]

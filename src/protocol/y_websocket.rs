@@ -8,8 +8,7 @@ use bytes::Bytes;
 use super::{
     awareness,
     close::CloseReason,
-    dialect::Inbound,
-    frame,
+    dialect::{Head, Inbound, Outbound},
     lib0::{Malformed, Reader, write_var_uint},
     update::{CheckedUpdate, Clocks},
 };
@@ -25,6 +24,9 @@ const SYNC_STEP2: u64 = 1;
 const SYNC_UPDATE: u64 = 2;
 
 const PERMISSION_DENIED: u64 = 0;
+
+/// What a reader is told.
+const READ_ONLY: &str = "read-only: your edits are not taken";
 
 /// Longest payload of a 102, in bytes: one var-uint.
 const SAVED_BYTES_MAX: usize = 16;
@@ -70,27 +72,20 @@ fn read(message: &Bytes) -> Result<Inbound, Malformed> {
     })
 }
 
-/// A sync message of this step.
-pub(super) fn sync(step: u64, payload: &[u8]) -> Bytes {
-    message(&[SYNC, step, payload.len() as u64], payload)
-}
-
-pub(super) fn awareness(payload: &[u8]) -> Bytes {
-    message(&[AWARENESS, payload.len() as u64], payload)
-}
-
-pub(super) fn saved(payload: &[u8]) -> Bytes {
-    message(&[SAVED, payload.len() as u64], payload)
-}
-
-pub(super) fn denied(reason: &str) -> Bytes {
-    message(&[AUTH, PERMISSION_DENIED, reason.len() as u64], reason.as_bytes())
-}
-
-fn message(head: &[u64], payload: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(16);
-    for number in head {
-        write_var_uint(&mut bytes, *number);
+/// What precedes the payload of a message, and the payload; every message has words here.
+pub(super) fn message(message: Outbound<'_>) -> Option<(Head, &[u8])> {
+    let (numbers, payload): (&[u64], &[u8]) = match message {
+        Outbound::SyncStep1(state_vector) => (&[SYNC, SYNC_STEP1], state_vector),
+        Outbound::SyncStep2(update) => (&[SYNC, SYNC_STEP2], update),
+        Outbound::Update(update) => (&[SYNC, SYNC_UPDATE], update),
+        Outbound::Awareness(states) => (&[AWARENESS], states),
+        Outbound::Saved(payload) => (&[SAVED], payload),
+        Outbound::ReadOnly => (&[AUTH, PERMISSION_DENIED], READ_ONLY.as_bytes()),
+        Outbound::Denied(reason) => (&[AUTH, PERMISSION_DENIED], reason.as_bytes()),
+    };
+    let mut head = Head::with_capacity(16);
+    for number in numbers.iter().chain([&(payload.len() as u64)]) {
+        write_var_uint(&mut head, *number);
     }
-    frame::binary(&[&bytes, payload])
+    Some((head, payload))
 }

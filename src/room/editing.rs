@@ -9,13 +9,14 @@ use crate::{
     document::{News, Verdict},
     protocol::{
         close::CloseReason,
+        dialect::Outbound,
         frame,
         update::{CheckedUpdate, Clocks, merge},
     },
 };
 
 use super::{
-    Effect, MS, Micros, READ_ONLY, Room, SECOND,
+    Effect, MS, Micros, Room, SECOND,
     authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
@@ -70,7 +71,7 @@ impl Room {
             if edited || new_structs {
                 self.counts.updates_of_readers += 1;
                 if !std::mem::replace(&mut session.told_read_only, true) {
-                    session.outbox.push(session.dialect.denied(READ_ONLY), Kind::Other);
+                    session.say(Outbound::ReadOnly);
                 }
             }
             return;
@@ -175,7 +176,11 @@ impl Room {
             if span.end <= next {
                 continue;
             }
-            let heard = |session: SessionId| self.sessions.get(&session).map_or(0, |of| of.outbox.heard_ms() * MS);
+            let heard = |session: SessionId| {
+                self.sessions
+                    .get(&session)
+                    .map_or(0, |of| of.outbox.line().heard_ms() * MS)
+            };
             match self.authorship.right(client, author, now, heard) {
                 Right::Granted => {}
                 // Of a client that comes to be nothing is known that could differ.
@@ -219,7 +224,7 @@ impl Room {
         }
     }
 
-    /// What was gathered leaves: one append, one frame for each dialect, shared by all.
+    /// What was gathered leaves: one append, one frame for each form of address, shared by all.
     pub(super) fn send_edits(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         self.edit_cadence.left_at(now);
         if self.batch.updates.is_empty() {
@@ -291,9 +296,10 @@ impl Room {
                 // Another session may have written there since: what this one wrote differently must show.
                 Cow::Owned(had.cut_to(&session.withheld))
             };
-            let question = session.dialect.sync_step1(&had.encode_state_vector());
             // It is asked seldom: that much waits for it is no reason to send it away.
-            let _ = session.outbox.push_within(&question, Kind::Other, usize::MAX);
+            if let Some(question) = session.dialect.frame(Outbound::SyncStep1(&had.encode_state_vector())) {
+                let _ = session.outbox.push_within(question.into(), Kind::Other, usize::MAX);
+            }
         }
     }
 

@@ -12,10 +12,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use bytes::BytesMut;
+use smallvec::SmallVec;
 
 use crate::protocol::{
-    dialect::Dialect,
+    dialect::{Dialect, Outbound},
+    frame::Frame,
     update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
 };
 
@@ -23,7 +24,7 @@ use super::{
     CATCH_UP, Effect, MS, Micros, Room,
     outbox::Kind,
     session::{Reading, SessionId},
-    sync_cache::Answer,
+    sync_cache::{Answer, Tail},
 };
 
 /// How often a session is answered what it lacks: each answer may be an encoding of the document.
@@ -87,20 +88,18 @@ impl Room {
         }
     }
 
-    /// One frame for each dialect, shared by all live sessions but the only author.
+    /// One frame for each form of address, shared by all live sessions but the only author.
     pub(super) fn broadcast_updates(&mut self, merged: &[CheckedUpdate], sources: &[SessionId], now: Micros) {
-        let dialect = Dialect::YWebsocket;
-        let frame = match merged {
-            [one] => dialect.update(one.bytes()),
-            many => {
-                let mut frames = BytesMut::new();
-                many.iter()
-                    .for_each(|update| frames.extend_from_slice(&dialect.update(update.bytes())));
-                frames.freeze()
-            }
+        self.cache.advance(self.version, merged);
+        let bytes = merged.iter().map(|update| update.bytes().len()).sum();
+        self.checkpoints.note(self.version, bytes, self.document.clocks());
+        let lay_out = |dialect: &Dialect| match merged {
+            [one] => dialect.sync_frame(one.bytes(), false),
+            many => dialect
+                .frames(many.iter().map(|update| Outbound::Update(update.bytes())))
+                .into(),
         };
-        self.cache.advance(self.version, &frame, dialect);
-        self.checkpoints.note(self.version, frame.len(), self.document.clocks());
+        let mut layouts = Layouts::default();
         let only_author = if let [author] = sources { Some(*author) } else { None };
         for (id, session) in &mut self.sessions {
             let Reading::Live { since_version, had } = &session.reading else {
@@ -109,9 +108,10 @@ impl Room {
             if Some(*id) == only_author {
                 continue;
             }
+            let frame = layouts.of(&session.dialect, lay_out);
             if session
                 .outbox
-                .push_within(&frame, Kind::Sync(self.version), self.policy.outbox_bytes_max)
+                .push_within(frame, Kind::Sync(self.version), self.policy.outbox_bytes_max)
             {
                 session.sent = now;
                 self.counts.frames += 1;
@@ -140,11 +140,17 @@ impl Room {
         if !self.presence.has_changed() {
             return;
         }
-        let frame = Dialect::YWebsocket.awareness(&self.presence.take_changes());
+        let states = self.presence.take_changes();
+        let lay_out = |dialect: &Dialect| {
+            let frame = dialect.frame(Outbound::Awareness(&states));
+            frame.unwrap_or_default().into()
+        };
+        let mut layouts = Layouts::default();
         for (id, session) in &mut self.sessions {
+            let frame = layouts.of(&session.dialect, lay_out);
             if session
                 .outbox
-                .push_within(&frame, Kind::Other, self.policy.outbox_bytes_max)
+                .push_within(frame, Kind::Other, self.policy.outbox_bytes_max)
             {
                 session.sent = now;
                 self.counts.frames += 1;
@@ -182,7 +188,7 @@ impl Room {
             self.lagging.remove(&id);
             return Progress::Made;
         };
-        if session.outbox.waiting_bytes() > half {
+        if session.outbox.line().waiting_bytes() > half {
             return Progress::Waits;
         }
         if let Reading::Behind { had } = &session.reading {
@@ -231,10 +237,11 @@ impl Room {
                 Kind::Sync(0)
             };
             let first = *next;
-            while let Some(frame) = answer.frames.get(*next) {
+            while let Some(piece) = answer.pieces.get(*next) {
                 // The first always goes, on top of what half an outbox may hold: a reader to whom others
                 // talk without pause gets on, too.
                 let bytes_max = if *next == first { usize::MAX } else { bytes_max };
+                let frame = session.dialect.sync_frame(piece, answer.closed);
                 if !session.outbox.push_within(frame, kind, bytes_max) {
                     return Progress::Made;
                 }
@@ -242,7 +249,7 @@ impl Room {
                 self.counts.frames += 1;
                 *next += 1;
             }
-            if answer.reached.is_some() && session.outbox.waiting_bytes() > bytes_max / 2 {
+            if answer.reached.is_some() && session.outbox.line().waiting_bytes() > bytes_max / 2 {
                 // Live, it would lose all of them to the first that does not fit.
                 return Progress::Made;
             }
@@ -251,11 +258,13 @@ impl Room {
                 Some(reached) => Reading::Behind { had: reached },
                 None => {
                     if let Some(tail) = tail.take() {
-                        let _ = session.outbox.push_within(&tail, Kind::Sync(0), usize::MAX);
+                        let frames = session.dialect.frames(tail.updates().map(Outbound::Update));
+                        let _ = session.outbox.push_within(frames.into(), Kind::Sync(0), usize::MAX);
                     }
                     if !answer.closed {
-                        let end = session.dialect.sync_step2(EMPTY_UPDATE);
-                        let _ = session.outbox.push_within(&end, Kind::Sync(version), usize::MAX);
+                        let end = session.dialect.frame(Outbound::SyncStep2(EMPTY_UPDATE));
+                        let end = end.unwrap_or_default().into();
+                        let _ = session.outbox.push_within(end, Kind::Sync(version), usize::MAX);
                     }
                     Reading::Live {
                         since_version: version,
@@ -268,7 +277,7 @@ impl Room {
             if std::mem::take(&mut session.presence_stale)
                 && let Some(everybody) = self.presence.everybody_and_gone()
             {
-                session.outbox.push(session.dialect.awareness(&everybody), Kind::Other);
+                session.say(Outbound::Awareness(&everybody));
                 session.sent = now;
             }
             self.lagging.remove(&id);
@@ -276,18 +285,33 @@ impl Room {
         Progress::Made
     }
 
-    /// The frames for a peer who has `had`; `None` while they are encoded elsewhere.
-    fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<bytes::Bytes>)> {
+    /// The answer for a peer who has `had`; `None` while it is encoded elsewhere.
+    fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<Tail>)> {
         if let Some(known) = self.cache.find(had, self.version) {
             return Some(known);
         }
         let lacking = self.encode(had.clone(), effects)?;
-        self.cache.keep(&lacking, Dialect::YWebsocket);
+        self.cache.keep(&lacking);
         self.cache.find(had, self.version)
     }
 
     pub(super) fn catch_up_by(&mut self, at: Micros) {
         self.catch_up_due = Some(self.catch_up_due.map_or(at, |due| due.min(at)));
+    }
+}
+
+/// The frames of one broadcast, by form of address: sessions that are addressed alike share one.
+#[derive(Default)]
+struct Layouts(SmallVec<[(Dialect, Frame); 1]>);
+
+impl Layouts {
+    fn of(&mut self, dialect: &Dialect, lay_out: impl Fn(&Dialect) -> Frame) -> Frame {
+        if let Some((_, frame)) = self.0.iter().find(|(known, _)| known == dialect) {
+            return frame.clone();
+        }
+        let frame = lay_out(dialect);
+        self.0.push((dialect.clone(), frame.clone()));
+        frame
     }
 }
 

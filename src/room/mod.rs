@@ -27,7 +27,12 @@ use crate::{
     access::Access,
     document::{Damaged, Deleted, Document},
     id::DocumentId,
-    protocol::{awareness::Entry, close::CloseReason, dialect::Inbound, update::Clocks},
+    protocol::{
+        awareness::Entry,
+        close::CloseReason,
+        dialect::{Inbound, Outbound},
+        update::Clocks,
+    },
     store::{Seq, StoredDocument},
 };
 
@@ -50,7 +55,6 @@ pub use effect::{Counts, Effect};
 use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
-use outbox::Kind;
 use presence::Presence;
 use saving::Journal;
 use session::{Joining, Reading, Saving, Session, SessionId};
@@ -220,14 +224,7 @@ impl Room {
             dialect,
             outbox,
         } = joining;
-        outbox.push(dialect.sync_step1(&self.asks_from().encode_state_vector()), Kind::Other);
-        if let Some(everybody) = self.presence.everybody() {
-            outbox.push(dialect.awareness(&everybody), Kind::Other);
-        }
-        if identity.access == Access::Read {
-            outbox.push(dialect.denied(READ_ONLY), Kind::Other);
-        }
-        outbox.heard(now / MS);
+        outbox.line().heard(now / MS);
         let session = Session {
             identity,
             expires,
@@ -248,6 +245,13 @@ impl Room {
             saving: Saving::new(now),
             told_read_only: false,
         };
+        session.say(Outbound::SyncStep1(&self.asks_from().encode_state_vector()));
+        if let Some(everybody) = self.presence.everybody() {
+            session.say(Outbound::Awareness(&everybody));
+        }
+        if session.identity.access == Access::Read {
+            session.say(Outbound::ReadOnly);
+        }
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
         self.wait_for_known(id);
@@ -419,13 +423,10 @@ impl Room {
     fn end(&mut self, id: SessionId, reason: CloseReason, now: Micros, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get(&id) else { return };
         if matches!(reason, CloseReason::Unauthenticated(_) | CloseReason::Forbidden(_)) {
-            session.outbox.push(session.dialect.denied(reason.text()), Kind::Other);
+            session.say(Outbound::Denied(reason.text()));
         }
         session.outbox.close(&reason);
         self.leave(id, now);
         effects.push(Effect::Ended { session: id, reason });
     }
 }
-
-/// What a reader is told, in the dialect's way.
-const READ_ONLY: &str = "read-only: your edits are not taken";

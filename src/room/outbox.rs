@@ -1,4 +1,4 @@
-//! What waits to be written to one connection, bounded in bytes.
+//! What waits to be written to one session, bounded in bytes.
 //!
 //! The room pushes, the socket takes; nothing else touches it. Frames are shared by reference with
 //! all other outboxes that hold them. The bound is the room's to enforce: when
@@ -10,26 +10,71 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError, atomic},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     task::{Poll, Waker},
 };
 
 use bytes::Bytes;
 
-use crate::protocol::{close::CloseReason, frame};
+use crate::protocol::{
+    close::CloseReason,
+    frame::{self, Frame},
+};
+
+/// What all sessions of one socket share.
+#[derive(Debug)]
+pub struct Line {
+    /// When the peer was last heard of, in milliseconds of the room's clock; written by the socket.
+    heard_ms: AtomicU64,
+    /// Bytes that wait for all its sessions together.
+    waiting: AtomicUsize,
+    /// More than this never waits, whatever it is: a peer that asks and does not read is closed.
+    bytes_max: usize,
+}
+
+impl Line {
+    /// A line that is open. `bytes_max` bounds even what rooms push without asking.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            heard_ms: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            bytes_max,
+        })
+    }
+
+    /// The socket heard of its peer at `now_ms` of the room's clock.
+    pub fn heard(&self, now_ms: u64) {
+        self.heard_ms.store(now_ms, Relaxed);
+    }
+
+    /// When the peer was last heard of.
+    #[must_use]
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms.load(Relaxed)
+    }
+
+    /// Bytes that wait for all its sessions together.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+}
 
 /// Shared by one session of a room and its socket.
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
-    /// More than this never waits, whatever it is: a peer that asks and does not read is closed.
-    bytes_max: usize,
-    /// When the peer was last heard of, in milliseconds of the room's clock; written by the socket.
-    heard_ms: atomic::AtomicU64,
+    line: Arc<Line>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// The body of a frame whose head was taken: nothing may come between.
+    rest: Option<Bytes>,
     frames: VecDeque<Entry>,
     bytes: usize,
     taken_version: u64,
@@ -39,8 +84,21 @@ struct Queue {
 
 #[derive(Debug)]
 struct Entry {
-    bytes: Bytes,
+    frame: Frame,
     kind: Kind,
+}
+
+/// What the socket is to write next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A frame, or the end of one.
+    Bytes(Bytes),
+    /// The beginning of a frame, which the next call goes on with.
+    Head(Bytes),
+    /// The last frame of the whole line.
+    Close(Bytes),
+    /// The session has ended: its line goes on without it, if it has others.
+    End,
 }
 
 /// What a frame is to the room.
@@ -56,54 +114,57 @@ pub enum Kind {
 enum Ending {
     #[default]
     Open,
-    /// The close frame is queued; nothing may follow it.
-    Closing,
+    /// Nothing may follow what is queued but this close frame, if there is one.
+    Closing(Option<Bytes>),
     /// Nothing can be written any more. What the peer had sent before still counts.
     Gone,
 }
 
 impl Outbox {
-    /// An empty outbox of a connection that is open. `bytes_max` bounds even what the room pushes
-    /// without asking.
+    /// An empty outbox of a session of `line`.
     #[must_use]
-    pub fn new(bytes_max: usize) -> Self {
+    pub fn new(line: Arc<Line>) -> Self {
         Self {
             queue: Mutex::default(),
-            bytes_max,
-            heard_ms: atomic::AtomicU64::new(0),
+            line,
         }
     }
 
-    /// Appends a frame unless the connection is ending.
+    /// The socket's line.
+    #[must_use]
+    pub fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// Appends a frame unless the session is ending.
     pub fn push(&self, bytes: Bytes, kind: Kind) {
         let mut queue = self.lock();
-        if queue.ending == Ending::Open && queue.bytes > 0 && queue.bytes + bytes.len() > self.bytes_max {
-            queue.frames.clear();
-            queue.bytes = 0;
+        let waiting = self.line.waiting_bytes();
+        if queue.ending == Ending::Open && waiting > 0 && waiting + bytes.len() > self.line.bytes_max {
+            self.forget(&mut queue, |_| false);
             let reason = CloseReason::Overloaded("too much waits to be read by this connection".to_owned());
-            queue.end(frame::close(&reason));
+            queue.end(Some(frame::close(&reason)));
         }
-        queue.push(bytes, kind);
+        self.append(&mut queue, bytes.into(), kind);
         wake(queue);
     }
 
-    /// The same, if what waits stays within `bytes_max`; an empty outbox has room for anything.
+    /// The same, if what waits for the line stays within `bytes_max`; where nothing waits there is room for anything.
     #[must_use]
-    pub fn push_within(&self, bytes: &Bytes, kind: Kind, bytes_max: usize) -> bool {
+    pub fn push_within(&self, frame: Frame, kind: Kind, bytes_max: usize) -> bool {
         let mut queue = self.lock();
-        if queue.bytes > 0 && queue.bytes + bytes.len() > bytes_max {
+        let waiting = self.line.waiting_bytes();
+        if waiting > 0 && waiting + frame.len() > bytes_max {
             return false;
         }
-        queue.push(bytes.clone(), kind);
+        self.append(&mut queue, frame, kind);
         wake(queue);
         true
     }
 
     /// Drops what waits and can be made anew: updates (not acknowledgements).
     pub fn drop_sync(&self) {
-        let mut queue = self.lock();
-        queue.frames.retain(|entry| entry.kind == Kind::Other);
-        queue.bytes = queue.frames.iter().map(|entry| entry.bytes.len()).sum();
+        self.forget(&mut self.lock(), |entry| entry.kind == Kind::Other);
     }
 
     /// Whether something waits that [`Outbox::drop_sync`] would drop.
@@ -118,23 +179,20 @@ impl Outbox {
         self.lock().taken_version
     }
 
-    /// Bytes that wait.
-    #[must_use]
-    pub fn waiting_bytes(&self) -> usize {
-        self.lock().bytes
-    }
-
-    /// Queues the close frame behind all that waits; later pushes are ignored.
+    /// Ends the line for `reason`, behind all that waits for this session; later pushes are ignored.
     pub fn close(&self, reason: &CloseReason) {
-        let mut queue = self.lock();
-        queue.end(frame::close(reason));
-        wake(queue);
+        self.end(Some(frame::close(reason)));
     }
 
     /// The peer has closed: answers with its code.
     pub fn echo_close(&self, code: Option<u16>) {
+        self.end(Some(frame::echo_close(code)));
+    }
+
+    /// Ends the session behind all that waits for it, and with `close`, a frame, the whole line.
+    pub fn end(&self, close: Option<Bytes>) {
         let mut queue = self.lock();
-        queue.end(frame::echo_close(code));
+        queue.end(close);
         wake(queue);
     }
 
@@ -144,30 +202,59 @@ impl Outbox {
     pub fn hang_up(&self) {
         let mut queue = self.lock();
         if queue.ending == Ending::Open {
-            queue.ending = Ending::Closing;
-            queue.frames = VecDeque::new();
-            queue.bytes = 0;
+            queue.ending = Ending::Closing(None);
+            self.forget(&mut queue, |_| false);
         }
         wake(queue);
     }
 
-    /// The next frame for the wire; `Ready(None)` when the connection is to end.
-    pub fn poll_take(&self, waker: &Waker) -> Poll<Option<Bytes>> {
+    /// What is to be written next.
+    pub fn poll_next(&self, waker: &Waker) -> Poll<Next> {
         let mut queue = self.lock();
-        if let Some(entry) = queue.frames.pop_front() {
-            queue.bytes -= entry.bytes.len();
-            if let Kind::Sync(version) = entry.kind {
+        if let Some(rest) = queue.rest.take() {
+            self.took(&mut queue, rest.len());
+            return Poll::Ready(Next::Bytes(rest));
+        }
+        if let Some(Entry { frame, kind }) = queue.frames.pop_front() {
+            if let Kind::Sync(version) = kind {
                 queue.taken_version = version;
             }
-            return Poll::Ready(Some(entry.bytes));
+            let Frame { head, body } = frame;
+            if head.is_empty() {
+                self.took(&mut queue, body.len());
+                return Poll::Ready(Next::Bytes(body));
+            }
+            queue.rest = Some(body);
+            self.took(&mut queue, head.len());
+            return Poll::Ready(Next::Head(head));
         }
-        if queue.ending != Ending::Open {
-            return Poll::Ready(None);
+        match &mut queue.ending {
+            Ending::Open => {}
+            Ending::Closing(close) => return Poll::Ready(close.take().map_or(Next::End, Next::Close)),
+            Ending::Gone => return Poll::Ready(Next::End),
         }
         if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             queue.waker = Some(waker.clone());
         }
         Poll::Pending
+    }
+
+    /// The same on a line with one session: `Ready(None)` when the line is to end.
+    pub fn poll_take(&self, waker: &Waker) -> Poll<Option<Bytes>> {
+        self.poll_next(waker).map(|next| match next {
+            Next::Bytes(bytes) | Next::Head(bytes) | Next::Close(bytes) => Some(bytes),
+            Next::End => None,
+        })
+    }
+
+    /// The next frame as a whole, the close frame included; `None` when nothing waits.
+    #[must_use]
+    pub fn take_frame(&self) -> Option<Bytes> {
+        match self.poll_next(Waker::noop()) {
+            Poll::Ready(Next::Bytes(bytes) | Next::Close(bytes)) => Some(bytes),
+            Poll::Ready(Next::Head(head)) => Some([head, self.take_frame()?].concat().into()),
+            Poll::Ready(Next::End) | Poll::Pending => None,
+        }
     }
 
     /// The socket is gone: forgets everything.
@@ -176,27 +263,43 @@ impl Outbox {
         if queue.ending == Ending::Open {
             queue.ending = Ending::Gone;
         }
+        if let Some(rest) = queue.rest.take() {
+            self.took(&mut queue, rest.len());
+        }
+        self.forget(&mut queue, |_| false);
         queue.frames = VecDeque::new();
-        queue.bytes = 0;
         queue.waker = None;
     }
 
-    /// Whether this side has said, or is about to say, that it ends the connection: what the peer sends from
+    /// Whether this side has said, or is about to say, that it ends the session: what the peer sends from
     /// then on may be thrown away by whoever waits for it to close.
     #[must_use]
     pub fn is_closing(&self) -> bool {
-        self.lock().ending == Ending::Closing
+        matches!(self.lock().ending, Ending::Closing(_))
     }
 
-    /// The socket heard of its peer at `now_ms` of the room's clock.
-    pub fn heard(&self, now_ms: u64) {
-        self.heard_ms.store(now_ms, atomic::Ordering::Relaxed);
+    fn append(&self, queue: &mut Queue, frame: Frame, kind: Kind) {
+        if queue.ending == Ending::Open {
+            queue.bytes += frame.len();
+            self.line.waiting.fetch_add(frame.len(), Relaxed);
+            queue.frames.push_back(Entry { frame, kind });
+        }
     }
 
-    /// When the peer was last heard of.
-    #[must_use]
-    pub fn heard_ms(&self) -> u64 {
-        self.heard_ms.load(atomic::Ordering::Relaxed)
+    fn took(&self, queue: &mut Queue, bytes: usize) {
+        queue.bytes -= bytes;
+        self.line.waiting.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Drops what `keeps` does not want.
+    fn forget(&self, queue: &mut Queue, keeps: impl Fn(&Entry) -> bool) {
+        let mut dropped = 0;
+        queue.frames.retain(|entry| {
+            let kept = keeps(entry);
+            dropped += if kept { 0 } else { entry.frame.len() };
+            kept
+        });
+        self.took(queue, dropped);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -206,18 +309,17 @@ impl Outbox {
 }
 
 impl Queue {
-    fn push(&mut self, bytes: Bytes, kind: Kind) {
+    fn end(&mut self, close: Option<Bytes>) {
         if self.ending == Ending::Open {
-            self.bytes += bytes.len();
-            self.frames.push_back(Entry { bytes, kind });
+            self.ending = Ending::Closing(close);
         }
     }
+}
 
-    fn end(&mut self, close: Bytes) {
-        self.push(close, Kind::Other);
-        if self.ending == Ending::Open {
-            self.ending = Ending::Closing;
-        }
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        let waiting = self.lock().bytes;
+        self.line.waiting.fetch_sub(waiting, Relaxed);
     }
 }
 

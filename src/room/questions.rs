@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::store::Seq;
+use crate::{protocol::dialect::Outbound, store::Seq};
 
-use super::{Micros, Room, SECOND, outbox::Kind, session::SessionId, sweep::SWEEP_WAITING};
+use super::{Micros, Room, SECOND, session::SessionId, sweep::SWEEP_WAITING};
 
 /// A client that does not answer our SyncStep1 for this long has nothing that we lack.
 const ANSWER_PATIENCE: Micros = 2 * SECOND;
@@ -53,7 +53,7 @@ impl Room {
         }
         let durable = self.journal.durable;
         while let Some((_, payload)) = session.saving.questions.pop_front_if(|(needs, _)| *needs <= durable) {
-            session.outbox.push(session.dialect.saved(&payload), Kind::Other);
+            session.say(Outbound::Saved(&payload));
             session.sent = now;
             self.counts.frames += 1;
         }

@@ -10,13 +10,18 @@ use bytes::Bytes;
 use crate::{
     access::Identity,
     protocol::{
-        dialect::Dialect,
+        dialect::{Dialect, Outbound},
         update::{Clocks, Id},
     },
     store::Seq,
 };
 
-use super::{Micros, authorship::Author, outbox::Outbox, sync_cache::Answer};
+use super::{
+    Micros,
+    authorship::Author,
+    outbox::{Kind, Outbox},
+    sync_cache::{Answer, Tail},
+};
 
 /// Names a session within the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,6 +78,13 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Queues a message, whatever else waits; nothing where its dialect has no words for it.
+    pub fn say(&self, message: Outbound<'_>) {
+        if let Some(frame) = self.dialect.frame(message) {
+            self.outbox.push(frame, Kind::Other);
+        }
+    }
+
     pub fn author(&self, id: SessionId) -> Author<'_> {
         Author {
             session: id,
@@ -109,11 +121,11 @@ pub(super) enum Reading {
     Live { since_version: u64, had: Arc<Clocks> },
     /// Only what `had` says; it is sent the difference when its outbox has room.
     Behind { had: Arc<Clocks> },
-    /// The frames of `answer` from `next` on, then `tail`, are on their way to a peer who has `had`.
+    /// The pieces of `answer` from `next` on, then `tail`, are on their way to a peer who has `had`.
     Streaming {
         answer: Answer,
         next: usize,
-        tail: Option<Bytes>,
+        tail: Option<Tail>,
         had: Arc<Clocks>,
     },
 }

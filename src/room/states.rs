@@ -9,10 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     document::{Cut, Damaged, Deleted, Document, State},
-    protocol::{
-        dialect::Dialect,
-        update::{CheckedUpdate, Clocks},
-    },
+    protocol::update::{CheckedUpdate, Clocks},
     store::Seq,
 };
 
@@ -142,7 +139,7 @@ impl Room {
     pub fn encoded(&mut self, encoded: Encoded, now: Micros, effects: &mut Vec<Effect>) {
         self.encoding = Encoding::Nothing;
         match encoded {
-            Encoded::Answer(lacking) => self.cache.keep(&lacking, Dialect::YWebsocket),
+            Encoded::Answer(lacking) => self.cache.keep(&lacking),
             Encoded::Snapshot(compacted) => self.snapshot(compacted, effects),
         }
         self.catch_up(now, effects);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::protocol::{close::CloseReason, frame, update::Id};
+use crate::protocol::{close::CloseReason, dialect::Outbound, frame, update::Id};
 
 use super::{
     Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session, states::Encoding,
@@ -46,7 +46,7 @@ impl Room {
                 }
                 next = next.min(expires);
             }
-            if session.outbox.heard_ms() * MS + DEAF_MAX <= now {
+            if session.outbox.line().heard_ms() * MS + DEAF_MAX <= now {
                 ended.push((*id, CloseReason::Overloaded("nothing was heard for 75 s".to_owned())));
                 continue;
             }
@@ -97,7 +97,7 @@ impl Room {
                 .authorship
                 .owner(taken.client)
                 .and_then(|owner| self.sessions.get(&owner));
-            if owner.is_some_and(|owner| owner.outbox.heard_ms() * MS > since) {
+            if owner.is_some_and(|owner| owner.outbox.line().heard_ms() * MS > since) {
                 self.counts.conflicts += 1;
                 ended.push((id, CloseReason::conflict(taken)));
             }
@@ -141,8 +141,6 @@ impl Room {
 
 /// Something at the level of the application, and a ping that makes the peer's socket answer.
 fn keep_alive(session: &Session) -> Bytes {
-    let awareness = session.dialect.awareness(&[0]);
-    let mut both = bytes::BytesMut::from(frame::ping().as_ref());
-    both.extend_from_slice(&awareness);
-    both.freeze()
+    let awareness = session.dialect.frame(Outbound::Awareness(&[0])).unwrap_or_default();
+    [frame::ping(), awareness].concat().into()
 }

@@ -9,11 +9,14 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{dialect::Dialect, update::Clocks},
+    protocol::{
+        lib0::{Reader, write_var_bytes},
+        update::{CheckedUpdate, Clocks},
+    },
 };
 
 use super::states::Lacking;
@@ -36,23 +39,21 @@ pub(super) struct SyncCache {
     large: Vec<(Arc<Clocks>, Answer)>,
 }
 
-/// A full state in one frame.
+/// A full state in one piece.
 #[derive(Debug)]
 struct Full {
-    /// What the frame says.
-    update: Bytes,
     answer: Answer,
-    tail: BytesMut,
+    tail: Vec<u8>,
     tail_bytes_max: usize,
 }
 
-/// Frames that bring a peer up to date.
+/// Updates that bring a peer up to date.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// Complete frames, each a valid update, in causal order.
-    pub frames: Arc<[Bytes]>,
-    /// Whether the last frame is a SyncStep2. A provider takes that for the end of its first sync, so
-    /// it must not come before everything that the document held.
+    /// Valid updates, in causal order.
+    pub pieces: Arc<[Bytes]>,
+    /// Whether it is a SyncStep2. A provider takes that for the end of its first sync, so it must not come before
+    /// everything that the document held.
     pub closed: bool,
     /// The version that they bring a peer to.
     pub version: u64,
@@ -60,35 +61,40 @@ pub(super) struct Answer {
     pub reached: Option<Arc<Clocks>>,
 }
 
-impl Answer {
-    /// Lays out what was encoded as frames of `dialect`, several when it was cut.
-    fn new(lacking: &Lacking, dialect: Dialect) -> Self {
-        let version = lacking.version;
-        match &lacking.cut {
-            None => Self {
-                frames: [dialect.sync_step2(&lacking.update)].into(),
-                closed: true,
-                version,
-                reached: None,
-            },
-            Some(cut) => Self {
-                frames: cut.pieces.iter().map(|piece| dialect.update(piece)).collect(),
-                closed: false,
-                version,
-                reached: Some(lacking.reached.clone()),
-            },
+/// The updates that followed on an answer. They are copied: each may lie in a larger piece of what was received.
+#[derive(Debug, Clone)]
+pub(super) struct Tail(Arc<[u8]>);
+
+impl Tail {
+    /// In their order.
+    pub fn updates(&self) -> impl Iterator<Item = &[u8]> {
+        let mut reader = Reader::new(&self.0);
+        std::iter::from_fn(move || reader.var_bytes().ok())
+    }
+}
+
+impl From<&Lacking> for Answer {
+    fn from(lacking: &Lacking) -> Self {
+        let (pieces, reached) = match &lacking.cut {
+            None => ([lacking.update.clone()].into(), None),
+            Some(cut) => (cut.pieces.iter().cloned().collect(), Some(lacking.reached.clone())),
+        };
+        Self {
+            pieces,
+            closed: reached.is_none(),
+            version: lacking.version,
+            reached,
         }
     }
 }
 
 impl SyncCache {
-    /// The frames that a document at `version` has for a peer who has `had`, if they are known, and the tail that follows
-    /// them.
-    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Bytes>)> {
+    /// What a document at `version` has for a peer who has `had`, if that is known, and the tail that follows on it.
+    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Tail>)> {
         if had.is_empty()
             && let Some(full) = &self.full
         {
-            let tail = (!full.tail.is_empty()).then(|| Bytes::copy_from_slice(&full.tail));
+            let tail = (!full.tail.is_empty()).then(|| Tail(full.tail.as_slice().into()));
             return Some((full.answer.clone(), tail));
         }
         let mut others = self.partial.iter().chain(self.large.iter().rev());
@@ -101,8 +107,8 @@ impl SyncCache {
     }
 
     /// Keeps what was encoded.
-    pub fn keep(&mut self, lacking: &Lacking, dialect: Dialect) {
-        let answer = Answer::new(lacking, dialect);
+    pub fn keep(&mut self, lacking: &Lacking) {
+        let answer = Answer::from(lacking);
         if answer.reached.is_some() {
             if self.large.len() >= LARGE_MAX {
                 self.large.remove(0);
@@ -111,9 +117,8 @@ impl SyncCache {
         } else if lacking.had.is_empty() {
             self.full = Some(Full {
                 tail_bytes_max: (lacking.update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),
-                update: lacking.update.clone(),
                 answer,
-                tail: BytesMut::new(),
+                tail: Vec::new(),
             });
         } else {
             if self.partial.len() >= PARTIAL_MAX {
@@ -123,20 +128,20 @@ impl SyncCache {
         }
     }
 
-    /// The document moved to `version` by `frame`.
-    pub fn advance(&mut self, version: u64, frame: &[u8], dialect: Dialect) {
+    /// The document moved to `version` by these updates.
+    pub fn advance(&mut self, version: u64, updates: &[CheckedUpdate]) {
         self.partial.clear();
         let Some(full) = &mut self.full else { return };
-        if full.answer.version + 1 != version || full.tail.len() + frame.len() > full.tail_bytes_max {
+        let bytes: usize = updates.iter().map(|update| update.bytes().len()).sum();
+        if full.answer.version + 1 != version || full.tail.len() + bytes > full.tail_bytes_max {
             self.full = None;
             return;
         }
-        if full.answer.closed {
-            full.answer.frames = [dialect.update(&full.update)].into();
-            full.answer.closed = false;
-        }
+        full.answer.closed = false;
         full.answer.version = version;
-        full.tail.extend_from_slice(frame);
+        for update in updates {
+            write_var_bytes(&mut full.tail, update.bytes());
+        }
     }
 
     /// Gives the memory back.

@@ -92,7 +92,7 @@ fn lagging(policy: Policy, edits: usize, size: usize, taken_between: usize) -> (
         }
         assert!(!reader.misses_something());
         let most = policy.outbox_bytes_max + 2 * size + 1_024 * 1_024 * 3 / 2;
-        assert!(table.outbox(2).waiting_bytes() <= most);
+        assert!(table.outbox(2).line().waiting_bytes() <= most);
         table.passes(MS);
     }
     (table, author, reader)
@@ -211,7 +211,7 @@ fn f8_a_peer_that_asks_and_does_not_read_is_sent_away() {
 
     for n in 0..250_u8 {
         table.says(2, &crate::editor::saved_question(&[n & 0x7F]));
-        assert!(table.outbox(2).waiting_bytes() <= 1_000);
+        assert!(table.outbox(2).line().waiting_bytes() <= 1_000);
     }
 
     assert!(table.outbox(2).is_closing());

@@ -219,7 +219,7 @@ fn p19_a_slow_reader_hears_later_who_came_and_who_left() {
 /// Leaves no room for anything in a session's outbox.
 fn fill(table: &mut Table, id: u64) {
     let most = crate::table::POLICY.outbox_bytes_max;
-    let left = most - table.outbox(id).waiting_bytes();
+    let left = most - table.outbox(id).line().waiting_bytes();
     let mut frame = bytes::BytesMut::new();
     cowrite::protocol::frame::put_binary(&mut frame, &[&pad(left)]);
     table

@@ -234,7 +234,7 @@ fn s7_a_reader_that_knows_what_a_crash_lost_waits_until_its_author_sent_it_again
         if table.takes(1).contains(&Heard::Step1(author.state_vector())) {
             asked = true;
             table.says(1, &step2(&author.answer(&author.state_vector())));
-            assert!(table.takes(1).contains(&saved(1)) || table.outbox(1).waiting_bytes() == 0);
+            assert!(table.takes(1).contains(&saved(1)) || table.outbox(1).line().waiting_bytes() == 0);
             table.stores(1);
             break;
         }

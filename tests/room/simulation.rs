@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    task::{Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use cowrite::{
     },
     room::{
         Counts, Effect, Micros, Policy, Room,
-        outbox::Outbox,
+        outbox::{self, Outbox},
         session::{Joining, SessionId},
     },
     store::{Seq, StoredDocument},
@@ -260,7 +259,7 @@ impl World {
         }
         self.carry_out(effects);
         for line in self.peers.iter().filter_map(|peer| peer.line.as_ref()) {
-            let waiting = line.outbox.waiting_bytes();
+            let waiting = line.outbox.line().waiting_bytes();
             // An answer goes whole, whatever the bound: the state and what followed it.
             let most = 2 * self.policy.outbox_bytes_max + 2 * (1_000 + self.edited_bytes);
             assert!(waiting <= most, "{waiting} bytes wait for one connection");
@@ -284,7 +283,7 @@ impl World {
         self.happened.reconnects += 1;
         let session = self.next_session;
         self.next_session += 1;
-        let outbox = Arc::new(Outbox::new(2 * self.policy.outbox_bytes_max));
+        let outbox = Arc::new(Outbox::new(outbox::Line::new(2 * self.policy.outbox_bytes_max)));
         let expires = (!self.ending && self.random.one_in(6)).then(|| self.now + self.random.below(20 * SECOND));
         let identity = if self.peers[n].reads_only { reader() } else { writer() };
         let joining = Joining {
@@ -387,7 +386,7 @@ impl World {
         let many = (most as usize).min(line.up.len());
         let messages: Vec<Bytes> = line.up.drain(..many).collect();
         let session = SessionId(line.session);
-        line.outbox.heard(now / MS);
+        line.outbox.line().heard(now / MS);
         let mut effects = Vec::new();
         let parse = |message| Dialect::YWebsocket.parse(message).unwrap();
         let messages: Vec<Inbound> = messages.into_iter().map(parse).collect();
@@ -402,12 +401,10 @@ impl World {
         let now = self.now;
         let Some(line) = &mut self.peers[n].line else { return };
         for _ in 0..most {
-            let Poll::Ready(Some(frames)) = line.outbox.poll_take(Waker::noop()) else {
-                break;
-            };
+            let Some(frames) = line.outbox.take_frame() else { break };
             line.down.push_back(frames);
         }
-        line.outbox.heard(now / MS);
+        line.outbox.line().heard(now / MS);
     }
 
     /// A peer acts upon what reached it.

@@ -1,10 +1,6 @@
 //! A room with its sessions around it, and a store that makes durable what the test says.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    task::{Poll, Waker},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cowrite::{
@@ -17,7 +13,7 @@ use cowrite::{
     },
     room::{
         Effect, Micros, Policy, Room,
-        outbox::Outbox,
+        outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
     store::{Seq, StoredDocument},
@@ -104,7 +100,7 @@ impl Table {
     }
 
     pub fn joins_with(&mut self, id: u64, identity: Identity, expires: Option<Micros>, outbox_bytes_max: usize) {
-        let outbox = Arc::new(Outbox::new(outbox_bytes_max));
+        let outbox = Arc::new(Outbox::new(Line::new(outbox_bytes_max)));
         self.outboxes.insert(id, outbox.clone());
         let joining = Joining {
             id: SessionId(id),
@@ -142,7 +138,7 @@ impl Table {
         for message in messages {
             self.room.hear(id, message, self.now, &mut effects);
         }
-        self.outbox(id.0).heard(self.now / MS);
+        self.outbox(id.0).line().heard(self.now / MS);
         self.carry_out(effects);
         self.settle();
     }
@@ -168,14 +164,11 @@ impl Table {
 
     /// The connection is still there: its socket answers pings.
     pub fn pongs(&self, id: u64) {
-        self.outbox(id).heard(self.now / MS);
+        self.outbox(id).line().heard(self.now / MS);
     }
 
     pub fn takes_one(&self, id: u64) -> Option<Vec<Heard>> {
-        match self.outbox(id).poll_take(Waker::noop()) {
-            Poll::Ready(Some(frames)) => Some(heard(&frames)),
-            _ => None,
-        }
+        self.outbox(id).take_frame().map(|frames| heard(&frames))
     }
 
     pub fn takes(&self, id: u64) -> Vec<Heard> {
