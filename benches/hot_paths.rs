@@ -22,6 +22,7 @@ use cowrite::{
         dialect::Dialect,
         lib0::{write_var_bytes, write_var_uint},
         update::{CheckedUpdate, Clocks, merge},
+        y_websocket,
     },
     room::{
         Policy, Room,
@@ -111,7 +112,7 @@ fn gate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("gate");
     let typed = message(&append(AUTHOR, 7));
     group.bench_function("parse and check a keystroke", |bencher| {
-        bencher.iter(|| Dialect::YWebsocket.parse(black_box(typed.clone())).is_ok());
+        bencher.iter(|| y_websocket::parse(black_box(typed.clone())).is_ok());
     });
     let mut document = Document::default();
     take(&mut document, append(AUTHOR, 0));
@@ -195,17 +196,13 @@ fn fan_out(criterion: &mut Criterion) {
                     },
                     0,
                 );
-                let ask = Dialect::YWebsocket
-                    .parse(Bytes::from_static(&[0, 0, 1, 0]))
-                    .expect("SyncStep1");
+                let ask = y_websocket::parse(Bytes::from_static(&[0, 0, 1, 0])).expect("SyncStep1");
                 room.hear(id, ask, 0, &mut effects);
             }
             let number = Cell::new(0);
             // A second for each edit: none of them waits for the next.
             bencher.iter(|| {
-                let edit = Dialect::YWebsocket
-                    .parse(message(&append(AUTHOR, number.get())))
-                    .expect("an update");
+                let edit = y_websocket::parse(message(&append(AUTHOR, number.get()))).expect("an update");
                 number.set(number.get() + 1);
                 let now = u64::from(number.get()) * 1_000;
                 for outbox in &outboxes {

@@ -46,6 +46,7 @@ use cowrite::{
     protocol::{
         dialect::Dialect,
         lib0::{Malformed, Reader, write_var_bytes, write_var_uint},
+        y_websocket,
     },
     room::{
         Effect, Micros, Policy, Room,
@@ -233,9 +234,7 @@ impl Document {
                 self.room.join(joining, self.now);
             }
             What::Say { session, message } => {
-                let message = Dialect::YWebsocket
-                    .parse(message.clone())
-                    .map_err(|reason| reason.text().to_owned())?;
+                let message = y_websocket::parse(message.clone()).map_err(|reason| reason.text().to_owned())?;
                 self.outbox(*session)?.line().heard(self.now / MS);
                 self.room.hear(SessionId(*session), message, self.now, &mut effects);
             }

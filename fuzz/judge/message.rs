@@ -16,6 +16,7 @@ use cowrite::{
         dialect::Dialect,
         lib0::Reader,
         update::{CheckedUpdate, Clocks},
+        y_websocket,
     },
     room::{
         Effect, Micros, Policy, Room,
@@ -149,7 +150,7 @@ impl Table {
 
     fn says(&mut self, editor: usize, said: Bytes) {
         let id = self.editors[editor];
-        match DIALECT.parse(said) {
+        match y_websocket::parse(said) {
             Ok(inbound) => {
                 let mut effects = Vec::new();
                 self.room.hear(SessionId(id), inbound, self.now, &mut effects);
@@ -164,7 +165,7 @@ impl Table {
     }
 
     fn hears(&mut self, id: u64, said: &'static [u8]) {
-        let inbound = DIALECT.parse(Bytes::from_static(said)).expect("an honest message");
+        let inbound = y_websocket::parse(Bytes::from_static(said)).expect("an honest message");
         let mut effects = Vec::new();
         self.room.hear(SessionId(id), inbound, self.now, &mut effects);
         self.carries_out(effects);

@@ -162,6 +162,12 @@ impl Open {
         shared.metrics.connections_accepted.inc();
         Self(shared.clone())
     }
+
+    /// These bytes are written; counts them.
+    pub fn sent(&self, bytes: Bytes) -> Bytes {
+        self.0.metrics.sent_bytes.inc_by(bytes.len() as u64);
+        bytes
+    }
 }
 
 impl Drop for Open {
@@ -193,12 +199,8 @@ impl MessageBody for OutboxBody {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        self.outbox.poll_take(cx.waker()).map(|frame| {
-            frame.map(|frame| {
-                self.open.0.metrics.sent_bytes.inc_by(frame.len() as u64);
-                Ok(frame)
-            })
-        })
+        let next = self.outbox.poll_take(cx.waker());
+        next.map(|bytes| bytes.map(|bytes| Ok(self.open.sent(bytes))))
     }
 }
 

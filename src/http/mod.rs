@@ -33,6 +33,7 @@ mod health;
 mod line;
 mod moving;
 mod socket;
+mod switchboard;
 pub mod upgrade;
 
 /// What all requests share.

@@ -26,7 +26,7 @@ use crate::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Inbound, Outbound},
-        frame,
+        frame, y_websocket,
     },
     room::{
         outbox::{Kind, Line, Outbox},
@@ -204,7 +204,7 @@ impl Connection {
         match event {
             Event::Message(bytes) => {
                 batch.bytes += bytes.len();
-                batch.messages.push(Dialect::YWebsocket.parse(bytes)?);
+                batch.messages.push(y_websocket::parse(bytes)?);
             }
             Event::Ping(payload) => self.outbox.push(frame::pong(&payload), Kind::Other),
             Event::Pong => {}

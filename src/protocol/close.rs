@@ -1,11 +1,11 @@
 //! Why a connection ends, and the code that makes stock clients do the right thing.
 //!
-//! y-websocket 3.1 takes 4400 to 4499 as final and tries again after everything else; Hocuspocus
-//! and y-sweet providers always try again.
+//! y-websocket 3.1 takes 4400 to 4499 as final and tries again after everything else; y-sweet's client and Hocuspocus'
+//! providers from 3 on always try again.
 
 use std::fmt;
 
-use super::update::Id;
+use super::{lib0::Malformed, update::Id};
 
 /// Why the server ends a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum CloseReason {
     NotUtf8,
     /// One message larger than the limit.
     MessageTooBig(String),
+    /// Everything on this connection has to begin anew; come back.
+    Reset(String),
     /// The server stops; come back.
     Restarting,
     /// The server cannot take more from this connection for a while; come back.
@@ -55,6 +57,7 @@ impl CloseReason {
             Self::Forbidden(_) => 4403,
             Self::Conflict(_) => 4409,
             Self::DocumentTooLarge(_) => 4413,
+            Self::Reset(_) => 4205,
             Self::Protocol(_) => 1002,
             Self::NotBinary => 1003,
             Self::NotUtf8 => 1007,
@@ -74,6 +77,7 @@ impl CloseReason {
             | Self::Forbidden(text)
             | Self::Conflict(text)
             | Self::DocumentTooLarge(text)
+            | Self::Reset(text)
             | Self::Protocol(text)
             | Self::MessageTooBig(text)
             | Self::Overloaded(text)
@@ -93,6 +97,7 @@ impl CloseReason {
             Self::Forbidden(_) => "forbidden",
             Self::Conflict(_) => "conflict",
             Self::DocumentTooLarge(_) => "document_too_large",
+            Self::Reset(_) => "reset",
             Self::Protocol(_) => "protocol",
             Self::NotBinary => "not_binary",
             Self::NotUtf8 => "not_utf8",
@@ -100,6 +105,16 @@ impl CloseReason {
             Self::Unavailable(_) => "unavailable",
             Self::Restarting => "restarting",
             Self::Overloaded(_) => "overloaded",
+        }
+    }
+}
+
+impl From<Malformed> for CloseReason {
+    fn from(malformed: Malformed) -> Self {
+        if malformed.refused {
+            Self::Refused(format!("the update is not taken: {}", malformed.what))
+        } else {
+            Self::Protocol(malformed.to_string())
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     awareness,
     close::CloseReason,
     frame::{self, Frame},
+    hocuspocus::{self, Address},
     update::{CheckedUpdate, Clocks},
     y_websocket,
 };
@@ -18,6 +19,22 @@ use super::{
 pub enum Dialect {
     /// y-websocket 1.x to 3.x, with y-sweet's message 102.
     YWebsocket,
+    /// Hocuspocus: one of several sessions on a socket.
+    Hocuspocus {
+        /// How it is addressed.
+        address: Address,
+        /// The provider is of version 4 or later.
+        has_version: bool,
+    },
+}
+
+/// How a session ends.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// It is told [`Outbound::Denied`].
+    pub is_denied: bool,
+    /// The whole line ends with it, for this reason.
+    pub line: Option<CloseReason>,
 }
 
 /// What a client said, checked as far as that is possible without the document.
@@ -38,6 +55,8 @@ pub enum Inbound {
     AwarenessQuery,
     /// Message 102: "tell me when all that I sent is durable"; the payload is echoed.
     SavedQuery(Bytes),
+    /// A text for the other clients, as a `varString`.
+    Stateless(Bytes),
     /// Something that this server has no use for.
     Ignored,
 }
@@ -55,8 +74,19 @@ pub enum Outbound<'a> {
     Awareness(&'a [u8]),
     /// Everything that was sent before the question is durable; its payload.
     Saved(&'a [u8]),
-    /// The session may read and not edit.
+    /// What the session sent last of those that it was not told so of is durable, or (`false`) is not taken.
+    Taken(bool),
+    /// It may join, and edit or only read.
+    Admitted {
+        /// Whether it may edit.
+        may_write: bool,
+    },
+    /// It has edited and may only read.
     ReadOnly,
+    /// Its token is about to end: it is to send another one.
+    TokenWanted,
+    /// A text of another client, as a `varString`.
+    Stateless(&'a [u8]),
     /// The session is ended, with this reason.
     Denied(&'a str),
 }
@@ -68,13 +98,49 @@ pub(super) type Head = Vec<u8>;
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 impl Dialect {
-    /// Parses one binary message.
-    ///
-    /// # Errors
-    /// The reason to close the connection with.
-    pub fn parse(&self, message: Bytes) -> Result<Inbound, CloseReason> {
-        match self {
-            Self::YWebsocket => y_websocket::parse(message),
+    /// Whether the server asks for what the client has as it joins; otherwise it asks each time that the client does.
+    #[must_use]
+    pub fn asks_at_join(&self) -> bool {
+        matches!(self, Self::YWebsocket)
+    }
+
+    /// Whether a client counts its updates, and is told of each that it is durable.
+    #[must_use]
+    pub fn tells_of_each_update(&self) -> bool {
+        matches!(self, Self::Hocuspocus { .. })
+    }
+
+    /// How a session ends that is ended for `reason`.
+    #[must_use]
+    pub fn ends(&self, reason: &CloseReason) -> Ends {
+        match (self, reason) {
+            (Self::YWebsocket, CloseReason::Unauthenticated(_) | CloseReason::Forbidden(_)) => Ends {
+                is_denied: true,
+                line: Some(reason.clone()),
+            },
+            // Providers 2 cannot send another token on the same socket, and 3 look the same: they come back with one.
+            (Self::Hocuspocus { has_version: false, .. }, CloseReason::Unauthenticated(text)) => Ends {
+                is_denied: false,
+                line: Some(CloseReason::Reset(text.clone())),
+            },
+            // Others of the socket go on. The provider keeps what it could not save and says why.
+            (
+                Self::Hocuspocus { .. },
+                CloseReason::Refused(_)
+                | CloseReason::Unauthenticated(_)
+                | CloseReason::Forbidden(_)
+                | CloseReason::Conflict(_)
+                | CloseReason::DocumentTooLarge(_)
+                | CloseReason::Unavailable(_),
+            ) => Ends {
+                is_denied: true,
+                line: None,
+            },
+            // Nothing makes such a provider begin anew with one document: it begins anew with its socket.
+            _ => Ends {
+                is_denied: false,
+                line: Some(reason.clone()),
+            },
         }
     }
 
@@ -117,6 +183,7 @@ impl Dialect {
     fn message<'a>(&self, message: Outbound<'a>) -> Option<(Head, &'a [u8])> {
         match self {
             Self::YWebsocket => y_websocket::message(message),
+            Self::Hocuspocus { address, .. } => hocuspocus::message(address, message),
         }
     }
 }

@@ -36,13 +36,7 @@ const SAVED_BYTES_MAX: usize = 16;
 /// # Errors
 /// The reason to close the connection with.
 pub fn parse(message: Bytes) -> Result<Inbound, CloseReason> {
-    read(&message).map_err(|malformed| {
-        if malformed.refused {
-            CloseReason::Refused(format!("the update is not taken: {}", malformed.what))
-        } else {
-            CloseReason::Protocol(malformed.to_string())
-        }
-    })
+    read(&message).map_err(CloseReason::from)
 }
 
 fn read(message: &Bytes) -> Result<Inbound, Malformed> {
@@ -72,7 +66,7 @@ fn read(message: &Bytes) -> Result<Inbound, Malformed> {
     })
 }
 
-/// What precedes the payload of a message, and the payload; every message has words here.
+/// What precedes the payload of a message, and the payload; `None` when there are no words for it here.
 pub(super) fn message(message: Outbound<'_>) -> Option<(Head, &[u8])> {
     let (numbers, payload): (&[u64], &[u8]) = match message {
         Outbound::SyncStep1(state_vector) => (&[SYNC, SYNC_STEP1], state_vector),
@@ -80,8 +74,14 @@ pub(super) fn message(message: Outbound<'_>) -> Option<(Head, &[u8])> {
         Outbound::Update(update) => (&[SYNC, SYNC_UPDATE], update),
         Outbound::Awareness(states) => (&[AWARENESS], states),
         Outbound::Saved(payload) => (&[SAVED], payload),
-        Outbound::ReadOnly => (&[AUTH, PERMISSION_DENIED], READ_ONLY.as_bytes()),
+        Outbound::ReadOnly | Outbound::Admitted { may_write: false } => {
+            (&[AUTH, PERMISSION_DENIED], READ_ONLY.as_bytes())
+        }
         Outbound::Denied(reason) => (&[AUTH, PERMISSION_DENIED], reason.as_bytes()),
+        Outbound::Admitted { may_write: true }
+        | Outbound::TokenWanted
+        | Outbound::Taken(_)
+        | Outbound::Stateless(_) => return None,
     };
     let mut head = Head::with_capacity(16);
     for number in numbers.iter().chain([&(payload.len() as u64)]) {

@@ -56,10 +56,8 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let counts = !answer || session.saving.answered();
         if session.identity.access == Access::Read {
-            if answer {
-                session.saving.answered();
-            }
             // An answer to our SyncStep1 repeats every deletion that the peer knows of.
             let new_structs = !update.has_known_structs(self.document.clocks());
             let edited = !answer && (new_structs || !update.deletions().is_empty());
@@ -73,6 +71,9 @@ impl Room {
                 if !std::mem::replace(&mut session.told_read_only, true) {
                     session.say(Outbound::ReadOnly);
                 }
+            }
+            if counts {
+                session.say(Outbound::Taken(!edited && !new_structs));
             }
             return;
         }
@@ -109,9 +110,6 @@ impl Room {
                 (Some(news), gap)
             }
         };
-        if answer {
-            session.saving.answered();
-        }
         if gap {
             session.gap.get_or_insert(Gap::since(now));
             self.counts.updates_with_gaps += 1;
@@ -129,6 +127,9 @@ impl Room {
                 self.counts.updates_known += u64::from(!gap);
                 self.wait_for_known(id);
             }
+        }
+        if counts {
+            self.waits_to_be_told(id, now);
         }
     }
 
@@ -261,8 +262,8 @@ impl Room {
         for id in batch.sources.iter().chain(&batch.waiters) {
             if let Some(session) = self.sessions.get_mut(id) {
                 session.saving.last_seq = self.journal.appended;
-                for (needs, _) in &mut session.saving.questions {
-                    *needs = (*needs).min(self.journal.appended);
+                for question in &mut session.saving.questions {
+                    question.needs = question.needs.min(self.journal.appended);
                 }
             }
         }
@@ -286,10 +287,24 @@ impl Room {
         self.ask_for(id, &had);
     }
 
+    /// A client that counts what it sends is asked for what it has each time that it asks: its answer is counted, too.
+    pub(super) fn ask_back(&mut self, id: SessionId) {
+        let asks_from = self.asks_from().into_owned();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.dialect.asks_at_join() {
+            return;
+        }
+        session.saving.asks(true);
+        let had = asks_from.cut_to(&session.withheld);
+        session.say(Outbound::SyncStep1(&had.encode_state_vector()));
+    }
+
     /// Asks a session for what it has beyond `had`.
     pub(super) fn ask_for(&mut self, id: SessionId, had: &Clocks) {
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.saving.unanswered += 1;
+            session.saving.asks(false);
             let had = if session.withheld.is_empty() {
                 Cow::Borrowed(had)
             } else {

@@ -14,10 +14,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use smallvec::SmallVec;
 
-use crate::protocol::{
-    dialect::{Dialect, Outbound},
-    frame::Frame,
-    update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
+use crate::{
+    access::Access,
+    protocol::{
+        dialect::{Dialect, Outbound},
+        frame::Frame,
+        update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
+    },
 };
 
 use super::{
@@ -132,6 +135,30 @@ impl Room {
         }
         if !self.lagging.is_empty() {
             self.catch_up_by(now + CATCH_UP);
+        }
+    }
+
+    /// A text of one session for the others; who has no room for it misses it, as the wire allows.
+    pub(super) fn relay(&mut self, id: SessionId, text: &[u8], now: Micros) {
+        let sender = self.sessions.get(&id);
+        if sender.is_none_or(|sender| sender.identity.access == Access::Read) {
+            return;
+        }
+        let lay_out = |dialect: &Dialect| {
+            let frame = dialect.frame(Outbound::Stateless(text));
+            frame.unwrap_or_default().into()
+        };
+        let mut layouts = Layouts::default();
+        for (_, session) in self.sessions.iter_mut().filter(|(other, _)| **other != id) {
+            let frame = layouts.of(&session.dialect, lay_out);
+            if !frame.is_empty()
+                && session
+                    .outbox
+                    .push_within(frame, Kind::Other, self.policy.outbox_bytes_max)
+            {
+                session.sent = now;
+                self.counts.frames += 1;
+            }
         }
     }
 

@@ -24,13 +24,14 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    access::Access,
+    access::{Access, Identity},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
         awareness::Entry,
         close::CloseReason,
         dialect::{Inbound, Outbound},
+        frame,
         update::Clocks,
     },
     store::{Seq, StoredDocument},
@@ -57,7 +58,7 @@ use cadence::{Cadence, presence_pause};
 use editing::Batch;
 use presence::Presence;
 use saving::Journal;
-use session::{Joining, Reading, Saving, Session, SessionId};
+use session::{Joining, Reading, SavedAnswer, Saving, Session, SessionId};
 use states::Encoding;
 use sweep::SWEEP;
 use sync_cache::SyncCache;
@@ -225,9 +226,10 @@ impl Room {
             outbox,
         } = joining;
         outbox.line().heard(now / MS);
-        let session = Session {
+        let mut session = Session {
             identity,
             expires,
+            token_wanted: None,
             dialect,
             outbox,
             reading: Reading::New,
@@ -245,17 +247,32 @@ impl Room {
             saving: Saving::new(now),
             told_read_only: false,
         };
-        session.say(Outbound::SyncStep1(&self.asks_from().encode_state_vector()));
+        let may_write = session.identity.access == Access::Write;
+        session.say(Outbound::Admitted { may_write });
+        if session.dialect.asks_at_join() {
+            session.saving.asks(true);
+            session.say(Outbound::SyncStep1(&self.asks_from().encode_state_vector()));
+        }
         if let Some(everybody) = self.presence.everybody() {
             session.say(Outbound::Awareness(&everybody));
-        }
-        if session.identity.access == Access::Read {
-            session.say(Outbound::ReadOnly);
         }
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
         self.wait_for_known(id);
         self.idle_since = None;
+        self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
+    }
+
+    /// A session has another token. Without effect for one that is not here.
+    pub fn renew(&mut self, id: SessionId, identity: Identity, expires: Option<Micros>, now: Micros) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let may_write = identity.access == Access::Write;
+        session.refused &= !may_write;
+        session.told_read_only &= !may_write;
+        (session.identity, session.expires, session.token_wanted) = (identity, expires, None);
+        session.say(Outbound::Admitted { may_write });
         self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
     }
 
@@ -289,7 +306,10 @@ impl Room {
             return;
         }
         match message {
-            Inbound::SyncStep1(had) => self.wants_sync(id, &had, now, effects),
+            Inbound::SyncStep1(had) => {
+                self.ask_back(id);
+                self.wants_sync(id, &had, now, effects);
+            }
             Inbound::Update { update, answer } => self.take_update(id, update, answer, now, effects),
             Inbound::Awareness(entries) => {
                 let bytes_max = self.policy.outbox_bytes_max / 2;
@@ -307,7 +327,8 @@ impl Room {
                     self.catch_up_by(now + CATCH_UP);
                 }
             }
-            Inbound::SavedQuery(payload) => self.asks_whether_saved(id, payload, now),
+            Inbound::SavedQuery(payload) => self.asks_whether_saved(id, SavedAnswer::Echo(payload), now),
+            Inbound::Stateless(text) => self.relay(id, &text, now),
             Inbound::Ignored => {}
         }
     }
@@ -422,10 +443,11 @@ impl Room {
 
     fn end(&mut self, id: SessionId, reason: CloseReason, now: Micros, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get(&id) else { return };
-        if matches!(reason, CloseReason::Unauthenticated(_) | CloseReason::Forbidden(_)) {
+        let ends = session.dialect.ends(&reason);
+        if ends.is_denied {
             session.say(Outbound::Denied(reason.text()));
         }
-        session.outbox.close(&reason);
+        session.outbox.end(ends.line.map(|reason| frame::close(&reason)));
         self.leave(id, now);
         effects.push(Effect::Ended { session: id, reason });
     }

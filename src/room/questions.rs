@@ -1,10 +1,14 @@
 //! "Is it saved?": who asks, and who may be told.
 
-use bytes::Bytes;
+use std::collections::VecDeque;
 
 use crate::{protocol::dialect::Outbound, store::Seq};
 
-use super::{Micros, Room, SECOND, session::SessionId, sweep::SWEEP_WAITING};
+use super::{
+    Micros, Room, SECOND,
+    session::{Question, SavedAnswer, Session, SessionId},
+    sweep::SWEEP_WAITING,
+};
 
 /// A client that does not answer our SyncStep1 for this long has nothing that we lack.
 const ANSWER_PATIENCE: Micros = 2 * SECOND;
@@ -12,7 +16,7 @@ const ANSWER_PATIENCE: Micros = 2 * SECOND;
 const QUESTIONS_MAX: usize = 64;
 
 impl Room {
-    pub(super) fn asks_whether_saved(&mut self, id: SessionId, payload: Bytes, now: Micros) {
+    pub(super) fn asks_whether_saved(&mut self, id: SessionId, answer: SavedAnswer, now: Micros) {
         let in_batch = self.batch.sources.contains(&id) || self.batch.waiters.contains(&id);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -20,9 +24,19 @@ impl Room {
         // The position of what is still gathered is known when it leaves.
         let needs = if in_batch { Seq::MAX } else { session.saving.last_seq };
         self.asking.insert(id);
-        session.saving.questions.push_back((needs, payload));
-        if session.saving.questions.len() > QUESTIONS_MAX {
-            session.saving.questions.pop_front();
+        let questions = &mut session.saving.questions;
+        match (questions.back_mut(), &answer) {
+            (
+                Some(Question {
+                    needs: known,
+                    answer: SavedAnswer::Taken(updates),
+                }),
+                SavedAnswer::Taken(more),
+            ) if *known == needs => *updates += more,
+            _ => questions.push_back(Question { needs, answer }),
+        }
+        if questions.len() > QUESTIONS_MAX {
+            forget_oldest(questions);
         }
         self.answer_questions_of(id, now);
         if self
@@ -31,6 +45,14 @@ impl Room {
             .is_some_and(|session| !session.saving.questions.is_empty())
         {
             self.sweep_by(now + SWEEP_WAITING);
+        }
+    }
+
+    /// An update of this session was looked at; if its client counts, it is told when that is durable.
+    pub(super) fn waits_to_be_told(&mut self, id: SessionId, now: Micros) {
+        let counts = |session: &Session| session.dialect.tells_of_each_update();
+        if self.sessions.get(&id).is_some_and(counts) {
+            self.asks_whether_saved(id, SavedAnswer::Taken(1), now);
         }
     }
 
@@ -47,18 +69,45 @@ impl Room {
             return;
         };
         let saving = &session.saving;
-        let complete = saving.unanswered == 0 || saving.asked + ANSWER_PATIENCE <= now;
+        // Who counts updates counts its answer to our question as well.
+        let complete =
+            saving.unanswered() == 0 || saving.asked + ANSWER_PATIENCE <= now || session.dialect.tells_of_each_update();
         if session.gap.is_some() || session.refused || !complete {
             return;
         }
         let durable = self.journal.durable;
-        while let Some((_, payload)) = session.saving.questions.pop_front_if(|(needs, _)| *needs <= durable) {
-            session.say(Outbound::Saved(&payload));
+        while let Some(question) = session
+            .saving
+            .questions
+            .pop_front_if(|question| question.needs <= durable)
+        {
+            match question.answer {
+                SavedAnswer::Echo(payload) => {
+                    session.say(Outbound::Saved(&payload));
+                    self.counts.frames += 1;
+                }
+                SavedAnswer::Taken(updates) => {
+                    (0..updates).for_each(|_| session.say(Outbound::Taken(true)));
+                    self.counts.frames += u64::from(updates);
+                }
+            }
             session.sent = now;
-            self.counts.frames += 1;
         }
         if session.saving.questions.is_empty() {
             self.asking.remove(&id);
         }
+    }
+}
+
+/// A question is answered by the answer to a later one; an update that is told of late is told of all the same.
+fn forget_oldest(questions: &mut VecDeque<Question>) {
+    if let Some(oldest) = questions.pop_front()
+        && let SavedAnswer::Taken(updates) = oldest.answer
+        && let Some(Question {
+            answer: SavedAnswer::Taken(more),
+            ..
+        }) = questions.front_mut()
+    {
+        *more += updates;
     }
 }

@@ -47,6 +47,8 @@ pub struct Joining {
 pub(super) struct Session {
     pub identity: Identity,
     pub expires: Option<Micros>,
+    /// When it was asked for another token.
+    pub token_wanted: Option<Micros>,
     pub dialect: Dialect,
     pub outbox: Arc<Outbox>,
     pub reading: Reading,
@@ -135,27 +137,68 @@ pub(super) enum Reading {
 pub(super) struct Saving {
     /// The record that holds its latest edit.
     pub last_seq: Seq,
-    /// How many of our SyncStep1 it has not answered: until then it may hold edits that we lack.
-    pub unanswered: u32,
+    /// How many SyncStep1 it was sent, and how many it answered.
+    asked_times: u64,
+    answered_times: u64,
+    /// Which of them it does not count, oldest first.
+    uncounted: VecDeque<u64>,
     /// When it was last asked for what it may have written differently, or when it joined.
     pub asked: Micros,
-    /// Questions that wait, oldest first, each with the record that must be durable.
-    pub questions: VecDeque<(Seq, Bytes)>,
+    /// What it waits to be told, oldest first.
+    pub questions: VecDeque<Question>,
+}
+
+/// Something that a session is told when a record is durable.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// Which.
+    pub needs: Seq,
+    pub answer: SavedAnswer,
+}
+
+#[derive(Debug)]
+pub(super) enum SavedAnswer {
+    /// The payload of its question.
+    Echo(Bytes),
+    /// So many updates of its are taken.
+    Taken(u32),
 }
 
 impl Saving {
-    /// Of a session that is asked for what it has as it joins.
     pub fn new(now: Micros) -> Self {
         Self {
             last_seq: 0,
-            unanswered: 1,
+            asked_times: 0,
+            answered_times: 0,
+            uncounted: VecDeque::new(),
             asked: now,
             questions: VecDeque::new(),
         }
     }
 
-    /// It answered.
-    pub fn answered(&mut self) {
-        self.unanswered = self.unanswered.saturating_sub(1);
+    /// It was sent a SyncStep1; `counts` says whether it waits to be told that its answer is durable.
+    pub fn asks(&mut self, counts: bool) {
+        if !counts {
+            self.uncounted.push_back(self.asked_times);
+        }
+        self.asked_times += 1;
+    }
+
+    /// It answered. Says whether it waits to be told that the answer is durable.
+    pub fn answered(&mut self) -> bool {
+        if self.answered_times == self.asked_times {
+            return true;
+        }
+        let counts = self
+            .uncounted
+            .pop_front_if(|asked| *asked == self.answered_times)
+            .is_none();
+        self.answered_times += 1;
+        counts
+    }
+
+    /// How many SyncStep1 it has not answered: until then it may hold edits that we lack.
+    pub fn unanswered(&self) -> u64 {
+        self.asked_times - self.answered_times
     }
 }

@@ -8,6 +8,9 @@ use super::{
     Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session, states::Encoding,
 };
 
+/// How long before its token ends a client is asked for another one, if its dialect has words for that, and how often.
+const TOKEN_AHEAD: Micros = 30 * SECOND;
+const TOKEN_PAUSE: Micros = 10 * SECOND;
 /// How often sessions are looked after: silence, expiry, presence.
 pub(super) const SWEEP: Micros = 5 * SECOND;
 /// The same while somebody waits to hear that edits are saved.
@@ -45,6 +48,11 @@ impl Room {
                     continue;
                 }
                 next = next.min(expires);
+                let wanted = session.token_wanted.is_none_or(|wanted| wanted + TOKEN_PAUSE <= now);
+                if expires <= now + TOKEN_AHEAD && wanted {
+                    session.token_wanted = Some(now);
+                    session.say(Outbound::TokenWanted);
+                }
             }
             if session.outbox.line().heard_ms() * MS + DEAF_MAX <= now {
                 ended.push((*id, CloseReason::Overloaded("nothing was heard for 75 s".to_owned())));

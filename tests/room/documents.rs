@@ -150,7 +150,7 @@ fn d7_what_a_reader_sends_changes_nothing_and_it_is_told_once() {
     table.joins(1, reader(), None);
     table.seats(2);
     let denied = Heard::Denied("read-only: your edits are not taken".to_owned());
-    assert_eq!(table.takes(1), [Heard::Step1(vec![0]), denied.clone()]);
+    assert_eq!(table.takes(1), [denied.clone(), Heard::Step1(vec![0])]);
 
     table.says_all(1, &[update(&author.types("a")), update(&author.types("b"))]);
 

@@ -15,6 +15,7 @@ use cowrite::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Inbound},
+        y_websocket,
     },
     room::{
         Counts, Effect, Micros, Policy, Room,
@@ -388,7 +389,7 @@ impl World {
         let session = SessionId(line.session);
         line.outbox.line().heard(now / MS);
         let mut effects = Vec::new();
-        let parse = |message| Dialect::YWebsocket.parse(message).unwrap();
+        let parse = |message| y_websocket::parse(message).unwrap();
         let messages: Vec<Inbound> = messages.into_iter().map(parse).collect();
         for message in messages {
             self.room().hear(session, message, now, &mut effects);

@@ -10,6 +10,7 @@ use cowrite::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Inbound},
+        y_websocket,
     },
     room::{
         Effect, Micros, Policy, Room,
@@ -132,7 +133,7 @@ impl Table {
 
     /// Several messages that arrive together.
     pub fn says_all(&mut self, id: u64, messages: &[Bytes]) {
-        let parse = |message: &Bytes| Dialect::YWebsocket.parse(message.clone()).unwrap();
+        let parse = |message: &Bytes| y_websocket::parse(message.clone()).unwrap();
         let messages: Vec<Inbound> = messages.iter().map(parse).collect();
         let (id, mut effects) = (SessionId(id), Vec::new());
         for message in messages {

@@ -22,7 +22,7 @@ use crate::{
     access::Identity,
     document::{Deleted, Document},
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Dialect, lib0::write_var_bytes},
+    protocol::{close::CloseReason, dialect::Dialect, lib0::write_var_bytes, y_websocket},
     room::{
         Policy,
         outbox::{Line, Outbox},
@@ -181,7 +181,7 @@ fn letter(id: u64, clock: u8) -> Hear {
     };
     let mut message = vec![0, 2, update.len() as u8];
     message.extend_from_slice(update);
-    let message = Dialect::YWebsocket.parse(Bytes::from(message)).unwrap();
+    let message = y_websocket::parse(Bytes::from(message)).unwrap();
     Hear {
         session: SessionId(id),
         messages: vec![message],
@@ -306,7 +306,7 @@ fn hear(id: u64, head: &[u8], payload: &[u8]) -> Hear {
     write_var_bytes(&mut message, payload);
     Hear {
         session: SessionId(id),
-        messages: vec![Dialect::YWebsocket.parse(message.into()).unwrap()],
+        messages: vec![y_websocket::parse(message.into()).unwrap()],
     }
 }
 

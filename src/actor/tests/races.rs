@@ -113,7 +113,7 @@ fn hear(session: u64, messages: &[Bytes]) -> Hear {
         session: SessionId(session),
         messages: messages
             .iter()
-            .map(|message| Dialect::YWebsocket.parse(message.clone()).unwrap())
+            .map(|message| y_websocket::parse(message.clone()).unwrap())
             .collect(),
     }
 }

@@ -1,0 +1,209 @@
+//! The writing side of a socket with several sessions: their outboxes, drained in turn.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use actix_web::{
+    body::{BodySize, MessageBody},
+    web::Bytes,
+};
+use rustc_hash::FxHashMap;
+
+use crate::room::outbox::{Line, Next, Outbox};
+
+use super::line::Open;
+
+/// The sessions of one socket. The first outbox is the socket's own: when it ends, all do.
+#[derive(Debug)]
+pub struct Switchboard {
+    line: Arc<Line>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    plugged: FxHashMap<u64, Plug>,
+    next: u64,
+    /// Those that may have something to write, in turn.
+    ready: VecDeque<u64>,
+    is_closed: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug, Clone)]
+struct Plug {
+    outbox: Arc<Outbox>,
+    bell: Arc<Bell>,
+}
+
+/// Wakes the socket for one of its sessions.
+#[derive(Debug)]
+struct Bell {
+    board: std::sync::Weak<Switchboard>,
+    place: u64,
+    has_rung: AtomicBool,
+}
+
+/// The place of a socket's own outbox.
+const OWN: u64 = 0;
+
+impl Switchboard {
+    /// A switchboard with the socket's own outbox, on which never more than `bytes_max` wait.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> (Arc<Self>, Arc<Outbox>) {
+        let line = Line::new(bytes_max);
+        let board = Arc::new(Self {
+            line,
+            state: Mutex::default(),
+        });
+        let own = board.plug_in();
+        (board, own)
+    }
+
+    /// An outbox for one more session; it is forgotten when it has ended.
+    #[must_use]
+    pub fn plug_in(self: &Arc<Self>) -> Arc<Outbox> {
+        let outbox = Arc::new(Outbox::new(self.line.clone()));
+        let mut state = self.lock();
+        let place = state.next;
+        state.next += 1;
+        let bell = Arc::new(Bell {
+            board: Arc::downgrade(self),
+            place,
+            has_rung: AtomicBool::new(false),
+        });
+        let plug = Plug {
+            outbox: outbox.clone(),
+            bell: bell.clone(),
+        };
+        state.plugged.insert(place, plug);
+        drop(state);
+        bell.wake();
+        outbox
+    }
+
+    /// The next bytes for the socket; `Ready(None)` when it is to end.
+    fn poll_next(&self, waker: &Waker) -> Poll<Option<Bytes>> {
+        loop {
+            let Some((place, plug)) = self.next_ready(waker) else {
+                return if self.lock().is_closed {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Pending
+                };
+            };
+            // Before the look: what comes after it rings again.
+            plug.bell.has_rung.store(false, SeqCst);
+            match plug.outbox.poll_next(&Waker::from(plug.bell.clone())) {
+                Poll::Ready(Next::Bytes(bytes)) => {
+                    self.stands_in_line(place, &plug, false);
+                    return Poll::Ready(Some(bytes));
+                }
+                Poll::Ready(Next::Head(head)) => {
+                    self.stands_in_line(place, &plug, true);
+                    return Poll::Ready(Some(head));
+                }
+                Poll::Ready(Next::Close(close)) => {
+                    self.close();
+                    return Poll::Ready(Some(close));
+                }
+                Poll::Ready(Next::End) if place == OWN => self.close(),
+                Poll::Ready(Next::End) => drop(self.lock().plugged.remove(&place)),
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    fn next_ready(&self, waker: &Waker) -> Option<(u64, Plug)> {
+        let mut state = self.lock();
+        while let Some(place) = state.ready.pop_front() {
+            if let Some(plug) = state.plugged.get(&place) {
+                return Some((place, plug.clone()));
+            }
+        }
+        state.waker = Some(waker.clone());
+        None
+    }
+
+    fn stands_in_line(&self, place: u64, plug: &Plug, first: bool) {
+        plug.bell.has_rung.store(true, SeqCst);
+        let mut state = self.lock();
+        if first {
+            state.ready.push_front(place);
+        } else {
+            state.ready.push_back(place);
+        }
+    }
+
+    /// Nothing is written any more.
+    fn close(&self) {
+        let plugged = {
+            let mut state = self.lock();
+            state.is_closed = true;
+            state.ready.clear();
+            std::mem::take(&mut state.plugged)
+        };
+        plugged.values().for_each(|plug| plug.outbox.abandon());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        if self.has_rung.swap(true, SeqCst) {
+            return;
+        }
+        let Some(board) = self.board.upgrade() else { return };
+        let mut state = board.lock();
+        state.ready.push_back(self.place);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The response body of such a socket.
+pub struct SwitchboardBody {
+    board: Arc<Switchboard>,
+    open: Open,
+}
+
+impl SwitchboardBody {
+    /// Writes what the sessions of `board` have to say.
+    #[must_use]
+    pub fn new(board: Arc<Switchboard>, open: Open) -> Self {
+        Self { board, open }
+    }
+}
+
+impl MessageBody for SwitchboardBody {
+    type Error = actix_web::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.board
+            .poll_next(cx.waker())
+            .map(|bytes| bytes.map(|bytes| Ok(self.open.sent(bytes))))
+    }
+}
+
+impl Drop for SwitchboardBody {
+    fn drop(&mut self) {
+        self.board.close();
+    }
+}
