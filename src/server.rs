@@ -116,6 +116,7 @@ impl Application {
             origins: config.origins,
             message_bytes_max: config.message_bytes_max,
             outbox_bytes_max: config.outbox_bytes_max,
+            auth_timeout: config.auth_timeout,
             connections_max: config.connections_max,
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),

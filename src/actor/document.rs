@@ -22,6 +22,7 @@ use actix::{
 };
 
 use crate::{
+    access::Identity,
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound},
     room::{
@@ -109,6 +110,18 @@ impl Hear {
             room.hear(self.session, message, clock::now(), effects);
         }
     }
+}
+
+/// A session has another token.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Renew {
+    /// Who.
+    pub session: SessionId,
+    /// Who that is now, and what it may do.
+    pub identity: Identity,
+    /// When the token ends, on the room's clock.
+    pub expires: Option<Micros>,
 }
 
 /// A session is gone.
@@ -466,6 +479,19 @@ impl Handler<Hear> for DocumentActor {
         }
         self.call(|room, effects, _| hear.tell(room, full, effects));
         self.settle(ctx);
+    }
+}
+
+impl Handler<Renew> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, renew: Renew, ctx: &mut Self::Context) {
+        let Renew {
+            session,
+            identity,
+            expires,
+        } = renew;
+        self.with_room(ctx, |room, _, now| room.renew(session, identity, expires, now));
     }
 }
 

@@ -97,6 +97,8 @@ pub struct ServeConfig {
     pub unsaved_bytes_max: usize,
     /// Most connections at one time.
     pub connections_max: usize,
+    /// How long a socket of several documents may be open without a token.
+    pub auth_timeout: Duration,
     /// How long a document without sessions stays in memory.
     pub idle_timeout: Duration,
     /// Journal bytes of one document after which a snapshot is taken.
@@ -137,6 +139,7 @@ impl ServeConfig {
             outbox_bytes_max: 4 * 1024 * 1024,
             unsaved_bytes_max: 256 * 1024 * 1024,
             connections_max: 20_000,
+            auth_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
             keep_deleted: Patterns::default(),
@@ -336,6 +339,10 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_CONNECTIONS_MAX", hide_env_values = true, value_name = "COUNT", default_value = "20000", value_parser = count::<10_000_000>)]
     connections_max: usize,
 
+    /// A Hocuspocus connection without a token is closed after this
+    #[arg(long, env = "COWRITE_AUTH_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    auth_timeout: Duration,
+
     /// A document that nobody has open leaves memory after this
     #[arg(long, env = "COWRITE_IDLE_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     idle_timeout: Duration,
@@ -405,6 +412,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             outbox_bytes_max: as_usize(limits.outbox_bytes_max),
             unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),
             connections_max: limits.connections_max,
+            auth_timeout: limits.auth_timeout,
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,
             keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,

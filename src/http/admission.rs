@@ -64,6 +64,15 @@ pub fn admit(
     raw_name: &str,
     shared: &Shared,
 ) -> Result<Admitted, Refusal> {
+    admit_line(request, shared)?;
+    let document = DocumentId::from_url_path(raw_name)
+        .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
+    let identity = identify(credentials, &document, shared).map_err(Refusal::Close)?;
+    Ok(Admitted { document, identity })
+}
+
+/// Decides about an upgrade request, whatever it is for.
+pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if !text(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
@@ -85,13 +94,11 @@ pub fn admit(
             "too many connections, try again later".to_owned(),
         ));
     }
-    let document = DocumentId::from_url_path(raw_name)
-        .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
-    let identity = identify(credentials, &document, shared).map_err(Refusal::Close)?;
-    Ok(Admitted { document, identity })
+    Ok(())
 }
 
-fn identify(
+/// Decides what the holder of a token may do with a document.
+pub fn identify(
     credentials: Result<Option<&str>, String>,
     document: &DocumentId,
     shared: &Shared,

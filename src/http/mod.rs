@@ -1,6 +1,8 @@
 //! What the network sees.
 //!
-//! * `line`: one WebSocket, whatever is spoken on it; `socket`: `/ws/{document}`, a line with one session
+//! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
+//!   `session`: what every wire does for a session
+//! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
 //! * `admission`: who may connect at all: name, origin, token, access
@@ -9,9 +11,12 @@
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
+    },
+    time::Duration,
 };
 
 use actix_web::{
@@ -30,11 +35,13 @@ use crate::{
 mod admission;
 mod demo;
 mod health;
+mod hocuspocus;
 mod line;
 mod moving;
-mod socket;
+mod session;
 mod switchboard;
 pub mod upgrade;
+mod y_websocket;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -55,6 +62,8 @@ pub struct Shared {
     pub message_bytes_max: usize,
     /// Most that waits for one connection, in bytes.
     pub outbox_bytes_max: usize,
+    /// How long a socket may be open without a session.
+    pub auth_timeout: Duration,
     /// Most connections at once.
     pub connections_max: usize,
     /// Connections that are open.
@@ -68,7 +77,9 @@ pub struct Shared {
 /// All routes.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .route("/ws/{document:.*}", web::get().to(socket::connect))
+        .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
+        .route("/hocuspocus", web::get().to(hocuspocus::connect))
+        .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
         .route("/metrics", web::get().to(health::metrics))

@@ -89,6 +89,11 @@ impl Switchboard {
         outbox
     }
 
+    /// Whether the last bytes were given to the socket.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
     /// The next bytes for the socket; `Ready(None)` when it is to end.
     fn poll_next(&self, waker: &Waker) -> Poll<Option<Bytes>> {
         loop {

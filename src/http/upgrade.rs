@@ -46,7 +46,7 @@ use crate::{
 
 use super::{
     moving::{self, Move, Upgrading},
-    socket,
+    y_websocket,
 };
 
 /// Most bytes of one read.
@@ -111,7 +111,7 @@ where
 {
     // Anything else is refused, and what its answer depends on does not move.
     let can_move = request.method() == Method::GET && request.version() == Version::HTTP_11;
-    let name = socket::raw_name(request.path()).filter(|_| can_move);
+    let name = y_websocket::raw_name(request.path()).filter(|_| can_move);
     let document = name.and_then(|name| DocumentId::from_url_path(name).ok());
     let home = document.map(|document| homes.of(&document));
     let FramedParts {

@@ -95,6 +95,16 @@ pub fn parse(message: &Bytes) -> Result<Said, CloseReason> {
     take_apart(message).map_err(|malformed| CloseReason::Protocol(malformed.to_string()))
 }
 
+/// Whether a provider begins a conversation with this: a token, or a question for a document.
+#[must_use]
+pub fn begins(message: &Bytes) -> bool {
+    match take_apart(message) {
+        Ok(Said::To(address, Message::Auth { .. })) => !address.document().is_empty(),
+        Ok(Said::To(address, Message::Other(unread))) => !address.document().is_empty() && unread.asks_for_document(),
+        _ => false,
+    }
+}
+
 fn take_apart(message: &Bytes) -> Result<Said, Malformed> {
     let mut reader = Reader::new(message);
     let text = reader.var_string()?;

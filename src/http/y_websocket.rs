@@ -3,16 +3,12 @@
 //! A task parses messages and hands them to the document's actor. A peer cannot run ahead of its document: large
 //! batches go one at a time, small ones as long as the mailbox has room.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use actix::{Addr, prelude::SendError};
+use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BoxBody,
-    rt::time::timeout,
     web::{Data, Payload},
 };
 
@@ -20,13 +16,13 @@ use crate::{
     access::Credentials,
     actor::{
         clock,
-        document::{DocumentActor, Hear, Join, Leave},
+        document::{DocumentActor, Leave},
     },
     id::DocumentId,
     protocol::{
         close::CloseReason,
-        dialect::{Dialect, Inbound, Outbound},
-        frame, y_websocket,
+        dialect::{Dialect, Outbound},
+        frame, hocuspocus, y_websocket,
     },
     room::{
         outbox::{Kind, Line, Outbox},
@@ -38,19 +34,8 @@ use super::{
     Shared,
     admission::{self, Admitted, Refusal},
     line::{self, Event, Open, OutboxBody, Reader},
+    session::{self, Batch},
 };
-
-/// Most messages handed to a document at once.
-const BATCH_MESSAGES_MAX: usize = 256;
-/// Most bytes handed to a document at once.
-const BATCH_BYTES_MAX: usize = 256 * 1024;
-/// Batches up to this size are handed over without waiting for the document to take them, as long as its
-/// mailbox has room: waiting costs as much as merging them.
-const UNWAITED_BYTES_MAX: usize = 8 * 1024;
-/// How long a connection waits for its document: as long as providers wait for a message.
-const JOIN_PATIENCE: Duration = Duration::from_secs(30);
-/// How often an actor that is just going away is asked for its successor.
-const OPEN_TRIES: usize = 8;
 
 /// The document's name in a path, not decoded.
 pub fn raw_name(path: &str) -> Option<&str> {
@@ -105,6 +90,7 @@ async fn upgrade(
         id,
         outbox,
         shared: shared.clone(),
+        is_new: true,
     };
     let reader = Reader::new(payload, shared.message_bytes_max);
     actix_web::rt::spawn(connection.live(joining, document, reader));
@@ -116,11 +102,13 @@ struct Connection {
     id: SessionId,
     outbox: Arc<Outbox>,
     shared: Data<Shared>,
+    /// Nothing was heard on it.
+    is_new: bool,
 }
 
 impl Connection {
-    async fn live(self, joining: Joining, document: DocumentId, reader: Reader) {
-        match self.join(joining, &document).await {
+    async fn live(mut self, joining: Joining, document: DocumentId, reader: Reader) {
+        match session::join(&self.shared.registry, joining, &document).await {
             Ok(actor) => {
                 let reason = self.read(&actor, reader).await;
                 if let Some(reason) = reason {
@@ -138,32 +126,8 @@ impl Connection {
         }
     }
 
-    async fn join(&self, joining: Joining, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
-        for _ in 0..OPEN_TRIES {
-            let Some(actor) = self.shared.registry.open(document) else {
-                break;
-            };
-            match timeout(JOIN_PATIENCE, actor.send(Join(joining.clone()))).await {
-                Ok(Ok(Ok(()))) => return Ok(actor),
-                Ok(Ok(Err(reason))) => return Err(reason),
-                // It left memory between the two lines; the next one loads anew.
-                Ok(Err(_)) => {}
-                Err(_) => {
-                    // Whether it joins all the same or has done so: it leaves behind that.
-                    let leave = actor.send(Leave(self.id));
-                    actix_web::rt::spawn(async move {
-                        let _ = leave.await;
-                    });
-                    let reason = "the document is busy, try again".to_owned();
-                    return Err(CloseReason::Overloaded(reason));
-                }
-            }
-        }
-        Err(CloseReason::Restarting)
-    }
-
     /// Reads until the connection ends; the reason when it was this side that found one.
-    async fn read(&self, actor: &Addr<DocumentActor>, mut reader: Reader) -> Option<CloseReason> {
+    async fn read(&mut self, actor: &Addr<DocumentActor>, mut reader: Reader) -> Option<CloseReason> {
         loop {
             let mut batch = Batch::default();
             let mut next = Some(reader.next().await);
@@ -181,15 +145,9 @@ impl Connection {
                 }
             }
             self.outbox.line().heard(clock::now() / 1_000);
-            self.shared.metrics.received_bytes.inc_by(batch.bytes as u64);
-            if !batch.messages.is_empty() {
-                let hear = Hear {
-                    session: self.id,
-                    messages: batch.messages,
-                };
-                if hand_over(actor, hear, batch.bytes).await.is_err() {
-                    return Some(CloseReason::Restarting);
-                }
+            self.shared.metrics.received_bytes.inc_by(batch.bytes() as u64);
+            if !batch.is_empty() && batch.hand_over(actor, self.id).await.is_err() {
+                return Some(CloseReason::Restarting);
             }
             if let Some(end) = end {
                 return end;
@@ -200,11 +158,14 @@ impl Connection {
         }
     }
 
-    fn take(&self, event: Event, batch: &mut Batch) -> Result<Taken, CloseReason> {
+    fn take(&mut self, event: Event, batch: &mut Batch) -> Result<Taken, CloseReason> {
         match event {
             Event::Message(bytes) => {
-                batch.bytes += bytes.len();
-                batch.messages.push(y_websocket::parse(bytes)?);
+                if std::mem::take(&mut self.is_new) && hocuspocus::begins(&bytes) {
+                    let reason = "this address speaks y-websocket: Hocuspocus' providers connect to /hocuspocus";
+                    return Err(CloseReason::Refused(reason.to_owned()));
+                }
+                batch.add(bytes.len(), y_websocket::parse(bytes)?);
             }
             Event::Ping(payload) => self.outbox.push(frame::pong(&payload), Kind::Other),
             Event::Pong => {}
@@ -219,33 +180,7 @@ impl Connection {
     }
 }
 
-/// Fails when the document has gone.
-async fn hand_over(actor: &Addr<DocumentActor>, hear: Hear, bytes: usize) -> Result<(), ()> {
-    let hear = if bytes <= UNWAITED_BYTES_MAX {
-        match actor.try_send(hear) {
-            Ok(()) => return Ok(()),
-            Err(SendError::Full(hear)) => hear,
-            Err(SendError::Closed(_)) => return Err(()),
-        }
-    } else {
-        hear
-    };
-    actor.send(hear).await.map_err(drop)
-}
-
 enum Taken {
     More,
     End,
-}
-
-#[derive(Default)]
-struct Batch {
-    messages: Vec<Inbound>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.messages.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX
-    }
 }

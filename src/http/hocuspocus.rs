@@ -1,0 +1,532 @@
+//! `/hocuspocus`: a socket with a session for each document that its provider attaches to.
+//!
+//! A session begins with its token. What a provider says about a document before that waits, within bounds, and so
+//! does what it says while the document is opened. A document that is denied leaves the others of its socket alone.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use actix::Addr;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    body::BoxBody,
+    rt::time::{Instant, sleep_until},
+    web::{Data, Payload},
+};
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+
+use crate::{
+    access::Identity,
+    actor::{
+        clock,
+        document::{DocumentActor, Leave, Renew},
+    },
+    id::DocumentId,
+    protocol::{
+        close::CloseReason,
+        dialect::{Dialect, Outbound},
+        frame,
+        hocuspocus::{self, Address, Message, Said, Unread},
+    },
+    room::{
+        outbox::{Kind, Outbox},
+        session::{Joining, SessionId},
+    },
+};
+
+use super::{
+    Shared,
+    admission::{self, Refusal},
+    line::{self, Event, Open, Reader},
+    session::{self, Batch},
+    switchboard::{Switchboard, SwitchboardBody},
+};
+
+/// What may wait for tokens on one socket: bytes, messages, documents.
+const WAITING_BYTES_MAX: usize = 5 * 1024 * 1024;
+const WAITING_MESSAGES_MAX: usize = 1_000;
+const WAITING_DOCUMENTS_MAX: usize = 100;
+/// What may wait for documents that are being opened, in bytes: above that the socket is not read.
+const OPENING_BYTES_MAX: usize = 1024 * 1024;
+/// Most documents on one socket.
+const DOCUMENTS_MAX: usize = 1_000;
+/// Most messages that are taken before what they are for is handed over.
+const TURN_MESSAGES_MAX: usize = 1_024;
+
+/// `GET /hocuspocus`, and any path below.
+pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
+    if let Err(refusal) = admission::admit_line(&request, &shared) {
+        shared.metrics.ended(refusal.label());
+        return match refusal {
+            Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
+            Refusal::Close(reason) => line::refuse(&request, &admission::credentials(&request), &[], &reason).await,
+        };
+    }
+    let response = line::handshake(&request, &admission::credentials(&request)).await?;
+    let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
+    let body = SwitchboardBody::new(board.clone(), Open::count(&shared));
+    let reader = Reader::new(payload, shared.message_bytes_max);
+    let path = request.path().to_owned();
+    actix_web::rt::spawn(Socket::new(shared, board, own, path).live(reader));
+    Ok(response.map_body(|_, _| BoxBody::new(body)))
+}
+
+/// The reading side.
+struct Socket {
+    shared: Data<Shared>,
+    board: Arc<Switchboard>,
+    /// For what belongs to no session.
+    own: Arc<Outbox>,
+    path: String,
+    seats: FxHashMap<Address, Seat>,
+    /// Sessions whose batch is not empty.
+    touched: Vec<Address>,
+    waiting: Waiting,
+    /// Bytes that wait for documents that are being opened.
+    opening_bytes: usize,
+    /// Since when there is nobody on it, or a document waits for its token.
+    unknown_since: Option<Instant>,
+    joined: (mpsc::UnboundedSender<Joined>, mpsc::UnboundedReceiver<Joined>),
+}
+
+/// What waits for tokens.
+#[derive(Debug, Default)]
+struct Waiting {
+    bytes: usize,
+    messages: usize,
+    documents: usize,
+}
+
+/// One document on the socket.
+enum Seat {
+    /// Its token has not come.
+    Waiting(Vec<Unread>),
+    /// Its document is being opened.
+    Opening(Opening),
+    Live(Live),
+    /// Its client was told why; it may send another token.
+    Denied,
+}
+
+struct Opening {
+    id: SessionId,
+    outbox: Arc<Outbox>,
+    dialect: Dialect,
+    said: Vec<Unread>,
+}
+
+struct Live {
+    id: SessionId,
+    outbox: Arc<Outbox>,
+    dialect: Dialect,
+    actor: Addr<DocumentActor>,
+    batch: Batch,
+}
+
+/// A session has joined its document, or has not.
+struct Joined {
+    address: Address,
+    id: SessionId,
+    actor: Result<Addr<DocumentActor>, CloseReason>,
+}
+
+/// What reading comes to.
+enum Taken {
+    More,
+    End,
+}
+
+impl Socket {
+    fn new(shared: Data<Shared>, board: Arc<Switchboard>, own: Arc<Outbox>, path: String) -> Self {
+        Self {
+            shared,
+            board,
+            own,
+            path,
+            seats: FxHashMap::default(),
+            touched: Vec::new(),
+            waiting: Waiting::default(),
+            opening_bytes: 0,
+            unknown_since: Some(Instant::now()),
+            joined: mpsc::unbounded_channel(),
+        }
+    }
+
+    async fn live(mut self, mut reader: Reader) {
+        self.own.line().heard(clock::now() / 1_000);
+        if let Err(reason) = self.read(&mut reader).await {
+            self.shared.metrics.ended(reason.label());
+            log::info!("a connection with {} documents was closed: {reason}", self.seats.len());
+            self.own.close(&reason);
+        }
+        self.own.hang_up();
+        for (_, seat) in self.seats.drain() {
+            if let Seat::Live(live) = seat {
+                live.actor.do_send(Leave(live.id));
+            }
+        }
+        self.joined.1.close();
+        while let Ok(joined) = self.joined.1.try_recv() {
+            joined.leave();
+        }
+    }
+
+    /// Reads until the connection ends; fails with the reason when it was this side that found one.
+    async fn read(&mut self, reader: &mut Reader) -> Result<(), CloseReason> {
+        loop {
+            let deadline = self.unknown_since.map(|since| since + self.shared.auth_timeout);
+            tokio::select! {
+                event = reader.next(), if self.opening_bytes < OPENING_BYTES_MAX => {
+                    // The writing side may have thrown away some of what came: a message would have holes.
+                    if self.board.is_closed() {
+                        return Ok(());
+                    }
+                    let taken = self.take_turn(event, reader).await;
+                    self.own.line().heard(clock::now() / 1_000);
+                    self.hand_over().await?;
+                    if let Taken::End = taken? {
+                        return Ok(());
+                    }
+                }
+                Some(joined) = self.joined.1.recv() => {
+                    self.has_joined(joined)?;
+                    self.hand_over().await?;
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(CloseReason::Reset("no token came in time".to_owned()));
+                }
+            }
+            if self.own.is_closing() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what has arrived.
+    async fn take_turn(&mut self, first: Event, reader: &mut Reader) -> Result<Taken, CloseReason> {
+        let mut next = Some(first);
+        for _ in 0..TURN_MESSAGES_MAX {
+            let Some(event) = next.take() else { break };
+            if let Taken::End = self.take(event)? {
+                return Ok(Taken::End);
+            }
+            if self.opening_bytes >= OPENING_BYTES_MAX || self.a_batch_is_full() {
+                break;
+            }
+            next = reader.next_now();
+        }
+        Ok(Taken::More)
+    }
+
+    fn take(&mut self, event: Event) -> Result<Taken, CloseReason> {
+        match event {
+            Event::Message(bytes) => {
+                self.shared.metrics.received_bytes.inc_by(bytes.len() as u64);
+                if bytes.first() == Some(&0) {
+                    return Err(CloseReason::Refused(format!(
+                        "this address speaks Hocuspocus: y-websocket's providers connect to /ws, not to {}",
+                        self.path
+                    )));
+                }
+                if let Said::To(address, message) = hocuspocus::parse(&bytes)? {
+                    self.hear(address, message)?;
+                }
+            }
+            Event::Ping(payload) => self.own.push(frame::pong(&payload), Kind::Other),
+            Event::Pong => {}
+            Event::Closes(code) => {
+                self.own.echo_close(code);
+                return Ok(Taken::End);
+            }
+            Event::Errs(reason) => return Err(reason),
+            Event::Gone => return Ok(Taken::End),
+        }
+        Ok(Taken::More)
+    }
+
+    fn hear(&mut self, address: Address, message: Message) -> Result<(), CloseReason> {
+        match message {
+            Message::Auth { token, has_version } => {
+                self.authenticate(address, &token, has_version);
+                Ok(())
+            }
+            Message::Close => {
+                self.leave(&address);
+                Ok(())
+            }
+            Message::Other(unread) => self.hear_other(address, unread),
+        }
+    }
+
+    fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
+        match self.seats.get_mut(&address) {
+            Some(Seat::Live(live)) if !live.outbox.is_closing() => match unread.read() {
+                Ok(inbound) => {
+                    if live.batch.is_empty() {
+                        self.touched.push(address);
+                    }
+                    live.batch.add(unread.bytes(), inbound);
+                    Ok(())
+                }
+                Err(reason) => self.end(&address, reason),
+            },
+            // What it says until it has read that it is denied goes nowhere.
+            Some(Seat::Live(_) | Seat::Denied) => Ok(()),
+            Some(Seat::Opening(opening)) => {
+                self.opening_bytes += unread.bytes();
+                opening.said.push(unread);
+                Ok(())
+            }
+            Some(Seat::Waiting(_)) | None if self.shared.token_key.is_none() || unread.asks_for_document() => {
+                // Providers 2 without a token send none, and begin with this question.
+                self.wait(address.clone(), unread)?;
+                self.authenticate(address, "", false);
+                Ok(())
+            }
+            Some(Seat::Waiting(_)) | None => self.wait(address, unread),
+        }
+    }
+
+    /// Keeps what was said until the token comes.
+    fn wait(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
+        self.waiting.bytes += unread.bytes();
+        self.waiting.messages += 1;
+        let waiting = &mut self.waiting;
+        let seat = self.seats.entry(address).or_insert_with(|| {
+            waiting.documents += 1;
+            Seat::Waiting(Vec::new())
+        });
+        if let Seat::Waiting(said) = seat {
+            said.push(unread);
+        }
+        self.unknown_since.get_or_insert_with(Instant::now);
+        if self.waiting.bytes > WAITING_BYTES_MAX
+            || self.waiting.messages > WAITING_MESSAGES_MAX
+            || self.waiting.documents > WAITING_DOCUMENTS_MAX
+        {
+            let reason = "too much was sent before a token".to_owned();
+            return Err(CloseReason::Reset(reason));
+        }
+        Ok(())
+    }
+
+    /// What waited for the token of this document, which waits no longer.
+    fn said_before(&mut self, address: &Address) -> Vec<Unread> {
+        let said = match self.seats.remove(address) {
+            Some(Seat::Waiting(said)) => said,
+            _ => return Vec::new(),
+        };
+        self.waiting.documents -= 1;
+        self.waiting.messages -= said.len();
+        self.waiting.bytes -= said.iter().map(Unread::bytes).sum::<usize>();
+        said
+    }
+
+    fn authenticate(&mut self, address: Address, token: &str, has_version: bool) {
+        let admitted = self.admit(&address, token);
+        match (self.seats.get_mut(&address), admitted) {
+            (Some(Seat::Opening(_)), Ok(_)) => {}
+            (Some(Seat::Live(live)), Ok((_, identity))) if !live.outbox.is_closing() => {
+                let expires = identity.expires_at_ms.map(clock::at_wall_ms);
+                live.actor.do_send(Renew {
+                    session: live.id,
+                    identity,
+                    expires,
+                });
+            }
+            (_, Ok((document, identity))) => self.open(address, document, identity, has_version),
+            (_, Err(reason)) => {
+                self.leave(&address);
+                self.deny(address, &reason);
+            }
+        }
+        let waits = self.waiting.documents > 0;
+        self.unknown_since = self.unknown_since.filter(|_| waits || !self.has_sessions());
+    }
+
+    fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+        let document =
+            DocumentId::parse(address.document()).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
+        if token.is_empty() && self.shared.token_key.is_some() {
+            let reason = "a token is needed: give it to the provider as `token`".to_owned();
+            return Err(CloseReason::Unauthenticated(reason));
+        }
+        if self.seats.len() >= DOCUMENTS_MAX && !self.seats.contains_key(address) {
+            let reason = format!("a connection takes {DOCUMENTS_MAX} documents");
+            return Err(CloseReason::Forbidden(reason));
+        }
+        let identity = admission::identify(Ok(Some(token)), &document, &self.shared)?;
+        Ok((document, identity))
+    }
+
+    /// Begins a session: it joins its document, and what its client says meanwhile waits.
+    fn open(&mut self, address: Address, document: DocumentId, identity: Identity, has_version: bool) {
+        let said = self.said_before(&address);
+        self.opening_bytes += said.iter().map(Unread::bytes).sum::<usize>();
+        let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
+        let outbox = self.board.plug_in();
+        let dialect = Dialect::Hocuspocus {
+            address: address.clone(),
+            has_version,
+        };
+        let joining = Joining {
+            id,
+            expires: identity.expires_at_ms.map(clock::at_wall_ms),
+            identity,
+            dialect: dialect.clone(),
+            outbox: outbox.clone(),
+        };
+        let opening = Opening {
+            id,
+            outbox,
+            dialect,
+            said,
+        };
+        self.seats.insert(address.clone(), Seat::Opening(opening));
+        let (registry, joined) = (self.shared.registry.clone(), self.joined.0.clone());
+        actix_web::rt::spawn(async move {
+            let actor = session::join(&registry, joining, &document).await;
+            if let Err(unsent) = joined.send(Joined { address, id, actor }) {
+                unsent.0.leave();
+            }
+        });
+    }
+
+    fn has_joined(&mut self, joined: Joined) -> Result<(), CloseReason> {
+        let opening = match self.seats.remove(&joined.address) {
+            Some(Seat::Opening(opening)) if opening.id == joined.id => opening,
+            other => {
+                // It was left meanwhile, and perhaps attached to again.
+                other.map(|seat| self.seats.insert(joined.address.clone(), seat));
+                joined.leave();
+                return Ok(());
+            }
+        };
+        self.opening_bytes -= opening.said.iter().map(Unread::bytes).sum::<usize>();
+        let (
+            address,
+            Opening {
+                id,
+                outbox,
+                dialect,
+                said,
+            },
+        ) = (joined.address, opening);
+        match joined.actor {
+            Ok(actor) => {
+                let live = Live {
+                    id,
+                    outbox,
+                    dialect,
+                    actor,
+                    batch: Batch::default(),
+                };
+                self.seats.insert(address.clone(), Seat::Live(live));
+                said.into_iter()
+                    .try_for_each(|unread| self.hear_other(address.clone(), unread))
+            }
+            Err(reason) => {
+                self.shared.metrics.ended(reason.label());
+                outbox.end(None);
+                self.refuse(address, &dialect, reason)
+            }
+        }
+    }
+
+    /// Ends a session for `reason`, or the whole socket.
+    fn end(&mut self, address: &Address, reason: CloseReason) -> Result<(), CloseReason> {
+        let Some(Seat::Live(live)) = self.seats.get(address) else {
+            return Ok(());
+        };
+        let dialect = live.dialect.clone();
+        self.shared.metrics.ended(reason.label());
+        log::info!(
+            "session {} of document {} was closed: {reason}",
+            live.id.0,
+            address.document()
+        );
+        self.leave(address);
+        self.refuse(address.clone(), &dialect, reason)
+    }
+
+    fn refuse(&mut self, address: Address, dialect: &Dialect, reason: CloseReason) -> Result<(), CloseReason> {
+        match dialect.ends(&reason).line {
+            Some(reason) => Err(reason),
+            None => {
+                self.deny(address, &reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn deny(&mut self, address: Address, reason: &CloseReason) {
+        self.said_before(&address);
+        log::debug!("document {} was denied: {reason}", address.document());
+        let dialect = Dialect::Hocuspocus {
+            address: address.clone(),
+            has_version: false,
+        };
+        if let Some(denied) = dialect.frame(Outbound::Denied(reason.text())) {
+            self.own.push(denied, Kind::Other);
+        }
+        if self.seats.len() < DOCUMENTS_MAX {
+            self.seats.insert(address, Seat::Denied);
+        }
+    }
+
+    /// The client has left a document. What it said before counts.
+    fn leave(&mut self, address: &Address) {
+        match self.seats.remove(address) {
+            Some(Seat::Live(mut live)) => {
+                let batch = std::mem::take(&mut live.batch);
+                live.outbox.end(None);
+                actix_web::rt::spawn(async move {
+                    let _ = batch.hand_over(&live.actor, live.id).await;
+                    live.actor.do_send(Leave(live.id));
+                });
+            }
+            Some(Seat::Opening(opening)) => {
+                self.opening_bytes -= opening.said.iter().map(Unread::bytes).sum::<usize>();
+                opening.outbox.end(None);
+            }
+            Some(seat @ Seat::Waiting(_)) => {
+                self.seats.insert(address.clone(), seat);
+                self.said_before(address);
+            }
+            Some(Seat::Denied) | None => {}
+        }
+    }
+
+    fn has_sessions(&self) -> bool {
+        let is_session = |seat: &Seat| matches!(seat, Seat::Opening(_) | Seat::Live(_));
+        self.seats.values().any(is_session)
+    }
+
+    fn a_batch_is_full(&self) -> bool {
+        let last = self.touched.last().and_then(|address| self.seats.get(address));
+        matches!(last, Some(Seat::Live(live)) if live.batch.is_full())
+    }
+
+    /// Hands over what was gathered.
+    async fn hand_over(&mut self) -> Result<(), CloseReason> {
+        for address in std::mem::take(&mut self.touched) {
+            let Some(Seat::Live(live)) = self.seats.get_mut(&address) else {
+                continue;
+            };
+            let batch = std::mem::take(&mut live.batch);
+            if !batch.is_empty() && !live.outbox.is_closing() {
+                batch.hand_over(&live.actor, live.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Joined {
+    /// Nobody waits for it any more.
+    fn leave(self) {
+        if let Ok(actor) = self.actor {
+            actor.do_send(Leave(self.id));
+        }
+    }
+}

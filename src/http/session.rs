@@ -1,0 +1,114 @@
+//! What every wire does for a session: it joins its document, and what its client says is handed over in batches.
+//!
+//! A peer cannot run ahead of its document: large batches go one at a time, small ones as long as the mailbox has room.
+
+use std::{sync::Arc, time::Duration};
+
+use actix::{Addr, prelude::SendError};
+use actix_web::rt::time::timeout;
+
+use crate::{
+    actor::{
+        document::{DocumentActor, Hear, Join, Leave},
+        registry::Registry,
+    },
+    id::DocumentId,
+    protocol::{close::CloseReason, dialect::Inbound},
+    room::session::{Joining, SessionId},
+};
+
+/// Most messages handed to a document at once.
+const BATCH_MESSAGES_MAX: usize = 256;
+/// Most bytes handed to a document at once.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Batches up to this size are handed over without waiting for the document to take them, as long as its
+/// mailbox has room: waiting costs as much as merging them.
+const UNWAITED_BYTES_MAX: usize = 8 * 1024;
+/// How long a connection waits for its document: as long as providers wait for a message.
+const JOIN_PATIENCE: Duration = Duration::from_secs(30);
+/// How often an actor that is just going away is asked for its successor.
+const OPEN_TRIES: usize = 8;
+
+/// Joins a document.
+///
+/// # Errors
+/// The reason to end the session with.
+pub async fn join(
+    registry: &Arc<Registry>,
+    joining: Joining,
+    document: &DocumentId,
+) -> Result<Addr<DocumentActor>, CloseReason> {
+    let id = joining.id;
+    for _ in 0..OPEN_TRIES {
+        let Some(actor) = registry.open(document) else {
+            break;
+        };
+        match timeout(JOIN_PATIENCE, actor.send(Join(joining.clone()))).await {
+            Ok(Ok(Ok(()))) => return Ok(actor),
+            Ok(Ok(Err(reason))) => return Err(reason),
+            // It left memory between the two lines; the next one loads anew.
+            Ok(Err(_)) => {}
+            Err(_) => {
+                // Whether it joins all the same or has done so: it leaves behind that.
+                actor.do_send(Leave(id));
+                let reason = "the document is busy, try again".to_owned();
+                return Err(CloseReason::Overloaded(reason));
+            }
+        }
+    }
+    Err(CloseReason::Restarting)
+}
+
+/// Messages of one session that go to its document together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    messages: Vec<Inbound>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds a message that took so many bytes.
+    pub fn add(&mut self, bytes: usize, message: Inbound) {
+        self.bytes += bytes;
+        self.messages.push(message);
+    }
+
+    /// Whether it is to be handed over before more is added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.messages.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The bytes of its messages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hands it to the document.
+    ///
+    /// # Errors
+    /// The document has gone.
+    pub async fn hand_over(self, actor: &Addr<DocumentActor>, session: SessionId) -> Result<(), CloseReason> {
+        let hear = Hear {
+            session,
+            messages: self.messages,
+        };
+        let hear = if self.bytes <= UNWAITED_BYTES_MAX {
+            match actor.try_send(hear) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Full(hear)) => hear,
+                Err(SendError::Closed(_)) => return Err(CloseReason::Restarting),
+            }
+        } else {
+            hear
+        };
+        actor.send(hear).await.map_err(|_| CloseReason::Restarting)
+    }
+}
