@@ -106,6 +106,8 @@ enum Seat {
     Live(Live),
     /// Its client was told why; it may send another token.
     Denied,
+    /// Its client has left it; it may come back.
+    Left,
 }
 
 struct Opening {
@@ -224,8 +226,8 @@ impl Socket {
                 self.shared.metrics.received_bytes.inc_by(bytes.len() as u64);
                 if bytes.first() == Some(&0) {
                     return Err(CloseReason::Refused(format!(
-                        "this address speaks Hocuspocus: y-websocket's providers connect to /ws, not to {}",
-                        self.path
+                        "this address speaks Hocuspocus: y-websocket's providers connect to /ws{}",
+                        self.path.strip_prefix("/hocuspocus").unwrap_or_default()
                     )));
                 }
                 if let Said::To(address, message) = hocuspocus::parse(&bytes)? {
@@ -252,6 +254,7 @@ impl Socket {
             }
             Message::Close => {
                 self.leave(&address);
+                self.remember(address, Seat::Left);
                 Ok(())
             }
             Message::Other(unread) => self.hear_other(address, unread),
@@ -272,18 +275,21 @@ impl Socket {
             },
             // What it says until it has read that it is denied goes nowhere.
             Some(Seat::Live(_) | Seat::Denied) => Ok(()),
+            Some(Seat::Left) if !unread.asks_for_document() => Ok(()),
             Some(Seat::Opening(opening)) => {
                 self.opening_bytes += unread.bytes();
                 opening.said.push(unread);
                 Ok(())
             }
-            Some(Seat::Waiting(_)) | None if self.shared.token_key.is_none() || unread.asks_for_document() => {
+            Some(Seat::Left | Seat::Waiting(_)) | None => {
                 // Providers 2 without a token send none, and begin with this question.
+                let has_no_token = unread.asks_for_document();
                 self.wait(address.clone(), unread)?;
-                self.authenticate(address, "", false);
+                if has_no_token {
+                    self.authenticate(address, "", false);
+                }
                 Ok(())
             }
-            Some(Seat::Waiting(_)) | None => self.wait(address, unread),
         }
     }
 
@@ -292,12 +298,12 @@ impl Socket {
         self.waiting.bytes += unread.bytes();
         self.waiting.messages += 1;
         let waiting = &mut self.waiting;
-        let seat = self.seats.entry(address).or_insert_with(|| {
-            waiting.documents += 1;
-            Seat::Waiting(Vec::new())
-        });
-        if let Seat::Waiting(said) = seat {
-            said.push(unread);
+        match self.seats.get_mut(&address) {
+            Some(Seat::Waiting(said)) => said.push(unread),
+            _ => {
+                waiting.documents += 1;
+                self.seats.insert(address, Seat::Waiting(vec![unread]));
+            }
         }
         self.unknown_since.get_or_insert_with(Instant::now);
         if self.waiting.bytes > WAITING_BYTES_MAX
@@ -341,7 +347,7 @@ impl Socket {
             }
         }
         let waits = self.waiting.documents > 0;
-        self.unknown_since = self.unknown_since.filter(|_| waits || !self.has_sessions());
+        self.unknown_since = self.unknown_since.filter(|_| waits || self.sessions() == 0);
     }
 
     fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
@@ -351,7 +357,8 @@ impl Socket {
             let reason = "a token is needed: give it to the provider as `token`".to_owned();
             return Err(CloseReason::Unauthenticated(reason));
         }
-        if self.seats.len() >= DOCUMENTS_MAX && !self.seats.contains_key(address) {
+        let has_session = matches!(self.seats.get(address), Some(Seat::Opening(_) | Seat::Live(_)));
+        if !has_session && self.sessions() >= DOCUMENTS_MAX {
             let reason = format!("a connection takes {DOCUMENTS_MAX} documents");
             return Err(CloseReason::Forbidden(reason));
         }
@@ -469,8 +476,16 @@ impl Socket {
         if let Some(denied) = dialect.frame(Outbound::Denied(reason.text())) {
             self.own.push(denied, Kind::Other);
         }
+        self.remember(address, Seat::Denied);
+    }
+
+    /// Remembers a document without a session, as long as there is room for that.
+    fn remember(&mut self, address: Address, seat: Seat) {
+        if self.seats.len() >= DOCUMENTS_MAX {
+            self.seats.retain(|_, seat| !matches!(seat, Seat::Denied | Seat::Left));
+        }
         if self.seats.len() < DOCUMENTS_MAX {
-            self.seats.insert(address, Seat::Denied);
+            self.seats.insert(address, seat);
         }
     }
 
@@ -493,13 +508,13 @@ impl Socket {
                 self.seats.insert(address.clone(), seat);
                 self.said_before(address);
             }
-            Some(Seat::Denied) | None => {}
+            Some(Seat::Denied | Seat::Left) | None => {}
         }
     }
 
-    fn has_sessions(&self) -> bool {
-        let is_session = |seat: &Seat| matches!(seat, Seat::Opening(_) | Seat::Live(_));
-        self.seats.values().any(is_session)
+    fn sessions(&self) -> usize {
+        let is_session = |seat: &&Seat| matches!(seat, Seat::Opening(_) | Seat::Live(_));
+        self.seats.values().filter(is_session).count()
     }
 
     fn a_batch_is_full(&self) -> bool {
