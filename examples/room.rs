@@ -319,6 +319,7 @@ impl Document {
                     self.room.encoded(job.run(), self.now, &mut effects);
                     self.carry_out(effects);
                 }
+                Effect::Written { .. } => {}
                 Effect::Ended { session, reason } => self.happened.0.push((0, session.0, reason.to_string())),
                 Effect::Unload => {
                     self.happened.0.push((3, 0, String::new()));

@@ -230,6 +230,7 @@ impl Table {
                     self.room.encoded(job.run(), self.now, &mut effects);
                     self.carries_out(effects);
                 }
+                Effect::Written { .. } => panic!("everybody has a session"),
                 Effect::Ended { session, reason } => {
                     assert_ne!(session.0, WATCHER, "nobody is sent away for others: {reason:?}");
                     self.outboxes.remove(&session.0);

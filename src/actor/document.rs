@@ -17,14 +17,17 @@ use std::{
 };
 
 use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, SpawnHandle,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture,
+    SpawnHandle, WrapFuture,
 };
+use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
 
 use crate::{
     access::Identity,
+    document::State,
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Inbound},
+    protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
         Effect, Micros, Room,
         session::{Joining, SessionId},
@@ -62,6 +65,8 @@ pub struct DocumentActor {
     life: Life,
     timer: Option<(Micros, SpawnHandle)>,
     effects: Vec<Effect>,
+    /// Who waits to hear that a write is durable.
+    writers: FxHashMap<SessionId, oneshot::Sender<Result<(), CloseReason>>>,
 }
 
 #[derive(Debug)]
@@ -112,6 +117,23 @@ impl Hear {
     }
 }
 
+/// Somebody without a session writes an update. Answered when it is durable, or with the reason why it is not taken.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CloseReason>")]
+pub struct Write {
+    /// Names the write; no session has this name.
+    pub id: SessionId,
+    /// Who writes.
+    pub subject: Option<Arc<str>>,
+    /// What.
+    pub update: CheckedUpdate,
+}
+
+/// Somebody without a session reads. Answered with the document, or with the reason why it cannot be read.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<State, CloseReason>")]
+pub struct Read;
+
 /// A session has another token.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -158,6 +180,7 @@ impl DocumentActor {
             life,
             timer: None,
             effects: Vec::new(),
+            writers: FxHashMap::default(),
         }
     }
 
@@ -210,6 +233,15 @@ impl DocumentActor {
         ctx.run_later(FAREWELL, |actor, ctx| actor.go(ctx));
     }
 
+    /// Whether who comes is served now; if not, the reason why.
+    fn serves(&self) -> Result<(), CloseReason> {
+        match &self.life {
+            Life::Serving(_) => Ok(()),
+            Life::Failed(reason) => Err(reason.clone()),
+            Life::Away | Life::Loading | Life::Draining(_) | Life::Broken | Life::Gone => Err(CloseReason::Restarting),
+        }
+    }
+
     /// Calls the room, then does what follows from it.
     fn with_room<R: Default>(
         &mut self,
@@ -247,8 +279,7 @@ impl DocumentActor {
                 log::error!("the sessions of document {} could not be told", self.document);
             }
         }
-        self.effects
-            .retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
+        self.effects.retain(is_kept_at_the_end);
     }
 
     /// Calls the room on a helper, where that delays no other document.
@@ -289,6 +320,7 @@ impl DocumentActor {
         let (durable, mut told) = (self.durable.clone(), self.told);
         let counts = self.call(|room, effects, now| {
             tell_durable(room, &durable, &mut told, now);
+            room.tell_writers(effects);
             if room.deadline().is_some_and(|due| due <= now) {
                 room.wake(now, effects);
             }
@@ -346,6 +378,12 @@ impl DocumentActor {
                         .map(|encoded, _, ctx| ctx.address().do_send(Done(encoded.ok()))),
                 );
             }
+            Effect::Written { write, result } => {
+                if let Some(waits) = self.writers.remove(&write) {
+                    // Who does not wait any more needs no answer.
+                    let _ = waits.send(result);
+                }
+            }
             Effect::Ended { session, reason } => {
                 self.registry.metrics.ended(reason.label());
                 log::info!(
@@ -384,11 +422,10 @@ impl DocumentActor {
             Life::Serving(room) => {
                 self.life = Life::Draining(room);
                 let counts = self.call(|room, effects, now| {
-                    // What else the room wants is no longer of use.
                     effects.clear();
                     room.flush(now, effects);
                     room.end_all(reason, now, effects);
-                    effects.retain(|effect| matches!(effect, Effect::Append { .. } | Effect::Ended { .. }));
+                    effects.retain(is_kept_at_the_end);
                     room.take_counts()
                 });
                 if let Some(counts) = counts {
@@ -431,6 +468,14 @@ impl DocumentActor {
     }
 }
 
+/// What a room that goes wants is no longer of use, but for this.
+fn is_kept_at_the_end(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Append { .. } | Effect::Ended { .. } | Effect::Written { .. }
+    )
+}
+
 /// Tells the room what has become durable since it was last told.
 fn tell_durable(room: &mut Room, durable: &Durable, told: &mut (Seq, u64), now: Micros) {
     let reached = durable.reached();
@@ -456,13 +501,7 @@ impl Handler<Join> for DocumentActor {
     type Result = Result<(), CloseReason>;
 
     fn handle(&mut self, Join(joining): Join, ctx: &mut Self::Context) -> Self::Result {
-        match &self.life {
-            Life::Serving(_) => {}
-            Life::Failed(reason) => return Err(reason.clone()),
-            Life::Away | Life::Loading | Life::Draining(_) | Life::Broken | Life::Gone => {
-                return Err(CloseReason::Restarting);
-            }
-        }
+        self.serves()?;
         let joined = self.call(|room, _, now| room.join(joining, now));
         self.settle(ctx);
         joined.ok_or(CloseReason::Restarting)
@@ -479,6 +518,42 @@ impl Handler<Hear> for DocumentActor {
         }
         self.call(|room, effects, _| hear.tell(room, full, effects));
         self.settle(ctx);
+    }
+}
+
+impl Handler<Write> for DocumentActor {
+    type Result = ResponseFuture<Result<(), CloseReason>>;
+
+    fn handle(&mut self, write: Write, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(reason) = self.serves() {
+            return Box::pin(std::future::ready(Err(reason)));
+        }
+        let (sender, written) = oneshot::channel();
+        let Write { id, subject, update } = write;
+        self.writers.insert(id, sender);
+        let full = self.registry.writer.is_full();
+        let bytes = update.bytes().len();
+        let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
+            room.store_full(full);
+            room.write(id, subject, update, clock::now(), effects);
+        };
+        if bytes > HERE_BYTES_MAX {
+            self.call_elsewhere(ctx, writes);
+        } else {
+            self.call(|room, effects, _| writes(room, effects));
+            self.settle(ctx);
+        }
+        // An actor that goes takes the sender with it, and the room may not have it: it is to be tried again.
+        Box::pin(async { written.await.unwrap_or(Err(CloseReason::Restarting)) })
+    }
+}
+
+impl Handler<Read> for DocumentActor {
+    type Result = Result<State, CloseReason>;
+
+    fn handle(&mut self, _: Read, _: &mut Self::Context) -> Self::Result {
+        self.serves()?;
+        self.call(|room, _, _| room.read()).ok_or(CloseReason::Restarting)
     }
 }
 

@@ -31,6 +31,8 @@ const GAP_ASK: Micros = 10 * SECOND;
 pub(super) struct Batch {
     pub updates: Vec<CheckedUpdate>,
     pub sources: Vec<SessionId>,
+    /// The subjects of who wrote it.
+    pub authors: Vec<Arc<str>>,
     /// Sessions that have what is in it from elsewhere: they are told "saved" only when it is, too.
     pub waiters: Vec<SessionId>,
     pub bytes: usize,
@@ -134,25 +136,39 @@ impl Room {
     }
 
     fn take_news(&mut self, id: SessionId, news: News, answer: bool, now: Micros, effects: &mut Vec<Effect>) {
-        let update = news.update().clone();
+        if let Err(reason) = self.may_take(news.update().bytes().len()) {
+            return self.end(id, reason, now, effects);
+        }
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        if !answer && let Some((client, _)) = news.update().spans().next() {
+            self.authorship.write(client, session.author(id));
+        }
+        let subject = session.identity.subject.clone();
+        self.take(id, subject, news, now);
+    }
+
+    /// Whether there is room for so many bytes more.
+    pub(super) fn may_take(&self, bytes: usize) -> Result<(), CloseReason> {
         if self.too_large {
             let limit = self.policy.document_bytes_max;
             let reason =
                 format!("the document has reached the server's limit of {limit} bytes and takes no more edits");
-            return self.end(id, CloseReason::DocumentTooLarge(reason), now, effects);
+            return Err(CloseReason::DocumentTooLarge(reason));
         }
-        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes + update.bytes().len();
+        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes + bytes;
         if self.store_full || unsaved_bytes > self.policy.unsaved_bytes_max {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
-            return self.end(id, CloseReason::Overloaded(reason), now, effects);
+            return Err(CloseReason::Overloaded(reason));
         }
+        Ok(())
+    }
+
+    /// Takes an edit of `source`; it leaves with others.
+    pub(super) fn take(&mut self, source: SessionId, subject: Option<Arc<str>>, news: News, now: Micros) {
+        let update = news.update().clone();
         self.document.take(news);
-        if !answer
-            && let Some(author) = self.sessions.get(&id).map(|session| session.author(id))
-            && let Some((client, _)) = update.spans().next()
-        {
-            self.authorship.write(client, author);
-        }
         self.counts.updates += 1;
         self.counts.update_bytes += update.bytes().len() as u64;
         if self.batch.updates.is_empty() {
@@ -160,8 +176,13 @@ impl Room {
         }
         self.batch.bytes += update.bytes().len();
         self.batch.updates.push(update);
-        if !self.batch.sources.contains(&id) {
-            self.batch.sources.push(id);
+        if !self.batch.sources.contains(&source) {
+            self.batch.sources.push(source);
+        }
+        if let Some(subject) = subject
+            && !self.batch.authors.contains(&subject)
+        {
+            self.batch.authors.push(subject);
         }
         self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
     }
@@ -237,18 +258,7 @@ impl Room {
         self.counts.to_broadcast.push(now.saturating_sub(batch.oldest));
         self.broadcast_updates(&merged, &batch.sources, now);
 
-        let mut authors: Vec<Arc<str>> = Vec::new();
-        for source in &batch.sources {
-            if let Some(subject) = self
-                .sessions
-                .get(source)
-                .and_then(|session| session.identity.subject.clone())
-                && !authors.contains(&subject)
-            {
-                authors.push(subject);
-            }
-        }
-        let authors: Arc<[Arc<str>]> = authors.into();
+        let authors: Arc<[Arc<str>]> = batch.authors.into();
         for update in &merged {
             let update = update.bytes().clone();
             let seq = self.journal.append(update.len());
@@ -266,6 +276,9 @@ impl Room {
                     question.needs = question.needs.min(self.journal.appended);
                 }
             }
+        }
+        for (needs, _) in &mut self.writes {
+            *needs = (*needs).min(self.journal.appended);
         }
         let limit = self.policy.document_bytes_max;
         let grown = self.compacted_bytes + self.compacted_bytes / 16;

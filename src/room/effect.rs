@@ -32,6 +32,13 @@ pub enum Effect {
     },
     /// Run this where it delays nobody, then tell [`Room::encoded`]. The room may be called meanwhile.
     Encode(Job),
+    /// Somebody who writes without a session is to be told.
+    Written {
+        /// Which write.
+        write: SessionId,
+        /// It is durable, or not taken.
+        result: Result<(), CloseReason>,
+    },
     /// A session was ended by the room (its socket still has to say [`Room::leave`], which is then
     /// without effect).
     Ended {

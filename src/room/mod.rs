@@ -7,6 +7,7 @@
 //! | organ | decides |
 //! |---|---|
 //! | `editing` | an edit: judged, applied, gathered, sent off |
+//! | `writing` | a write and a read without a session |
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
@@ -50,6 +51,7 @@ pub mod session;
 pub mod states;
 mod sweep;
 mod sync_cache;
+mod writing;
 
 pub use effect::{Counts, Effect};
 
@@ -118,6 +120,8 @@ pub struct Room {
     lagging: FxHashSet<SessionId>,
     /// Sessions with a question whether they are saved.
     asking: FxHashSet<SessionId>,
+    /// Writes without a session: the record that must be durable, and which.
+    writes: Vec<(Seq, SessionId)>,
     idle_since: Option<Micros>,
     too_large: bool,
     /// The size of the last full state that was put together anew.
@@ -155,6 +159,7 @@ impl Room {
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
+            writes: Vec::new(),
             idle_since: Some(now),
             too_large: false,
             compacted_bytes: snapshot_bytes,
@@ -172,7 +177,7 @@ impl Room {
     /// late.
     #[must_use]
     pub fn wants_stored(&self) -> bool {
-        !self.asking.is_empty()
+        !self.asking.is_empty() || !self.writes.is_empty()
     }
 
     /// Which document this is.

@@ -13,3 +13,4 @@ mod presence;
 mod saved;
 mod simulation;
 mod table;
+mod writing;

@@ -223,6 +223,7 @@ impl World {
                     self.room().encoded(encoded, now, &mut effects);
                     self.carry_out(effects);
                 }
+                Effect::Written { .. } => unreachable!("everybody has a session"),
                 Effect::Ended { reason, .. } => match reason {
                     CloseReason::Unauthenticated(_) => self.happened.expired += 1,
                     CloseReason::Overloaded(_) => {}

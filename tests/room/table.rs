@@ -10,6 +10,7 @@ use cowrite::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Inbound},
+        update::CheckedUpdate,
         y_websocket,
     },
     room::{
@@ -40,6 +41,7 @@ pub enum Deed {
     Append(Seq, Bytes, Vec<String>),
     Snapshot(Seq, Bytes),
     Ended(u64, CloseReason),
+    Written(u64, Result<(), CloseReason>),
     Unload,
 }
 
@@ -163,6 +165,23 @@ impl Table {
         &self.outboxes[&id]
     }
 
+    /// Somebody writes without a session.
+    pub fn writes(&mut self, id: u64, subject: Option<&str>, update: &[u8]) {
+        let update = CheckedUpdate::check(Bytes::copy_from_slice(update)).unwrap();
+        let mut effects = Vec::new();
+        let subject = subject.map(Into::into);
+        self.room.write(SessionId(id), subject, update, self.now, &mut effects);
+        self.carry_out(effects);
+        self.settle();
+    }
+
+    /// Those whose writes are durable are told.
+    pub fn tells_writers(&mut self) {
+        let mut effects = Vec::new();
+        self.room.tell_writers(&mut effects);
+        self.carry_out(effects);
+    }
+
     /// The connection is still there: its socket answers pings.
     pub fn pongs(&self, id: u64) {
         self.outbox(id).line().heard(self.now / MS);
@@ -188,6 +207,7 @@ impl Table {
                 } => Deed::Append(seq, update, authors.iter().map(ToString::to_string).collect()),
                 Effect::Snapshot { seq, state } => Deed::Snapshot(seq, state),
                 Effect::Ended { session, reason } => Deed::Ended(session.0, reason),
+                Effect::Written { write, result } => Deed::Written(write.0, result),
                 Effect::Unload => Deed::Unload,
                 Effect::Encode(_) if self.hold_encodes => {
                     self.held.push(effect);
