@@ -165,7 +165,7 @@ impl Connection {
                     let reason = "this address speaks y-websocket: Hocuspocus' providers connect to /hocuspocus";
                     return Err(CloseReason::Refused(reason.to_owned()));
                 }
-                batch.add(bytes.len(), y_websocket::parse(bytes)?);
+                y_websocket::parse_all(bytes, |inbound, bytes| batch.add(bytes, inbound))?;
             }
             Event::Ping(payload) => self.outbox.push(frame::pong(&payload), Kind::Other),
             Event::Pong => {}
