@@ -24,6 +24,8 @@ use crate::{
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     Cowrite,
+    /// The same server, spoken to as Hocuspocus' providers speak.
+    CowriteHocuspocus,
     Hocuspocus,
     YWebsocket,
     YSweet,
@@ -34,8 +36,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Cowrite,
+        Self::CowriteHocuspocus,
         Self::Hocuspocus,
         Self::YWebsocket,
         Self::YSweet,
@@ -46,6 +49,7 @@ impl Kind {
     pub fn title(self) -> &'static str {
         match self {
             Self::Cowrite => "Cowrite",
+            Self::CowriteHocuspocus => "Cowrite, Hocuspocus' wire",
             Self::Hocuspocus => "Hocuspocus 4.7",
             Self::YWebsocket => "y-websocket 2.1",
             Self::YSweet => "y-sweet 0.9.1",
@@ -57,15 +61,20 @@ impl Kind {
     fn dialect(self) -> Dialect {
         match self {
             Self::Cowrite | Self::YWebsocket | Self::YSweet => Dialect::YWebsocket,
-            Self::Hocuspocus => Dialect::Hocuspocus,
+            Self::CowriteHocuspocus | Self::Hocuspocus => Dialect::Hocuspocus,
             Self::Relay | Self::RelayTick => Dialect::Bare,
         }
+    }
+
+    /// Whether it is Cowrite, on whatever wire.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Cowrite | Self::CowriteHocuspocus)
     }
 
     /// Why this server cannot be started here, if it cannot.
     pub fn missing(self, at: &Places) -> Option<String> {
         let needed = match self {
-            Self::Cowrite => at.cowrite.clone(),
+            Self::Cowrite | Self::CowriteHocuspocus => at.cowrite.clone(),
             Self::Hocuspocus => at.peers.join("node_modules/@hocuspocus/server/package.json"),
             Self::YWebsocket => at.peers.join("node_modules/y-websocket/bin/server.cjs"),
             Self::YSweet => at.y_sweet.clone(),
@@ -141,7 +150,7 @@ impl Server {
         let mut address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut command = bounded_command(options.all_cores);
         match kind {
-            Kind::Cowrite => {
+            Kind::Cowrite | Kind::CowriteHocuspocus => {
                 command
                     .arg(&at.cowrite)
                     .args(["serve", "--listen", "127.0.0.1:0", "--data"])
@@ -179,13 +188,13 @@ impl Server {
         }
         let log = File::create(data.join("server.log")).map_err(describe)?;
         command.stderr(log.try_clone().map_err(describe)?).stdin(Stdio::null());
-        command.stdout(if kind == Kind::Cowrite {
+        command.stdout(if kind.is_ours() {
             Stdio::piped()
         } else {
             Stdio::from(log)
         });
         let mut child = command.spawn().map_err(describe)?;
-        if kind == Kind::Cowrite {
+        if kind.is_ours() {
             let mut line = String::new();
             BufReader::new(child.stdout.take().expect("piped"))
                 .read_line(&mut line)
@@ -238,6 +247,7 @@ impl Server {
             Kind::YSweet => self
                 .y_sweet_path(document)
                 .map_err(|error| format!("y-sweet gives no token: {error}"))?,
+            Kind::CowriteHocuspocus => "/hocuspocus".to_owned(),
             Kind::Hocuspocus => "/".to_owned(),
             Kind::YWebsocket | Kind::Relay | Kind::RelayTick => format!("/{document}"),
         };

@@ -46,7 +46,7 @@ pub fn run(name: &str, most: usize, kind: Kind, place: &Place<'_>) -> Result<Out
         }
     }
     // Only who saves what it says it saved is waited for.
-    let asks = kind == Kind::Cowrite;
+    let asks = kind.is_ours();
     if asks {
         message.clear();
         wire::saved_query(&mut message, 1);

@@ -32,8 +32,20 @@ impl Workload {
 }
 
 const EVERYBODY: &[Kind] = &Kind::ALL;
-const STRONG: &[Kind] = &[Kind::Cowrite, Kind::Hocuspocus, Kind::Relay, Kind::RelayTick];
-const KEEPERS: &[Kind] = &[Kind::Cowrite, Kind::Hocuspocus, Kind::YWebsocket, Kind::YSweet];
+const STRONG: &[Kind] = &[
+    Kind::Cowrite,
+    Kind::CowriteHocuspocus,
+    Kind::Hocuspocus,
+    Kind::Relay,
+    Kind::RelayTick,
+];
+const KEEPERS: &[Kind] = &[
+    Kind::Cowrite,
+    Kind::CowriteHocuspocus,
+    Kind::Hocuspocus,
+    Kind::YWebsocket,
+    Kind::YSweet,
+];
 const OURS: &[Kind] = &[Kind::Cowrite];
 
 fn edits(name: &'static str, documents: usize, editors: usize, per_second: f64) -> Editing {

@@ -59,7 +59,7 @@ pub fn store(fleet: &mut Fleet, server: &Server, document: &str, state: &[u8]) -
     let mut message = Vec::with_capacity(state.len() + 16);
     wire::sync(&mut message, 2, state);
     fleet.send(writer, &message);
-    let asks = server.kind == Kind::Cowrite;
+    let asks = server.kind.is_ours();
     if asks {
         let mut query = Vec::new();
         wire::saved_query(&mut query, 1);
