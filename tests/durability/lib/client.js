@@ -7,24 +7,21 @@ import * as awarenessProtocol from 'y-protocols/awareness'
 import * as sync from 'y-protocols/sync'
 import * as Y from 'yjs'
 
+import { Watched } from './watched.js'
+
 const SYNC = 0
 const AWARENESS = 1
 const SAVED = 102
 
-export class Client {
+export class Client extends Watched {
   /** `doc` may be one that was connected before: what the server lacks of it is sent. */
   constructor(url, name, { doc = new Y.Doc(), awareness = false } = {}) {
-    this.name = name
-    this.doc = doc
-    this.synced = false
-    this.close = undefined
-    this.error = undefined
+    super(name, doc)
     this.asked = 0
     this.answered = 0
     this.pings = 0
     this.pongs = 0
     this.onSaved = () => {}
-    this.watchers = []
     // As they lie on the wire: what the server said its state is.
     this.serverUpdates = []
     this.onUpdate = (update, origin) => {
@@ -118,46 +115,10 @@ export class Client {
     await this.when('what was sent is read', () => this.pongs >= number, limitMs)
   }
 
-  /** Resolves when `condition()` holds; looks again at each message and pong. Rejects when the connection ends first. */
-  when(what, condition, limitMs = 60_000) {
-    if (condition()) return Promise.resolve()
-    return new Promise((resolve, reject) => {
-      const done = result => {
-        clearTimeout(timer)
-        this.watchers = this.watchers.filter(other => other !== watcher)
-        result()
-      }
-      const watcher = () => {
-        if (condition()) return done(resolve)
-        if (this.close) done(() => reject(new Ended(this, what)))
-      }
-      const timer = setTimeout(() => done(() =>
-        reject(new Error(`${this.name}: still waiting after ${limitMs} ms: ${what}`))), limitMs)
-      this.watchers.push(watcher)
-      watcher()
-    })
-  }
-
-  changed() {
-    for (const watcher of [...this.watchers]) watcher()
-  }
-
-  whenSynced(limitMs) {
-    return this.when('synced', () => this.synced, limitMs)
-  }
-
   /** Hangs up; the document stays. */
   end() {
     this.awareness?.destroy()
     this.doc.off('update', this.onUpdate)
     this.ws.terminate()
-  }
-}
-
-/** The connection ended while something was waited for. */
-export class Ended extends Error {
-  constructor(client, what) {
-    super(`${client.name}: closed with ${client.close.code} ${client.close.reason} ${client.error ?? ''} before: ${what}`)
-    this.close = client.close
   }
 }

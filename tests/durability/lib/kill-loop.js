@@ -5,12 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import * as Y from 'yjs'
 
-import { Ended } from './client.js'
+import { Ended } from './watched.js'
 import { Dice } from './dice.js'
 import { Ledger, Verdict, Writer, converge, equal, judgeServer } from './oracle.js'
+import { HocuspocusWriter } from './provider-writers.js'
 import { Server, diskBytes } from './server.js'
 import { until } from './wait.js'
 
+/** Who writes: y-websocket's wire with 102, and stock providers of the others. */
+const WIRES = [Writer, HocuspocusWriter]
 const MIB = 2 ** 20
 /** What may lie on disk when nothing is written for a moment: the journal within three times what is live. */
 const settled = live => 3 * live + 3 * MIB
@@ -31,7 +34,11 @@ export async function killLoop({ folder, seed, rounds, documents, writers, say =
   }
   let crew = []
   let people = 0
-  const newcomer = place => new Writer(ledger, `doc-${place % documents}`, `w${++people}`)
+  // Each document has writers of all wires: places of one document are `documents` apart.
+  const newcomer = place => {
+    const Kind = WIRES[Math.floor(place / documents) % WIRES.length]
+    return new Kind(ledger, `doc-${place % documents}`, `w${++people}`)
+  }
   try {
     for (let round = 1; round <= rounds; round++) {
       if (dice.oneIn(6)) {

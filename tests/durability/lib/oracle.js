@@ -68,13 +68,19 @@ export class Writer {
       const number = asked.get(version)
       asked.delete(version)
       if (number === undefined) throw new Error(`${this.name} was told ${version}, which it did not ask`)
-      if (number <= this.line.acknowledged) return
-      this.line.acknowledged = number
-      this.ledger.onAcknowledged(this.document, this.name, number)
-      this.onAcknowledged(number)
+      this.acknowledge(number)
     }
     this.asked = asked
     return this.client.whenSynced()
+  }
+
+  /** Everything up to `number` was called saved. */
+  acknowledge(number) {
+    if (number <= this.line.acknowledged) return
+    this.line.acknowledged = number
+    this.ledger.onAcknowledged(this.document, this.name, number)
+    this.onAcknowledged(number)
+    this.client.changed()
   }
 
   /** Writes the next number; `ballast` replaces what this writer put beside its numbers before. */

@@ -2,7 +2,7 @@
 // deletion, feeding sled. What went wrong in it is for the oracle to find.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { Ended } from './client.js'
+import { Ended } from './watched.js'
 import { Writer } from './oracle.js'
 
 /** Flags with which a session of a few hundred kilobytes exercises the whole store. */

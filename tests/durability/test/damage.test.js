@@ -8,7 +8,8 @@ import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, truncat
 import { join } from 'node:path'
 import { test } from 'node:test'
 
-import { Client, Ended } from '../lib/client.js'
+import { Client } from '../lib/client.js'
+import { Ended } from '../lib/watched.js'
 import { Dice } from '../lib/dice.js'
 import { Ledger, Writer, judge, judgeServer } from '../lib/oracle.js'
 import { folderFor, serverFor } from '../lib/server.js'

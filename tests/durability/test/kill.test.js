@@ -8,7 +8,7 @@ import { folderFor } from '../lib/server.js'
 test('eight SIGKILLs under load lose nothing that was acknowledged', async t => {
   const seed = Number(process.env.SEED ?? Date.now() % 2 ** 32)
 
-  const totals = await killLoop({ folder: folderFor(t), seed, rounds: 8, documents: 12, writers: 18, say: text => t.diagnostic(text) })
+  const totals = await killLoop({ folder: folderFor(t), seed, rounds: 8, documents: 8, writers: 24, say: text => t.diagnostic(text) })
 
   t.diagnostic(JSON.stringify(totals))
   assert.ok(totals.roundsWithAcknowledged >= 2, 'nothing happened')

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Client, Ended } from '../lib/client.js'
+import { Client } from '../lib/client.js'
+import { Ended } from '../lib/watched.js'
 import { SYNC } from '../lib/disk.js'
 import { brittleServer } from '../lib/disk-server.js'
 import { Ledger, Writer, converge, judgeServer } from '../lib/oracle.js'
