@@ -74,8 +74,10 @@ impl Room {
                     session.say(Outbound::ReadOnly);
                 }
             }
-            if counts {
-                session.say(Outbound::Taken(!edited && !new_structs));
+            if counts && (edited || new_structs) {
+                session.say(Outbound::Taken(false));
+            } else if counts {
+                self.waits_to_be_told(id, now);
             }
             return;
         }

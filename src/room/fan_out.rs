@@ -80,6 +80,7 @@ impl Room {
         };
         session.outbox.drop_sync();
         session.reading = Reading::Behind { had: Arc::new(had) };
+        session.wants_document = true;
         self.lagging.insert(id);
         if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
             return self.catch_up_by(now + CATCH_UP);
@@ -241,7 +242,14 @@ impl Room {
                 had,
             };
         }
-        self.stream(id, now)
+        let progress = self.stream(id, now);
+        if let Some(session) = self.sessions.get_mut(&id)
+            && matches!(session.reading, Reading::Live { .. })
+            && std::mem::take(&mut session.wants_document)
+        {
+            self.answer_questions_of(id, now);
+        }
+        progress
     }
 
     /// Queues the frames of an answer as far as there is room for them.

@@ -248,6 +248,7 @@ impl Room {
             twin: None,
             asked_about: BTreeMap::new(),
             refused: false,
+            wants_document: false,
             served: None,
             saving: Saving::new(now),
             told_read_only: false,

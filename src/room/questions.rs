@@ -69,10 +69,14 @@ impl Room {
             return;
         };
         let saving = &session.saving;
-        // Who counts updates counts its answer to our question as well.
-        let complete =
-            saving.unanswered() == 0 || saving.asked + ANSWER_PATIENCE <= now || session.dialect.tells_of_each_update();
-        if session.gap.is_some() || session.refused || !complete {
+        let complete = if session.dialect.tells_of_each_update() {
+            // It counts its answer to our question as well, and it was told which of its edits are not taken. When nothing
+            // is left to be told of, it takes itself for synced: it must have the document by then.
+            !session.wants_document
+        } else {
+            !session.refused && (saving.unanswered() == 0 || saving.asked + ANSWER_PATIENCE <= now)
+        };
+        if session.gap.is_some() || !complete {
             return;
         }
         let durable = self.journal.durable;

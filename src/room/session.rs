@@ -72,6 +72,8 @@ pub(super) struct Session {
     pub asked_about: BTreeMap<u64, u32>,
     /// It may only read, and edited all the same: it is never told that all is saved.
     pub refused: bool,
+    /// It has asked for the document and was not sent all of it.
+    pub wants_document: bool,
     /// When its last SyncStep1 was answered.
     pub served: Option<Micros>,
     pub saving: Saving,
