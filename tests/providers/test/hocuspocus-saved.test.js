@@ -69,6 +69,26 @@ for (const [name, version] of Object.entries(versions)) {
     }
   })
 
+  test(`x6 ${name}: what it is asked for of the server's own accord is not acknowledged`, async t => {
+    const server = await startServer(t)
+    const ada = connect(t, version, server, 'asked')
+    const bob = connect(t, newest, server, 'asked')
+    await settled(ada, bob)
+    const before = changes(ada)
+    // The provider does not send what seems to have come from itself, so what follows it refers to what is missing.
+    ada.doc.transact(() => ada.text.insert(0, 'not sent '), ada.provider)
+    ada.text.insert(ada.text.length, 'sent')
+    await settled(ada)
+    await until('bob has both', () => bob.text.toString() === 'not sent sent')
+    ada.text.insert(0, 'and on ')
+    await settled(ada)
+    // Two edits and one answer; the provider counts the edits alone.
+    assert.equal(changes(ada), before + 3)
+    await caughtUp(ada, bob)
+    assert.deepEqual(statuses(ada.wire, 'asked'), Array(before + 3).fill(1), 'with one for forceSync')
+    assert.equal(Math.min(...ada.counts), 0)
+  })
+
   test(`x9 ${name}: forceSync is answered, and brings what is missing`, async t => {
     const server = await startServer(t)
     const ada = connect(t, version, server, 'forced')
