@@ -5,8 +5,8 @@ import * as Y from 'yjs'
 
 import { connect as connectYWebsocket, versions as yWebsockets } from '../lib/clients.js'
 import {
-  addressed, address, auth, AUTH, AWARENESS, BROADCAST_STATELESS, CLOSE, connect, connectSocket, frame, newest, settled, speaker, STATELESS,
-  SYNC, SYNC_STATUS, versions,
+  addressed, address, auth, AUTH, AWARENESS, BROADCAST_STATELESS, CLOSE, connect, connectSocket, frame, newest, settled, speaker,
+  STATELESS, SYNC, SYNC_STATUS, versions,
 } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
 import { until, within } from '../lib/wait.js'
@@ -80,7 +80,8 @@ test('x13 what is sent before the token, within the bounds, counts', async t => 
   // Documents that have their token count no more.
   for (let i = 100; i < 195; i++) socket.say(addressed(`page ${i}`, update([0, 0])))
   socket.say(auth('page 100', good))
-  await until('it is served', () => socket.heard.some(({ name, type, content }) => name === 'page 100' && type === AUTH && content[0] === 2))
+  await until('it is served', () =>
+    socket.heard.some(({ name, type, content }) => name === 'page 100' && type === AUTH && content[0] === 2))
   assert.equal(socket.code, undefined)
 })
 
@@ -139,8 +140,10 @@ test('x15 malformed messages concern nobody but who sends them', async t => {
 test('x15 an unknown kind of message, or one for a document that is not open, harms nobody', async t => {
   const server = await startServer(t)
   const served = await honest(t, server, 'target')
-  for (const bytes of [frame('target', 42, [1, 2, 3]), frame('target', 4, [0, 1, 0]), frame('own', CLOSE), frame('own', STATELESS, string('x')),
-    addressed('own', announcement(1)), frame('target', AUTH, [1, ...string('denied')])]) {
+  for (const bytes of [
+    frame('target', 42, [1, 2, 3]), frame('target', 4, [0, 1, 0]), frame('target', AUTH, [1, ...string('denied')]),
+    frame('own', CLOSE), frame('own', STATELESS, string('x')), addressed('own', announcement(1)),
+  ]) {
     const socket = await speaker(t, server)
     socket.say(auth('target', ''))
     socket.say(addressed('target', step1()))

@@ -20,6 +20,8 @@ async function caughtUp(client, other) {
   other.doc.getMap('marks').set('mark', Math.random())
   await until('it has what the other one wrote last', () =>
     client.doc.getMap('marks').get('mark') === other.doc.getMap('marks').get('mark'))
+  // An edit is with the others before it is durable.
+  await settled(other)
 }
 
 for (const [name, version] of Object.entries(versions)) {

@@ -14,7 +14,8 @@ for (const [name, version] of Object.entries(versions)) {
     const server = await startServer(t)
     const ada = connect(t, version, server, 'notes/für alle')
     ada.text.insert(0, 'before the connection ')
-    const bob = connect(t, newest, server, 'notes/für alle', { wire: connectSocket(t, newest, address(server, '/any/path?with=parameters')) })
+    const wire = connectSocket(t, newest, address(server, '/any/path?with=parameters'))
+    const bob = connect(t, newest, server, 'notes/für alle', { wire })
     await synced(ada, bob)
 
     ada.text.insert(ada.text.length, 'ada ')
