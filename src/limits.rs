@@ -37,14 +37,18 @@ pub const SYNC_FRAME_BYTES_MAX: usize = 512 * 1024;
 /// Most clients in one awareness message; a provider sends its own, or all that it knows when asked.
 pub const AWARENESS_ENTRIES_MAX: usize = 4_096;
 
-/// Most client ids that one connection may speak for: a provider has one, an aggregating proxy a few.
-pub const AWARENESS_CLIENTS_PER_SESSION_MAX: usize = 64;
+/// Most client ids that one connection may speak for: a provider has one, a bridge to another system some hundred.
+pub const AWARENESS_CLIENTS_PER_SESSION_MAX: usize = 512;
 
 /// A state that was not renewed for this long is gone, in microseconds: what `y-protocols` does.
 pub const AWARENESS_EXPIRY_US: u64 = 30_000_000;
 
-/// Largest JSON text of one awareness state, in bytes: names, colours, cursors, selections.
-pub const AWARENESS_STATE_BYTES_MAX: usize = 16 * 1024;
+/// Largest JSON text of one awareness state, in bytes: names, colours, cursors, selections, a small picture.
+pub const AWARENESS_STATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Highest clock of an awareness state: a page counts its changes, and will not get there. From there on it must be able
+/// to go on.
+pub const AWARENESS_CLOCK_MAX: u32 = 1 << 31;
 
 /// Deepest nesting of shared types: every client deletes and shows them recursively.
 pub const TYPE_DEPTH_MAX: u32 = 1_024;

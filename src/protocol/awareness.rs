@@ -2,9 +2,10 @@
 //!
 //! The payload is `varUint n`, then n times `varUint client`, `varUint clock`, `varString JSON`, where the
 //! text `null` says that the client is gone. What one client sends, all others `JSON.parse`: a text that is
-//! not JSON would be an uncaught exception in each of them, so it is refused here.
+//! not JSON would be an uncaught exception in each of them, so it is refused here. A state that is too large, or a clock
+//! that is too high, is left out: presence is no reason to end a session that has edits to bring.
 
-use crate::limits::{AWARENESS_DEPTH_MAX, AWARENESS_ENTRIES_MAX, AWARENESS_STATE_BYTES_MAX};
+use crate::limits::{AWARENESS_CLOCK_MAX, AWARENESS_DEPTH_MAX, AWARENESS_ENTRIES_MAX, AWARENESS_STATE_BYTES_MAX};
 use crate::protocol::json;
 use crate::protocol::lib0::{Malformed, Reader, write_var_bytes, write_var_uint};
 use bytes::Bytes;
@@ -33,10 +34,13 @@ pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
     let mut entries = SmallVec::with_capacity(count);
     for _ in 0..count {
         let client = r.var_uint()?;
-        let clock = r.var_u32()?;
+        let clock = r.var_uint()?;
         let text = r.var_string()?;
+        let Some(clock) = u32::try_from(clock).ok().filter(|clock| *clock <= AWARENESS_CLOCK_MAX) else {
+            continue;
+        };
         if text.len() > AWARENESS_STATE_BYTES_MAX {
-            return Err(r.malformed("an awareness state that is too long"));
+            continue;
         }
         json::check(text, AWARENESS_DEPTH_MAX).map_err(|what| r.malformed(what))?;
         let state = (text != "null").then(|| payload.slice_ref(text.as_bytes()));
@@ -78,7 +82,7 @@ mod tests {
         let sent = payload(&[
             (1, 0, "{}"),
             (u64::from(u32::MAX), 7, "null"),
-            (5, 4_294_967_295, r#"{"user":"\ud83d"}"#),
+            (5, u64::from(AWARENESS_CLOCK_MAX), r#"{"user":"\ud83d"}"#),
         ]);
 
         let entries = decode(&sent).unwrap();
@@ -97,7 +101,7 @@ mod tests {
             },
             Entry {
                 client: 5,
-                clock: u32::MAX,
+                clock: AWARENESS_CLOCK_MAX,
                 state: state(r#"{"user":"\ud83d"}"#),
             },
         ];
@@ -111,7 +115,6 @@ mod tests {
         for json in ["", "{", "undefined", "{\"a\":1}x", "'a'"] {
             assert!(decode(&payload(&[(1, 1, json)])).is_err(), "{json}");
         }
-        assert!(decode(&payload(&[(1, 1 << 32, "{}")])).is_err());
         assert!(decode(&payload(&[(1 << 53, 1, "{}")])).is_err());
     }
 
@@ -130,10 +133,20 @@ mod tests {
     }
 
     #[test]
-    fn g32_states_are_accepted_up_to_the_bounds_and_refused_beyond() {
+    fn g32_states_are_accepted_up_to_the_bounds_and_left_out_beyond() {
         let text = |len: usize| format!("\"{}\"", "a".repeat(len - 2));
-        assert!(decode(&payload(&[(1, 1, &text(AWARENESS_STATE_BYTES_MAX))])).is_ok());
-        assert!(decode(&payload(&[(1, 1, &text(AWARENESS_STATE_BYTES_MAX + 1))])).is_err());
+        let taken = |clock, text: &str| decode(&payload(&[(1, clock, text), (2, 1, "{}")])).unwrap().len() == 2;
+        assert!(taken(1, &text(AWARENESS_STATE_BYTES_MAX)));
+        assert!(!taken(1, &text(AWARENESS_STATE_BYTES_MAX + 1)));
+        assert!(taken(u64::from(AWARENESS_CLOCK_MAX), "{}"));
+        for clock in [
+            u64::from(AWARENESS_CLOCK_MAX) + 1,
+            u64::from(u32::MAX),
+            1 << 32,
+            (1 << 53) - 1,
+        ] {
+            assert!(!taken(clock, "{}"), "{clock}");
+        }
 
         let many = |n: usize| payload(&[(1, 1, "1")].repeat(n));
         assert!(decode(&many(AWARENESS_ENTRIES_MAX)).is_ok());

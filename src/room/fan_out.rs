@@ -17,12 +17,14 @@ use smallvec::SmallVec;
 use crate::{
     access::Access,
     protocol::{
+        awareness::{self, Entry},
         dialect::{Dialect, Outbound},
         frame::Frame,
         update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
     },
 };
 
+use super::presence::Speaker;
 use super::{
     CATCH_UP, Effect, MS, Micros, Room,
     outbox::Kind,
@@ -139,6 +141,48 @@ impl Room {
         }
     }
 
+    /// A session says who is there.
+    pub(super) fn hear_presence(&mut self, id: SessionId, entries: &[Entry], now: Micros) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if !session.greeted {
+            let first = entries.iter().find(|entry| entry.state.is_some());
+            session.presence_id = session.presence_id.or(first.map(|entry| entry.client));
+        }
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        let speaker = Speaker {
+            session: id,
+            person: session.identity.subject.as_ref(),
+            joined: session.joined,
+            own: session.presence_id,
+        };
+        let heard = |owner: SessionId| {
+            let owner = self.sessions.get(&owner);
+            owner.map_or(0, |owner| owner.outbox.line().heard_ms() * MS)
+        };
+        let bytes_max = self.policy.outbox_bytes_max / 2;
+        let answer = self.presence.hear(speaker, entries, bytes_max, now, heard);
+        self.counts.awareness_refused += answer.refused as u64;
+        if !answer.corrections.is_empty() {
+            session.say(Outbound::Awareness(&awareness::encode(answer.corrections.iter())));
+        }
+    }
+
+    /// A session that has said which client id is its own, or that it says nothing of that, is told who is here.
+    pub(super) fn greet(&mut self, id: SessionId, now: Micros) {
+        let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.greeted) else {
+            return;
+        };
+        session.greeted = true;
+        if let Some(everybody) = self.presence.everybody(id) {
+            session.say(Outbound::Awareness(&everybody));
+            session.sent = now;
+        }
+    }
+
     /// A text of one session for the others; who has no room for it misses it, as the wire allows.
     pub(super) fn relay(&mut self, id: SessionId, text: &[u8], now: Micros) {
         let sender = self.sessions.get(&id);
@@ -168,14 +212,22 @@ impl Room {
         if !self.presence.has_changed() {
             return;
         }
-        let states = self.presence.take_changes();
+        let changes = self.presence.take_changes();
+        let states = awareness::encode(changes.iter());
         let lay_out = |dialect: &Dialect| {
             let frame = dialect.frame(Outbound::Awareness(&states));
             frame.unwrap_or_default().into()
         };
         let mut layouts = Layouts::default();
-        for (id, session) in &mut self.sessions {
-            let frame = layouts.of(&session.dialect, lay_out);
+        for (id, session) in self.sessions.iter_mut().filter(|(_, session)| session.greeted) {
+            let frame = match self.presence.for_estranged(*id, &changes) {
+                Some(others) => session
+                    .dialect
+                    .frame(Outbound::Awareness(&others))
+                    .unwrap_or_default()
+                    .into(),
+                None => layouts.of(&session.dialect, lay_out),
+            };
             if session
                 .outbox
                 .push_within(frame, Kind::Other, self.policy.outbox_bytes_max)
@@ -310,7 +362,7 @@ impl Room {
         }
         if matches!(session.reading, Reading::Live { .. } | Reading::New) {
             if std::mem::take(&mut session.presence_stale)
-                && let Some(everybody) = self.presence.everybody_and_gone()
+                && let Some(everybody) = self.presence.everybody_and_gone(id)
             {
                 session.say(Outbound::Awareness(&everybody));
                 session.sent = now;

@@ -240,6 +240,8 @@ impl Room {
             reading: Reading::New,
             joined: now,
             sent: now,
+            greeted: false,
+            presence_id: None,
             presence_stale: false,
             may_ask: now,
             gap: None,
@@ -258,9 +260,6 @@ impl Room {
         if session.dialect.asks_at_join() {
             session.saving.asks(true);
             session.say(Outbound::SyncStep1(&self.asks_from().encode_state_vector()));
-        }
-        if let Some(everybody) = self.presence.everybody() {
-            session.say(Outbound::Awareness(&everybody));
         }
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
@@ -311,6 +310,7 @@ impl Room {
         if !self.sessions.contains_key(&id) {
             return;
         }
+        let is_question = matches!(message, Inbound::SyncStep1(_));
         match message {
             Inbound::SyncStep1(had) => {
                 self.ask_back(id);
@@ -318,8 +318,7 @@ impl Room {
             }
             Inbound::Update { update, answer } => self.take_update(id, update, answer, now, effects),
             Inbound::Awareness(entries) => {
-                let bytes_max = self.policy.outbox_bytes_max / 2;
-                self.counts.awareness_refused += self.presence.hear(id, &entries, bytes_max, now) as u64;
+                self.hear_presence(id, &entries, now);
                 self.announced(id, &entries, now);
                 if self.presence.has_changed() {
                     self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
@@ -336,6 +335,9 @@ impl Room {
             Inbound::SavedQuery(payload) => self.asks_whether_saved(id, SavedAnswer::Echo(payload), now),
             Inbound::Stateless(text) => self.relay(id, &text, now),
             Inbound::Ignored => {}
+        }
+        if !is_question {
+            self.greet(id, now);
         }
     }
 

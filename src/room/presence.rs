@@ -2,11 +2,20 @@
 //!
 //! Yjs awareness is a map from client id to (clock, JSON). The room keeps it so that newcomers see
 //! everybody at once, so that a closed connection's cursors go, and so that nobody speaks for
-//! somebody else: a client id belongs to the session that first used it. Providers re-send every
-//! state that they receive, so an entry that is not newer is dropped without a word.
+//! somebody else: a client id belongs to a person, and the newest clock speaks, from whichever session of that person.
+//! Providers re-send every state that they receive, so an entry that is not newer is dropped without a word.
+//!
+//! Who is nobody's subject is the same person as another one without a name only if that one's line has been silent since
+//! it came: a page whose line died comes back on another one.
+//!
+//! A client whose clock is behind what receivers know of it would not be seen. It is told that it is gone, at the clock
+//! that they know: it answers with the next one. No session is told a state of a client id of its own that it did not
+//! write: a page would take that for its own state.
 //!
 //! What must stay true: `changed` holds every client whose state the receivers have not been told
 //! yet; a client in `states` has an owner that is a session of this room.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -28,6 +37,8 @@ pub struct Presence {
     changed: FxHashSet<u64>,
     /// The clients in `states` by owner, and those that it took back and that are in `removed`.
     owned: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
+    /// Clients that a session has spoken for, and of which another one speaks.
+    estranged: FxHashMap<SessionId, SmallVec<[u64; 1]>>,
     /// Bytes of all states.
     bytes: usize,
 }
@@ -35,21 +46,46 @@ pub struct Presence {
 /// What a state costs each receiver beside its JSON text, in bytes.
 const ENTRY_BYTES: usize = 16;
 
+/// Who says something.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker<'a> {
+    /// From where.
+    pub session: SessionId,
+    /// Who that is, if it has a name.
+    pub person: Option<&'a Arc<str>>,
+    /// Since when it is here.
+    pub joined: Micros,
+    /// Its own client id, if it said one before it was told of others: what it says later it may only repeat.
+    pub own: Option<u64>,
+}
+
+/// What came of what a session said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Entries that were not taken: the client id belongs to another person, this session uses too many, or all states
+    /// together would be too much to tell a newcomer.
+    pub refused: usize,
+    /// What the session is to be told, so that others see it.
+    pub corrections: SmallVec<[Entry; 1]>,
+}
+
 #[derive(Debug)]
 struct State {
     clock: u32,
     json: Bytes,
     owner: SessionId,
+    person: Option<Arc<str>>,
     renewed_us: Micros,
 }
 
 impl State {
-    fn new(clock: u32, json: &Bytes, owner: SessionId, now: Micros) -> Self {
+    fn new(clock: u32, json: &Bytes, speaker: Speaker, now: Micros) -> Self {
         // Copied: a slice would keep the whole buffer that it was read into.
         Self {
             clock,
             json: Bytes::copy_from_slice(json),
-            owner,
+            owner: speaker.session,
+            person: speaker.person.cloned(),
             renewed_us: now,
         }
     }
@@ -61,73 +97,179 @@ impl State {
             state: Some(self.json.clone()),
         }
     }
+
+    /// `heard` is when a session was last heard of.
+    fn is_of(&self, speaker: Speaker, heard: impl Fn(SessionId) -> Micros) -> bool {
+        self.owner == speaker.session
+            || match (&self.person, speaker.person) {
+                (Some(person), Some(speaker)) => person == speaker,
+                (None, None) => heard(self.owner) < speaker.joined,
+                _ => false,
+            }
+    }
 }
 
 #[derive(Debug)]
 struct Removed {
     clock: u32,
+    person: Option<Arc<str>>,
     at_us: Micros,
 }
 
+impl Removed {
+    fn entry(&self, client: u64) -> Entry {
+        Entry {
+            client,
+            clock: self.clock,
+            state: None,
+        }
+    }
+}
+
 impl Presence {
-    /// Takes what `session` says; returns how many entries were refused because the client id
-    /// belongs to another session, because this session uses too many, or because all states together
-    /// would exceed `bytes_max`: every newcomer must be told all of them.
-    pub fn hear(&mut self, session: SessionId, entries: &[Entry], bytes_max: usize, now: Micros) -> usize {
-        let mut refused = 0;
+    /// Takes what a session says. `bytes_max` bounds all states together; `heard` is when a session was last heard of.
+    pub fn hear(
+        &mut self,
+        speaker: Speaker,
+        entries: &[Entry],
+        bytes_max: usize,
+        now: Micros,
+        heard: impl Fn(SessionId) -> Micros,
+    ) -> Answer {
+        let mut answer = Answer::default();
         for entry in entries {
-            match self.states.get_mut(&entry.client) {
-                Some(state) if state.owner != session => {
-                    refused += usize::from(entry.clock > state.clock);
-                }
-                Some(state) => match &entry.state {
-                    None if entry.clock >= state.clock => {
-                        let clock = entry.clock;
-                        self.remove(entry.client, clock, now);
+            match (self.states.get(&entry.client), &entry.state) {
+                (Some(state), None) if state.owner == speaker.session => {
+                    if entry.clock >= state.clock {
+                        self.remove(entry.client, entry.clock, now);
                     }
-                    Some(json) if entry.clock > state.clock => {
-                        let bytes = self.bytes - state.json.len() + json.len();
-                        if json.len() > state.json.len() && bytes > bytes_max {
-                            refused += 1;
-                            continue;
+                }
+                (Some(state), None) => answer.refused += usize::from(entry.clock > state.clock),
+                (Some(state), Some(json)) => {
+                    let is_own = speaker.own == Some(entry.client);
+                    let is_of = state.is_of(speaker, &heard);
+                    if !is_of && (is_own || entry.clock > state.clock) {
+                        answer.refused += 1;
+                        self.estrange(speaker.session, entry.client);
+                    } else if entry.clock > state.clock {
+                        answer.refused += usize::from(!self.renew(entry, json, speaker, bytes_max, now));
+                    } else if is_own && is_of && state.owner != speaker.session {
+                        // It came back on another line, perhaps behind what its receivers know.
+                        if entry.clock < state.clock {
+                            answer.corrections.push(self.gone(entry.client));
                         }
-                        self.bytes = bytes;
-                        *state = State::new(entry.clock, json, session, now);
-                        self.changed.insert(entry.client);
+                        self.pass(entry.client, speaker, now);
                     }
-                    _ => {}
-                },
-                None => {
-                    let Some(json) = &entry.state else { continue };
-                    if self
-                        .removed
-                        .get(&entry.client)
-                        .is_some_and(|removed| entry.clock <= removed.clock)
-                    {
-                        continue;
-                    }
-                    let owned = self.owned.entry(session).or_default();
-                    let is_new = !owned.contains(&entry.client);
-                    let bytes = self.bytes + json.len() + ENTRY_BYTES;
-                    if (is_new && owned.len() >= AWARENESS_CLIENTS_PER_SESSION_MAX) || bytes > bytes_max {
-                        refused += 1;
-                        continue;
-                    }
-                    if is_new {
-                        owned.push(entry.client);
-                    }
-                    self.bytes = bytes;
-                    self.removed.remove(&entry.client);
-                    self.states
-                        .insert(entry.client, State::new(entry.clock, json, session, now));
-                    self.changed.insert(entry.client);
                 }
+                (None, None) => {}
+                (None, Some(json)) => match self.removed.get(&entry.client) {
+                    Some(removed) if removed.person.is_some() && removed.person.as_ref() != speaker.person => {
+                        answer.refused += 1;
+                        self.estrange(speaker.session, entry.client);
+                    }
+                    Some(removed) if entry.clock <= removed.clock => {
+                        if speaker.own == Some(entry.client) {
+                            answer.corrections.push(removed.entry(entry.client));
+                        }
+                    }
+                    _ => answer.refused += usize::from(!self.begin(entry, json, speaker, bytes_max, now)),
+                },
             }
         }
-        refused
+        answer
     }
 
-    /// The session whose client this is.
+    /// A client that is not here comes; false when there is no room for it.
+    fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
+        let bytes = self.bytes + json.len() + ENTRY_BYTES;
+        if bytes > bytes_max || !self.own(speaker.session, entry.client) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.reconcile(speaker.session, entry.client);
+        self.removed.remove(&entry.client);
+        self.states
+            .insert(entry.client, State::new(entry.clock, json, speaker, now));
+        self.changed.insert(entry.client);
+        true
+    }
+
+    /// A client that is here has another state; false when there is no room for it.
+    fn renew(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
+        let before = self.states.get(&entry.client).map_or(0, |state| state.json.len());
+        let bytes = self.bytes - before + json.len();
+        if json.len() > before && bytes > bytes_max {
+            return false;
+        }
+        if !self.pass(entry.client, speaker, now) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.states
+            .insert(entry.client, State::new(entry.clock, json, speaker, now));
+        self.changed.insert(entry.client);
+        true
+    }
+
+    /// From now on this session speaks for a client that is here; false when it speaks for too many.
+    fn pass(&mut self, client: u64, speaker: Speaker, now: Micros) -> bool {
+        let Some(owner) = self.owner(client) else { return false };
+        if owner == speaker.session {
+            return true;
+        }
+        if !self.own(speaker.session, client) {
+            return false;
+        }
+        if let Some(owned) = self.owned.get_mut(&owner) {
+            owned.retain(|owned| *owned != client);
+        }
+        self.estrange(owner, client);
+        self.reconcile(speaker.session, client);
+        if let Some(state) = self.states.get_mut(&client) {
+            (state.owner, state.person, state.renewed_us) = (speaker.session, speaker.person.cloned(), now);
+        }
+        true
+    }
+
+    /// Counts a client among those of a session; false when it has too many.
+    fn own(&mut self, session: SessionId, client: u64) -> bool {
+        let owned = self.owned.entry(session).or_default();
+        if owned.contains(&client) {
+            return true;
+        }
+        if owned.len() >= AWARENESS_CLIENTS_PER_SESSION_MAX {
+            return false;
+        }
+        owned.push(client);
+        true
+    }
+
+    fn estrange(&mut self, session: SessionId, client: u64) {
+        let estranged = self.estranged.entry(session).or_default();
+        if !estranged.contains(&client) && estranged.len() < AWARENESS_CLIENTS_PER_SESSION_MAX {
+            estranged.push(client);
+        }
+    }
+
+    fn reconcile(&mut self, session: SessionId, client: u64) {
+        if let Some(estranged) = self.estranged.get_mut(&session) {
+            estranged.retain(|estranged| *estranged != client);
+            if estranged.is_empty() {
+                self.estranged.remove(&session);
+            }
+        }
+    }
+
+    /// What makes a client go on from the clock that is known of it.
+    fn gone(&self, client: u64) -> Entry {
+        Entry {
+            client,
+            clock: self.states.get(&client).map_or(0, |state| state.clock),
+            state: None,
+        }
+    }
+
+    /// The session that speaks for this client.
     #[must_use]
     pub fn owner(&self, client: u64) -> Option<SessionId> {
         self.states.get(&client).map(|state| state.owner)
@@ -135,6 +277,7 @@ impl Presence {
 
     /// `session` is gone, and its clients with it.
     pub fn leave(&mut self, session: SessionId, now: Micros) {
+        self.estranged.remove(&session);
         for client in self.owned.remove(&session).unwrap_or_default() {
             if let Some(state) = self.states.get(&client).filter(|state| state.owner == session) {
                 self.remove(client, state.clock, now);
@@ -183,62 +326,72 @@ impl Presence {
         self.states.is_empty()
     }
 
-    /// An awareness update with the latest state of each client that changed since the last call.
+    /// The latest state of each client that changed since the last call.
     #[must_use]
-    pub fn take_changes(&mut self) -> Bytes {
+    pub fn take_changes(&mut self) -> Vec<Entry> {
         let changed = std::mem::take(&mut self.changed);
-        let entries: Vec<Entry> = changed
-            .into_iter()
-            .filter_map(|client| match (self.states.get(&client), self.removed.get(&client)) {
-                (Some(state), _) => Some(state.entry(client)),
-                (None, Some(removed)) => Some(Entry {
-                    client,
-                    clock: removed.clock,
-                    state: None,
-                }),
-                (None, None) => None,
-            })
-            .collect();
-        awareness::encode(entries.iter()).into()
+        let entry = |client: u64| match (self.states.get(&client), self.removed.get(&client)) {
+            (Some(state), _) => Some(state.entry(client)),
+            (None, removed) => removed.map(|removed| removed.entry(client)),
+        };
+        changed.into_iter().filter_map(entry).collect()
     }
 
-    /// An awareness update with everybody's state, for a newcomer; `None` when nobody is here.
+    /// Those of `entries` that a session is told, encoded, when these are not all: it does not hear of client ids of its
+    /// own for which another one speaks.
     #[must_use]
-    pub fn everybody(&self) -> Option<Bytes> {
-        if self.states.is_empty() {
-            return None;
-        }
-        let entries: Vec<Entry> = self.states.iter().map(|(client, state)| state.entry(*client)).collect();
-        Some(awareness::encode(entries.iter()).into())
+    pub fn for_estranged(&self, session: SessionId, entries: &[Entry]) -> Option<Bytes> {
+        let estranged = self.estranged.get(&session)?;
+        let others: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| !estranged.contains(&entry.client))
+            .collect();
+        (others.len() < entries.len()).then(|| awareness::encode(others.into_iter()).into())
+    }
+
+    /// An awareness update with everybody's state, for a session that is told of changes from now on; `None` when nobody
+    /// is here.
+    #[must_use]
+    pub fn everybody(&self, session: SessionId) -> Option<Bytes> {
+        // What has changed is told to everybody soon.
+        let told = self.states.iter().filter(|(client, _)| !self.changed.contains(client));
+        let entries: Vec<Entry> = told.map(|(client, state)| state.entry(*client)).collect();
+        self.encode_for(session, &entries)
     }
 
     /// The same with those that left lately, for who may have missed it.
     #[must_use]
-    pub fn everybody_and_gone(&self) -> Option<Bytes> {
+    pub fn everybody_and_gone(&self, session: SessionId) -> Option<Bytes> {
         let gone = self
             .removed
             .iter()
             .filter(|(client, _)| !self.states.contains_key(client));
-        let gone = gone.map(|(client, removed)| Entry {
-            client: *client,
-            clock: removed.clock,
-            state: None,
-        });
-        let entries: Vec<Entry> = self
-            .states
-            .iter()
-            .map(|(client, state)| state.entry(*client))
-            .chain(gone)
-            .collect();
-        (!entries.is_empty()).then(|| awareness::encode(entries.iter()).into())
+        let gone = gone.map(|(client, removed)| removed.entry(*client));
+        let here = self.states.iter().map(|(client, state)| state.entry(*client));
+        self.encode_for(session, &here.chain(gone).collect::<Vec<_>>())
+    }
+
+    fn encode_for(&self, session: SessionId, entries: &[Entry]) -> Option<Bytes> {
+        if entries.is_empty() {
+            return None;
+        }
+        let estranged = self.for_estranged(session, entries);
+        Some(estranged.unwrap_or_else(|| awareness::encode(entries.iter()).into()))
     }
 
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {
         // Its owner keeps it, or coming and going would make any number of removals to remember.
+        let mut person = None;
         if let Some(state) = self.states.remove(&client) {
             self.bytes -= state.json.len() + ENTRY_BYTES;
+            person = state.person;
         }
-        self.removed.insert(client, Removed { clock, at_us: now });
+        let removed = Removed {
+            clock,
+            person,
+            at_us: now,
+        };
+        self.removed.insert(client, removed);
         self.changed.insert(client);
     }
 }

@@ -55,6 +55,10 @@ pub(super) struct Session {
     pub joined: Micros,
     /// When something was last queued for it.
     pub sent: Micros,
+    /// It was told who is here. That waits until it has said which client id is its own.
+    pub greeted: bool,
+    /// Its own client id in presence, if it said one before it was told of others.
+    pub presence_id: Option<u64>,
     /// Its awareness messages were skipped while it was behind: it must be sent everybody's.
     pub presence_stale: bool,
     /// From when on it may be asked again for what an update of its referred to and nobody has.

@@ -40,6 +40,7 @@ impl Room {
         let mut asked = Vec::new();
         let mut twins = Vec::new();
         let mut questions = Vec::new();
+        let mut newcomers = Vec::new();
         for (id, session) in &mut self.sessions {
             if let Some(expires) = session.expires {
                 if expires <= now {
@@ -57,6 +58,9 @@ impl Room {
             if session.outbox.line().heard_ms() * MS + DEAF_MAX <= now {
                 ended.push((*id, CloseReason::Overloaded("nothing was heard for 75 s".to_owned())));
                 continue;
+            }
+            if !session.greeted {
+                newcomers.push(*id);
             }
             if !session.saving.questions.is_empty() {
                 questions.push(*id);
@@ -115,6 +119,9 @@ impl Room {
         }
         for id in questions {
             self.answer_questions_of(id, now);
+        }
+        for id in newcomers {
+            self.greet(id, now);
         }
         for id in asked {
             self.ask_for_missing(id, now);

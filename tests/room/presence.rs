@@ -6,8 +6,8 @@ use cowrite::{
 };
 
 use crate::{
-    editor::{AWARENESS_QUESTION, Heard, entry, states},
-    table::{MS, SECOND, Table, reader, writer},
+    editor::{AWARENESS_QUESTION, Heard, entry, states, step2},
+    table::{MS, SECOND, Table, named, reader, writer},
 };
 
 /// All entries that a session was sent, in order of client.
@@ -33,12 +33,24 @@ fn seated(sessions: u64) -> Table {
     table
 }
 
+/// Sessions 1 and 2 of two people.
+fn of(first: &str, second: &str) -> Table {
+    let mut table = Table::new();
+    for (id, name) in [(1, first), (2, second)] {
+        table.joins(id, named(name), None);
+        table.says(id, &step2(&[0, 0]));
+        table.takes(id);
+    }
+    table
+}
+
 #[test]
 fn p10_a_state_reaches_everybody_and_newcomers() {
     let mut table = seated(2);
 
     table.says(1, &states(&[(7, 1, "{}")]));
     table.joins(3, reader(), None);
+    table.says(3, &step2(&[0, 0]));
 
     assert_eq!(told(&table, 1), [entry(7, 1, "{}")]);
     assert_eq!(told(&table, 2), [entry(7, 1, "{}")]);
@@ -59,7 +71,7 @@ fn p11_the_latest_state_wins_and_what_is_not_newer_is_dropped() {
 
 #[test]
 fn p12_nobody_speaks_for_a_client_of_another() {
-    let mut table = seated(2);
+    let mut table = of("ada", "bob");
     table.says(1, &states(&[(7, 1, "\"mine\"")]));
     table.passes(SECOND);
     told(&table, 2);
@@ -78,6 +90,114 @@ fn p12_nobody_speaks_for_a_client_of_another() {
 }
 
 #[test]
+fn p12_the_newest_clock_speaks_from_whichever_session_of_a_person() {
+    let mut table = of("ada", "ada");
+    table.joins(3, named("bob"), None);
+    table.says(3, &step2(&[0, 0]));
+    table.says(1, &states(&[(7, 5, "\"first\"")]));
+    table.passes(SECOND);
+    (1..=3).for_each(|id| drop(table.takes(id)));
+
+    table.says(2, &states(&[(7, 6, "\"second\"")]));
+    table.passes(SECOND);
+    assert_eq!(told(&table, 3), [entry(7, 6, "\"second\"")]);
+    assert_eq!(told(&table, 1), [], "it said something else of itself");
+    table.says(1, &states(&[(7, 6, "null"), (7, 9, "null")]));
+    table.leaves(1);
+    table.passes(SECOND);
+    assert_eq!(told(&table, 3), [], "removing is the owner's");
+    table.leaves(2);
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 3), [entry(7, 6, "null")]);
+}
+
+#[test]
+fn p12_without_names_a_line_that_is_silent_since_the_other_came_is_followed() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.passes(SECOND);
+    table.seats(3);
+    table.takes(2);
+
+    table.says(3, &states(&[(7, 6, "\"moved\"")]));
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2), [entry(7, 6, "\"moved\"")]);
+    table.pongs(3);
+    table.says(2, &states(&[(7, 7, "\"forged\"")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), [], "that one lives");
+}
+
+#[test]
+fn p15_a_page_that_comes_back_is_seen_at_once() {
+    let mut table = seated(2);
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.leaves(1);
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2), [entry(7, 5, "{}"), entry(7, 5, "null")]);
+
+    table.joins(3, writer(), None);
+    table.takes(3);
+    table.says(3, &states(&[(7, 5, "{}")]));
+    assert_eq!(told(&table, 3), [entry(7, 5, "null")], "it is told to go on");
+    table.says(3, &states(&[(7, 6, "{}")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), [entry(7, 6, "{}")]);
+}
+
+#[test]
+fn p12_a_line_that_died_takes_nothing_with_it_when_its_page_is_back() {
+    let mut table = of("ada", "bob");
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.passes(SECOND);
+    table.joins(3, named("ada"), None);
+    table.says(3, &states(&[(7, 5, "{}")]));
+    table.passes(SECOND);
+    (1..=3).for_each(|id| drop(table.takes(id)));
+
+    table.leaves(1);
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 2), []);
+}
+
+#[test]
+fn p15_a_client_id_keeps_its_person_for_a_minute() {
+    let mut table = of("ada", "mallory");
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.leaves(1);
+    table.passes(SECOND);
+
+    table.says(2, &states(&[(7, 1 << 30, "\"forged\"")]));
+    assert_eq!(table.room.take_counts().awareness_refused, 1);
+    table.joins(3, named("ada"), None);
+    table.says(3, &states(&[(7, 6, "{}")]));
+    table.passes(SECOND);
+
+    assert_eq!(told(&table, 3), [entry(7, 6, "{}")]);
+}
+
+#[test]
+fn p21_nobody_is_told_a_state_of_its_own_client_id_that_it_did_not_write() {
+    let mut table = of("mallory", "bob");
+    table.says(1, &states(&[(7, 1 << 30, "\"forged\""), (8, 1, "{}")]));
+    table.passes(SECOND);
+    table.takes(2);
+
+    table.joins(3, named("ada"), None);
+    table.says(3, &states(&[(7, 6, "{}")]));
+    table.says(1, &states(&[(7, (1 << 30) + 1, "\"again\""), (8, 2, "{}")]));
+    table.passes(SECOND);
+
+    let told = told(&table, 3);
+    assert!(told.iter().all(|entry| entry.client == 8), "{told:?}");
+    assert_eq!(told.last(), Some(&entry(8, 2, "{}")));
+}
+
+#[test]
 fn p13_states_go_at_once_with_their_connection() {
     let mut table = seated(2);
     table.says(1, &states(&[(7, 3, "{}"), (8, 1, "{}")]));
@@ -89,6 +209,7 @@ fn p13_states_go_at_once_with_their_connection() {
 
     assert_eq!(told(&table, 2), [entry(7, 3, "null"), entry(8, 1, "null")]);
     table.joins(3, writer(), None);
+    table.says(3, &step2(&[0, 0]));
     assert_eq!(told(&table, 3), []);
 }
 
@@ -140,7 +261,7 @@ fn p16_a_session_speaks_for_so_many_clients_and_no_more() {
 #[test]
 fn p16_clients_that_come_and_go_count_until_they_are_forgotten() {
     let mut table = seated(2);
-    for n in 0..500_u64 {
+    for n in 0..2 * AWARENESS_CLIENTS_PER_SESSION_MAX as u64 {
         table.says(1, &states(&[(n, 1, "{}"), (n, 1, "null")]));
     }
     table.passes(SECOND);
@@ -152,10 +273,10 @@ fn p16_clients_that_come_and_go_count_until_they_are_forgotten() {
     }
     told(&table, 2);
 
-    table.says(1, &states(&[(1_000, 1, "{}")]));
+    table.says(1, &states(&[(9_000, 1, "{}")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), [entry(1_000, 1, "{}")]);
+    assert_eq!(told(&table, 2), [entry(9_000, 1, "{}")]);
 }
 
 #[test]
@@ -246,6 +367,7 @@ fn p20_what_all_say_together_is_bounded_so_that_newcomers_can_be_told() {
     }
 
     table.joins(99, writer(), None);
+    table.says(99, &step2(&[0, 0]));
 
     let heard = table.takes(99);
     assert!(
