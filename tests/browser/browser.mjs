@@ -142,11 +142,11 @@ export async function textOf(page) {
   })
 }
 
-/** Waits for what no page shows. */
+/** Waits for what no page shows. `what` may be a function, which is called when the wait was in vain. */
 export async function until(what, condition) {
   const deadline = Date.now() + PATIENCE_MS
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `still waiting after ${PATIENCE_MS} ms: ${what}`)
+    assert.ok(Date.now() < deadline, `still waiting after ${PATIENCE_MS} ms: ${typeof what === 'function' ? what() : what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

@@ -3,7 +3,9 @@
 //
 // What must stay true:
 //  - What the server cannot take because another page writes under the same client id (4409) goes on in
-//    another session, under a new id, and in the browser's copy: no edit is left behind in between.
+//    another session, under a new id, and in another copy: no edit is left behind in between.
+//  - All windows of this browser go on so, by the moves on which they have agreed, and share nothing with one
+//    that has not gone on yet. Who cannot agree (no IndexedDB) shares nothing at all.
 //  - The copy in this browser is loaded before the server is asked, so that only differences travel.
 //  - `access` says `refused` only after the server said so; then nothing is editable any more.
 //  - Somebody who was told "read-only" stays a reader until the server confirms a save.
@@ -11,14 +13,16 @@
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
 import { IndexeddbPersistence } from 'y-indexeddb'
+import { removeAwarenessStates } from 'y-protocols/awareness'
 import * as sync from 'y-protocols/sync'
 import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 import { trackSaved, type Saved, type SavedView } from '../track-saved/track-saved'
-import { read, readJson, replaceCopy, write } from './browser-store'
-import { rewritten, takenFrom, watchForeign, type Taken } from './rewrite'
+import { read, write } from './browser-store'
+import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
+import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
 import { keepToken, takeToken } from './token'
 
@@ -34,8 +38,12 @@ export type Refusal =
 
 /** What another session goes on with. */
 export interface Continued {
-  /** The whole document as an update (v1), with new numbers for what the server could not take. */
-  readonly update: Uint8Array
+  /** The whole document, with new numbers for what the server could not take. */
+  readonly known: Known
+  /** How much of each client is known to be durable. */
+  readonly confirmed: ReadonlyMap<number, number>
+  /** The moves that are in it; null if this window shares nothing with others of this browser. */
+  readonly moves: readonly Move[] | null
   /** How many sessions in a row ended so, without anything being saved. */
   readonly times: number
 }
@@ -43,7 +51,7 @@ export interface Continued {
 export type Access =
   | { readonly is: 'writer' }
   | { readonly is: 'reader' }
-  /** Another page writes under the client id: this session has ended, another one goes on. */
+  /** Another page writes under a client id of this browser: this session has ended, another one goes on. */
   | { readonly is: 'conflict'; readonly next: Continued }
   | { readonly is: 'refused'; readonly why: Refusal; readonly reason: string }
 
@@ -68,10 +76,18 @@ export class Session {
   readonly provider: WebsocketProvider
   private readonly saved: Saved
   private readonly life = new AbortController()
-  private readonly foreign: ReturnType<typeof watchForeign>
-  /** The client id under which this page writes, and how much of that is known to be durable. */
+  /** What was written in this browser: here, in its other windows, and in those that are gone. */
+  private readonly written: Map<number, readonly Range[]>
+  private readonly windows: BroadcastChannel
+  private moves: readonly Move[] | null = null
+  /** What is being read comes from another window, where it was written. */
+  private isFromWindow = false
+  /** The client id under which this page writes. */
   private readonly author = this.doc.clientID
-  private confirmed = 0
+  /** All client ids under which this page has written, also in the sessions before. */
+  private readonly authors: Set<number>
+  /** How much of each client is known to be durable. */
+  private confirmed: ReadonlyMap<number, number>
   private times: number
   private readonly listeners = new Set<(view: SessionView) => void>()
   private access: Access
@@ -83,7 +99,10 @@ export class Session {
   /** `continued`: what an earlier session of this document left to this one. */
   constructor(readonly name: string, private readonly continued: Continued | null = null) {
     this.times = continued?.times ?? 0
-    if (continued !== null) Y.applyUpdate(this.doc, continued.update, 'continued')
+    this.written = new Map(continued?.known.written)
+    this.authors = new Set([...(continued?.known.upon.keys() ?? []), this.author])
+    this.confirmed = continued?.confirmed ?? new Map()
+    if (continued !== null) Y.applyUpdate(this.doc, continued.known.update, 'continued')
     this.ready = continued !== null
     this.token = takeToken(name)
     this.access = read('local', `reader:${name}`) === null ? { is: 'writer' } : { is: 'reader' }
@@ -93,13 +112,20 @@ export class Session {
       params: this.params(),
       shouldReconnect: (event) => refusalOf(event.code, this.token !== null) === null,
     })
-    this.foreign = watchForeign(this.doc, this.provider)
+    this.doc.on('afterTransaction', (transaction) => {
+      if (transaction.local || this.isFromWindow) noteWritten(this.written, transaction)
+    })
+    this.doc.on('afterTransactionCleanup', () => this.followClientId())
+    // Before y-indexeddb hears of it: what is in the copy is known to be written here.
+    this.doc.on('update', (update, _origin, _doc, { local }) => {
+      if (local) this.keepOwn({ update, upon: builtUpon(update, this.written) })
+    })
     this.compareWithServer()
     this.saved = trackSaved(this.provider)
     this.saved.subscribe(() => this.onSaved())
     this.provider.on('closed', ({ code, reason }) => {
       const why = refusalOf(code, this.token !== null) ?? 'refused'
-      if (why === 'conflict' && this.times < CONTINUED_TIMES_MAX) return this.endInConflict(this.takenBy(reason))
+      if (why === 'conflict' && this.times < CONTINUED_TIMES_MAX) return void this.endInConflict(this.takenBy(reason))
       this.access = { is: 'refused', why, reason }
       this.publish()
     })
@@ -109,7 +135,10 @@ export class Session {
     const { signal } = this.life
     addEventListener('online', () => this.reconnect(), { signal })
     addEventListener('offline', () => this.reconnect(), { signal })
-    void this.open()
+    const opened = this.open()
+    this.windows = new BroadcastChannel(`cowrite:${name}`)
+    this.windows.onmessage = () => void opened.then(() => this.follow())
+    void opened.then(() => this.follow())
   }
 
   get view(): SessionView {
@@ -126,6 +155,7 @@ export class Session {
   /** Ends it: nothing is sent, kept or told any more. */
   end(): void {
     this.life.abort()
+    this.windows.close()
     this.listeners.clear()
     this.saved.destroy()
     this.provider.destroy()
@@ -136,7 +166,7 @@ export class Session {
   retry(token: string | null): void {
     if (this.access.is === 'refused' && this.access.why === 'conflict') {
       this.times = 0
-      return this.endInConflict(this.takenBy(this.access.reason))
+      return void this.endInConflict(this.takenBy(this.access.reason))
     }
     if (token !== null) {
       keepToken(this.name, token)
@@ -158,43 +188,79 @@ export class Session {
   private persistence: IndexeddbPersistence | null = null
   /** Updates that went to the copy. */
   private updates = 0
+  /** What was written here before the copy could keep it. */
+  private notKept: Own[] = []
+  /** Under which keys the copy keeps what was written here and is not confirmed. */
+  private ownKeys: string[] = []
+  private ownCount = 0
 
   private async open(): Promise<void> {
     this.copy = await this.openCopy()
     if (this.life.signal.aborted) return
-    const taken = this.continued === null ? takenBefore(this.name) : null
-    if (taken !== null) return this.endInConflict(taken)
     if (this.doc.store.clients.size > 0) this.ready = true
+    if (this.moves === null) this.provider.disableBc = true
+    else this.provider.bcChannel += `#${this.moves.length}`
     this.provider.connect()
     this.publish()
   }
 
   private async openCopy(): Promise<LocalCopy> {
-    if (!(await indexedDbWorks())) return 'unavailable'
-    if (this.continued !== null) {
-      // y-indexeddb would merge the old copy in, and with it what the server will never take.
-      const isReplaced = await replaceCopy(`cowrite:${this.name}`, Y.encodeStateAsUpdate(this.doc)).then(() => true, () => false)
-      if (!isReplaced) return 'unavailable'
-      rememberTaken(this.name, null)
-    }
-    if (this.life.signal.aborted) return 'unavailable'
-    const persistence = new IndexeddbPersistence(`cowrite:${this.name}`, this.doc)
-    this.persistence = persistence
+    this.moves = this.continued === null ? await inTime(movesOf(this.name)) : this.continued.moves
+    if (this.moves === null || this.life.signal.aborted) return 'unavailable'
     addEventListener('unhandledrejection', ({ reason }) => {
       if (!(reason instanceof DOMException) || reason.name !== 'QuotaExceededError') return
       this.copy = 'unavailable'
       this.publish()
     }, { signal: this.life.signal })
-    const loaded = persistence.whenSynced.then((): LocalCopy => 'kept')
-    const late = new Promise<LocalCopy>((resolve) => setTimeout(resolve, COPY_WAIT_MS_MAX, 'unavailable'))
-    void loaded.then(() => {
-      this.copy = 'kept'
-      this.publish()
-      this.doc.on('update', (_, origin) => {
-        if (origin !== persistence) this.onCopyBehind()
-      })
+    return (await inTime(this.loadCopy(this.moves).then((): LocalCopy => 'kept'))) ?? 'unavailable'
+  }
+
+  private async loadCopy(moves: readonly Move[]): Promise<void> {
+    const { doc, life: { signal } } = this
+    const name = copyName(this.name, moves.length)
+    const before = await this.bringOver(moves)
+    const { updates, own, ownKeys } = await readCopy(name)
+    if (signal.aborted) return
+    // First what was written here: the copy may hold what others wrote under the same numbers.
+    if (own.length > 0) this.load(knownFrom(updates, own))
+    this.ownKeys.push(...ownKeys)
+    const persistence = new IndexeddbPersistence(name, doc)
+    this.persistence = persistence
+    await persistence.whenSynced
+    for (const own of this.notKept.splice(0)) this.keepOwn(own)
+    this.copy = 'kept'
+    this.publish()
+    doc.on('update', (_, origin) => {
+      if (origin !== persistence) this.onCopyBehind()
     })
-    return Promise.race([loaded, late])
+    if (persistence.db !== null) void takeOut(before, persistence.db)
+  }
+
+  /** Takes over what the copies before the last moves still hold, and returns them. */
+  private async bringOver(moves: readonly Move[]): Promise<(readonly [string, Copy])[]> {
+    const before: (readonly [string, Copy])[] = []
+    for (let known = 0; known < moves.length; known++) {
+      const database = copyName(this.name, known)
+      const copy = await readCopy(database)
+      if (this.life.signal.aborted) return []
+      if (copy.updates.length + copy.own.length === 0) continue
+      before.push([database, copy])
+      this.load(movedOn(knownFrom(copy.updates, copy.own), moves.slice(known)))
+    }
+    return before
+  }
+
+  private load({ update, written }: Known): void {
+    Y.applyUpdate(this.doc, update, 'copy')
+    addWritten(this.written, written)
+  }
+
+  private keepOwn(own: Own): void {
+    const db = this.persistence?.db
+    if (!db) return void this.notKept.push(own)
+    const key = `${this.author} ${performance.timeOrigin} ${this.ownCount++}`
+    keepOwn(db, key, own)
+    this.ownKeys.push(key)
   }
 
   /** y-indexeddb does not say when an update is stored; a transaction on the same store waits until it is. */
@@ -208,14 +274,14 @@ export class Session {
       // The database is being closed.
       if (this.life.signal.aborted) return
       const { updates } = this
-      const behind = db.transaction(['updates'], 'readonly')
-      behind.objectStore('updates').getKey(0)
-      behind.oncomplete = () => {
+      void isStored(db).then(() => {
         if (this.copy !== 'writing') return
         if (this.updates !== updates) return follow()
         this.copy = 'kept'
         this.publish()
-      }
+      }, () => {
+        // It was refused, of which the page hears otherwise, or the database is being closed.
+      })
     }
     follow()
   }
@@ -228,7 +294,7 @@ export class Session {
       case 'saved':
         this.setReader(false)
         this.times = 0
-        this.confirmed = Y.getState(this.doc.store, this.author)
+        this.onConfirmed()
         break
       case 'offline':
         // Only after the copy was opened is "offline" an answer to "what does the document hold?".
@@ -246,47 +312,112 @@ export class Session {
     this.publish()
   }
 
-  /** Listens for the server's SyncStep1, `00 00 varBytes(stateVector)`: what it has. */
+  /** All that is here is durable on the server. */
+  private onConfirmed(): void {
+    this.confirmed = Y.decodeStateVector(Y.encodeStateVector(this.doc))
+    this.notKept = []
+    const db = this.persistence?.db
+    if (db && this.ownKeys.length > 0) forgetOwn(db, this.ownKeys.splice(0))
+  }
+
+  /**
+   * Listens for the server's SyncStep1, `00 00 varBytes(stateVector)`: what it has; and for the updates of other
+   * windows, `00 02 varBytes(update)`: what was written there.
+   */
   private compareWithServer(): void {
     const { messageHandlers } = this.provider
     const handleSync = messageHandlers[0]
     messageHandlers[0] = (encoder, decoder, provider, overWebsocket, type) => {
-      if (overWebsocket && decoder.arr[decoder.pos] === 0) {
+      const kind = decoder.arr[decoder.pos]
+      if (overWebsocket && kind === 0) {
         const theirs = Y.decodeStateVector(decoding.readVarUint8Array(decoding.createDecoder(decoder.arr.subarray(decoder.pos + 1))))
         const ours = Y.decodeStateVector(Y.encodeStateVector(this.doc))
         this.ahead = [...ours].some(([client, clock]) => clock > (theirs.get(client) ?? 0))
-        this.showOwnEdits(ours, theirs)
+        this.showOwnEdits(theirs)
       }
-      handleSync?.(encoder, decoder, provider, overWebsocket, type)
+      this.isFromWindow = !overWebsocket && kind === 2
+      try {
+        handleSync?.(encoder, decoder, provider, overWebsocket, type)
+      } finally {
+        this.isFromWindow = false
+      }
     }
   }
 
   /**
-   * What this page wrote and nobody has confirmed, although the server claims to have it: somebody else may have
-   * taken those numbers while there was no connection. Yjs would never send it; sent, the server compares it.
+   * What was written in this browser and nobody has confirmed, although the server claims to have it: somebody else
+   * may have taken those numbers while there was no connection. Yjs would never send it; sent, the server compares it.
    */
-  private showOwnEdits(ours: Map<number, number>, theirs: Map<number, number>): void {
-    const { author, confirmed, provider } = this
+  private showOwnEdits(theirs: ReadonlyMap<number, number>): void {
     if (this.access.is !== 'writer') return
-    if ((ours.get(author) ?? 0) <= confirmed || (theirs.get(author) ?? 0) <= confirmed) return
-    const unconfirmed = Y.encodeStateAsUpdate(this.doc, Y.encodeStateVector(new Map([...ours, [author, confirmed]])))
+    const claimed = new Map<number, readonly Range[]>()
+    for (const [client, ranges] of this.written) {
+      const [from, to] = [this.confirmed.get(client) ?? 0, theirs.get(client) ?? 0]
+      const some = ranges.map((range) => ({ from: Math.max(range.from, from), to: Math.min(range.to, to) })).filter((range) => range.from < range.to)
+      if (some.length > 0) claimed.set(client, some)
+    }
+    if (claimed.size > 0) this.show(partOf(Y.encodeStateAsUpdate(this.doc), claimed))
+    void this.showEditsOfOthers(theirs)
+  }
+
+  /** The same for what windows wrote that are gone: this one may have what others wrote under those numbers. */
+  private async showEditsOfOthers(theirs: ReadonlyMap<number, number>): Promise<void> {
+    const { ws } = this.provider
+    const db = this.persistence?.db
+    if (!db || this.life.signal.aborted) return
+    const claimed = new Map([...theirs].filter(([client]) => !this.authors.has(client)).map(([client, to]) => [client, [{ from: 0, to }]]))
+    const own = await readOwn(db).catch(() => [])
+    if (own.length > 0 && this.provider.ws === ws) this.show(partOf(Y.mergeUpdates(own.map(({ update }) => update)), claimed))
+  }
+
+  private show(update: Uint8Array | null): void {
+    if (update === null) return
     const encoder = encoding.createEncoder()
     encoding.writeVarUint(encoder, 0)
-    sync.writeUpdate(encoder, unconfirmed)
-    provider.ws?.send(encoding.toUint8Array(encoder))
+    sync.writeUpdate(encoder, update)
+    this.provider.ws?.send(encoding.toUint8Array(encoder))
   }
 
   /** Which numbers a 4409 is about; what its reason does not say is taken to be all that nobody has confirmed. */
   private takenBy(reason: string): Taken {
-    return { client: this.author, clock: this.confirmed, ...takenFrom(reason) }
+    return { client: this.author, clock: this.confirmed.get(this.author) ?? 0, ...takenFrom(reason) }
   }
 
-  /** Leaves everything to another session, in which the edits under these numbers have new ones. */
-  private endInConflict(taken: Taken): void {
-    rememberTaken(this.name, taken)
-    const update = rewritten(this.doc, taken, new Y.Doc().clientID, this.foreign(taken.client))
-    this.access = { is: 'conflict', next: { update, times: this.times + 1 } }
+  /** Agrees with the other windows on new numbers for what this browser wrote under these. */
+  private async endInConflict(taken: Taken): Promise<void> {
+    const move = { ...taken, author: new Y.Doc().clientID }
+    const { moves } = this
+    const agreed = moves === null ? null : await inTime(addMove(this.name, moves.length, move))
+    if (this.life.signal.aborted) return
+    this.windows.postMessage('moved')
+    this.goOn([move], agreed, this.times + 1)
+  }
+
+  /** Goes on as another window has decided. */
+  private async follow(): Promise<void> {
+    if (this.moves === null || this.life.signal.aborted) return
+    const agreed = await inTime(movesOf(this.name))
+    if (agreed !== null && agreed.length > this.moves.length && !this.life.signal.aborted) this.goOn([], agreed, this.times)
+  }
+
+  /** Leaves everything to another session, with the moves that the windows agreed on, or else with `alone`. */
+  private goOn(alone: readonly Move[], agreed: readonly Move[] | null, times: number): void {
+    const moves = agreed === null ? alone : agreed.slice(this.moves?.length ?? 0)
+    const upon = new Map([...this.authors].map((client) => [client, this.written]))
+    const known = movedOn({ update: Y.encodeStateAsUpdate(this.doc), written: this.written, upon }, moves)
+    this.access = { is: 'conflict', next: { known, confirmed: this.confirmed, moves: agreed, times } }
     this.publish()
+  }
+
+  /** Yjs takes another client id when it sees that somebody else writes under this one; the awareness has to, too. */
+  private followClientId(): void {
+    const { doc: { clientID }, provider: { awareness } } = this
+    if (awareness.clientID === clientID) return
+    this.authors.add(clientID)
+    const state = awareness.getLocalState()
+    removeAwarenessStates(awareness, [awareness.clientID], 'another client id')
+    awareness.clientID = clientID
+    awareness.setLocalState(state)
   }
 
   private setReader(reader: boolean): void {
@@ -339,33 +470,18 @@ function refusalOf(code: number, hasToken: boolean): Refusal | null {
   }
 }
 
-/** Numbers that were taken, of a document whose copy in this browser still has the edits under them. */
-function takenBefore(name: string): Taken | null {
-  const stored = readJson('local', `taken:${name}`)
-  if (typeof stored !== 'object' || stored === null) return null
-  if (!('client' in stored) || typeof stored.client !== 'number') return null
-  if (!('clock' in stored) || typeof stored.clock !== 'number') return null
-  return { client: stored.client, clock: stored.clock }
+/** Takes out of the copies before what was brought over, when it is in the copy of now. */
+async function takeOut(before: readonly (readonly [string, Copy])[], now: IDBDatabase): Promise<void> {
+  try {
+    await isStored(now)
+    for (const [database, copy] of before) await empty(database, copy)
+  } catch {
+    // It stays there, and is brought over again: that changes nothing.
+  }
 }
 
-function rememberTaken(name: string, taken: Taken | null): void {
-  write('local', `taken:${name}`, taken === null ? null : JSON.stringify(taken))
-}
-
-/** Private windows and settings can refuse IndexedDB, some by never answering. */
-async function indexedDbWorks(): Promise<boolean> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, COPY_WAIT_MS_MAX, false)
-    try {
-      const request = indexedDB.open('cowrite-probe')
-      request.onerror = () => resolve(false)
-      request.onsuccess = () => {
-        request.result.close()
-        indexedDB.deleteDatabase('cowrite-probe')
-        resolve(true)
-      }
-    } catch {
-      resolve(false)
-    }
-  })
+/** What a promise gives within the time that the page can wait; null if that is nothing, or not in time. */
+async function inTime<T>(promise: Promise<T>): Promise<T | null> {
+  const late = new Promise<null>((resolve) => setTimeout(resolve, COPY_WAIT_MS_MAX, null))
+  return Promise.race([promise.catch(() => null), late])
 }
