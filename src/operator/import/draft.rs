@@ -118,3 +118,86 @@ fn is_version_2(bytes: &[u8]) -> bool {
     let arrays = |r: &mut Reader| (0..9).all(|_| r.var_bytes().is_ok());
     r.byte() == Ok(0) && arrays(&mut r) && r.remaining() > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use yrs::{Doc, Text, Transact};
+
+    use super::*;
+    use crate::content::{Form, show};
+
+    const LIMIT: usize = 1 << 20;
+
+    /// The updates of somebody who writes a word at a time.
+    fn words(client: u64, number: usize) -> Vec<Vec<u8>> {
+        let doc = Doc::with_client_id(client);
+        let text = doc.get_or_insert_text("t");
+        let word = |number: usize| {
+            let mut txn = doc.transact_mut();
+            text.push(&mut txn, &format!("{number} "));
+            txn.encode_update_v1()
+        };
+        (0..number).map(word).collect()
+    }
+
+    fn drafted(updates: impl IntoIterator<Item = Vec<u8>>) -> (String, bool) {
+        let mut draft = Draft::new(LIMIT);
+        for update in updates {
+            draft.add(update).expect("it is taken");
+        }
+        let (document, lacks) = draft.finish().expect("it is whole");
+        (
+            show(&document.since(&Default::default()), Form::Text).expect("text"),
+            lacks,
+        )
+    }
+
+    #[test]
+    fn b16_updates_may_be_stored_in_any_order_and_twice() {
+        let updates = words(1, 40);
+        let in_order = drafted(updates.clone());
+
+        let backwards = drafted(updates.iter().rev().cloned());
+        let mixed = drafted((0..80).map(|step| updates[step * 7 % 40].clone()));
+
+        assert!(
+            in_order.0.starts_with("0 1 2 ") && in_order.0.ends_with(" 39 \n"),
+            "{in_order:?}"
+        );
+        assert!(!in_order.1);
+        assert_eq!(backwards, in_order);
+        assert_eq!(mixed, in_order);
+    }
+
+    #[test]
+    fn b17_what_never_came_is_noticed() {
+        let mut updates = words(1, 5);
+        updates.remove(2);
+        assert_eq!(drafted(updates), ("0 1 \n".to_owned(), true));
+    }
+
+    #[test]
+    fn b17_contradicting_updates_are_refused() {
+        let (one, other) = (words(1, 1).remove(0), words(2, 1).remove(0));
+        // The same client id and clock, with another content.
+        let forged = one
+            .iter()
+            .map(|byte| if *byte == b'0' { b'7' } else { *byte })
+            .collect();
+        let mut draft = Draft::of(one, LIMIT).ok().expect("an update");
+        assert!(draft.add(other).is_ok());
+        assert!(
+            draft
+                .add(forged)
+                .is_err_and(|why| why.starts_with("its updates contradict each other at clock 0"))
+        );
+    }
+
+    #[test]
+    fn b17_a_draft_is_bounded_also_while_it_waits() {
+        let updates = words(1, 300);
+        let mut draft = Draft::new(1_000);
+        let refused = updates.into_iter().skip(1).find_map(|update| draft.add(update).err());
+        assert!(refused.is_some_and(|why| why.starts_with("it is larger than 1000 B")));
+    }
+}

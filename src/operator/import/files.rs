@@ -16,7 +16,9 @@ pub(super) fn read(from: &Path, limit: usize, visit: &mut Visit) -> Result<(), F
         return folder(from, "", limit, visit, 0);
     }
     let name = from.file_name().unwrap_or_default().to_string_lossy();
-    file(from, &name, limit, visit)
+    // The one that is named may be a link.
+    let path = from.canonicalize().map_err(|error| failed("read", from, error))?;
+    file(&path, &name, limit, visit)
 }
 
 fn folder(path: &Path, above: &str, limit: usize, visit: &mut Visit, depth: usize) -> Result<(), Failure> {

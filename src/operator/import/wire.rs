@@ -36,7 +36,7 @@ const SAVED: u64 = 102;
 const SYNC_STEP1: u64 = 0;
 const SYNC_STEP2: u64 = 1;
 
-/// What a session is told that may not write.
+/// How what a session is told begins that may not write.
 const READ_ONLY: &str = "read-only";
 
 /// The one question of a connection.
@@ -57,6 +57,8 @@ pub(super) struct Server<'a> {
     address: &'a str,
     token: Option<&'a str>,
     message_bytes_max: usize,
+    /// It answered at least once: one that never did is told at once.
+    was_reached: bool,
 }
 
 /// Why a try did not succeed.
@@ -84,6 +86,7 @@ impl<'a> Server<'a> {
             address,
             token,
             message_bytes_max: document_bytes_max.saturating_add(HEAD_BYTES_MAX),
+            was_reached: false,
         }
     }
 
@@ -126,9 +129,11 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn try_once(&self, name: &DocumentId, source: &Document) -> Result<Outcome, Ended> {
+    fn try_once(&mut self, name: &DocumentId, source: &Document) -> Result<Outcome, Ended> {
+        let socket = self.connect(name)?;
+        self.was_reached = true;
         let mut talk = Talk {
-            socket: self.connect(name)?,
+            socket,
             source,
             there: Document::new(Deleted::Kept),
             decided: None,
@@ -186,7 +191,7 @@ impl Target for Server<'_> {
             match self.try_once(name, source) {
                 Ok(outcome) => return Ok(outcome),
                 Err(Ended::Trouble(trouble)) => return Err(trouble),
-                Err(Ended::Away(why)) if left == 0 => {
+                Err(Ended::Away(why)) if left == 0 || !self.was_reached => {
                     return Err(Trouble::All(Failure(format!("the server at {}: {why}", self.address))));
                 }
                 Err(Ended::Away(_)) => {
@@ -252,7 +257,7 @@ impl Talk<'_> {
             }
             SAVED if r.var_bytes()? == QUESTION => Ok(self.decided.map(Decided::outcome)),
             // Zero: it is denied. For any other reason the connection ends, with a code that says more.
-            AUTH if r.var_uint()? == 0 && r.var_string()? == READ_ONLY => {
+            AUTH if r.var_uint()? == 0 && r.var_string()?.starts_with(READ_ONLY) => {
                 Err("the token may read it, not write it".to_owned().into())
             }
             _ => Ok(None),
