@@ -140,7 +140,7 @@ fn b17_what_is_not_taken_is_named_and_the_others_are_imported() {
         ("garbage", b"no update".to_vec()),
         ("zero", vec![]),
         ("second", fs::read(fixture("files/second.bin")).unwrap()),
-        ("large", state(&"x".repeat(70_000))),
+        ("large", state(&"x".repeat(200_000))),
         (&"n".repeat(513), state("x")),
         ("good", state("fine")),
     ];

@@ -184,7 +184,7 @@ mod tests {
             .iter()
             .map(|byte| if *byte == b'0' { b'7' } else { *byte })
             .collect();
-        let mut draft = Draft::of(one, LIMIT).ok().expect("an update");
+        let mut draft = Draft::of(one, LIMIT).expect("an update");
         assert!(draft.add(other).is_ok());
         assert!(
             draft

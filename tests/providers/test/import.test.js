@@ -9,12 +9,11 @@ import { fileURLToPath } from 'node:url'
 import * as Y from 'yjs'
 
 import { exact } from '../../fixtures/yjs/exact.js'
-import { connect, newest, saved, synced } from '../lib/clients.js'
-import { mintToken, run, startServer } from '../lib/server.js'
+import { connect, newest, synced } from '../lib/clients.js'
+import { run, startServer } from '../lib/server.js'
 import { until } from '../lib/wait.js'
 
 const fixture = path => fileURLToPath(new URL(`../../fixtures/import/${path}`, import.meta.url))
-const secret = '0123456789abcdef0123456789abcdef'
 
 async function folder(t) {
   const path = await mkdtemp(join(tmpdir(), 'cowrite-import-'))
@@ -62,24 +61,4 @@ test('b20 a server that is killed meanwhile gets all of it when it is back', asy
   assert.equal(code, 0, output)
   await server.stop('SIGKILL')
   assert.equal(await listed(), many)
-})
-
-test('b20 a page that wrote a document goes on under its client id at once', async t => {
-  const server = await startServer(t, ['--jwt-secret', secret])
-  const token = subject => mintToken(secret, ['--sub', subject, '--document', '*=write', '--expires', '1h'])
-  const ada = connect(t, newest, server, 'page', { connect: false, params: { token: await token('ada') } })
-  ada.text.insert(0, 'elsewhere ')
-  const source = await folder(t)
-  await writeFile(join(source, 'page.bin'), Y.encodeStateAsUpdate(ada.doc))
-
-  const { code, output } = await run(['import', source, '--to', server.url], { COWRITE_TOKEN: await token('mover') })
-  assert.equal(code, 0, output)
-  ada.provider.connect()
-  await synced(ada)
-  ada.text.insert(ada.text.length, 'and here')
-  await saved(ada)
-
-  const bob = connect(t, newest, server, 'page', { params: { token: await token('bob') } })
-  await synced(bob)
-  assert.equal(bob.text.toString(), 'elsewhere and here')
 })
