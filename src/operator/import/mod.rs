@@ -210,13 +210,10 @@ impl Tally {
     }
 }
 
-/// `3 documents: 2 imported (1.2 KiB), 1 already there`.
+/// `3 documents: 2 imported, 1 already there; 1.2 KiB written`.
 impl Display for Tally {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            seen, imported, bytes, ..
-        } = *self;
-        write!(f, "{}: {imported} imported ({})", count(seen, "document"), size(bytes))?;
+        write!(f, "{}: {} imported", count(self.seen, "document"), self.imported)?;
         for (number, what) in [
             (self.completed, "completed"),
             (self.there, "already there"),
@@ -228,7 +225,7 @@ impl Display for Tally {
                 write!(f, ", {number} {what}")?;
             }
         }
-        Ok(())
+        write!(f, "; {} written", size(self.bytes))
     }
 }
 
