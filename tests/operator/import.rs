@@ -399,7 +399,10 @@ fn copied(name: &str, folder: &Folder) -> PathBuf {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
-    fs::write(to.join("LOCK"), "").unwrap();
+    if to.join("CURRENT").exists() {
+        // `files` leaves it out.
+        fs::write(to.join("LOCK"), "").unwrap();
+    }
     to
 }
 
@@ -448,10 +451,34 @@ fn b22_damage_of_y_sweet_and_of_sqlite_is_told() {
     let file = source.join("long/data.ysweet");
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    let change = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let file = source.join(name).join("data.ysweet");
+        let mut bytes = fs::read(&file).unwrap();
+        change(&mut bytes);
+        fs::write(&file, bytes).unwrap();
+    };
+    // The key of the state is another one.
+    change("gap", &|bytes| {
+        let key = [0, 1, 0, 0, 0, 1, 0];
+        let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+        bytes[at + 6] = 9;
+    });
+    // The state vector, which is last, ends with a clock.
+    change("notes-plan", &|bytes| *bytes.last_mut().unwrap() |= 0x20);
+
     let (code, said, told) = import(&source, &["--data", arg(&folder.path("data"))]);
     assert_eq!(code, 1);
-    assert!(said.contains("4 imported"), "{said}");
-    assert!(told.contains("long was not imported: it is damaged"), "{told}");
+    assert!(said.contains("2 imported, 1 empty, 3 not imported"), "{said}");
+    for name in ["long", "gap"] {
+        assert!(
+            told.contains(&format!("{name} was not imported: it is damaged, or not")),
+            "{told}"
+        );
+    }
+    assert!(
+        told.contains("notes-plan was not imported: it is damaged: it has less than"),
+        "{told}"
+    );
 
     let database = folder.path("db.sqlite");
     let mut bytes = fs::read(fixture("hocuspocus/db.sqlite")).unwrap();
@@ -460,4 +487,39 @@ fn b22_damage_of_y_sweet_and_of_sqlite_is_told() {
     let (code, _, told) = import(&database, &["--data", arg(&folder.path("other"))]);
     assert_eq!(code, 1);
     assert!(told.contains("malformed") || told.contains("disk I/O"), "{told}");
+}
+
+#[test]
+fn b22_what_is_around_a_damaged_page_of_sqlite_is_imported() {
+    // SQLite's own choice.
+    const PAGE: usize = 4_096;
+    let folder = Folder::new();
+    let database = folder.path("db.sqlite");
+    let connection = Connection::open(&database).unwrap();
+    connection.execute("CREATE TABLE documents (name, data)", []).unwrap();
+    for number in 0..100 {
+        let row = params![format!("d{number:02}"), state(&"x".repeat(300))];
+        connection.execute("INSERT INTO documents VALUES (?, ?)", row).unwrap();
+    }
+    drop(connection);
+    let mut bytes = fs::read(&database).unwrap();
+    // The page that row 50 is in.
+    let at = bytes.windows(3).position(|window| window == b"d50").unwrap() / PAGE * PAGE;
+    bytes[at..at + PAGE].fill(0xff);
+    fs::write(&database, bytes).unwrap();
+    let data = folder.path("data");
+
+    let (code, _, told) = import(&database, &["--data", arg(&data)]);
+
+    assert_eq!(code, 1);
+    assert!(
+        told.contains("what is in rows ") && told.contains("malformed"),
+        "{told}"
+    );
+    let there = names(&data);
+    assert!(
+        there.contains(&"d00".to_owned()) && there.contains(&"d99".to_owned()),
+        "{there:?}"
+    );
+    assert!((80..100).contains(&there.len()), "{there:?}");
 }

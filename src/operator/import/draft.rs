@@ -7,7 +7,7 @@ use crate::{
     document::{Deleted, Document, Verdict},
     protocol::{
         lib0::{Malformed, Reader},
-        update::CheckedUpdate,
+        update::{CheckedUpdate, Clocks},
     },
 };
 
@@ -54,6 +54,11 @@ impl Draft {
             return Err(too_large(self.limit));
         }
         Ok(())
+    }
+
+    /// Whether it has all that a state vector tells of.
+    pub fn has(&self, clocks: &Clocks) -> bool {
+        self.document.clocks().contains(clocks)
     }
 
     /// The document, and whether something is left that refers to what never came.

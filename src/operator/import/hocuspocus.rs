@@ -45,25 +45,28 @@ pub(super) fn read(from: &Path, limit: usize, visit: &mut Visit) -> Result<(), F
             )),
             other => told(other),
         })?;
-    let mut after = i64::MIN;
-    loop {
-        match next_row(&connection, after) {
-            Ok(None) => return Ok(()),
-            Ok(Some(row)) => {
-                after = row.id;
-                visit(row.found(&connection, limit))?;
+    let mut rows = Rows {
+        connection: &connection,
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+    for end in [End::First, End::Last] {
+        loop {
+            match rows.take(end) {
+                Ok(None) => return Ok(()),
+                Ok(Some(row)) => visit(row.found(&connection, limit))?,
+                // What is behind it is read from the other end.
+                Err(_) if end == End::First => break,
+                Err(error) => {
+                    return visit(Found::Unread {
+                        what: format!("what is in rows {} to {}", rows.from, rows.to),
+                        why: error.to_string(),
+                    });
+                }
             }
-            Err(error) => {
-                return visit(Found::Unread {
-                    what: format!("what comes after row {after}"),
-                    why: error.to_string(),
-                });
-            }
-        }
-        if after == i64::MAX {
-            return Ok(());
         }
     }
+    Ok(())
 }
 
 fn open(from: &Path, limit: usize) -> rusqlite::Result<Connection> {
@@ -103,16 +106,40 @@ struct Row {
     name: Option<String>,
 }
 
-/// The row after this one. One whose name is no text has none.
-fn next_row(connection: &Connection, after: i64) -> rusqlite::Result<Option<Row>> {
-    let mut rows = connection.prepare("SELECT rowid, name FROM documents WHERE rowid > ? ORDER BY rowid LIMIT 1")?;
-    let row = |row: &rusqlite::Row| {
-        Ok(Row {
-            id: row.get(0)?,
-            name: row.get_ref(1)?.as_str().ok().map(str::to_owned),
-        })
-    };
-    rows.query_row([after], row).optional()
+/// The rows that were not read yet.
+struct Rows<'a> {
+    connection: &'a Connection,
+    from: i64,
+    to: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+impl Rows<'_> {
+    /// The first or the last of them, if there is one. One whose name is no text has none.
+    fn take(&mut self, end: End) -> rusqlite::Result<Option<Row>> {
+        let order = if end == End::First { "ASC" } else { "DESC" };
+        let mut rows = self.connection.prepare(&format!(
+            "SELECT rowid, name FROM documents WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order} LIMIT 1"
+        ))?;
+        let row = |row: &rusqlite::Row| {
+            Ok(Row {
+                id: row.get(0)?,
+                name: row.get_ref(1)?.as_str().ok().map(str::to_owned),
+            })
+        };
+        let taken = rows.query_row([self.from, self.to], row).optional()?;
+        match (&taken, end) {
+            (Some(row), End::First) => self.from = row.id.saturating_add(1),
+            (Some(row), End::Last) => self.to = row.id.saturating_sub(1),
+            (None, _) => {}
+        }
+        Ok(taken)
+    }
 }
 
 impl Row {

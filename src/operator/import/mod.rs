@@ -30,6 +30,7 @@ use super::{Failure, Progress, count, failed, say, size, warn};
 use crate::{
     document::{Document, Verdict},
     id::{DocumentId, InvalidDocumentId},
+    limits::DOCUMENT_ID_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
 };
 
@@ -163,7 +164,7 @@ impl Tally {
         match outcome {
             Ok(()) => Ok(()),
             Err(Trouble::Document(why)) => {
-                self.not_imported(&name.escape_debug(), &why);
+                self.not_imported(&shown(name), &why);
                 Ok(())
             }
             Err(Trouble::All(failure)) => {
@@ -209,6 +210,18 @@ impl Tally {
         Ok(())
     }
 }
+
+/// A name for a terminal: also one that is far too long.
+fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
+}
+
+/// Characters of a name that are shown: of one that is taken, all.
+const SHOWN_CHARS_MAX: usize = DOCUMENT_ID_BYTES_MAX;
 
 /// `3 documents: 2 imported, 1 already there; 1.2 KiB written`.
 impl Display for Tally {
