@@ -71,6 +71,8 @@ impl Command {
             CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Verify(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Doc { command } => command.try_into().map(Self::Operate),
+            #[cfg(feature = "import")]
+            CommandArgs::Import(args) => Ok(Self::Operate(args.into())),
         }
         .map_err(Stop::Usage)
     }
@@ -240,6 +242,19 @@ restored.")]
     #[command(after_help = "\
 Works beside a running server, and changes nothing. Exit code 1 when something is damaged.")]
     Verify(operator::VerifyArgs),
+    /// Move in from another server: Hocuspocus, y-sweet, y-websocket, or files
+    #[cfg(feature = "import")]
+    #[command(after_help = "\
+Examples:
+  cowrite import ./db.sqlite --data /var/lib/cowrite
+      into a data folder on which no server runs; it is made when it is not there
+  COWRITE_TOKEN=$(cowrite token ...) cowrite import ./y-sweet --to ws://127.0.0.1:8080
+      to a running server, as one of its clients: done is what the server has saved
+
+Nothing is written into SOURCE. A document that is there already is left alone, unless it is a part
+of the one in SOURCE; so the command can be repeated, and brings what is new. What was not imported
+is told with its reason, and the exit code is 1. docs/moving-in.md goes through it.")]
+    Import(operator::ImportArgs),
     /// List, export, import or delete documents
     #[command(arg_required_else_help = true, disable_help_subcommand = true)]
     Doc {

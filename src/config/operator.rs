@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::duration;
+#[cfg(feature = "import")]
+use crate::operator::import::{Import, To};
 use crate::{
     content::Form,
     id::{DocumentId, InvalidDocumentId},
@@ -72,6 +74,83 @@ pub(super) struct VerifyArgs {
 
     #[command(flatten)]
     data: DataArgs,
+}
+
+#[cfg(feature = "import")]
+#[derive(Args)]
+pub(super) struct ImportArgs {
+    /// A database of Hocuspocus (SQLite), a folder of y-sweet or y-leveldb, a Yjs update (v1) or a folder of such
+    #[arg(value_name = "SOURCE")]
+    from: PathBuf,
+
+    /// Send the documents to the server that runs there, instead of to a data folder
+    #[arg(long, value_name = "ws://HOST:PORT", value_parser = server)]
+    to: Option<String>,
+
+    /// A token that may write the documents, for --to. Other users of the machine see flags: prefer the variable
+    #[arg(
+        long,
+        env = "COWRITE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        requires = "to"
+    )]
+    token: Option<String>,
+
+    /// Put this before the name of each document
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    prefix: String,
+
+    /// Largest document
+    #[arg(long, env = "COWRITE_DOCUMENT_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = super::size::<1_024, { 1 << 30 }>)]
+    document_bytes_max: u64,
+
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[cfg(feature = "import")]
+impl From<ImportArgs> for Request {
+    fn from(args: ImportArgs) -> Self {
+        let to = match args.to {
+            Some(address) => To::Server {
+                address,
+                token: args.token,
+            },
+            None => To::Data(args.data.data),
+        };
+        Self::MoveIn(Import {
+            from: args.from,
+            to,
+            prefix: args.prefix,
+            document_bytes_max: super::as_usize(args.document_bytes_max),
+        })
+    }
+}
+
+/// The host and port of a server: `ws://`, what providers are given, or `http://`.
+#[cfg(feature = "import")]
+fn server(text: &str) -> Result<String, String> {
+    if text.starts_with("wss://") || text.starts_with("https://") {
+        return Err(
+            "it speaks no TLS: run it on the server's machine and name the address that the server listens on"
+                .to_owned(),
+        );
+    }
+    let address = text.strip_prefix("ws://").or_else(|| text.strip_prefix("http://"));
+    let address = address.map(|address| address.trim_end_matches('/').trim_end_matches("/ws"));
+    let is_plain = |address: &&str| !address.is_empty() && !address.contains(['/', '?', '#', '@']);
+    let address = address
+        .filter(is_plain)
+        .ok_or("write an address like ws://127.0.0.1:8080")?;
+    let has_port = address
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Ok(if has_port {
+        address.to_owned()
+    } else {
+        format!("{address}:80")
+    })
 }
 
 #[derive(Subcommand)]

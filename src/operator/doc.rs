@@ -162,7 +162,7 @@ pub(super) fn delete(data: &Path, name: &DocumentId, out: &mut dyn Write) -> Res
     )
 }
 
-fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
+pub(super) fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
     Record {
         document: name.clone(),
         seq,
@@ -178,7 +178,8 @@ fn viewed<T>(data: &Path, look: impl Fn(&Journal) -> Result<T, Failure>) -> Resu
     Image::read(&folder, |image| look(&Journal::view(Arc::new(image.clone()), &folder)?))
 }
 
-fn locked(data: &Path) -> Result<Journal, Failure> {
+/// The journal of a data folder, which no server has, for this command alone.
+pub(super) fn locked(data: &Path) -> Result<Journal, Failure> {
     journal::refuse_unfinished(data)?;
     Journal::open(Arc::new(FileDisk), &data.join("journal"), JournalOptions::default()).map_err(|error| match error {
         StoreError::Unusable(_) => Failure(format!(
@@ -207,7 +208,7 @@ fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<Documen
 }
 
 /// A document with all that is stored of it.
-fn document(journal: &Journal, name: &DocumentId) -> Result<Document, Failure> {
+pub(super) fn document(journal: &Journal, name: &DocumentId) -> Result<Document, Failure> {
     Document::open(journal.load(name)?.records(), Deleted::Kept).map_err(|damaged| unreadable(name, &damaged))
 }
 

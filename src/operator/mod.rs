@@ -1,4 +1,4 @@
-//! Commands for operators: `backup`, `restore`, `verify` and `doc` (rules B1 to B15).
+//! Commands for operators: `backup`, `restore`, `verify`, `doc` and `import` (rules B1 to B22).
 //!
 //! * `image`: one moment of a journal, as a disk that can only be read; what all commands that read look at
 //! * `pool`: the folder of a backup: segments, and runs that say which of them belong together
@@ -6,6 +6,7 @@
 //! * `history`: which records make a document what it was at a time, and when nobody can know
 //! * `verify`: reads and checks everything
 //! * `doc`: one document, from outside of the server
+//! * `import`: the documents of other servers
 //!
 //! What must stay true: a command either takes the lock of the data folder or writes nothing in it.
 
@@ -13,6 +14,8 @@ mod backup;
 mod doc;
 mod history;
 mod image;
+#[cfg(feature = "import")]
+pub mod import;
 mod pool;
 mod restore;
 mod verify;
@@ -85,6 +88,9 @@ pub enum Request {
         /// The file, or none for stdin.
         from: Option<PathBuf>,
     },
+    /// Moves in from another server.
+    #[cfg(feature = "import")]
+    MoveIn(import::Import),
     /// Deletes a document.
     Delete {
         /// The data folder.
@@ -148,6 +154,8 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
             to,
         } => doc::export(&data, &document, form, to.as_deref(), out),
         Request::Import { data, document, from } => doc::import(&data, &document, from.as_deref(), out),
+        #[cfg(feature = "import")]
+        Request::MoveIn(import) => import::import(&import, out),
         Request::Delete { data, document } => doc::delete(&data, &document, out),
     }
 }

@@ -1,4 +1,4 @@
-//! The commands for operators, with the real binary and real servers (rules B1 to B15).
+//! The commands for operators, with the real binary and real servers (rules B1 to B22).
 //!
 //! No wait is without a bound, and no test asserts how long anything takes.
 
@@ -7,6 +7,8 @@
 
 mod backup;
 mod doc;
+#[cfg(feature = "import")]
+mod import;
 mod restore;
 mod support;
 mod verify;
