@@ -177,8 +177,11 @@ impl Room {
             return;
         };
         session.greeted = true;
-        if let Some(everybody) = self.presence.everybody(id) {
-            session.say(Outbound::Awareness(&everybody));
+        if let Some(everybody) = self.presence.everybody(id)
+            && let Some(frame) = session.dialect.frame(Outbound::Awareness(&everybody))
+        {
+            // It is half an outbox at most: that a document waits before it is no reason to send anybody away.
+            let _ = session.outbox.push_within(frame.into(), Kind::Other, usize::MAX);
             session.sent = now;
         }
     }

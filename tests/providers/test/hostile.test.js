@@ -6,7 +6,7 @@ import * as Y from 'yjs'
 
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { conflicts } from '../lib/costly.js'
-import { startServer } from '../lib/server.js'
+import { mintToken, startServer } from '../lib/server.js'
 import { until, within } from '../lib/wait.js'
 import { confirmed, speaker, step1, update, varUint } from '../lib/wire.js'
 
@@ -99,9 +99,12 @@ test('e17 an update that refers to what nobody has is not applied, and its sende
   assert.equal(ada.text.toString(), '')
 })
 
-test('e18 one connection cannot speak for the client of another', async t => {
-  const server = await startServer(t)
-  const [ada, bob] = [1, 2].map(() => connect(t, newest, server, 'masks'))
+test('e18 nobody speaks for the client of somebody else', async t => {
+  const secret = 'a secret of at least thirty-two bytes'
+  const server = await startServer(t, ['--jwt-secret', secret])
+  const token = name => mintToken(secret, ['--sub', name, '--document', '*=write'])
+  const [ada, bob] = await Promise.all(['ada', 'bob'].map(async name =>
+    connect(t, newest, server, 'masks', { params: { token: await token(name) } })))
   await synced(ada, bob)
   ada.provider.awareness.setLocalState({ user: { name: 'Ada' } })
   bob.provider.awareness.setLocalState({ user: { name: 'Bob' } })
@@ -118,7 +121,7 @@ test('e18 one connection cannot speak for the client of another', async t => {
     const entry = [1, ...id, 99, text.length, ...text]
     return new Uint8Array([1, entry.length, ...entry])
   }
-  const socket = new WebSocket(`${server.url}/masks`)
+  const socket = new WebSocket(`${server.url}/masks?token=${await token('eve')}`)
   await opened(socket)
   socket.send(forge('{"user":{"name":"Eve"}}'))
   socket.send(forge('null'))

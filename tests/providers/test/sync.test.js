@@ -130,3 +130,23 @@ test('e7 a quiet connection is kept alive for longer than the providers wait', {
   assert.deepEqual(clients.map(({ closes }) => closes), [[], [], []])
   assert.ok(clients.every(({ provider }) => provider.wsconnected))
 })
+
+for (const [name, Provider] of Object.entries(versions)) {
+  test(`p15 ${name}: who reconnects is seen again at once, and not with the next renewal`, async t => {
+    const server = await startServer(t)
+    const [ada, bob] = ['ada', 'bob'].map(() => connect(t, Provider, server, 'presence'))
+    await synced(ada, bob)
+    ada.provider.awareness.setLocalStateField('user', { name: 'Ada' })
+    const seen = () => bob.provider.awareness.getStates().get(ada.doc.clientID)
+    await until('Bob sees Ada', () => seen()?.user?.name === 'Ada')
+    const clock = ada.provider.awareness.meta.get(ada.doc.clientID).clock
+
+    ada.provider.disconnect()
+    await until('she has gone', () => seen() === undefined)
+    ada.provider.connect()
+    await until('she is back', () => seen()?.user?.name === 'Ada')
+    // A renewal, 15 s later, would be one more.
+    assert.equal(ada.provider.awareness.meta.get(ada.doc.clientID).clock, clock + 1)
+    assert.deepEqual(ada.provider.awareness.getLocalState(), { user: { name: 'Ada' } })
+  })
+}
