@@ -157,7 +157,10 @@ impl Table {
                 self.carries_out(effects);
                 self.settles();
             }
-            Err(reason) => assert!(matches!(reason, CloseReason::Protocol(_)), "{reason:?}"),
+            Err(reason) => assert!(
+                matches!(reason, CloseReason::Malformed(_) | CloseReason::Refused(_)),
+                "{reason:?}"
+            ),
         }
         if !self.outboxes.contains_key(&id) {
             self.editors[editor] = self.joins(Access::Write);

@@ -25,7 +25,6 @@ use crate::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Outbound},
-        frame,
         hocuspocus::{self, Address, Message, Said, Unread},
     },
     room::{
@@ -234,7 +233,7 @@ impl Socket {
                     self.hear(address, message)?;
                 }
             }
-            Event::Ping(payload) => self.own.push(frame::pong(&payload), Kind::Other),
+            Event::Ping(payload) => self.own.pong(&payload),
             Event::Pong => {}
             Event::Closes(code) => {
                 self.own.echo_close(code);

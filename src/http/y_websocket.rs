@@ -22,10 +22,10 @@ use crate::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Outbound},
-        frame, hocuspocus, y_websocket,
+        hocuspocus, y_websocket,
     },
     room::{
-        outbox::{Kind, Line, Outbox},
+        outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
 };
@@ -167,7 +167,7 @@ impl Connection {
                 }
                 y_websocket::parse_all(bytes, |inbound, bytes| batch.add(bytes, inbound))?;
             }
-            Event::Ping(payload) => self.outbox.push(frame::pong(&payload), Kind::Other),
+            Event::Ping(payload) => self.outbox.pong(&payload),
             Event::Pong => {}
             Event::Closes(code) => {
                 self.outbox.echo_close(code);

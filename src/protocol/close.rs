@@ -20,7 +20,9 @@ pub enum CloseReason {
     Conflict(String),
     /// The document is larger than the server's limit.
     DocumentTooLarge(String),
-    /// The bytes are not what the protocol says.
+    /// A message is not what its wire says: the same client would send the same again.
+    Malformed(String),
+    /// The bytes are not WebSocket.
     Protocol(String),
     /// A text message where only binary ones are understood.
     NotBinary,
@@ -52,7 +54,7 @@ impl CloseReason {
     #[must_use]
     pub fn code(&self) -> u16 {
         match self {
-            Self::Refused(_) => 4400,
+            Self::Refused(_) | Self::Malformed(_) => 4400,
             Self::Unauthenticated(_) => 4401,
             Self::Forbidden(_) => 4403,
             Self::Conflict(_) => 4409,
@@ -78,6 +80,7 @@ impl CloseReason {
             | Self::Conflict(text)
             | Self::DocumentTooLarge(text)
             | Self::Reset(text)
+            | Self::Malformed(text)
             | Self::Protocol(text)
             | Self::MessageTooBig(text)
             | Self::Overloaded(text)
@@ -98,6 +101,7 @@ impl CloseReason {
             Self::Conflict(_) => "conflict",
             Self::DocumentTooLarge(_) => "document_too_large",
             Self::Reset(_) => "reset",
+            Self::Malformed(_) => "malformed",
             Self::Protocol(_) => "protocol",
             Self::NotBinary => "not_binary",
             Self::NotUtf8 => "not_utf8",
@@ -114,7 +118,7 @@ impl From<Malformed> for CloseReason {
         if malformed.refused {
             Self::Refused(format!("the update is not taken: {}", malformed.what))
         } else {
-            Self::Protocol(malformed.to_string())
+            Self::Malformed(malformed.to_string())
         }
     }
 }

@@ -92,7 +92,7 @@ pub fn parse(message: &Bytes) -> Result<Said, CloseReason> {
     if **message == PONG {
         return Ok(Said::Nothing);
     }
-    take_apart(message).map_err(|malformed| CloseReason::Protocol(malformed.to_string()))
+    take_apart(message).map_err(CloseReason::from)
 }
 
 /// Whether a provider begins a conversation with this: a token, or a question for a document.
@@ -318,7 +318,7 @@ mod tests {
             long.into(),
         ] {
             assert!(
-                matches!(parse(&bytes), Err(CloseReason::Protocol(_))),
+                matches!(parse(&bytes), Err(CloseReason::Malformed(_))),
                 "{:?}",
                 bytes.get(..20)
             );

@@ -57,7 +57,7 @@ pub fn parse_all(mut message: Bytes, mut heard: impl FnMut(Inbound, usize)) -> R
         }
     }
     let reason = format!("more than {MESSAGES_MAX} messages in one");
-    Err(CloseReason::Protocol(reason))
+    Err(CloseReason::Malformed(reason))
 }
 
 /// Takes the next message off the front of a binary one. Of a kind that is not known nobody knows where it ends: it is
@@ -156,11 +156,11 @@ mod tests {
         ));
         let cut = all(&[step1, &UPDATE[..8]].concat());
         assert!(
-            matches!(cut, Err(CloseReason::Protocol(_))),
+            matches!(cut, Err(CloseReason::Malformed(_))),
             "what is cut is not dropped silently"
         );
         assert!(all(&[3; MESSAGES_MAX]).is_ok());
-        assert!(matches!(all(&[3; MESSAGES_MAX + 1]), Err(CloseReason::Protocol(_))));
+        assert!(matches!(all(&[3; MESSAGES_MAX + 1]), Err(CloseReason::Malformed(_))));
     }
 
     #[test]

@@ -75,7 +75,10 @@ pub struct Outbox {
 struct Queue {
     /// The body of a frame whose head was taken: nothing may come between.
     rest: Option<Bytes>,
+    /// The answer to the last ping. A peer that pings without reading is answered once (RFC 6455, 5.5.3).
+    pong: Option<Bytes>,
     frames: VecDeque<Entry>,
+    /// What they and `rest` cost, in bytes of memory.
     bytes: usize,
     taken_version: u64,
     ending: Ending,
@@ -99,6 +102,15 @@ pub enum Next {
     Close(Bytes),
     /// The session has ended: its line goes on without it, if it has others.
     End,
+}
+
+/// What a frame costs beside its bytes: its place in the queue, and the two allocations of a small one.
+const FRAME_COST: usize = 128;
+
+impl Entry {
+    fn cost(&self) -> usize {
+        self.frame.len() + FRAME_COST
+    }
 }
 
 /// What a frame is to the room.
@@ -140,7 +152,7 @@ impl Outbox {
     pub fn push(&self, bytes: Bytes, kind: Kind) {
         let mut queue = self.lock();
         let waiting = self.line.waiting_bytes();
-        if queue.ending == Ending::Open && waiting > 0 && waiting + bytes.len() > self.line.bytes_max {
+        if queue.ending == Ending::Open && waiting > 0 && waiting + bytes.len() + FRAME_COST > self.line.bytes_max {
             self.forget(&mut queue, |_| false);
             let reason = CloseReason::Overloaded("too much waits to be read by this connection".to_owned());
             queue.end(Some(frame::close(&reason)));
@@ -154,12 +166,21 @@ impl Outbox {
     pub fn push_within(&self, frame: Frame, kind: Kind, bytes_max: usize) -> bool {
         let mut queue = self.lock();
         let waiting = self.line.waiting_bytes();
-        if waiting > 0 && waiting + frame.len() > bytes_max {
+        if waiting > 0 && waiting + frame.len() + FRAME_COST > bytes_max {
             return false;
         }
         self.append(&mut queue, frame, kind);
         wake(queue);
         true
+    }
+
+    /// Answers a ping, in the place of an answer that still waits.
+    pub fn pong(&self, payload: &[u8]) {
+        let mut queue = self.lock();
+        if queue.ending == Ending::Open {
+            queue.pong = Some(frame::pong(payload));
+        }
+        wake(queue);
     }
 
     /// Drops what waits and can be made anew: updates (not acknowledgements).
@@ -215,17 +236,21 @@ impl Outbox {
             self.took(&mut queue, rest.len());
             return Poll::Ready(Next::Bytes(rest));
         }
-        if let Some(Entry { frame, kind }) = queue.frames.pop_front() {
-            if let Kind::Sync(version) = kind {
+        if let Some(pong) = queue.pong.take() {
+            return Poll::Ready(Next::Bytes(pong));
+        }
+        if let Some(entry) = queue.frames.pop_front() {
+            let cost = entry.cost();
+            if let Kind::Sync(version) = entry.kind {
                 queue.taken_version = version;
             }
-            let Frame { head, body } = frame;
+            let Frame { head, body } = entry.frame;
             if head.is_empty() {
-                self.took(&mut queue, body.len());
+                self.took(&mut queue, cost);
                 return Poll::Ready(Next::Bytes(body));
             }
+            self.took(&mut queue, cost - body.len());
             queue.rest = Some(body);
-            self.took(&mut queue, head.len());
             return Poll::Ready(Next::Head(head));
         }
         match &mut queue.ending {
@@ -268,7 +293,7 @@ impl Outbox {
         }
         self.forget(&mut queue, |_| false);
         queue.frames = VecDeque::new();
-        queue.waker = None;
+        (queue.pong, queue.waker) = (None, None);
     }
 
     /// Whether this side has said, or is about to say, that it ends the session: what the peer sends from
@@ -280,9 +305,10 @@ impl Outbox {
 
     fn append(&self, queue: &mut Queue, frame: Frame, kind: Kind) {
         if queue.ending == Ending::Open {
-            queue.bytes += frame.len();
-            self.line.waiting.fetch_add(frame.len(), Relaxed);
-            queue.frames.push_back(Entry { frame, kind });
+            let entry = Entry { frame, kind };
+            queue.bytes += entry.cost();
+            self.line.waiting.fetch_add(entry.cost(), Relaxed);
+            queue.frames.push_back(entry);
         }
     }
 
@@ -296,7 +322,7 @@ impl Outbox {
         let mut dropped = 0;
         queue.frames.retain(|entry| {
             let kept = keeps(entry);
-            dropped += if kept { 0 } else { entry.frame.len() };
+            dropped += if kept { 0 } else { entry.cost() };
             kept
         });
         self.took(queue, dropped);

@@ -1,10 +1,13 @@
 //! F: rhythm, merged frames, slow readers.
 
-use cowrite::{protocol::close::CloseReason, room::Policy};
+use cowrite::{
+    protocol::{close::CloseReason, frame},
+    room::{Policy, outbox::Kind},
+};
 
 use crate::{
     editor::{Editor, Heard, Random, scribble, step1, update},
-    table::{Deed, MS, POLICY, SECOND, Table},
+    table::{Deed, MS, POLICY, SECOND, Table, writer},
 };
 
 fn updates(heard: Vec<Heard>) -> Vec<Vec<u8>> {
@@ -246,4 +249,34 @@ fn f9_random_editors_in_a_large_group_end_in_the_same_document() {
             .for_each(|update| editors[n as usize].applies(update));
         assert_eq!(editors[n as usize].content(), editors[0].content());
     }
+}
+
+#[test]
+fn f10_pings_that_nobody_reads_are_answered_once() {
+    let table = {
+        let mut table = Table::new();
+        table.seats(1);
+        table
+    };
+    for n in 0..100_000_u32 {
+        table.outbox(1).pong(&n.to_be_bytes());
+    }
+
+    assert_eq!(table.outbox(1).line().waiting_bytes(), 0);
+    assert_eq!(table.takes(1), [Heard::Pong]);
+}
+
+#[test]
+fn f11_many_small_frames_count_as_what_they_cost() {
+    let mut table = Table::new();
+    table.joins_with(1, writer(), None, 100_000);
+    table.takes(1);
+    let mut waiting = 0;
+    while !table.outbox(1).is_closing() {
+        table.outbox(1).push(frame::ping(), Kind::Other);
+        waiting += 1;
+        assert!(waiting < 1_000, "{waiting} frames wait in 100,000 bytes");
+    }
+
+    assert!(matches!(table.takes(1)[..], [Heard::Close(1013, _)]));
 }

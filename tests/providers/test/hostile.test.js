@@ -35,7 +35,7 @@ test('e15 malformed messages close their connection and nobody else notices', as
   }
   for (const [name, bytes] of Object.entries(attacks)) {
     const { code, reason } = await closed(`${server.url}/target`, socket => socket.send(new Uint8Array(bytes)))
-    assert.equal(code, 1002, `${name}: ${reason}`)
+    assert.equal(code, 4400, `${name}: ${reason}`)
   }
   ada.text.insert(0, 'still here')
   await same(ada, bob)
