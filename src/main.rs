@@ -23,6 +23,8 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // What a command writes (documents, backups, keys of a lock) is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let command = Command::parse(std::env::args_os());
     // What these commands find wrong they say themselves, in the end.
     let quiet = matches!(command, Ok(Command::Operate(_)));

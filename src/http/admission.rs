@@ -8,7 +8,10 @@ use std::sync::atomic::Ordering;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode, Version,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 
 use crate::{
@@ -73,14 +76,17 @@ pub fn admit(
 
 /// Decides about an upgrade request, whatever it is for.
 pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
-    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    if !text(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+    let all = |name| all_of(request, name);
+    if !all(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
     }
+    if let Some(what) = is_no_handshake(request) {
+        return Err(Refusal::Http(StatusCode::BAD_REQUEST, what.to_owned()));
+    }
     shared
         .origins
-        .check(text(header::ORIGIN), text(header::HOST))
+        .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())
         .map_err(|refused| Refusal::Http(StatusCode::FORBIDDEN, refused.to_string()))?;
     if shared.draining.load(Ordering::Relaxed) {
         return Err(Refusal::Http(
@@ -95,6 +101,29 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal>
         ));
     }
     Ok(())
+}
+
+/// All values of a header, as one text. What is no text, and what is there twice, is thereby no origin and no host.
+fn all_of(request: &HttpRequest, name: HeaderName) -> Option<String> {
+    let values: Vec<_> = request.headers().get_all(name).map(HeaderValue::as_bytes).collect();
+    (!values.is_empty()).then(|| String::from_utf8_lossy(&values.join(&b", "[..])).into_owned())
+}
+
+/// What is wrong with a handshake (RFC 6455, 4.2.1) beside what the library finds.
+fn is_no_handshake(request: &HttpRequest) -> Option<&'static str> {
+    let has_body = |length: &String| length.trim() != "0";
+    let key = all_of(request, header::SEC_WEBSOCKET_KEY).unwrap_or_default();
+    if request.version() != Version::HTTP_11 {
+        Some("a WebSocket begins with HTTP/1.1")
+    } else if all_of(request, header::CONTENT_LENGTH).is_some_and(|length| has_body(&length))
+        || request.headers().contains_key(header::TRANSFER_ENCODING)
+    {
+        Some("a WebSocket begins with a request without a body")
+    } else if key.len() != 24 || !key.ends_with("==") {
+        Some("a WebSocket begins with one Sec-WebSocket-Key of 16 bytes")
+    } else {
+        None
+    }
 }
 
 /// Decides what the holder of a token may do with a document.

@@ -165,6 +165,36 @@ test('e23 what comes in one packet with the upgrade counts, and an upgrade elsew
   assert.match((await answerTo(server, upgradeOf('/nothing/here'))).toString(), /^HTTP\/1\.1 404 /)
 })
 
+test('e28 what is no handshake of one page is refused before it is a WebSocket', async t => {
+  const server = await startServer(t)
+  const [host, port] = server.address.split(':')
+  const handshake = ({ version = '1.1', more = [], key = 'AAAAAAAAAAAAAAAAAAAAAA==', origins = [] } = {}) => Buffer.from([
+    `GET /ws/x HTTP/${version}`, `Host: ${host}:${port}`, 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+    `Sec-WebSocket-Key: ${key}`, ...origins.map(origin => `Origin: ${origin}`), ...more, '', '',
+  ].join('\r\n'), 'latin1')
+  const status = options => within(`an answer to ${JSON.stringify(options)}`, new Promise((resolve, reject) => {
+    const socket = connectTcp(Number(port), host, () => socket.write(handshake(options)))
+    socket.on('error', reject)
+    socket.once('data', part => {
+      socket.destroy()
+      resolve(Number(part.toString('latin1').split(' ')[1]))
+    })
+  }))
+
+  const own = `http://${server.address}`
+  assert.equal(await status(), 101)
+  assert.equal(await status({ origins: [own] }), 101)
+  assert.equal(await status({ origins: ['http://elsewhere'] }), 403)
+  assert.equal(await status({ origins: ['http://els\xe9where'] }), 403)
+  assert.equal(await status({ origins: [own, 'http://elsewhere'] }), 403)
+  assert.equal(await status({ origins: [own, own] }), 403)
+  assert.equal(await status({ version: '1.0' }), 400)
+  assert.equal(await status({ more: ['Content-Length: 3'] }), 400)
+  assert.equal(await status({ more: ['Transfer-Encoding: chunked'] }), 400)
+  assert.equal(await status({ more: ['Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='] }), 400)
+  assert.equal(await status({ key: 'short==' }), 400)
+})
+
 test('e24 the close frame reaches a client that is still sending', async t => {
   const server = await startServer(t)
   const flood = Buffer.concat(Array(2_000).fill(frameOf(2, Array(100).fill(0))))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, mkdtemp, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -34,6 +34,24 @@ test('e19 healthy, then stopping on SIGTERM and SIGINT: 1012, everything saved, 
     assert.match(reader.text.toString(), /last words/)
     await server.stop('SIGKILL')
   }
+})
+
+test('e29 what the server writes is its owner’s alone', async t => {
+  const server = await startServer(t)
+  const ada = connect(t, newest, server, 'private')
+  await synced(ada)
+  ada.text.insert(0, 'a secret')
+  await saved(ada)
+  const modes = async folder => (await readdir(folder, { recursive: true, withFileTypes: true })).map(async entry => {
+    const path = join(entry.parentPath, entry.name)
+    return [path, (await stat(path)).mode & 0o777, entry.isDirectory() ? 0o700 : 0o600]
+  })
+  const backup = join(server.data, '..', `backup-${Date.now()}`)
+  t.after(() => rm(backup, { recursive: true, force: true }))
+  assert.equal((await run(['backup', '--data', server.data, backup])).code, 0)
+  const all = await Promise.all((await Promise.all([server.data, backup].map(modes))).flat())
+  assert.ok(all.length > 4)
+  assert.deepEqual(all.filter(([, mode, expected]) => mode !== expected), [])
 })
 
 test('e20 a second server on the same folder, a port in use, a bad folder: one sentence, not zero', async t => {
