@@ -30,7 +30,7 @@ use crate::{
     },
     config::{Admission, ServeConfig},
     document::Deleted,
-    http::{self, Shared},
+    http::{self, Shared, line::Unfinished},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -115,6 +115,7 @@ impl Application {
             },
             origins: config.origins,
             message_bytes_max: config.message_bytes_max,
+            unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
             connections_max: config.connections_max,

@@ -91,6 +91,8 @@ pub struct ServeConfig {
     pub origins: OriginPolicy,
     /// Largest message of a client.
     pub message_bytes_max: usize,
+    /// What of all messages may be incomplete.
+    pub unfinished_bytes_max: usize,
     /// Largest document, encoded.
     pub document_bytes_max: usize,
     /// Most that may wait for one slow reader.
@@ -137,6 +139,7 @@ impl ServeConfig {
             admission: Admission::Open,
             origins: OriginPolicy::same_origin().on_loopback_only(),
             message_bytes_max: MESSAGE_BYTES_MAX,
+            unfinished_bytes_max: 256 * 1024 * 1024,
             document_bytes_max: 64 * 1024 * 1024,
             outbox_bytes_max: 4 * 1024 * 1024,
             unsaved_bytes_max: 256 * 1024 * 1024,
@@ -338,6 +341,10 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_MESSAGE_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "16MiB", value_parser = size::<1_024, { 256 << 20 }>)]
     message_bytes_max: u64,
 
+    /// Most that has arrived of messages that are not complete, of all connections; a large one more is closed with 1013
+    #[arg(long, env = "COWRITE_UNFINISHED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
+    unfinished_bytes_max: u64,
+
     /// Largest document; an edit that would make it larger is refused with 4413
     #[arg(long, env = "COWRITE_DOCUMENT_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<1_024, { 1 << 30 }>)]
     document_bytes_max: u64,
@@ -423,6 +430,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             admission,
             origins,
             message_bytes_max: as_usize(limits.message_bytes_max),
+            unfinished_bytes_max: as_usize(limits.unfinished_bytes_max),
             document_bytes_max: as_usize(limits.document_bytes_max),
             outbox_bytes_max: as_usize(limits.outbox_bytes_max),
             unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),

@@ -64,7 +64,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared));
-    let reader = Reader::new(payload, shared.message_bytes_max);
+    let reader = Reader::new(payload, board.line(), &shared);
     let path = request.path().to_owned();
     actix_web::rt::spawn(Socket::new(shared, board, own, path).live(reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
@@ -183,7 +183,6 @@ impl Socket {
                         return Ok(());
                     }
                     let taken = self.take_turn(event, reader).await;
-                    self.own.line().heard(clock::now() / 1_000);
                     self.hand_over().await?;
                     if let Taken::End = taken? {
                         return Ok(());

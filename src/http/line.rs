@@ -5,7 +5,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -21,15 +24,25 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::{
     access::Credentials,
+    actor::clock,
     protocol::{
         close::CloseReason,
         frame,
         frame_reader::{FrameReader, Received},
     },
-    room::outbox::Outbox,
+    room::{
+        Micros,
+        outbox::{Line, Outbox},
+    },
 };
 
 use super::Shared;
+
+/// What a connection may have begun and not completed, however much that is of all, in bytes.
+const UNFINISHED_SPARED: usize = 64 * 1024;
+/// A message that takes longer than this comes with so many bytes a second at least.
+const SLOW_AFTER: Micros = 30_000_000;
+const RATE_MIN: u64 = 512;
 
 /// The answer to a request to become a WebSocket.
 ///
@@ -94,34 +107,112 @@ pub enum Event {
     Gone,
 }
 
+/// What of all connections' messages has arrived and is not complete, in bytes.
+#[derive(Debug)]
+pub struct Unfinished {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Unfinished {
+    /// Never more than about `bytes_max`.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+        })
+    }
+}
+
+/// One connection's part of [`Unfinished`].
+struct Begun {
+    all: Arc<Unfinished>,
+    bytes: usize,
+    /// When the message began that is not complete.
+    since: Option<Micros>,
+}
+
+impl Begun {
+    /// So much is not complete now.
+    ///
+    /// # Errors
+    /// The reason to close with: all together is too much and this is a large part of it, or it comes too slowly.
+    fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
+        let all = &self.all;
+        let grows_by = bytes.saturating_sub(self.bytes);
+        let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
+        all.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
+        self.bytes = bytes;
+        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED {
+            let reason = "too many messages are on their way, come back".to_owned();
+            return Err(CloseReason::Overloaded(reason));
+        }
+        if bytes == 0 {
+            self.since = None;
+            return Ok(());
+        }
+        let takes = now - *self.since.get_or_insert(now);
+        if takes > SLOW_AFTER && (bytes as u64) < takes / 1_000_000 * RATE_MIN {
+            let reason = "a message came too slowly, come back".to_owned();
+            return Err(CloseReason::Overloaded(reason));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// The reading side.
 pub struct Reader {
     payload: dev::Payload,
     arrived: BytesMut,
     frames: FrameReader,
+    line: Arc<Line>,
+    begun: Begun,
 }
 
 impl Reader {
-    /// Reads messages of up to `message_bytes_max` bytes.
+    /// Reads what comes on `line`.
     #[must_use]
-    pub fn new(payload: Payload, message_bytes_max: usize) -> Self {
+    pub fn new(payload: Payload, line: Arc<Line>, shared: &Data<Shared>) -> Self {
         Self {
             payload: payload.into_inner(),
             arrived: BytesMut::new(),
-            frames: FrameReader::new(message_bytes_max),
+            frames: FrameReader::new(shared.message_bytes_max),
+            line,
+            begun: Begun {
+                all: shared.unfinished.clone(),
+                bytes: 0,
+                since: None,
+            },
         }
     }
 
     /// The next event. Nothing follows [`Event::Closes`], [`Event::Errs`] and [`Event::Gone`].
     pub async fn next(&mut self) -> Event {
         loop {
-            match self.frames.next(&mut self.arrived) {
-                Ok(Some(received)) => return event(received),
-                Ok(None) => {}
+            let received = match self.frames.next(&mut self.arrived) {
+                Ok(received) => received,
                 Err(reason) => return Event::Errs(reason),
+            };
+            let unfinished = self.frames.unfinished_bytes();
+            if (unfinished > 0 || self.begun.bytes > 0)
+                && let Err(reason) = self.begun.are(unfinished, clock::now())
+            {
+                return Event::Errs(reason);
+            }
+            if let Some(received) = received {
+                return event(received);
             }
             match self.payload.next().await {
                 Some(Ok(bytes)) => {
+                    // Also of a message that takes longer than anybody may be silent.
+                    self.line.heard(clock::now() / 1_000);
                     self.arrived = bytes
                         .try_into_mut()
                         .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
@@ -207,5 +298,60 @@ impl MessageBody for OutboxBody {
 impl Drop for OutboxBody {
     fn drop(&mut self) {
         self.outbox.abandon();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Micros = 1_000_000;
+
+    fn begun(all: &Arc<Unfinished>) -> Begun {
+        Begun {
+            all: all.clone(),
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    #[test]
+    fn h4_what_is_not_complete_is_bounded_for_all_together() {
+        let all = Unfinished::new(1_000_000);
+        let mut many: Vec<Begun> = (0..10).map(|_| begun(&all)).collect();
+        assert!(many.iter_mut().all(|begun| begun.are(100_000, 0) == Ok(())));
+        let (mut small, mut large) = (begun(&all), begun(&all));
+
+        assert_eq!(small.are(UNFINISHED_SPARED, 0), Ok(()));
+        assert!(matches!(
+            large.are(UNFINISHED_SPARED + 1, 0),
+            Err(CloseReason::Overloaded(_))
+        ));
+        drop(large);
+        assert!(matches!(many[0].are(100_001, 0), Err(CloseReason::Overloaded(_))));
+        assert_eq!(many[0].are(0, 0), Ok(()), "what shrinks is welcome");
+        many.truncate(5);
+        assert_eq!(many[1].are(500_000, 0), Ok(()));
+        drop((many, small));
+
+        assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn h4_a_message_may_take_long_and_not_for_ever() {
+        let all = Unfinished::new(1 << 30);
+        // 2 kB/s, of a message of 10 MB.
+        let mut slow = begun(&all);
+        assert!((1..5_000).all(|second| slow.are(2_000 * second as usize, second * SECOND) == Ok(())));
+        // A byte a second.
+        let mut trickle = begun(&all);
+        let ended = (1..100).find(|second| trickle.are(*second as usize, second * SECOND).is_err());
+        assert_eq!(ended, Some(32));
+        // Each message begins anew.
+        let mut many = begun(&all);
+        for second in 1..100 {
+            assert_eq!(many.are(1, second * SECOND), Ok(()));
+            assert_eq!(many.are(0, second * SECOND), Ok(()));
+        }
     }
 }

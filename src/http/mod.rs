@@ -36,7 +36,7 @@ mod admission;
 mod demo;
 mod health;
 mod hocuspocus;
-mod line;
+pub mod line;
 mod moving;
 mod session;
 mod switchboard;
@@ -60,6 +60,8 @@ pub struct Shared {
     pub origins: OriginPolicy,
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
+    /// What of all messages is not complete.
+    pub unfinished: Arc<line::Unfinished>,
     /// Most that waits for one connection, in bytes.
     pub outbox_bytes_max: usize,
     /// How long a socket may be open without a session.

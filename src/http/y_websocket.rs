@@ -76,7 +76,8 @@ async fn upgrade(
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let outbox = Arc::new(Outbox::new(Line::new(2 * shared.outbox_bytes_max)));
+    let line = Line::new(2 * shared.outbox_bytes_max);
+    let outbox = Arc::new(Outbox::new(line.clone()));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
@@ -92,7 +93,7 @@ async fn upgrade(
         shared: shared.clone(),
         is_new: true,
     };
-    let reader = Reader::new(payload, shared.message_bytes_max);
+    let reader = Reader::new(payload, line, shared);
     actix_web::rt::spawn(connection.live(joining, document, reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }
@@ -144,7 +145,6 @@ impl Connection {
                     Err(reason) => end = Some(Some(reason)),
                 }
             }
-            self.outbox.line().heard(clock::now() / 1_000);
             self.shared.metrics.received_bytes.inc_by(batch.bytes() as u64);
             if !batch.is_empty() && batch.hand_over(actor, self.id).await.is_err() {
                 return Some(CloseReason::Restarting);

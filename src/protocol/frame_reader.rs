@@ -106,6 +106,12 @@ impl FrameReader {
         }
     }
 
+    /// Bytes of a message, or of a control frame, that is not complete.
+    #[must_use]
+    pub fn unfinished_bytes(&self) -> usize {
+        self.message.len() + self.control.len()
+    }
+
     /// Takes bytes off the front of `arrived` until something is complete; `None` when they are used up before.
     ///
     /// # Errors

@@ -195,6 +195,33 @@ test('e28 what is no handshake of one page is refused before it is a WebSocket',
   assert.equal(await status({ key: 'short==' }), 400)
 })
 
+test('h4 messages that never end take no more than they may, and hold up nobody', async t => {
+  const server = await startServer(t, ['--unfinished-bytes-max', '4MiB'])
+  const ada = connect(t, newest, server, 'honest')
+  await synced(ada)
+  const [host, port] = server.address.split(':')
+  const head = Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0])
+  const codes = []
+  let ended = 0
+  for (let i = 0; i < 40; i++) {
+    const socket = connectTcp(Number(port), host, () => socket.write(upgradeOf(`/ws/never-${i}`)))
+    t.after(() => socket.destroy())
+    socket.on('error', () => {})
+    socket.on('close', () => { ended++ })
+    await within('it is open', new Promise(resolve => socket.once('data', resolve)))
+    socket.on('data', part => {
+      const close = part.lastIndexOf(0x88)
+      if (close >= 0) codes.push(part.readUInt16BE(close + 2))
+    })
+    socket.write(Buffer.concat([head, Buffer.alloc(400_000)]))
+  }
+  await until('those that are too many are sent away', () => ended >= 29)
+  assert.ok(codes.every(code => code === 1013), `${codes}`)
+  ada.text.insert(0, 'x'.repeat(50_000))
+  await saved(ada)
+  assert.deepEqual(ada.closes, [])
+})
+
 test('e24 the close frame reaches a client that is still sending', async t => {
   const server = await startServer(t)
   const flood = Buffer.concat(Array(2_000).fill(frameOf(2, Array(100).fill(0))))
