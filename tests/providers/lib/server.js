@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url'
 
 const binary = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../../target/debug/cowrite', import.meta.url))
 
-/** Starts a server; `flags` follow `cowrite serve`. It is stopped when the test `t` ends. */
-export async function startServer(t, flags = []) {
+/** Starts a server; `flags` follow `cowrite serve`. It is stopped when the test `t` ends. `files`: as many may it open. */
+export async function startServer(t, flags = [], { files } = {}) {
   const data = await mkdtemp(join(tmpdir(), 'cowrite-test-'))
-  const server = new Server(data, flags)
+  const server = new Server(data, flags, files)
   t.after(async () => {
     await server.stop('SIGKILL')
     await rm(data, { recursive: true, force: true })
@@ -20,9 +20,10 @@ export async function startServer(t, flags = []) {
 }
 
 class Server {
-  constructor(data, flags) {
+  constructor(data, flags, files) {
     this.data = data
     this.flags = flags
+    this.files = files
     this.address = '127.0.0.1:0'
     this.log = ''
   }
@@ -30,7 +31,8 @@ class Server {
   /** Starts it; after the first time on the port that it had. */
   async start() {
     const args = ['serve', '--listen', this.address, '--data', this.data, ...this.flags]
-    this.process = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: environment() })
+    const command = this.files ? ['sh', '-c', `ulimit -n ${this.files}; exec "$0" "$@"`, binary, ...args] : [binary, ...args]
+    this.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: environment() })
     this.ended = new Promise(resolve => this.process.once('exit', (code, signal) => resolve({ code, signal })))
     this.process.stderr.on('data', text => { this.log += text })
     this.address = await new Promise((resolve, reject) => {

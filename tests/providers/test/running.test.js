@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import WebSocket from 'ws'
+
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { run, startServer } from '../lib/server.js'
 import { until } from '../lib/wait.js'
@@ -52,6 +54,32 @@ test('e29 what the server writes is its owner’s alone', async t => {
   const all = await Promise.all((await Promise.all([server.data, backup].map(modes))).flat())
   assert.ok(all.length > 4)
   assert.deepEqual(all.filter(([, mode, expected]) => mode !== expected), [])
+})
+
+test('l38 a server that may open few files refuses connections and goes on saving', async t => {
+  const server = await startServer(t, ['--segment-bytes', '64KiB'], { files: 300 })
+  assert.match(server.log, /300 files: 151 connections at most/)
+  const ada = connect(t, newest, server, 'first')
+  await synced(ada)
+  const others = Array.from({ length: 200 }, (_, i) => {
+    const socket = new WebSocket(`${server.url}/other-${i}`)
+    t.after(() => socket.terminate())
+    return new Promise(resolve => {
+      socket.once('open', () => resolve(101))
+      socket.once('unexpected-response', (_, { statusCode }) => resolve(statusCode))
+      socket.once('error', () => resolve('error'))
+    })
+  })
+  const answers = await Promise.all(others)
+  const count = answer => answers.filter(other => other === answer).length
+  assert.equal(count(101), 150)
+  assert.equal(count(503), 50)
+  for (let i = 0; i < 30; i++) {
+    ada.text.insert(0, 'x'.repeat(10_000))
+    await saved(ada)
+  }
+  assert.equal((await fetch(`${server.http}/readyz`)).status, 200)
+  assert.deepEqual(ada.closes, [])
 })
 
 test('e20 a second server on the same folder, a port in use, a bad folder: one sentence, not zero', async t => {

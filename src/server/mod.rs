@@ -39,6 +39,10 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod descriptors;
+
+use descriptors::Descriptors;
+
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -89,6 +93,7 @@ impl Application {
             source,
         })?;
         let address = listener.local_addr().map_err(ServeError::System)?;
+        let descriptors = Descriptors::take(config.connections_max);
         let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
         let metrics = Metrics::new();
         let writer =
@@ -118,12 +123,12 @@ impl Application {
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
-            connections_max: config.connections_max,
+            connections_max: descriptors.connections_max,
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
         });
-        let server = serve(listener, &shared, homes, config.threads).map_err(ServeError::System)?;
+        let server = serve(listener, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
         Ok(Self {
             address,
             server,
@@ -159,12 +164,17 @@ impl Application {
 }
 
 /// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
-fn serve(listener: TcpListener, shared: &Data<Shared>, homes: Arc<Homes>, threads: usize) -> io::Result<Server> {
+fn serve(
+    listener: TcpListener,
+    shared: &Data<Shared>,
+    homes: Arc<Homes>,
+    threads: usize,
+    descriptors: Descriptors,
+) -> io::Result<Server> {
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let shared = shared.clone();
     let address = listener.local_addr()?;
-    let connections_max = shared.connections_max;
     let builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
@@ -193,7 +203,8 @@ fn serve(listener: TcpListener, shared: &Data<Shared>, homes: Arc<Homes>, thread
     })?;
     Ok(builder
         .workers(threads)
-        .max_concurrent_connections(connections_max + 1_000)
+        // Of each thread; what has become a WebSocket does not count.
+        .max_concurrent_connections(descriptors.requests_max.div_ceil(threads))
         .disable_signals()
         .shutdown_timeout(1)
         .run())
