@@ -28,7 +28,12 @@ fn main() -> ExitCode {
     let command = Command::parse(std::env::args_os());
     // What these commands find wrong they say themselves, in the end.
     let quiet = matches!(command, Ok(Command::Operate(_)));
-    let level = if quiet { "off" } else { "info" };
+    // What these libraries say at their level is about themselves, or about a stranger's broken request.
+    let level = if quiet {
+        "off"
+    } else {
+        "info,actix_http=off,actix_server=warn,actix_web=warn,sled=warn"
+    };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
     match command {
         Ok(Command::Serve(config)) => serve(*config),

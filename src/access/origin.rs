@@ -19,7 +19,31 @@ pub struct OriginPolicy {
 enum Allowed {
     Any,
     /// The same origin, and these.
-    Same(Vec<Origin>),
+    Same(Vec<Listed>),
+}
+
+/// An origin that is allowed by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Listed {
+    Page(Origin),
+    /// What the shell of an app sends (`capacitor://localhost`, `chrome-extension://…`, `null`), in lower case.
+    Shell(String),
+}
+
+impl Listed {
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(origin) = Origin::parse(text) {
+            return Some(Self::Page(origin));
+        }
+        let is_shell = text == "null"
+            || text.split_once("://").is_some_and(|(scheme, rest)| {
+                let is_word = |text: &str, others: &[u8]| {
+                    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || others.contains(&b))
+                };
+                !matches!(scheme, "http" | "https" | "ws" | "wss") && is_word(scheme, b"+-.") && is_word(rest, b"-._:")
+            });
+        is_shell.then(|| Self::Shell(text.to_ascii_lowercase()))
+    }
 }
 
 /// What `Host` may say for the same-origin rule to hold.
@@ -51,7 +75,7 @@ impl OriginPolicy {
             });
         }
         let origins = listed.iter().map(|origin| {
-            Origin::parse(origin.as_ref()).ok_or_else(|| InvalidOrigin(origin.as_ref().chars().take(80).collect()))
+            Listed::parse(origin.as_ref()).ok_or_else(|| InvalidOrigin(origin.as_ref().chars().take(80).collect()))
         });
         Ok(Self {
             allowed: Allowed::Same(origins.collect::<Result<_, _>>()?),
@@ -78,21 +102,30 @@ impl OriginPolicy {
         let (Some(origin), Allowed::Same(listed)) = (origin, &self.allowed) else {
             return Ok(());
         };
-        let origin = Origin::parse(origin).ok_or(OriginRefused)?;
-        let is_same = host.is_some_and(|host| self.is_same(&origin, host));
-        if is_same || listed.contains(&origin) {
+        let asks = Listed::parse(origin);
+        let is_same = match &asks {
+            Some(Listed::Page(page)) => host.is_some_and(|host| self.is_same(page, host)),
+            _ => false,
+        };
+        if is_same || asks.is_some_and(|asks| listed.contains(&asks)) {
             Ok(())
         } else {
-            Err(OriginRefused)
+            Err(OriginRefused(
+                origin.chars().filter(|c| !c.is_control()).take(60).collect(),
+            ))
         }
     }
 
     fn is_same(&self, origin: &Origin, host: &str) -> bool {
-        let is_reachable = match self.hosts {
-            Hosts::All => true,
-            Hosts::Loopback => is_loopback(&origin.host),
+        let Some(host) = Authority::parse(host, origin.scheme) else {
+            return false;
         };
-        is_reachable && Authority::parse(host, origin.scheme).is_some_and(|host| host.is_of(origin))
+        match self.hosts {
+            Hosts::All => host.is_of(origin),
+            // Whoever can serve a page on this machine can reach an open server on it anyway: the development server of
+            // a front end has another port.
+            Hosts::Loopback => is_loopback(&origin.host) && is_loopback(&host.host),
+        }
     }
 }
 
@@ -182,9 +215,9 @@ impl fmt::Display for InvalidOrigin {
 impl std::error::Error for InvalidOrigin {}
 
 /// The page that asks is neither of this server nor allowed by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("pages of this origin may not connect: start the server with --allow-origin to let them")]
-pub struct OriginRefused;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("pages of {0} may not connect: the server's operator can allow it with --allow-origin {0}")]
+pub struct OriginRefused(pub String);
 
 #[cfg(test)]
 mod tests {
@@ -220,8 +253,36 @@ mod tests {
         assert!(!is_same("chrome-extension://abc", "abc"));
         assert_eq!(
             OriginPolicy::same_origin().check(Some("https://app.example"), None),
-            Err(OriginRefused)
+            refused("https://app.example")
         );
+    }
+
+    fn refused(origin: &str) -> Result<(), OriginRefused> {
+        Err(OriginRefused(origin.to_owned()))
+    }
+
+    #[test]
+    fn a6_the_shells_of_apps_are_allowed_by_name() {
+        let shells = [
+            "capacitor://localhost",
+            "tauri://localhost",
+            "vscode-webview://1a2b-3c",
+            "chrome-extension://abcdef",
+            "null",
+        ];
+        for shell in shells {
+            let policy = OriginPolicy::parse(&[shell]).expect("origins");
+            assert_eq!(policy.check(Some(shell), Some("app.example")), Ok(()));
+            assert_eq!(
+                policy.check(Some("capacitor://other"), Some("app.example")),
+                refused("capacitor://other")
+            );
+            assert!(
+                OriginPolicy::same_origin()
+                    .check(Some(shell), Some("app.example"))
+                    .is_err()
+            );
+        }
     }
 
     #[test]
@@ -242,11 +303,11 @@ mod tests {
         assert_eq!(policy.check(Some("https://app.example"), Some("app.example")), Ok(()));
         assert_eq!(
             policy.check(Some("http://wiki.example"), Some("app.example")),
-            Err(OriginRefused)
+            refused("http://wiki.example")
         );
         assert_eq!(
             policy.check(Some("https://sub.wiki.example"), Some("app.example")),
-            Err(OriginRefused)
+            refused("https://sub.wiki.example")
         );
     }
 
@@ -264,9 +325,11 @@ mod tests {
             "app.example",
             "https://app.example/",
             "https://*.example",
-            "null",
+            "Null",
             "",
             "ws://app.example",
+            "capacitor://",
+            "chrome-extension://abc/page.html",
         ] {
             assert_eq!(OriginPolicy::parse(&[entry]), Err(InvalidOrigin(entry.to_owned())));
         }
@@ -291,9 +354,37 @@ mod tests {
         for host in ["evil.example:8080", "localhost.evil.example:8080", "192.168.0.2:8080"] {
             assert_eq!(
                 policy.check(Some(&format!("http://{host}")), Some(host)),
-                Err(OriginRefused),
+                refused(&format!("http://{host}")),
                 "{host}"
             );
         }
+    }
+
+    #[test]
+    fn a7_pages_of_this_machine_may_connect_to_an_open_server_on_it() {
+        let policy = OriginPolicy::same_origin().on_loopback_only();
+
+        assert_eq!(
+            policy.check(Some("http://localhost:5173"), Some("127.0.0.1:8080")),
+            Ok(())
+        );
+        assert_eq!(
+            policy.check(Some("http://127.0.0.1:3000"), Some("localhost:8080")),
+            Ok(())
+        );
+        assert!(
+            policy
+                .check(Some("http://localhost:5173"), Some("evil.example:8080"))
+                .is_err()
+        );
+        assert!(
+            policy
+                .check(Some("http://evil.example"), Some("127.0.0.1:8080"))
+                .is_err()
+        );
+        assert!(
+            !is_same("http://localhost:5173", "localhost:8080"),
+            "a server with tokens"
+        );
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     protocol::close::CloseReason,
 };
 
-use super::Shared;
+use super::{Shared, refusals};
 
 /// The request may become a session.
 #[derive(Debug)]
@@ -45,7 +45,6 @@ impl Refusal {
     /// The name of the reason in metrics.
     pub fn label(&self) -> &'static str {
         match self {
-            Self::Http(StatusCode::FORBIDDEN, _) => "origin",
             Self::Http(StatusCode::SERVICE_UNAVAILABLE, _) => "full",
             Self::Http(..) => "request",
             Self::Close(reason) => reason.label(),
@@ -87,7 +86,10 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal>
     shared
         .origins
         .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())
-        .map_err(|refused| Refusal::Http(StatusCode::FORBIDDEN, refused.to_string()))?;
+        .map_err(|refused| {
+            refusals::of_origin(&refused);
+            Refusal::Close(CloseReason::Forbidden(refused.to_string()))
+        })?;
     if shared.draining.load(Ordering::Relaxed) {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,

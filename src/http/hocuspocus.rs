@@ -37,6 +37,7 @@ use super::{
     Shared,
     admission::{self, Refusal},
     line::{self, Event, Open, Reader},
+    refusals,
     session::{self, Batch},
     switchboard::{Switchboard, SwitchboardBody},
 };
@@ -157,7 +158,9 @@ impl Socket {
         self.own.line().heard(clock::now() / 1_000);
         if let Err(reason) = self.read(&mut reader).await {
             self.shared.metrics.ended(reason.label());
-            log::info!("a connection with {} documents was closed: {reason}", self.seats.len());
+            if refusals::may_be_said() {
+                log::info!("a connection with {} documents was closed: {reason}", self.seats.len());
+            }
             self.own.close(&reason);
         }
         self.own.hang_up();
@@ -445,11 +448,13 @@ impl Socket {
         };
         let dialect = live.dialect.clone();
         self.shared.metrics.ended(reason.label());
-        log::info!(
-            "session {} of document {} was closed: {reason}",
-            live.id.0,
-            address.document()
-        );
+        if refusals::may_be_said() {
+            log::info!(
+                "session {} of document {} was closed: {reason}",
+                live.id.0,
+                address.document()
+            );
+        }
         self.leave(address);
         self.refuse(address.clone(), &dialect, reason)
     }

@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-use super::Shared;
+use super::{Shared, refusals};
 
 /// What a connection may have begun and not completed, however much that is of all, in bytes.
 const UNFINISHED_SPARED: usize = 64 * 1024;
@@ -66,7 +66,9 @@ pub async fn refuse(
     first: &[u8],
     reason: &CloseReason,
 ) -> actix_web::Result<HttpResponse> {
-    log::info!("a connection was refused: {reason}");
+    if refusals::may_be_said() {
+        log::info!("a connection was refused: {reason}");
+    }
     let response = handshake(request, credentials).await?;
     let last = Bytes::from([first, &frame::close(reason)].concat());
     Ok(response.map_body(|_, _| {

@@ -1,7 +1,7 @@
 //! What the network sees.
 //!
 //! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
-//!   `session`: what every wire does for a session
+//!   `session`: what every wire does for a session; `refusals`: how often a refusal is logged
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
@@ -38,6 +38,7 @@ mod health;
 mod hocuspocus;
 pub mod line;
 mod moving;
+mod refusals;
 mod session;
 mod switchboard;
 pub mod upgrade;

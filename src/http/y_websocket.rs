@@ -34,6 +34,7 @@ use super::{
     Shared,
     admission::{self, Admitted, Refusal},
     line::{self, Event, Open, OutboxBody, Reader},
+    refusals,
     session::{self, Batch},
 };
 
@@ -114,7 +115,9 @@ impl Connection {
                 let reason = self.read(&actor, reader).await;
                 if let Some(reason) = reason {
                     self.shared.metrics.ended(reason.label());
-                    log::info!("session {} of document {document} was closed: {reason}", self.id.0);
+                    if refusals::may_be_said() {
+                        log::info!("session {} of document {document} was closed: {reason}", self.id.0);
+                    }
                     self.outbox.close(&reason);
                 }
                 self.outbox.hang_up();

@@ -89,20 +89,26 @@ test('e11 a token may come as bearer header or as subprotocol', async t => {
   for (const socket of [header, pair, other]) socket.terminate()
 })
 
-test('e12 pages of other origins are refused before the upgrade', async t => {
+test('e12 pages of other origins are told the flag that allows them', async t => {
   const server = await startServer(t, ['--allow-origin', 'https://friend.example'])
-  const status = origin => within('an answer to the upgrade', new Promise((resolve, reject) => {
+  const answer = (origin, path = '/ws/x') => within('an answer to the upgrade', new Promise((resolve, reject) => {
     const headers = origin ? { origin } : {}
-    const socket = new WebSocket(`${server.url}/x`, { headers })
-    socket.once('open', () => { resolve(101); socket.terminate() })
-    socket.once('unexpected-response', (_request, response) => { resolve(response.statusCode); response.destroy() })
+    const socket = new WebSocket(`ws://${server.address}${path}`, { headers })
+    // Whoever is welcome is sent something that is no denial, or nothing before it speaks.
+    socket.once('open', () => socket.ping())
+    socket.once('pong', () => { resolve('welcome'); socket.terminate() })
+    socket.once('close', (code, reason) => resolve(`${code} ${reason}`))
     socket.once('error', reject)
   }))
-  assert.equal(await status(), 101)
-  assert.equal(await status(server.http), 101)
-  assert.equal(await status('https://friend.example'), 101)
-  assert.equal(await status('https://evil.example'), 403)
-  assert.equal(await status('null'), 403)
+  for (const origin of [undefined, server.http, 'https://friend.example', 'http://localhost:5173']) {
+    assert.equal(await answer(origin), 'welcome', origin)
+  }
+  for (const path of ['/ws/x', '/hocuspocus']) {
+    for (const origin of ['https://evil.example', 'null']) {
+      assert.equal(await answer(origin, path), `4403 pages of ${origin} may not connect: the server's operator can allow it with --allow-origin ${origin}`)
+    }
+  }
+  assert.equal(server.log.match(/WARN.*--allow-origin https:\/\/evil.example/g).length, 1, server.log)
 })
 
 test('e13 bad document names are refused with what is wrong with them', async t => {
