@@ -10,6 +10,7 @@ mod editor;
 mod fan_out;
 mod life;
 mod presence;
+mod review;
 mod saved;
 mod simulation;
 mod table;
