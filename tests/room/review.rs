@@ -231,3 +231,39 @@ fn resident() -> usize {
 
 #[allow(dead_code)]
 const USED: u64 = SECOND;
+
+#[test]
+fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    table.leaves(1);
+    let eve = Editor::new(5);
+    eve.applies(&ada.state());
+    ada.types("DDD");
+    table.seats(2);
+    table.says(2, &states(&[(5, 2, "{}")]));
+    table.says(2, &update(&eve.types("EEE")));
+    table.stores(9);
+    table.leaves(2);
+    table.did();
+
+    // What a provider says at once: it is the page that wrote DDD.
+    table.joins_on_hocuspocus(3, writer(), Line::new(2 * POLICY.outbox_bytes_max));
+    table.says(3, &step1(&ada.state_vector()));
+    table.says(3, &states(&[(5, 3, "{}")]));
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        for one in hears(&table, 3) {
+            if let Said::Step1(had) = &one {
+                table.says(3, &step2(&ada.answer(had)));
+            }
+            heard.push(one);
+        }
+    }
+    eprintln!("{heard:?} {:?}", table.did());
+    assert_eq!(statuses(&heard), [0_u64; 0], "DDD is nowhere but in this page");
+}
