@@ -203,6 +203,7 @@ fn x6_an_acknowledgement_from_before_force_sync_is_none_of_what_comes_after() {
     for letter in ["a", "b", "c"] {
         table.says(1, &update(&ada.types(letter)));
     }
+    table.passes(SECOND);
     table.says(1, &step1(&ada.state_vector()));
     table.says(1, &step2(&ada.answer(&ada.state_vector())));
     hears(&table, 1);
@@ -228,9 +229,6 @@ fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
-
-#[allow(dead_code)]
-const USED: u64 = SECOND;
 
 #[test]
 fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered() {
