@@ -306,6 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn p6_a_message_without_a_payload_counts_while_it_waits() {
+        let Message::Other(unread) = to_doc1("03") else {
+            panic!("it is kept")
+        };
+        assert!(
+            unread.bytes() > 0,
+            "any number of these may wait for a document that is being opened"
+        );
+    }
+
+    #[test]
     fn what_is_no_message_is_a_protocol_error() {
         let long = [&[0xFF, 0x7F][..], &[b'a'; 16_383], &[7]].concat();
         for bytes in [

@@ -112,7 +112,10 @@ fn s5_a_question_asked_in_a_gap_is_answered_when_what_closed_it_is_durable() {
     table.says(1, &step2(&ada.state()));
     // What was appended before what closed the gap becomes durable.
     table.stores(1);
-    assert!(!table.takes(1).contains(&Heard::Saved(vec![1])), "record 2 is not durable");
+    assert!(
+        !table.takes(1).contains(&Heard::Saved(vec![1])),
+        "record 2 is not durable"
+    );
 }
 
 #[test]
@@ -208,7 +211,11 @@ fn x6_an_acknowledgement_from_before_force_sync_is_none_of_what_comes_after() {
     table.says(1, &step2(&ada.answer(&ada.state_vector())));
     hears(&table, 1);
     table.stores(1);
-    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "the provider would be synced, and records 2 and 3 are not durable");
+    assert_eq!(
+        statuses(&hears(&table, 1)),
+        [0_u64; 0],
+        "the provider would be synced, and records 2 and 3 are not durable"
+    );
 }
 
 #[test]
@@ -222,7 +229,10 @@ fn p6_frames_of_a_byte_or_two_are_bounded_in_memory() {
     }
     let (grown, counted) = (resident() - before, outbox.line().waiting_bytes());
     eprintln!("{counted} bytes are counted, {grown} are held");
-    assert!(grown < 8 * counted.max(1 << 20), "{counted} bytes are counted, {grown} are held");
+    assert!(
+        grown < 8 * counted.max(1 << 20),
+        "{counted} bytes are counted, {grown} are held"
+    );
 }
 
 fn resident() -> usize {
