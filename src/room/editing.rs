@@ -121,8 +121,13 @@ impl Room {
             if owner_asked {
                 self.ask_after_owner(id, now);
             }
-        } else if answer {
-            session.gap = None;
+        }
+        let mut closes_gap = false;
+        if !gap
+            && answer
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
+            closes_gap = session.gap.take().is_some();
             session.withheld.clear();
         }
         match news {
@@ -131,6 +136,10 @@ impl Room {
                 self.counts.updates_known += u64::from(!gap);
                 self.wait_for_known(id);
             }
+        }
+        if closes_gap {
+            // What they are about came with this answer.
+            self.needs_latest(id);
         }
         if counts {
             self.waits_to_be_told(id, now);

@@ -48,6 +48,19 @@ impl Room {
         }
     }
 
+    /// What this session waits to be told of needs all that it has sent until now.
+    pub(super) fn needs_latest(&mut self, id: SessionId) {
+        let in_batch = self.batch.sources.contains(&id) || self.batch.waiters.contains(&id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let needs = if in_batch { Seq::MAX } else { session.saving.last_seq };
+            session
+                .saving
+                .questions
+                .iter_mut()
+                .for_each(|question| question.needs = needs);
+        }
+    }
+
     /// An update of this session was looked at; if its client counts, it is told when that is durable.
     pub(super) fn waits_to_be_told(&mut self, id: SessionId, now: Micros) {
         let counts = |session: &Session| session.dialect.tells_of_each_update();

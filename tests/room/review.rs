@@ -84,6 +84,7 @@ fn x6_what_waited_for_a_gap_is_acknowledged_when_what_closed_it_is_durable_and_n
     assert_eq!(table.did().len(), 1, "it is appended once");
     assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "nothing is durable yet");
     table.stores(1);
+    table.passes(SECOND);
     assert_eq!(statuses(&hears(&table, 1)), [1, 1]);
 }
 
