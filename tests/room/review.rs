@@ -220,28 +220,6 @@ fn x6_an_acknowledgement_from_before_force_sync_is_none_of_what_comes_after() {
 }
 
 #[test]
-fn p6_frames_of_a_byte_or_two_are_bounded_in_memory() {
-    // What waits is bounded in bytes of frames; each costs a hundred more.
-    let line = Line::new(8 * 1024 * 1024);
-    let outbox = cowrite::room::outbox::Outbox::new(line);
-    let before = resident();
-    for _ in 0..3_000_000 {
-        outbox.push(cowrite::protocol::frame::pong(&[]), cowrite::room::outbox::Kind::Other);
-    }
-    let (grown, counted) = (resident() - before, outbox.line().waiting_bytes());
-    eprintln!("{counted} bytes are counted, {grown} are held");
-    assert!(
-        grown < 8 * counted.max(1 << 20),
-        "{counted} bytes are counted, {grown} are held"
-    );
-}
-
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
-#[test]
 fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered() {
     let mut table = Table::new();
     let ada = Editor::new(5);
