@@ -231,7 +231,7 @@ mod tests {
     /// A frame of a session: all its bytes are the session's, and so is its length.
     fn of(session: u8, number: usize) -> Frame {
         let payload = vec![session; 1 + (number * 37 + usize::from(session) * 11) % 300];
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             return Frame {
                 head: frame::binary_head(&[session; 3], payload.len()),
                 body: payload.into(),
@@ -253,7 +253,7 @@ mod tests {
                         for generation in 0..8 {
                             let outbox = board.plug_in();
                             for number in 0..60 {
-                                let kind = if number % 3 == 0 {
+                                let kind = if number.is_multiple_of(3) {
                                     Kind::Sync(number as u64)
                                 } else {
                                     Kind::Other
@@ -261,10 +261,10 @@ mod tests {
                                 if outbox.push_within(of(room * 16 + generation, number), kind, 16 * 1024) {
                                     pushed.fetch_add(1, SeqCst);
                                 }
-                                if number % 7 == 0 {
+                                if number.is_multiple_of(7) {
                                     outbox.drop_sync();
                                 }
-                                if (number as u64 + round) % 11 == 0 {
+                                if (number as u64 + round).is_multiple_of(11) {
                                     thread::yield_now();
                                 }
                             }
