@@ -252,7 +252,7 @@ mod tests {
                     thread::spawn(move || {
                         for generation in 0..8 {
                             let outbox = board.plug_in();
-                            for number in 0..60 {
+                            for number in 0..60_usize {
                                 let kind = if number.is_multiple_of(3) {
                                     Kind::Sync(number as u64)
                                 } else {
