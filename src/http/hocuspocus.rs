@@ -3,7 +3,10 @@
 //! A session begins with its token. What a provider says about a document before that waits, within bounds, and so
 //! does what it says while the document is opened. A document that is denied leaves the others of its socket alone.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use actix::Addr;
 use actix_web::{
@@ -13,7 +16,7 @@ use actix_web::{
     web::{Data, Payload},
 };
 use rustc_hash::FxHashMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     access::Identity,
@@ -25,7 +28,7 @@ use crate::{
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Outbound},
-        hocuspocus::{self, Address, Message, Said, Unread},
+        hocuspocus::{self, Address, Message, Unread},
     },
     room::{
         outbox::{Kind, Outbox},
@@ -48,6 +51,10 @@ const WAITING_MESSAGES_MAX: usize = 1_000;
 const WAITING_DOCUMENTS_MAX: usize = 100;
 /// What may wait for documents that are being opened, in bytes: above that the socket is not read.
 const OPENING_BYTES_MAX: usize = 1024 * 1024;
+/// Most documents that are being opened for one socket, those that were left again included: above that it is not read.
+const OPENINGS_MAX: usize = 64;
+/// How often a socket is looked at of which nothing is heard.
+const LOOK: Duration = Duration::from_secs(15);
 /// Most documents on one socket.
 const DOCUMENTS_MAX: usize = 1_000;
 /// Most messages that are taken before what they are for is handed over.
@@ -84,6 +91,8 @@ struct Socket {
     waiting: Waiting,
     /// Bytes that wait for documents that are being opened.
     opening_bytes: usize,
+    /// Documents that are being opened.
+    openings: usize,
     /// Since when there is nobody on it, or a document waits for its token.
     unknown_since: Option<Instant>,
     joined: (mpsc::UnboundedSender<Joined>, mpsc::UnboundedReceiver<Joined>),
@@ -107,14 +116,29 @@ enum Seat {
     /// Its client was told why; it may send another token.
     Denied,
     /// Its client has left it; it may come back.
-    Left,
+    Left(Gone),
 }
 
 struct Opening {
     id: SessionId,
     outbox: Arc<Outbox>,
     dialect: Dialect,
-    said: Vec<Unread>,
+    said: Arc<Mutex<Meanwhile>>,
+    gone: Gone,
+}
+
+/// What a client said while its document was being opened.
+#[derive(Debug, Default)]
+struct Meanwhile {
+    said: Vec<Said>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Said {
+    Message(Unread),
+    /// It has another token.
+    Renewed(Identity),
 }
 
 struct Live {
@@ -123,6 +147,9 @@ struct Live {
     dialect: Dialect,
     actor: Addr<DocumentActor>,
     batch: Batch,
+    /// Dropped when it has left its document.
+    here: Here,
+    gone: Gone,
 }
 
 /// A session has joined its document, or has not.
@@ -130,7 +157,14 @@ struct Joined {
     address: Address,
     id: SessionId,
     actor: Result<Addr<DocumentActor>, CloseReason>,
+    said: Arc<Mutex<Meanwhile>>,
+    here: Here,
 }
+
+/// What a session holds as long as it may be heard of by its document, and what waits for its end: the next session of the
+/// same address must not overtake it.
+type Here = oneshot::Sender<()>;
+type Gone = oneshot::Receiver<()>;
 
 /// What reading comes to.
 enum Taken {
@@ -149,6 +183,7 @@ impl Socket {
             touched: Vec::new(),
             waiting: Waiting::default(),
             opening_bytes: 0,
+            openings: 0,
             unknown_since: Some(Instant::now()),
             joined: mpsc::unbounded_channel(),
         }
@@ -164,10 +199,8 @@ impl Socket {
             self.own.close(&reason);
         }
         self.own.hang_up();
-        for (_, seat) in self.seats.drain() {
-            if let Seat::Live(live) = seat {
-                live.actor.do_send(Leave(live.id));
-            }
+        for address in self.seats.keys().cloned().collect::<Vec<_>>() {
+            drop(self.leave(&address));
         }
         self.joined.1.close();
         while let Ok(joined) = self.joined.1.try_recv() {
@@ -177,10 +210,19 @@ impl Socket {
 
     /// Reads until the connection ends; fails with the reason when it was this side that found one.
     async fn read(&mut self, reader: &mut Reader) -> Result<(), CloseReason> {
+        let shared = self.shared.clone();
         loop {
-            let deadline = self.unknown_since.map(|since| since + self.shared.auth_timeout);
+            let stops = shared.stopping.notified();
+            if !self.has_session() {
+                if shared.draining.load(Ordering::Relaxed) {
+                    return Err(CloseReason::Restarting);
+                }
+                self.unknown_since.get_or_insert_with(Instant::now);
+            }
+            let deadline = self.unknown_since.map(|since| since + shared.auth_timeout);
+            let has_room = self.opening_bytes < OPENING_BYTES_MAX && self.openings < OPENINGS_MAX;
             tokio::select! {
-                event = reader.next(), if self.opening_bytes < OPENING_BYTES_MAX => {
+                event = reader.next(), if has_room => {
                     // The writing side may have thrown away some of what came: a message would have holes.
                     if self.board.is_closed() {
                         return Ok(());
@@ -192,12 +234,15 @@ impl Socket {
                     }
                 }
                 Some(joined) = self.joined.1.recv() => {
-                    self.has_joined(joined)?;
+                    self.has_joined(joined).await?;
                     self.hand_over().await?;
                 }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    return Err(CloseReason::Reset("no token came in time".to_owned()));
+                () = sleep_until(deadline.unwrap_or_else(|| Instant::now() + LOOK)) => {
+                    if deadline.is_some() {
+                        return Err(CloseReason::Reset("no token came in time".to_owned()));
+                    }
                 }
+                () = stops => {}
             }
             if self.own.is_closing() {
                 return Ok(());
@@ -210,10 +255,10 @@ impl Socket {
         let mut next = Some(first);
         for _ in 0..TURN_MESSAGES_MAX {
             let Some(event) = next.take() else { break };
-            if let Taken::End = self.take(event)? {
+            if let Taken::End = self.take(event).await? {
                 return Ok(Taken::End);
             }
-            if self.opening_bytes >= OPENING_BYTES_MAX || self.a_batch_is_full() {
+            if self.opening_bytes >= OPENING_BYTES_MAX || self.openings >= OPENINGS_MAX || self.a_batch_is_full() {
                 break;
             }
             next = reader.next_now();
@@ -221,7 +266,7 @@ impl Socket {
         Ok(Taken::More)
     }
 
-    fn take(&mut self, event: Event) -> Result<Taken, CloseReason> {
+    async fn take(&mut self, event: Event) -> Result<Taken, CloseReason> {
         match event {
             Event::Message(bytes) => {
                 self.shared.metrics.received_bytes.inc_by(bytes.len() as u64);
@@ -231,8 +276,8 @@ impl Socket {
                         self.path.strip_prefix("/hocuspocus").unwrap_or_default()
                     )));
                 }
-                if let Said::To(address, message) = hocuspocus::parse(&bytes)? {
-                    self.hear(address, message)?;
+                if let hocuspocus::Said::To(address, message) = hocuspocus::parse(&bytes)? {
+                    self.hear(address, message).await?;
                 }
             }
             Event::Ping(payload) => self.own.pong(&payload),
@@ -247,22 +292,20 @@ impl Socket {
         Ok(Taken::More)
     }
 
-    fn hear(&mut self, address: Address, message: Message) -> Result<(), CloseReason> {
+    async fn hear(&mut self, address: Address, message: Message) -> Result<(), CloseReason> {
         match message {
-            Message::Auth { token, has_version } => {
-                self.authenticate(address, &token, has_version);
-                Ok(())
-            }
+            Message::Auth { token, has_version } => self.authenticate(address, &token, has_version).await,
             Message::Close => {
-                self.leave(&address);
-                self.remember(address, Seat::Left);
+                if let Some(gone) = self.leave(&address) {
+                    self.remember(address, Seat::Left(gone));
+                }
                 Ok(())
             }
-            Message::Other(unread) => self.hear_other(address, unread),
+            Message::Other(unread) => self.hear_other(address, unread).await,
         }
     }
 
-    fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
+    async fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
         match self.seats.get_mut(&address) {
             Some(Seat::Live(live)) if !live.outbox.is_closing() => match unread.read() {
                 Ok(inbound) => {
@@ -276,18 +319,18 @@ impl Socket {
             },
             // What it says until it has read that it is denied goes nowhere.
             Some(Seat::Live(_) | Seat::Denied) => Ok(()),
-            Some(Seat::Left) if !unread.asks_for_document() => Ok(()),
+            Some(Seat::Left(_)) if !unread.asks_for_document() => Ok(()),
             Some(Seat::Opening(opening)) => {
                 self.opening_bytes += unread.bytes();
-                opening.said.push(unread);
+                opening.say(Said::Message(unread));
                 Ok(())
             }
-            Some(Seat::Left | Seat::Waiting(_)) | None => {
+            Some(Seat::Left(_) | Seat::Waiting(_)) | None => {
                 // Providers 2 without a token send none, and begin with this question.
                 let has_no_token = unread.asks_for_document();
                 self.wait(address.clone(), unread)?;
                 if has_no_token {
-                    self.authenticate(address, "", false);
+                    return self.authenticate(address, "", false).await;
                 }
                 Ok(())
             }
@@ -329,26 +372,19 @@ impl Socket {
         said
     }
 
-    fn authenticate(&mut self, address: Address, token: &str, has_version: bool) {
-        let admitted = self.admit(&address, token);
-        match (self.seats.get_mut(&address), admitted) {
-            (Some(Seat::Opening(_)), Ok(_)) => {}
-            (Some(Seat::Live(live)), Ok((_, identity))) if !live.outbox.is_closing() => {
-                let expires = identity.expires_at_ms.map(clock::at_wall_ms);
-                live.actor.do_send(Renew {
-                    session: live.id,
-                    identity,
-                    expires,
-                });
-            }
-            (_, Ok((document, identity))) => self.open(address, document, identity, has_version),
-            (_, Err(reason)) => {
-                self.leave(&address);
+    async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
+        match (self.admit(&address, token), self.seats.get_mut(&address)) {
+            (Ok((_, identity)), Some(Seat::Opening(opening))) => opening.say(Said::Renewed(identity)),
+            (Ok((_, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => live.renew(identity).await?,
+            (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
+            (Err(reason), _) => {
+                drop(self.leave(&address));
                 self.deny(address, &reason);
             }
         }
         let waits = self.waiting.documents > 0;
-        self.unknown_since = self.unknown_since.filter(|_| waits || self.sessions() == 0);
+        self.unknown_since = self.unknown_since.filter(|_| waits || !self.has_session());
+        Ok(())
     }
 
     fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
@@ -359,7 +395,8 @@ impl Socket {
             return Err(CloseReason::Unauthenticated(reason));
         }
         let has_session = matches!(self.seats.get(address), Some(Seat::Opening(_) | Seat::Live(_)));
-        if !has_session && self.sessions() >= DOCUMENTS_MAX {
+        let sessions = || self.seats.values().filter(|seat| seat.is_session()).count();
+        if !has_session && sessions() >= DOCUMENTS_MAX {
             let reason = format!("a connection takes {DOCUMENTS_MAX} documents");
             return Err(CloseReason::Forbidden(reason));
         }
@@ -369,8 +406,22 @@ impl Socket {
 
     /// Begins a session: it joins its document, and what its client says meanwhile waits.
     fn open(&mut self, address: Address, document: DocumentId, identity: Identity, has_version: bool) {
-        let said = self.said_before(&address);
-        self.opening_bytes += said.iter().map(Unread::bytes).sum::<usize>();
+        // The one before it has not left yet, perhaps.
+        let before = match self.seats.remove(&address) {
+            Some(Seat::Left(gone)) => Some(gone),
+            Some(Seat::Live(live)) => Some(live.gone),
+            Some(seat) => {
+                self.seats.insert(address.clone(), seat);
+                None
+            }
+            None => None,
+        };
+        let mut meanwhile = Meanwhile::default();
+        self.said_before(&address)
+            .into_iter()
+            .for_each(|unread| meanwhile.add(Said::Message(unread)));
+        self.opening_bytes += meanwhile.bytes;
+        self.openings += 1;
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
         let outbox = self.board.plug_in();
         let dialect = Dialect::Hocuspocus {
@@ -384,23 +435,38 @@ impl Socket {
             dialect: dialect.clone(),
             outbox: outbox.clone(),
         };
+        let (here, gone) = oneshot::channel();
+        let said = Arc::new(Mutex::new(meanwhile));
         let opening = Opening {
             id,
             outbox,
             dialect,
-            said,
+            said: said.clone(),
+            gone,
         };
         self.seats.insert(address.clone(), Seat::Opening(opening));
         let (registry, joined) = (self.shared.registry.clone(), self.joined.0.clone());
         actix_web::rt::spawn(async move {
+            if let Some(before) = before {
+                // It ends by being dropped.
+                let _ = before.await;
+            }
             let actor = session::join(&registry, joining, &document).await;
-            if let Err(unsent) = joined.send(Joined { address, id, actor }) {
+            let unsent = joined.send(Joined {
+                address,
+                id,
+                actor,
+                said,
+                here,
+            });
+            if let Err(unsent) = unsent {
                 unsent.0.leave();
             }
         });
     }
 
-    fn has_joined(&mut self, joined: Joined) -> Result<(), CloseReason> {
+    async fn has_joined(&mut self, joined: Joined) -> Result<(), CloseReason> {
+        self.openings -= 1;
         let opening = match self.seats.remove(&joined.address) {
             Some(Seat::Opening(opening)) if opening.id == joined.id => opening,
             other => {
@@ -410,35 +476,42 @@ impl Socket {
                 return Ok(());
             }
         };
-        self.opening_bytes -= opening.said.iter().map(Unread::bytes).sum::<usize>();
-        let (
-            address,
-            Opening {
-                id,
-                outbox,
-                dialect,
-                said,
-            },
-        ) = (joined.address, opening);
-        match joined.actor {
-            Ok(actor) => {
-                let live = Live {
-                    id,
-                    outbox,
-                    dialect,
-                    actor,
-                    batch: Batch::default(),
-                };
-                self.seats.insert(address.clone(), Seat::Live(live));
-                said.into_iter()
-                    .try_for_each(|unread| self.hear_other(address.clone(), unread))
-            }
+        let said = std::mem::take(&mut *lock(&joined.said));
+        self.opening_bytes -= said.bytes;
+        let address = joined.address;
+        let Opening {
+            id,
+            outbox,
+            dialect,
+            gone,
+            ..
+        } = opening;
+        let actor = match joined.actor {
+            Ok(actor) => actor,
             Err(reason) => {
                 self.shared.metrics.ended(reason.label());
-                outbox.end(None);
-                self.refuse(address, &dialect, reason)
+                outbox.hang_up();
+                return self.refuse(address, &dialect, reason);
+            }
+        };
+        let live = Live {
+            id,
+            outbox,
+            dialect,
+            actor,
+            batch: Batch::default(),
+            here: joined.here,
+            gone,
+        };
+        self.seats.insert(address.clone(), Seat::Live(live));
+        for said in said.said {
+            match (said, self.seats.get_mut(&address)) {
+                (Said::Message(unread), _) => Box::pin(self.hear_other(address.clone(), unread)).await?,
+                (Said::Renewed(identity), Some(Seat::Live(live))) => live.renew(identity).await?,
+                (Said::Renewed(_), _) => {}
             }
         }
+        Ok(())
     }
 
     /// Ends a session for `reason`, or the whole socket.
@@ -446,16 +519,16 @@ impl Socket {
         let Some(Seat::Live(live)) = self.seats.get(address) else {
             return Ok(());
         };
-        let dialect = live.dialect.clone();
+        let (dialect, id) = (live.dialect.clone(), live.id);
         self.shared.metrics.ended(reason.label());
         if refusals::may_be_said() {
             log::info!(
                 "session {} of document {} was closed: {reason}",
-                live.id.0,
+                id.0,
                 address.document()
             );
         }
-        self.leave(address);
+        drop(self.leave(address));
         self.refuse(address.clone(), &dialect, reason)
     }
 
@@ -485,39 +558,55 @@ impl Socket {
     /// Remembers a document without a session, as long as there is room for that.
     fn remember(&mut self, address: Address, seat: Seat) {
         if self.seats.len() >= DOCUMENTS_MAX {
-            self.seats.retain(|_, seat| !matches!(seat, Seat::Denied | Seat::Left));
+            self.seats
+                .retain(|_, seat| !matches!(seat, Seat::Denied | Seat::Left(_)));
         }
         if self.seats.len() < DOCUMENTS_MAX {
             self.seats.insert(address, seat);
         }
     }
 
-    /// The client has left a document. What it said before counts.
-    fn leave(&mut self, address: &Address) {
+    /// The client has left a document. What it said before counts; what it was to be told does not. Returns what says
+    /// that the document has heard of it.
+    fn leave(&mut self, address: &Address) -> Option<Gone> {
         match self.seats.remove(address) {
-            Some(Seat::Live(mut live)) => {
-                let batch = std::mem::take(&mut live.batch);
-                live.outbox.end(None);
+            Some(Seat::Live(live)) => {
+                live.outbox.hang_up();
+                let Live {
+                    id,
+                    actor,
+                    batch,
+                    here,
+                    gone,
+                    ..
+                } = live;
                 actix_web::rt::spawn(async move {
-                    let _ = batch.hand_over(&live.actor, live.id).await;
-                    live.actor.do_send(Leave(live.id));
+                    if !batch.is_empty() {
+                        let _ = batch.hand_over(&actor, id).await;
+                    }
+                    actor.do_send(Leave(id));
+                    drop(here);
                 });
+                Some(gone)
             }
             Some(Seat::Opening(opening)) => {
-                self.opening_bytes -= opening.said.iter().map(Unread::bytes).sum::<usize>();
-                opening.outbox.end(None);
+                self.opening_bytes -= lock(&opening.said).bytes;
+                opening.outbox.hang_up();
+                Some(opening.gone)
             }
             Some(seat @ Seat::Waiting(_)) => {
                 self.seats.insert(address.clone(), seat);
                 self.said_before(address);
+                None
             }
-            Some(Seat::Denied | Seat::Left) | None => {}
+            Some(Seat::Left(gone)) => Some(gone),
+            Some(Seat::Denied) | None => None,
         }
     }
 
-    fn sessions(&self) -> usize {
-        let is_session = |seat: &&Seat| matches!(seat, Seat::Opening(_) | Seat::Live(_));
-        self.seats.values().filter(is_session).count()
+    /// Whether somebody is here.
+    fn has_session(&self) -> bool {
+        self.seats.values().any(Seat::is_session)
     }
 
     fn a_batch_is_full(&self) -> bool {
@@ -540,11 +629,75 @@ impl Socket {
     }
 }
 
-impl Joined {
-    /// Nobody waits for it any more.
-    fn leave(self) {
-        if let Ok(actor) = self.actor {
-            actor.do_send(Leave(self.id));
+impl Seat {
+    /// Whether it is a session that has not ended.
+    fn is_session(&self) -> bool {
+        match self {
+            Self::Opening(_) => true,
+            Self::Live(live) => !live.outbox.is_closing(),
+            Self::Waiting(_) | Self::Denied | Self::Left(_) => false,
         }
     }
+}
+
+impl Opening {
+    fn say(&mut self, said: Said) {
+        lock(&self.said).add(said);
+    }
+}
+
+impl Meanwhile {
+    fn add(&mut self, said: Said) {
+        if let Said::Message(unread) = &said {
+            self.bytes += unread.bytes();
+        }
+        self.said.push(said);
+    }
+}
+
+impl Live {
+    /// From here on another token holds; what was said before is handed over before.
+    async fn renew(&mut self, identity: Identity) -> Result<(), CloseReason> {
+        let batch = std::mem::take(&mut self.batch);
+        if !batch.is_empty() {
+            batch.hand_over(&self.actor, self.id).await?;
+        }
+        let expires = identity.expires_at_ms.map(clock::at_wall_ms);
+        self.actor.do_send(Renew {
+            session: self.id,
+            identity,
+            expires,
+        });
+        Ok(())
+    }
+}
+
+impl Joined {
+    /// Its client has left again: its document is told what it had said, and that it is gone.
+    fn leave(self) {
+        let Ok(actor) = self.actor else { return };
+        let said = std::mem::take(&mut *lock(&self.said));
+        let (id, here) = (self.id, self.here);
+        actix_web::rt::spawn(async move {
+            let mut batch = Batch::default();
+            for said in said.said {
+                match said {
+                    Said::Message(unread) => match unread.read() {
+                        Ok(inbound) => batch.add(unread.bytes(), inbound),
+                        Err(_) => break,
+                    },
+                    Said::Renewed(_) => break,
+                }
+            }
+            if !batch.is_empty() {
+                let _ = batch.hand_over(&actor, id).await;
+            }
+            actor.do_send(Leave(id));
+            drop(here);
+        });
+    }
+}
+
+fn lock(said: &Mutex<Meanwhile>) -> MutexGuard<'_, Meanwhile> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,6 +19,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 use actix_web::{
     middleware::Compress,
     web::{self, ServiceConfig},
@@ -75,6 +77,8 @@ pub struct Shared {
     pub next_session: AtomicU64,
     /// The server is stopping: no new connections, not ready.
     pub draining: AtomicBool,
+    /// Tells it those who have no document that does.
+    pub stopping: Notify,
 }
 
 /// All routes.

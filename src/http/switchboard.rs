@@ -218,3 +218,126 @@ impl Drop for SwitchboardBody {
         self.board.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, thread, time::Duration};
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::{
+        protocol::{
+            close::CloseReason,
+            frame::{self, Frame},
+        },
+        room::outbox::Kind,
+    };
+
+    /// A frame of a session: all its bytes are the session's, and so is its length.
+    fn of(session: u8, number: usize) -> Frame {
+        let payload = vec![session; 1 + (number * 37 + usize::from(session) * 11) % 300];
+        if number.is_multiple_of(2) {
+            return Frame {
+                head: frame::binary_head(&[session; 3], payload.len()),
+                body: payload.into(),
+            };
+        }
+        frame::binary(&[&payload]).into()
+    }
+
+    /// Rooms on several threads push, drop, overload and end, while the socket takes.
+    #[test]
+    fn frames_of_many_sessions_are_never_mixed_and_nothing_is_left_waiting() {
+        for round in 0..200_u64 {
+            let (board, own) = Switchboard::new(64 * 1024);
+            let pushed = Arc::new(AtomicUsize::new(0));
+            let rooms: Vec<_> = (1..=4_u8)
+                .map(|room| {
+                    let (board, pushed) = (board.clone(), pushed.clone());
+                    thread::spawn(move || {
+                        for generation in 0..8 {
+                            let outbox = board.plug_in();
+                            for number in 0..60_usize {
+                                let kind = if number.is_multiple_of(3) {
+                                    Kind::Sync(number as u64)
+                                } else {
+                                    Kind::Other
+                                };
+                                if outbox.push_within(of(room * 16 + generation, number), kind, 16 * 1024) {
+                                    pushed.fetch_add(1, SeqCst);
+                                }
+                                if number.is_multiple_of(7) {
+                                    outbox.drop_sync();
+                                }
+                                if (number as u64 + round).is_multiple_of(11) {
+                                    thread::yield_now();
+                                }
+                            }
+                            if generation % 2 == 0 {
+                                outbox.end(None)
+                            } else {
+                                outbox.hang_up()
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let ends = {
+                let own = own.clone();
+                thread::spawn(move || {
+                    for room in rooms {
+                        room.join().expect("no panic");
+                    }
+                    // Everything that was pushed before is written before this.
+                    thread::sleep(Duration::from_millis(round % 3));
+                    own.close(&CloseReason::Restarting);
+                })
+            };
+            let mut written = BytesMut::new();
+            futures_util_block(&board, &mut written);
+            ends.join().expect("no panic");
+
+            let mut rest = &written[..];
+            let mut last = 0;
+            while !rest.is_empty() {
+                let (head, length) = match rest[1] {
+                    126 => (4, usize::from(u16::from_be_bytes([rest[2], rest[3]]))),
+                    short => (2, usize::from(short)),
+                };
+                let payload = &rest[head..head + length];
+                last = rest[0];
+                if last == 0x82 {
+                    assert!(payload.iter().all(|byte| *byte == payload[0]), "round {round}: mixed");
+                }
+                rest = &rest[head + length..];
+            }
+            assert_eq!(last, 0x88, "round {round}");
+            assert_eq!(own.line().waiting_bytes(), 0, "round {round}");
+            assert!(board.lock().plugged.is_empty());
+            assert_eq!(Arc::weak_count(&board), 0, "no bell is left");
+        }
+    }
+
+    /// Takes all; a wake-up that is lost is a test that does not end.
+    fn futures_util_block(board: &Arc<Switchboard>, written: &mut BytesMut) {
+        struct Unpark(thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match board.poll_next(&waker) {
+                Poll::Ready(Some(bytes)) => written.extend_from_slice(&bytes),
+                Poll::Ready(None) => return,
+                Poll::Pending => {
+                    let before = std::time::Instant::now();
+                    thread::park_timeout(Duration::from_secs(20));
+                    assert!(before.elapsed() < Duration::from_secs(20), "a wake-up was lost");
+                }
+            }
+        }
+    }
+}

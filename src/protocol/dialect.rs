@@ -104,6 +104,12 @@ impl Dialect {
         matches!(self, Self::YWebsocket)
     }
 
+    /// Whether no other session of a document is addressed like this one.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        matches!(self, Self::Hocuspocus { address, .. } if address.has_session())
+    }
+
     /// Whether a client counts its updates, and is told of each that it is durable.
     #[must_use]
     pub fn tells_of_each_update(&self) -> bool {

@@ -8,6 +8,8 @@
 
 use bytes::Bytes;
 
+use crate::id::DocumentId;
+
 use super::{
     awareness,
     close::CloseReason,
@@ -36,6 +38,9 @@ const TOKEN: u64 = 0;
 const PERMISSION_DENIED: u64 = 1;
 const AUTHENTICATED: u64 = 2;
 
+/// What a message that waits costs beside its payload, in bytes: its place in a list, and a share of what it lies in.
+const UNREAD_COST: usize = 128;
+
 /// The longest address, in bytes: a document's name and a session's.
 const ADDRESS_BYTES_MAX: usize = crate::limits::DOCUMENT_ID_BYTES_MAX + 128;
 
@@ -44,6 +49,12 @@ const ADDRESS_BYTES_MAX: usize = crate::limits::DOCUMENT_ID_BYTES_MAX + 128;
 pub struct Address(Bytes);
 
 impl Address {
+    /// Whether it names a session beside the document.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        self.0.contains(&0)
+    }
+
     /// The document's name.
     #[must_use]
     pub fn document(&self) -> &str {
@@ -99,8 +110,11 @@ pub fn parse(message: &Bytes) -> Result<Said, CloseReason> {
 #[must_use]
 pub fn begins(message: &Bytes) -> bool {
     match take_apart(message) {
-        Ok(Said::To(address, Message::Auth { .. })) => !address.document().is_empty(),
-        Ok(Said::To(address, Message::Other(unread))) => !address.document().is_empty() && unread.asks_for_document(),
+        Ok(Said::To(address, message)) if DocumentId::parse(address.document()).is_ok() => match message {
+            Message::Auth { .. } => true,
+            Message::Other(unread) => unread.asks_for_document(),
+            Message::Close => false,
+        },
         _ => false,
     }
 }
@@ -135,10 +149,10 @@ fn take_apart(message: &Bytes) -> Result<Said, Malformed> {
 }
 
 impl Unread {
-    /// Its bytes.
+    /// What it costs while it waits, in bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.payload.len()
+        self.payload.len() + UNREAD_COST
     }
 
     /// Whether it asks for the document. A provider sends that right behind its token, if it has one.
@@ -303,6 +317,17 @@ mod tests {
         sends(Outbound::TokenWanted, "02 00");
         sends(Outbound::Denied("nope"), "02 01 04 6e6f7065");
         assert_eq!(dialect.frame(Outbound::ReadOnly), None);
+    }
+
+    #[test]
+    fn p6_a_message_without_a_payload_counts_while_it_waits() {
+        let Message::Other(unread) = to_doc1("03") else {
+            panic!("it is kept")
+        };
+        assert!(
+            unread.bytes() > 0,
+            "any number of these may wait for a document that is being opened"
+        );
     }
 
     #[test]

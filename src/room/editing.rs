@@ -20,7 +20,7 @@ use super::{
     authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
-    session::{Gap, SessionId},
+    session::{Gap, SavedAnswer, SessionId},
 };
 
 /// How often a session is asked again for what its updates refer to.
@@ -60,21 +60,22 @@ impl Room {
         };
         let counts = !answer || session.saving.answered();
         if session.identity.access == Access::Read {
-            // An answer to our SyncStep1 repeats every deletion that the peer knows of.
+            // An answer to our SyncStep1 repeats every deletion that the peer knows of, also those that every Yjs finds by
+            // itself and nobody tells (two values of one key).
             let new_structs = !update.has_known_structs(self.document.clocks());
-            let edited = !answer && (new_structs || !update.deletions().is_empty());
-            session.refused |= edited;
+            let is_new = new_structs || (!answer && !update.deletions().is_empty());
+            session.refused |= is_new && !answer;
             if answer {
                 // It may know what a crash of ours lost and what its author has yet to send again.
-                session.gap = new_structs.then(|| session.gap.take().unwrap_or(Gap::since(now)));
+                session.gap = is_new.then(|| session.gap.take().unwrap_or(Gap::since(now)));
             }
-            if edited || new_structs {
+            if is_new {
                 self.counts.updates_of_readers += 1;
                 if !std::mem::replace(&mut session.told_read_only, true) {
                     session.say(Outbound::ReadOnly);
                 }
             }
-            if counts && (edited || new_structs) {
+            if counts && is_new {
                 session.say(Outbound::Taken(false));
             } else if counts {
                 self.waits_to_be_told(id, now);
@@ -121,8 +122,13 @@ impl Room {
             if owner_asked {
                 self.ask_after_owner(id, now);
             }
-        } else if answer {
-            session.gap = None;
+        }
+        let mut closes_gap = false;
+        if !gap
+            && answer
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
+            closes_gap = session.gap.take().is_some();
             session.withheld.clear();
         }
         match news {
@@ -131,6 +137,10 @@ impl Room {
                 self.counts.updates_known += u64::from(!gap);
                 self.wait_for_known(id);
             }
+        }
+        if closes_gap {
+            // What they are about came with this answer.
+            self.needs_latest(id);
         }
         if counts {
             self.waits_to_be_told(id, now);
@@ -309,6 +319,15 @@ impl Room {
             return;
         };
         if session.dialect.asks_at_join() {
+            return;
+        }
+        // It counts anew from here: the answer to this question is all that it waits to be told of. One that it has not
+        // answered yet serves as well.
+        session
+            .saving
+            .questions
+            .retain(|question| !matches!(question.answer, SavedAnswer::Taken(_)));
+        if session.saving.owes_counted() {
             return;
         }
         session.saving.asks(true);

@@ -180,9 +180,16 @@ impl Room {
         if let Some(everybody) = self.presence.everybody(id)
             && let Some(frame) = session.dialect.frame(Outbound::Awareness(&everybody))
         {
-            // It is half an outbox at most: that a document waits before it is no reason to send anybody away.
-            let _ = session.outbox.push_within(frame.into(), Kind::Other, usize::MAX);
-            session.sent = now;
+            if session
+                .outbox
+                .push_within(frame.into(), Kind::Other, self.policy.outbox_bytes_max)
+            {
+                session.sent = now;
+            } else {
+                session.presence_stale = true;
+                self.lagging.insert(id);
+                self.catch_up_by(now + CATCH_UP);
+            }
         }
     }
 
@@ -396,6 +403,9 @@ struct Layouts(SmallVec<[(Dialect, Frame); 1]>);
 
 impl Layouts {
     fn of(&mut self, dialect: &Dialect, lay_out: impl Fn(&Dialect) -> Frame) -> Frame {
+        if dialect.is_alone() {
+            return lay_out(dialect);
+        }
         if let Some((_, frame)) = self.0.iter().find(|(known, _)| known == dialect) {
             return frame.clone();
         }

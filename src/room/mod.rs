@@ -122,7 +122,8 @@ pub struct Room {
     asking: FxHashSet<SessionId>,
     /// Writes without a session: the record that must be durable, and which.
     writes: Vec<(Seq, SessionId)>,
-    idle_since: Option<Micros>,
+    /// When it leaves memory unless somebody comes.
+    leaves_memory: Option<Micros>,
     too_large: bool,
     /// The size of the last full state that was put together anew.
     compacted_bytes: usize,
@@ -160,7 +161,7 @@ impl Room {
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
             writes: Vec::new(),
-            idle_since: Some(now),
+            leaves_memory: Some(now + policy.idle_timeout),
             too_large: false,
             compacted_bytes: snapshot_bytes,
             store_full: false,
@@ -170,7 +171,7 @@ impl Room {
 
     /// From now on it can be used: how long opening took is no idleness.
     pub fn serves(&mut self, now: Micros) {
-        self.idle_since = Some(now);
+        self.leaves_memory = Some(now + self.policy.idle_timeout);
     }
 
     /// Whether somebody waits to hear that something became durable; otherwise [`Room::stored`] may be
@@ -264,7 +265,7 @@ impl Room {
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
         self.wait_for_known(id);
-        self.idle_since = None;
+        self.leaves_memory = None;
         self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
     }
 
@@ -295,7 +296,9 @@ impl Room {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }
         if self.sessions.is_empty() {
-            self.idle_since = Some(now);
+            // One that nobody has ever written to is worth nothing in memory.
+            let is_new = self.journal.appended == 0 && self.batch.updates.is_empty();
+            self.leaves_memory = Some(if is_new { now } else { now + self.policy.idle_timeout });
             self.cache.clear();
         }
     }
@@ -401,13 +404,12 @@ impl Room {
     /// When [`Room::wake`] is to be called next, if nothing else happens.
     #[must_use]
     pub fn deadline(&self) -> Option<Micros> {
-        let idle = self.idle_since.map(|since| since + self.policy.idle_timeout);
         [
             self.edit_cadence.due(),
             self.presence_cadence.due(),
             self.sweep_due,
             self.catch_up_due,
-            idle,
+            self.leaves_memory,
         ]
         .into_iter()
         .flatten()
@@ -428,10 +430,7 @@ impl Room {
         if self.catch_up_due.is_some_and(|due| due <= now) {
             self.catch_up(now, effects);
         }
-        if self
-            .idle_since
-            .is_some_and(|since| since + self.policy.idle_timeout <= now)
-        {
+        if self.leaves_memory.is_some_and(|due| due <= now) {
             self.part(now, effects);
         }
     }

@@ -48,6 +48,19 @@ impl Room {
         }
     }
 
+    /// What this session waits to be told of needs all that it has sent until now.
+    pub(super) fn needs_latest(&mut self, id: SessionId) {
+        let in_batch = self.batch.sources.contains(&id) || self.batch.waiters.contains(&id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            let needs = if in_batch { Seq::MAX } else { session.saving.last_seq };
+            session
+                .saving
+                .questions
+                .iter_mut()
+                .for_each(|question| question.needs = needs);
+        }
+    }
+
     /// An update of this session was looked at; if its client counts, it is told when that is durable.
     pub(super) fn waits_to_be_told(&mut self, id: SessionId, now: Micros) {
         let counts = |session: &Session| session.dialect.tells_of_each_update();
@@ -72,7 +85,7 @@ impl Room {
         let complete = if session.dialect.tells_of_each_update() {
             // It counts its answer to our question as well, and it was told which of its edits are not taken. When nothing
             // is left to be told of, it takes itself for synced: it must have the document by then.
-            !session.wants_document
+            !session.wants_document && (!saving.owes_uncounted() || saving.asked + ANSWER_PATIENCE <= now)
         } else {
             !session.refused && (saving.unanswered() == 0 || saving.asked + ANSWER_PATIENCE <= now)
         };

@@ -203,6 +203,16 @@ impl Saving {
         counts
     }
 
+    /// Whether it was asked something whose answer it does not count, and has not answered.
+    pub fn owes_uncounted(&self) -> bool {
+        !self.uncounted.is_empty()
+    }
+
+    /// Whether it was asked something whose answer it counts, and has not answered.
+    pub fn owes_counted(&self) -> bool {
+        self.unanswered() > self.uncounted.len() as u64
+    }
+
     /// How many SyncStep1 it has not answered: until then it may hold edits that we lack.
     pub fn unanswered(&self) -> u64 {
         self.asked_times - self.answered_times

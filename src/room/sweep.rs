@@ -142,14 +142,14 @@ impl Room {
     /// Nobody uses the document: save what a quick opening needs, then go.
     pub(super) fn part(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         if !self.all_saved() || self.journal.snapshotting || self.encoding != Encoding::Nothing {
-            self.idle_since = Some(now);
+            self.leaves_memory = Some(now + self.policy.idle_timeout);
             return;
         }
         if self.journal.wants_parting_snapshot() {
-            self.idle_since = Some(now);
+            self.leaves_memory = Some(now + self.policy.idle_timeout);
             return self.encode_snapshot(effects);
         }
-        self.idle_since = None;
+        self.leaves_memory = None;
         effects.push(Effect::Unload);
     }
 }

@@ -17,7 +17,10 @@ use actix_http::HttpService;
 use actix_server::{Server, ServerHandle};
 use actix_service::map_config;
 use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::{
     actor::{
@@ -127,6 +130,7 @@ impl Application {
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
+            stopping: Notify::new(),
         });
         let server = serve(listener, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
         Ok(Self {
@@ -213,6 +217,7 @@ fn serve(
 async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -> Result<(), ServeError> {
     let deadline = Instant::now() + patience;
     shared.draining.store(true, Ordering::Relaxed);
+    shared.stopping.notify_waiters();
     handle.pause().await;
     let documents = shared.registry.close();
     let mut told = 0;

@@ -110,6 +110,9 @@ fn l5_it_stays_for_the_idle_time_and_while_somebody_is_here() {
     table.passes(30 * SECOND - 1);
     assert_eq!(table.did(), []);
     table.seats(1);
+    table.says(1, &update(&Editor::new(5).types("a")));
+    table.stores(1);
+    table.did();
     for _ in 0..20 {
         table.passes(5 * SECOND);
         table.pongs(1);
@@ -118,6 +121,20 @@ fn l5_it_stays_for_the_idle_time_and_while_somebody_is_here() {
     table.passes(30 * SECOND - 1);
     assert_eq!(table.did(), []);
     table.passes(1);
+
+    assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l5_a_document_that_nobody_wrote_to_leaves_with_its_last_session() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.seats(2);
+    table.leaves(1);
+    table.passes(SECOND);
+    assert_eq!(table.did(), []);
+
+    table.leaves(2);
 
     assert_eq!(table.did(), [Deed::Unload]);
 }

@@ -8,6 +8,7 @@ mod authors;
 mod documents;
 mod editor;
 mod fan_out;
+mod hocuspocus;
 mod life;
 mod presence;
 mod saved;

@@ -116,6 +116,24 @@ impl Table {
         self.settle();
     }
 
+    /// The same on Hocuspocus' wire.
+    pub fn joins_on_hocuspocus(&mut self, id: u64, identity: Identity, line: Arc<Line>) {
+        let outbox = Arc::new(Outbox::new(line));
+        self.outboxes.insert(id, outbox.clone());
+        let joining = Joining {
+            id: SessionId(id),
+            identity,
+            expires: None,
+            dialect: Dialect::Hocuspocus {
+                address: cowrite::protocol::hocuspocus::address_of("d"),
+                has_version: true,
+            },
+            outbox,
+        };
+        self.room.join(joining, self.now);
+        self.settle();
+    }
+
     /// A writer who has said what it has, answered what it was asked, and read everything.
     pub fn seats(&mut self, id: u64) {
         self.joins(id, writer(), None);

@@ -1,0 +1,238 @@
+//! X: what a room does for sessions on Hocuspocus' wire.
+
+use cowrite::{
+    protocol::lib0::Reader,
+    room::{outbox::Line, session::SessionId},
+};
+
+use crate::{
+    editor::{Editor, Heard, saved_question, states, step1, step2, update},
+    table::{POLICY, SECOND, Table, reader, writer},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    Step1(Vec<u8>),
+    Step2,
+    Update,
+    Status(u64),
+    Other(u64),
+}
+
+/// What a Hocuspocus session was sent.
+fn hears(table: &Table, id: u64) -> Vec<Said> {
+    let mut all = Vec::new();
+    while let Some(bytes) = table.outbox(id).take_frame() {
+        let mut frames = &bytes[..];
+        while !frames.is_empty() {
+            let (head, length) = match usize::from(frames[1]) {
+                126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
+                127 => (10, u64::from_be_bytes(frames[2..10].try_into().unwrap()) as usize),
+                short => (2, short),
+            };
+            if frames[0] == 0x82 {
+                let mut r = Reader::new(&frames[head..head + length]);
+                assert_eq!(r.var_string().unwrap(), "d");
+                all.push(match r.var_uint().unwrap() {
+                    0 => match r.var_uint().unwrap() {
+                        0 => Said::Step1(r.var_bytes().unwrap().to_vec()),
+                        1 => Said::Step2,
+                        _ => Said::Update,
+                    },
+                    8 => Said::Status(r.var_uint().unwrap()),
+                    other => Said::Other(other),
+                });
+            } else {
+                all.push(Said::Other(1_000 + u64::from(frames[0])));
+            }
+            frames = &frames[head + length..];
+        }
+    }
+    all
+}
+
+fn statuses(said: &[Said]) -> Vec<u64> {
+    said.iter()
+        .filter_map(|said| match said {
+            Said::Status(status) => Some(*status),
+            _ => None,
+        })
+        .collect()
+}
+
+fn attach(table: &mut Table, id: u64, identity: cowrite::access::Identity) {
+    table.joins_on_hocuspocus(id, identity, Line::new(2 * POLICY.outbox_bytes_max));
+    table.says(id, &step1(&[0]));
+    table.says(id, &step2(&[0, 0]));
+    hears(table, id);
+}
+
+#[test]
+fn x6_what_waited_for_a_gap_is_acknowledged_when_what_closed_it_is_durable_and_not_before() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    ada.types("lost");
+    table.says(1, &update(&ada.types("late")));
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0]);
+
+    // forceSync: the provider's counter is 1 from here on.
+    table.says(1, &step1(&ada.state_vector()));
+    // The first answer is to the question of the gap, the second to that of forceSync.
+    table.says(1, &step2(&ada.state()));
+    table.says(1, &step2(&ada.state()));
+    assert_eq!(table.did().len(), 1, "it is appended once");
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "nothing is durable yet");
+    table.stores(1);
+    table.passes(SECOND);
+    assert_eq!(statuses(&hears(&table, 1)), [1], "what forceSync waits for");
+}
+
+#[test]
+fn x6_the_same_when_the_client_goes_on_writing() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    ada.types("lost");
+    table.says(1, &update(&ada.types("late")));
+    // The answer to the question of the gap is not counted.
+    table.says(1, &step2(&ada.state()));
+    table.says(1, &update(&ada.types("more")));
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "nothing is durable yet");
+}
+
+#[test]
+fn s5_a_question_asked_in_a_gap_is_answered_when_what_closed_it_is_durable() {
+    let mut table = Table::new();
+    let (ada, eve) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    table.seats(2);
+    table.says(2, &update(&eve.types("x")));
+    ada.types("lost");
+    table.says_all(1, &[update(&ada.types("late")), saved_question(&[1])]);
+    table.says(1, &step2(&ada.state()));
+    // What was appended before what closed the gap becomes durable.
+    table.stores(1);
+    assert!(
+        !table.takes(1).contains(&Heard::Saved(vec![1])),
+        "record 2 is not durable"
+    );
+}
+
+#[test]
+fn s9_a_reader_that_repeats_what_is_not_durable_is_not_told_that_it_is() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    table.says(1, &update(&ada.types("abc")));
+    // The line breaks; the page comes back with a token to read.
+    table.leaves(1);
+    table.joins_on_hocuspocus(2, reader(), Line::new(2 * POLICY.outbox_bytes_max));
+    table.says(2, &step1(&ada.state_vector()));
+    table.says(2, &step2(&ada.answer(&ada.state_vector())));
+    assert_eq!(statuses(&hears(&table, 2)), [0_u64; 0], "record 1 is not durable");
+}
+
+#[test]
+fn x6_acknowledgements_of_a_session_that_may_read_from_now_on_stay_in_their_order() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    table.says(1, &update(&ada.types("abc")));
+    table.room.renew(SessionId(1), reader(), None, table.now);
+    // forceSync: the counter is 1.
+    table.says(1, &step1(&ada.state_vector()));
+    table.says(1, &step2(&ada.answer(&ada.state_vector())));
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "record 1 is not durable");
+}
+
+#[test]
+fn d22_what_differs_is_not_called_saved_on_hocuspocus_wire_either() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    table.leaves(1);
+    let eve = Editor::new(5);
+    eve.applies(&ada.state());
+    ada.types("and a paragraph");
+    table.seats(2);
+    table.says(2, &update(&eve.types("EEE")));
+    table.stores(9);
+    table.did();
+
+    // What a provider says at once.
+    table.joins_on_hocuspocus(3, writer(), Line::new(2 * POLICY.outbox_bytes_max));
+    table.says(3, &step1(&ada.state_vector()));
+    table.says(3, &states(&[(5, 2, "{}")]));
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        for one in hears(&table, 3) {
+            if let Said::Step1(had) = &one {
+                table.says(3, &step2(&ada.answer(had)));
+            }
+            heard.push(one);
+        }
+    }
+    eprintln!("{heard:?} {:?}", table.did());
+    assert_eq!(statuses(&heard), [0_u64; 0]);
+}
+
+#[test]
+fn x6_an_acknowledgement_from_before_force_sync_is_none_of_what_comes_after() {
+    // Providers set their counter to 1 as they ask; whatever is acknowledged after that counts for the answer.
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    for letter in ["a", "b", "c"] {
+        table.says(1, &update(&ada.types(letter)));
+    }
+    table.passes(SECOND);
+    table.says(1, &step1(&ada.state_vector()));
+    table.says(1, &step2(&ada.answer(&ada.state_vector())));
+    hears(&table, 1);
+    table.stores(1);
+    assert_eq!(
+        statuses(&hears(&table, 1)),
+        [0_u64; 0],
+        "the provider would be synced, and records 2 and 3 are not durable"
+    );
+}
+
+#[test]
+fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    table.leaves(1);
+    let eve = Editor::new(5);
+    eve.applies(&ada.state());
+    ada.types("DDD");
+    table.seats(2);
+    table.says(2, &states(&[(5, 2, "{}")]));
+    table.says(2, &update(&eve.types("EEE")));
+    table.stores(9);
+    table.leaves(2);
+    table.did();
+
+    // What a provider says at once: it is the page that wrote DDD.
+    table.joins_on_hocuspocus(3, writer(), Line::new(2 * POLICY.outbox_bytes_max));
+    table.says(3, &step1(&ada.state_vector()));
+    table.says(3, &states(&[(5, 3, "{}")]));
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        for one in hears(&table, 3) {
+            if let Said::Step1(had) = &one {
+                table.says(3, &step2(&ada.answer(had)));
+            }
+            heard.push(one);
+        }
+    }
+    eprintln!("{heard:?} {:?}", table.did());
+    assert_eq!(statuses(&heard), [0_u64; 0], "DDD is nowhere but in this page");
+}
