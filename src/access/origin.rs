@@ -116,6 +116,19 @@ impl OriginPolicy {
         }
     }
 
+    /// Judges the `Host` header of a request that is none to upgrade. Browsers tell the `Origin` of such a request only
+    /// when it goes elsewhere, and a page whose name was rebound to this machine believes that it stays.
+    ///
+    /// # Errors
+    /// [`OriginRefused`]: answer 403.
+    pub fn check_host(&self, host: Option<&str>) -> Result<(), OriginRefused> {
+        let is_reachable = |host| Authority::parse(host, Scheme::Http).is_some_and(|host| is_loopback(&host.host));
+        match (&self.allowed, self.hosts) {
+            (Allowed::Same(_), Hosts::Loopback) if !host.is_some_and(is_reachable) => Err(OriginRefused),
+            _ => Ok(()),
+        }
+    }
+
     fn is_same(&self, origin: &Origin, host: &str) -> bool {
         let Some(host) = Authority::parse(host, origin.scheme) else {
             return false;
@@ -333,6 +346,26 @@ mod tests {
         ] {
             assert_eq!(OriginPolicy::parse(&[entry]), Err(InvalidOrigin(entry.to_owned())));
         }
+    }
+
+    #[test]
+    fn x30_without_an_origin_the_host_of_an_open_server_is_this_machine() {
+        let policy = OriginPolicy::same_origin().on_loopback_only();
+
+        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST"] {
+            assert_eq!(policy.check_host(Some(host)), Ok(()), "{host}");
+        }
+        for host in [
+            Some("evil.example:8080"),
+            Some("127.0.0.1.evil.example"),
+            Some(""),
+            None,
+        ] {
+            assert_eq!(policy.check_host(host), Err(OriginRefused), "{host:?}");
+        }
+        assert_eq!(OriginPolicy::same_origin().check_host(Some("app.example")), Ok(()));
+        let any = OriginPolicy::parse(&["*"]).expect("a star").on_loopback_only();
+        assert_eq!(any.check_host(Some("app.example")), Ok(()));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Hear {
 }
 
 /// Somebody without a session writes an update. Answered when it is durable, or with the reason why it is not taken.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), CloseReason>")]
 pub struct Write {
     /// Names the write; no session has this name.

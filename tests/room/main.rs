@@ -14,3 +14,4 @@ mod saved;
 mod simulation;
 mod table;
 mod writing;
+mod y_sweet;
