@@ -43,19 +43,23 @@ export function connect(t, name, authEndpoint, options = {}) {
   provider.on('connection-status', status => client.statuses.push(status))
   client.leave = () => {
     client.leave = () => {}
-    // It has no end of its own: what is destroyed connects again.
-    provider.connect = async () => {}
-    provider.reconnectSleeper?.wake()
-    provider.ensureClientToken = () => new Promise(() => {})
-    provider.disconnect()
-    provider.destroy()
-    provider.awareness.destroy()
-    provider.clearHeartbeat()
-    provider.clearConnectionTimeout()
+    end(provider)
     doc.destroy()
   }
   t.after(() => client.leave())
   return client
+}
+
+/** Ends a provider, which has no end of its own: what is destroyed connects again. */
+export function end(provider) {
+  provider.connect = async () => {}
+  provider.ensureClientToken = () => new Promise(() => {})
+  provider.reconnectSleeper?.wake()
+  provider.disconnect()
+  provider.destroy()
+  provider.awareness.destroy()
+  provider.clearHeartbeat()
+  provider.clearConnectionTimeout()
 }
 
 /** The same for a page that an application's back end gives a client token, with what it asks for. */

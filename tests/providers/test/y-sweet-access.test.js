@@ -132,7 +132,8 @@ test('x24 a page of which the token is bad, or for another document, is told why
   const bad = { 4401: 'rubbish', 4403: other.token }
   for (const [code, token] of Object.entries(bad)) {
     const good = await back.getClientToken('notes')
-    const page = connect(t, 'notes', async () => page.asked > 1 ? good : { ...good, token })
+    const tokens = [{ ...good, token }, good]
+    const page = connect(t, 'notes', async () => tokens.shift())
     await until('it is let in with another one', () => page.provider.synced)
     assert.deepEqual(page.closes.map(({ code }) => code), Array(3).fill(Number(code)))
     assert.ok(page.closes.every(({ reason }) => reason.length > 10))
@@ -148,8 +149,7 @@ test('x26 who may only read sees a document that nobody has open, and changes no
   await server.start()
   const document = await back.getDocConnection('notes', { authorization: 'read-only' })
   assert.equal(text(await document.getAsUpdate()), 'there')
-  await assert.rejects(document.updateDoc(updateOf('not taken')), { cause: { code: 'ServerError', status: 403, message: 'Forbidden', url: /update/ } }
-    .cause.url ? error => error.cause.status === 403 : undefined)
+  await assert.rejects(document.updateDoc(updateOf('not taken')), ({ cause }) => cause.status === 403)
   await server.stop()
   await server.start()
   const reader = open(t, server, 'notes', { authorization: 'read-only' })
