@@ -66,7 +66,7 @@ impl Command {
         check_environment(std::env::vars_os().map(|(name, _)| name)).map_err(Stop::Usage)?;
         let cli = Cli::try_parse_from(arguments).map_err(|error| stop(&error))?;
         match cli.command {
-            CommandArgs::Serve(args) => args.try_into().map(|config| Self::Serve(Box::new(config))),
+            CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
             CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
@@ -213,7 +213,7 @@ enum CommandArgs {
 Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1h 30m.
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
 origins separated by commas. A flag wins over its variable.")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
 Example:
@@ -352,7 +352,8 @@ struct ServeArgs {
         env = "COWRITE_PUBLIC_URL",
         hide_env_values = true,
         value_name = "URL",
-        value_parser = PublicUrl::parse
+        value_parser = PublicUrl::parse,
+        help_heading = "Network and storage"
     )]
     public_url: Option<PublicUrl>,
 

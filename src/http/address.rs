@@ -24,7 +24,7 @@ impl PublicUrl {
     /// The root of a server that was reached, without TLS, by this `Host`; `None` when that is none.
     #[must_use]
     pub fn of_host(host: &str) -> Option<Self> {
-        Self::read(&format!("http://{host}")).filter(|url| url.rest == host)
+        Self::read(&format!("http://{host}")).filter(|url| !url.rest.contains('/'))
     }
 
     fn read(url: &str) -> Option<Self> {

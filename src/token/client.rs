@@ -19,8 +19,8 @@ const LABEL: &[u8] = b"cowrite client tokens, version 1";
 #[derive(Clone)]
 pub struct ServerToken {
     token: Arc<str>,
-    signs: EncodingKey,
-    verifier: Verifier,
+    /// That of client tokens.
+    key: Arc<str>,
 }
 
 impl ServerToken {
@@ -42,11 +42,7 @@ impl ServerToken {
         let key = jsonwebtoken::crypto::sign(LABEL, &derives, Algorithm::HS256).expect("HMAC signs with any key");
         Ok(Self {
             token: token.into(),
-            signs: EncodingKey::from_secret(key.as_bytes()),
-            verifier: Verifier {
-                key: DecodingKey::from_secret(key.as_bytes()),
-                algorithm: Algorithm::HS256,
-            },
+            key: key.into(),
         })
     }
 
@@ -62,7 +58,8 @@ impl ServerToken {
     /// Never: HMAC signs with any key, and claims are JSON.
     #[must_use]
     pub fn mint(&self, claims: &ClientClaims) -> String {
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.signs);
+        let key = EncodingKey::from_secret(self.key.as_bytes());
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key);
         token.expect("HMAC signs with any key and claims are plain JSON")
     }
 
@@ -71,7 +68,11 @@ impl ServerToken {
     /// # Errors
     /// [`TokenError`]; the message is for the client and never contains the token.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<ClientClaims, TokenError> {
-        let claims = ClientClaims::try_from(self.verifier.believe(token)?)?;
+        let verifier = Verifier {
+            key: DecodingKey::from_secret(self.key.as_bytes()),
+            algorithm: Algorithm::HS256,
+        };
+        let claims = ClientClaims::try_from(verifier.believe(token)?)?;
         claims.check(now_ms)?;
         Ok(claims)
     }
