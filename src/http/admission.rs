@@ -105,9 +105,11 @@ impl From<CloseReason> for Refusal {
 /// The status that says at HTTP what a close code says on a WebSocket.
 fn status(reason: &CloseReason) -> StatusCode {
     match reason {
-        CloseReason::Refused(_) | CloseReason::Protocol(_) | CloseReason::NotBinary | CloseReason::NotUtf8 => {
-            StatusCode::BAD_REQUEST
-        }
+        CloseReason::Refused(_)
+        | CloseReason::Malformed(_)
+        | CloseReason::Protocol(_)
+        | CloseReason::NotBinary
+        | CloseReason::NotUtf8 => StatusCode::BAD_REQUEST,
         CloseReason::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
         CloseReason::Forbidden(_) => StatusCode::FORBIDDEN,
         CloseReason::Conflict(_) => StatusCode::CONFLICT,

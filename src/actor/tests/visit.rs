@@ -81,3 +81,15 @@ async fn x32_there_is_room_for_so_many_bytes_of_whole_documents() {
     drop(others);
     assert_eq!(free(), COPIES_KB_MAX);
 }
+
+#[actix_rt::test]
+async fn x27_a_write_is_answered_also_when_it_is_durable_before_anybody_asks() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_secs(30));
+
+    for number in 0..500 {
+        let document = named(&number.to_string());
+        let written = actix_rt::time::timeout(Duration::from_secs(10), registry.write(&document, write(number)));
+        assert_eq!(written.await, Ok(Ok(())), "{number}");
+    }
+}
