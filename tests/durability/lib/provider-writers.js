@@ -66,6 +66,18 @@ export class HocuspocusWriter extends Writer {
   ask() {}
 }
 
+/** Ends a provider of y-sweet, which has no end of its own: what is destroyed connects again. */
+export function endYSweet(provider) {
+  provider.connect = async () => {}
+  provider.ensureClientToken = () => new Promise(() => {})
+  provider.reconnectSleeper?.wake()
+  provider.disconnect()
+  provider.destroy()
+  provider.awareness.destroy()
+  provider.clearHeartbeat()
+  provider.clearConnectionTimeout()
+}
+
 /** Through y-sweet's client: saved is what leaves no local changes. */
 export class YSweetWriter extends Writer {
   connect(url) {
@@ -84,17 +96,7 @@ export class YSweetWriter extends Writer {
         if (!hasChanges && !this.client.close) this.acknowledge(this.line.sent)
       })
       provider.connect()
-      return () => {
-        // It has no end of its own: what is destroyed connects again.
-        provider.connect = async () => {}
-        provider.ensureClientToken = () => new Promise(() => {})
-        provider.reconnectSleeper?.wake()
-        provider.disconnect()
-        provider.destroy()
-        provider.awareness.destroy()
-        provider.clearHeartbeat()
-        provider.clearConnectionTimeout()
-      }
+      return () => endYSweet(provider)
     })
     return this.client.whenSynced()
   }
