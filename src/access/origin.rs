@@ -110,9 +110,7 @@ impl OriginPolicy {
         if is_same || asks.is_some_and(|asks| listed.contains(&asks)) {
             Ok(())
         } else {
-            Err(OriginRefused(
-                origin.chars().filter(|c| !c.is_control()).take(60).collect(),
-            ))
+            Err(OriginRefused::of(origin))
         }
     }
 
@@ -122,10 +120,15 @@ impl OriginPolicy {
     /// # Errors
     /// [`OriginRefused`]: answer 403.
     pub fn check_host(&self, host: Option<&str>) -> Result<(), OriginRefused> {
-        let is_reachable = |host| Authority::parse(host, Scheme::Http).is_some_and(|host| is_loopback(&host.host));
-        match (&self.allowed, self.hosts) {
-            (Allowed::Same(_), Hosts::Loopback) if !host.is_some_and(is_reachable) => Err(OriginRefused),
-            _ => Ok(()),
+        let (Allowed::Same(listed), Hosts::Loopback) = (&self.allowed, self.hosts) else {
+            return Ok(());
+        };
+        let origin = format!("http://{}", host.unwrap_or_default());
+        let may = |page: Origin| is_loopback(&page.host) || listed.contains(&Listed::Page(page));
+        if Origin::parse(&origin).is_some_and(may) {
+            Ok(())
+        } else {
+            Err(OriginRefused::of(&origin))
         }
     }
 
@@ -231,6 +234,12 @@ impl std::error::Error for InvalidOrigin {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("pages of {0} may not connect: the server's operator can allow it with --allow-origin {0}")]
 pub struct OriginRefused(pub String);
+
+impl OriginRefused {
+    fn of(origin: &str) -> Self {
+        Self(origin.chars().filter(|c| !c.is_control()).take(60).collect())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -361,9 +370,15 @@ mod tests {
             Some(""),
             None,
         ] {
-            assert_eq!(policy.check_host(host), Err(OriginRefused), "{host:?}");
+            assert!(policy.check_host(host).is_err(), "{host:?}");
         }
         assert_eq!(OriginPolicy::same_origin().check_host(Some("app.example")), Ok(()));
+        assert_eq!(
+            policy.check_host(Some("evil.example:8080")),
+            refused("http://evil.example:8080")
+        );
+        let listed = OriginPolicy::parse(&["http://docs.example:8080"]).expect("an origin");
+        assert_eq!(listed.on_loopback_only().check_host(Some("docs.example:8080")), Ok(()));
         let any = OriginPolicy::parse(&["*"]).expect("a star").on_loopback_only();
         assert_eq!(any.check_host(Some("app.example")), Ok(()));
     }

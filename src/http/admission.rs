@@ -15,7 +15,7 @@ use actix_web::{
 };
 
 use crate::{
-    access::{Credentials, Identity},
+    access::{Credentials, Identity, OriginRefused},
     actor::clock,
     id::DocumentId,
     protocol::close::CloseReason,
@@ -96,6 +96,13 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl From<OriginRefused> for Refusal {
+    fn from(refused: OriginRefused) -> Self {
+        refusals::of_origin(&refused);
+        Self::Close(CloseReason::Forbidden(refused.to_string()))
+    }
+}
+
 impl From<CloseReason> for Refusal {
     fn from(reason: CloseReason) -> Self {
         Self::Close(reason)
@@ -154,10 +161,7 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal>
 
 /// Decides about a request for what is in documents, on no WebSocket.
 pub fn admit_request(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
-    shared
-        .origins
-        .check_host(all_of(request, header::HOST).as_deref())
-        .map_err(|refused| Refusal::Http(StatusCode::FORBIDDEN, refused.to_string()))?;
+    shared.origins.check_host(all_of(request, header::HOST).as_deref())?;
     admit(request, shared)
 }
 
@@ -165,11 +169,7 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     let all = |name| all_of(request, name);
     shared
         .origins
-        .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())
-        .map_err(|refused| {
-            refusals::of_origin(&refused);
-            Refusal::Close(CloseReason::Forbidden(refused.to_string()))
-        })?;
+        .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
     if shared.draining.load(Ordering::Relaxed) {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -7,16 +7,17 @@
 //! nothing, and a client token can be had for any name: an application that creates a document in one place and opens it
 //! in another needs no order between the two.
 
-use std::{convert::Infallible, sync::atomic::Ordering};
+use std::{convert::Infallible, sync::atomic::Ordering, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     body::SizedStream,
     guard::GuardContext,
     http::header,
-    web::{self, Bytes, Data, Payload, ServiceConfig},
+    rt::time::timeout,
+    web::{self, Bytes, BytesMut, Data, Payload, ServiceConfig},
 };
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -34,11 +35,15 @@ use super::{
     Shared,
     address::PublicUrl,
     admission::{self, Admitted, Refusal},
-    health, y_websocket,
+    health,
+    line::Begun,
+    y_websocket,
 };
 
 /// Largest question of an SDK, in bytes: a name and a few words.
 const QUESTION_BYTES_MAX: usize = 16 * 1024;
+/// How long nothing may come of a body that is not complete.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// A document is written to its reader in pieces of so many bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 /// How long a client token is valid when its back end does not say.
@@ -117,7 +122,7 @@ struct NewQuestion {
 /// `POST /doc/new`: a name, the one that was asked for or a new one.
 async fn new(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     admit_back_end(&request, &shared)?;
-    let question: NewQuestion = question(payload).await?;
+    let question: NewQuestion = question(payload, &shared).await?;
     let name = question.doc_id.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !is_name(&name) {
@@ -159,7 +164,7 @@ struct ClientToken<'a> {
 async fn auth(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     admit_back_end(&request, &shared)?;
     let document = document(&request, "/auth")?;
-    let asked: AuthQuestion = question(payload).await?;
+    let asked: AuthQuestion = question(payload, &shared).await?;
     let authorization = asked.authorization.unwrap_or_default();
     let server = shared.keys.as_ref().and_then(|keys| keys.server.as_ref());
     let claims = claims(&document, &asked)?;
@@ -222,7 +227,7 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
         let reason = "the token is read-only";
         return Err(CloseReason::Forbidden(reason.to_owned()).into());
     }
-    let bytes = body(payload, shared.message_bytes_max).await?;
+    let bytes = body(payload, shared.message_bytes_max, &shared).await?;
     let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
@@ -308,20 +313,29 @@ fn root(request: &HttpRequest, shared: &Shared) -> Result<PublicUrl, CloseReason
 }
 
 /// What an SDK asks; nothing is the same as `{}`.
-async fn question<T: Default + DeserializeOwned>(payload: Payload) -> Result<T, CloseReason> {
-    let bytes = body(payload, QUESTION_BYTES_MAX).await?;
+async fn question<T: Default + DeserializeOwned>(payload: Payload, shared: &Shared) -> Result<T, CloseReason> {
+    let bytes = body(payload, QUESTION_BYTES_MAX, shared).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
     serde_json::from_slice(&bytes).map_err(|error| CloseReason::Refused(format!("the body is not understood: {error}")))
 }
 
-async fn body(payload: Payload, bytes_max: usize) -> Result<Bytes, CloseReason> {
-    match payload.to_bytes_limited(bytes_max).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(CloseReason::Protocol("the body did not come whole".to_owned())),
-        Err(_) => Err(CloseReason::MessageTooBig(format!(
-            "the body has more than the {bytes_max} bytes that are taken"
-        ))),
+/// The body of a request, which is bounded like a message (H4).
+async fn body(mut payload: Payload, bytes_max: usize, shared: &Shared) -> Result<Bytes, CloseReason> {
+    let mut begun = Begun::of(&shared.unfinished);
+    let mut bytes = BytesMut::new();
+    loop {
+        let next = timeout(BODY_PATIENCE, payload.next()).await;
+        match next.map_err(|_| CloseReason::Overloaded("the body came too slowly".to_owned()))? {
+            Some(Ok(more)) if bytes.len() + more.len() <= bytes_max => bytes.extend_from_slice(&more),
+            Some(Ok(_)) => {
+                let reason = format!("the body has more than the {bytes_max} bytes that are taken");
+                return Err(CloseReason::MessageTooBig(reason));
+            }
+            Some(Err(_)) => return Err(CloseReason::Protocol("the body did not come whole".to_owned())),
+            None => return Ok(bytes.freeze()),
+        }
+        begun.are(bytes.len(), clock::now())?;
     }
 }
