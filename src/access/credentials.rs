@@ -62,6 +62,19 @@ impl<'a> Credentials<'a> {
     }
 }
 
+impl Credentials<'_> {
+    /// The one token that is shown, if any.
+    ///
+    /// # Errors
+    /// What to tell the client.
+    pub fn shown(&self) -> Result<Option<&str>, String> {
+        match &self.token {
+            Ok(token) => Ok(token.as_deref()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 /// The token of an `Authorization` header's value, when its scheme is `Bearer` (in any case).
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;

@@ -3,6 +3,7 @@
 //! Plain values only: no clock (times are arguments), no keys (see `token`), no sockets.
 //!
 //! * this file: [`Claims`] and what they must look like, [`Identity`], [`Access`]
+//! * `client`: what the client tokens say that are made for y-sweet's SDK
 //! * `grants`: the `documents` claim, patterns and which of them decides
 //! * `credentials`: where in a request a token may be
 //! * `origin`: which web pages may connect
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+pub use client::ClientClaims;
 pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
 pub use grants::{Grants, GrantsError, Patterns};
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
@@ -21,6 +23,7 @@ use crate::{
     limits::{CLAIM_TEXT_BYTES_MAX, TOKEN_LEEWAY_MS},
 };
 
+mod client;
 mod credentials;
 mod grants;
 mod origin;
@@ -176,6 +179,9 @@ pub enum ClaimsError {
     /// The payload is JSON and no object.
     #[error("the token's payload is not a JSON object: its claims are `sub`, `exp` and `documents`")]
     NotAnObject,
+    /// It is signed like a client token and does not say what one says.
+    #[error("the token is no client token of this server: get a new one")]
+    NotAClient,
     /// A required claim is missing.
     #[error("the token has no `{0}` claim: add it")]
     Missing(&'static str),

@@ -110,9 +110,25 @@ impl OriginPolicy {
         if is_same || asks.is_some_and(|asks| listed.contains(&asks)) {
             Ok(())
         } else {
-            Err(OriginRefused(
-                origin.chars().filter(|c| !c.is_control()).take(60).collect(),
-            ))
+            Err(OriginRefused::of(origin))
+        }
+    }
+
+    /// Judges the `Host` header of a request that is none to upgrade. Browsers tell the `Origin` of such a request only
+    /// when it goes elsewhere, and a page whose name was rebound to this machine believes that it stays.
+    ///
+    /// # Errors
+    /// [`OriginRefused`]: answer 403.
+    pub fn check_host(&self, host: Option<&str>) -> Result<(), OriginRefused> {
+        let (Allowed::Same(listed), Hosts::Loopback) = (&self.allowed, self.hosts) else {
+            return Ok(());
+        };
+        let origin = format!("http://{}", host.unwrap_or_default());
+        let may = |page: Origin| is_loopback(&page.host) || listed.contains(&Listed::Page(page));
+        if Origin::parse(&origin).is_some_and(may) {
+            Ok(())
+        } else {
+            Err(OriginRefused::of(&origin))
         }
     }
 
@@ -218,6 +234,12 @@ impl std::error::Error for InvalidOrigin {}
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("pages of {0} may not connect: the server's operator can allow it with --allow-origin {0}")]
 pub struct OriginRefused(pub String);
+
+impl OriginRefused {
+    fn of(origin: &str) -> Self {
+        Self(origin.chars().filter(|c| !c.is_control()).take(60).collect())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +355,32 @@ mod tests {
         ] {
             assert_eq!(OriginPolicy::parse(&[entry]), Err(InvalidOrigin(entry.to_owned())));
         }
+    }
+
+    #[test]
+    fn x30_without_an_origin_the_host_of_an_open_server_is_this_machine() {
+        let policy = OriginPolicy::same_origin().on_loopback_only();
+
+        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST"] {
+            assert_eq!(policy.check_host(Some(host)), Ok(()), "{host}");
+        }
+        for host in [
+            Some("evil.example:8080"),
+            Some("127.0.0.1.evil.example"),
+            Some(""),
+            None,
+        ] {
+            assert!(policy.check_host(host).is_err(), "{host:?}");
+        }
+        assert_eq!(OriginPolicy::same_origin().check_host(Some("app.example")), Ok(()));
+        assert_eq!(
+            policy.check_host(Some("evil.example:8080")),
+            refused("http://evil.example:8080")
+        );
+        let listed = OriginPolicy::parse(&["http://docs.example:8080"]).expect("an origin");
+        assert_eq!(listed.on_loopback_only().check_host(Some("docs.example:8080")), Ok(()));
+        let any = OriginPolicy::parse(&["*"]).expect("a star").on_loopback_only();
+        assert_eq!(any.check_host(Some("app.example")), Ok(()));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Hear {
 }
 
 /// Somebody without a session writes an update. Answered when it is durable, or with the reason why it is not taken.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), CloseReason>")]
 pub struct Write {
     /// Names the write; no session has this name.
@@ -319,8 +319,7 @@ impl DocumentActor {
     fn settle(&mut self, ctx: &mut Context<Self>) {
         let (durable, mut told) = (self.durable.clone(), self.told);
         let counts = self.call(|room, effects, now| {
-            tell_durable(room, &durable, &mut told, now);
-            room.tell_writers(effects);
+            tell_durable(room, &durable, &mut told, now, effects);
             if room.deadline().is_some_and(|due| due <= now) {
                 room.wake(now, effects);
             }
@@ -333,7 +332,7 @@ impl DocumentActor {
         for effect in std::mem::take(&mut self.effects) {
             self.carry_out(effect, ctx);
         }
-        self.look_for_durable();
+        self.look_for_durable(ctx);
         match &self.life {
             Life::Draining(room) if room.all_saved() => self.go(ctx),
             Life::Broken if self.durable.reached().0 >= self.appended => self.go(ctx),
@@ -343,7 +342,7 @@ impl DocumentActor {
     }
 
     /// Asks the writer to be told, when somebody waits for it.
-    fn look_for_durable(&mut self) {
+    fn look_for_durable(&mut self, ctx: &mut Context<Self>) {
         let waits = match &self.life {
             Life::Serving(room) => room.wants_stored() && !room.all_saved(),
             Life::Draining(room) => !room.all_saved(),
@@ -353,8 +352,12 @@ impl DocumentActor {
         if waits {
             self.durable.want();
             let (durable, mut told) = (self.durable.clone(), self.told);
-            self.call(|room, _, now| tell_durable(room, &durable, &mut told, now));
+            self.call(|room, effects, now| tell_durable(room, &durable, &mut told, now, effects));
             self.told = told;
+            // Nobody else comes with news of what was durable by now.
+            for effect in std::mem::take(&mut self.effects) {
+                self.carry_out(effect, ctx);
+            }
         }
     }
 
@@ -476,11 +479,12 @@ fn is_kept_at_the_end(effect: &Effect) -> bool {
     )
 }
 
-/// Tells the room what has become durable since it was last told.
-fn tell_durable(room: &mut Room, durable: &Durable, told: &mut (Seq, u64), now: Micros) {
+/// Tells the room what has become durable since it was last told, and those who waited for it.
+fn tell_durable(room: &mut Room, durable: &Durable, told: &mut (Seq, u64), now: Micros, effects: &mut Vec<Effect>) {
     let reached = durable.reached();
     if reached.0 > told.0 {
         room.stored(reached.0, now);
+        room.tell_writers(effects);
     }
     if reached.1 > told.1 {
         room.snapshot_stored();

@@ -6,6 +6,7 @@
 //! * `durable`: how far a document is durable, and how it hears of it
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
+//! * `visit`: reading and writing a document without a session
 //! * `pace`: how often a busy thread looks at its sockets
 //! * `clock`: the one place that reads the time
 //!
@@ -18,6 +19,7 @@ pub mod helpers;
 pub mod homes;
 pub mod pace;
 pub mod registry;
+pub mod visit;
 pub mod writer;
 
 #[cfg(test)]

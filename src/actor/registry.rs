@@ -13,10 +13,11 @@ use std::sync::{
 
 use actix::{Actor, Addr, Context};
 use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
 
 use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
 
-use super::{document::DocumentActor, helpers::Helpers, homes::Homes, writer::Writer};
+use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::COPIES_KB_MAX, writer::Writer};
 
 /// What every document actor needs.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Registry {
     pub(super) takers: Helpers,
     pub(super) policies: Policies,
     pub(super) metrics: Arc<Metrics>,
+    /// Room for whole documents that visitors read.
+    pub(super) copies: Arc<Semaphore>,
     homes: Arc<Homes>,
 }
 
@@ -93,6 +96,7 @@ impl Registry {
             takers,
             policies: policies.into(),
             metrics,
+            copies: Arc::new(Semaphore::new(COPIES_KB_MAX)),
             homes,
         })
     }

@@ -26,9 +26,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser
 pub use self::token::TokenRequest;
 use crate::{
     access::{Expected, OriginPolicy, Patterns},
+    http::address::PublicUrl,
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
-    token::{KeyError, TokenKey},
+    token::{KeyError, Keys, ServerToken, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -65,7 +66,7 @@ impl Command {
         check_environment(std::env::vars_os().map(|(name, _)| name)).map_err(Stop::Usage)?;
         let cli = Cli::try_parse_from(arguments).map_err(|error| stop(&error))?;
         match cli.command {
-            CommandArgs::Serve(args) => args.try_into().map(|config| Self::Serve(Box::new(config))),
+            CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
             CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
@@ -89,6 +90,8 @@ pub struct ServeConfig {
     pub admission: Admission,
     /// Which web pages may connect.
     pub origins: OriginPolicy,
+    /// How clients reach the server; `None` is how they reached it.
+    pub public_url: Option<PublicUrl>,
     /// Largest message of a client.
     pub message_bytes_max: usize,
     /// What of all messages may be incomplete.
@@ -124,8 +127,8 @@ pub struct ServeConfig {
 pub enum Admission {
     /// Everybody may edit everything.
     Open,
-    /// Whoever holds a token of this key.
-    Tokens(TokenKey),
+    /// Whoever holds a token that is believed.
+    Tokens(Keys),
 }
 
 impl ServeConfig {
@@ -138,6 +141,7 @@ impl ServeConfig {
             data: data.into(),
             admission: Admission::Open,
             origins: OriginPolicy::same_origin().on_loopback_only(),
+            public_url: None,
             message_bytes_max: MESSAGE_BYTES_MAX,
             unfinished_bytes_max: 256 * 1024 * 1024,
             document_bytes_max: 64 * 1024 * 1024,
@@ -209,7 +213,7 @@ enum CommandArgs {
 Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1h 30m.
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
 origins separated by commas. A flag wins over its variable.")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
 Example:
@@ -315,6 +319,17 @@ struct ServeArgs {
     )]
     jwt_public_key: Option<PathBuf>,
 
+    /// Token of 32 characters or more that y-sweet's SDK shows: `ys://TOKEN@host`. It opens every document; `openssl rand
+    /// -hex 32` makes one. Other users of the machine see flags: prefer the variable
+    #[arg(
+        long,
+        env = "COWRITE_SERVER_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Who may connect"
+    )]
+    server_token: Option<String>,
+
     /// Let everybody who reaches the server edit every document
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     allow_anonymous: bool,
@@ -329,6 +344,18 @@ struct ServeArgs {
         help_heading = "Who may connect"
     )]
     allow_origin: Vec<String>,
+
+    /// How clients reach the server, for the addresses that y-sweet's SDK is given: https://HOST/PATH [default: what the
+    /// SDK connected to, without TLS]
+    #[arg(
+        long,
+        env = "COWRITE_PUBLIC_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = PublicUrl::parse,
+        help_heading = "Network and storage"
+    )]
+    public_url: Option<PublicUrl>,
 
     #[command(flatten)]
     limits: LimitArgs,
@@ -406,11 +433,14 @@ impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
     fn try_from(args: ServeArgs) -> Result<Self, String> {
-        let admission = admission(args.key, args.jwt_public_key)?;
+        let admission = admission(args.key, args.jwt_public_key, args.server_token.as_deref())?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
             (Admission::Tokens(_), true) => {
-                return Err("--allow-anonymous and a JWT key contradict each other: leave one of them out".to_owned());
+                return Err(
+                    "--allow-anonymous and a JWT key or a server token contradict each other: leave one of them out"
+                        .to_owned(),
+                );
             }
             (Admission::Open, false) if !is_loopback(args.listen) => {
                 return Err(format!(
@@ -429,6 +459,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             data: args.data,
             admission,
             origins,
+            public_url: args.public_url,
             message_bytes_max: as_usize(limits.message_bytes_max),
             unfinished_bytes_max: as_usize(limits.unfinished_bytes_max),
             document_bytes_max: as_usize(limits.document_bytes_max),
@@ -456,27 +487,40 @@ impl KeyArgs {
     }
 }
 
-fn admission(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Admission, String> {
+fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&str>) -> Result<Admission, String> {
+    if key.jwt_secret.is_some() && key.jwt_secret.as_deref() == server_token {
+        return Err("--jwt-secret and --server-token are the same: the second one travels, choose another".to_owned());
+    }
+    let issuer = issuer(key, public_key)?;
+    let server = server_token.map(ServerToken::parse).transpose();
+    let server = server.map_err(|error| format!("--server-token: {error}"))?;
+    Ok(match (issuer, server) {
+        (None, None) => Admission::Open,
+        (issuer, server) => Admission::Tokens(Keys { issuer, server }),
+    })
+}
+
+fn issuer(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Option<TokenKey>, String> {
     let expected = key.expected();
     let is_constrained = expected != Expected::default();
     match (key.jwt_secret, public_key) {
         (Some(_), Some(_)) => Err("--jwt-secret and --jwt-public-key are both set: keep one".to_owned()),
         (Some(secret), None) => {
             let key = TokenKey::from_secret(secret.as_bytes(), expected);
-            key.map(Admission::Tokens)
+            key.map(Some)
                 .map_err(|error: KeyError| format!("--jwt-secret: {error}"))
         }
         (None, Some(file)) => {
             let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {}: {error}", file.display());
             let pem = std::fs::read(&file).map_err(|error| named(&error))?;
             TokenKey::from_public_pem(&pem, expected)
-                .map(Admission::Tokens)
+                .map(Some)
                 .map_err(|error| named(&error))
         }
         (None, None) if is_constrained => Err(
             "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET or COWRITE_JWT_PUBLIC_KEY".to_owned(),
         ),
-        (None, None) => Ok(Admission::Open),
+        (None, None) => Ok(None),
     }
 }
 

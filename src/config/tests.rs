@@ -7,6 +7,7 @@ use crate::{
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const SERVER_TOKEN: &str = "server-token-0123456789abcdefghi";
 
 fn parse(arguments: &[&str]) -> Result<Command, Stop> {
     Command::parse(["cowrite"].iter().chain(arguments).map(OsString::from))
@@ -76,6 +77,7 @@ fn c1_flags_reach_their_fields() {
         "--auth-timeout=20s",
         "--idle-timeout=1m",
         "--snapshot-bytes=4096",
+        "--public-url=https://docs.example/cowrite/",
         "--keep-deleted=versions/*,a",
         "--keep-history=1h 30m",
         "--segment-bytes=1MiB",
@@ -88,6 +90,7 @@ fn c1_flags_reach_their_fields() {
         data: "/tmp/x".into(),
         admission: Admission::Open,
         origins: OriginPolicy::same_origin().on_loopback_only(),
+        public_url: Some(PublicUrl::parse("https://docs.example/cowrite").expect("a URL")),
         message_bytes_max: 1 << 20,
         unfinished_bytes_max: 8 << 20,
         document_bytes_max: 2 << 20,
@@ -193,6 +196,17 @@ fn c4_without_a_key_only_this_machine_is_served_unless_told_otherwise() {
     assert!(matches!(keyed.admission, Admission::Tokens(_)));
     assert_eq!(keyed.origins, OriginPolicy::same_origin());
     assert_eq!(keyed.warning(), None);
+
+    let with_server_token = serve(&["--listen=0.0.0.0:80", "--server-token", SERVER_TOKEN]);
+    assert!(matches!(
+        with_server_token.admission,
+        Admission::Tokens(Keys {
+            issuer: None,
+            server: Some(_)
+        })
+    ));
+    assert_eq!(with_server_token.origins, OriginPolicy::same_origin());
+    assert_eq!(with_server_token.warning(), None);
 }
 
 #[test]
@@ -208,6 +222,23 @@ fn c5_settings_that_contradict_each_other_are_refused() {
             vec!["--jwt-secret", SECRET, "--jwt-public-key", &public_key],
             "keep one",
         ),
+        (
+            vec!["--server-token", SERVER_TOKEN, "--allow-anonymous"],
+            "contradict each other",
+        ),
+        (
+            vec!["--server-token", SECRET, "--jwt-secret", SECRET],
+            "--jwt-secret and --server-token are the same",
+        ),
+        (
+            vec!["--server-token", ""],
+            "--server-token: the server token is 0 bytes long",
+        ),
+        (
+            vec!["--server-token", SERVER_TOKEN, "--jwt-issuer", "wiki"],
+            "need a key",
+        ),
+        (vec!["--public-url", "docs.example"], "write https://host"),
         (vec!["--jwt-issuer", "wiki"], "need a key"),
         (
             vec!["--jwt-secret", "short"],
@@ -263,7 +294,10 @@ fn c6_a_token_is_minted_for_the_servers_key() {
 
     let token = request.mint(1_000).expect("a token");
 
-    let Admission::Tokens(server) = serve(&key).admission else {
+    let Admission::Tokens(Keys {
+        issuer: Some(server), ..
+    }) = serve(&key).admission
+    else {
         panic!("a key")
     };
     let documents = [("a=b/*".to_owned(), Access::Write), ("*".to_owned(), Access::Read)];

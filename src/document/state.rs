@@ -93,6 +93,12 @@ impl State {
         }
     }
 
+    /// About how many bytes all of it takes, encoded.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        encoded_bytes(self.logs.iter(), &Clocks::default())
+    }
+
     /// What a peer lacks who has `had`, as a Yjs v1 update.
     #[must_use]
     pub fn since(&self, had: &Clocks) -> Bytes {

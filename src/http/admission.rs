@@ -4,10 +4,10 @@
 //! would try again for ever (a browser hides the status of a refused upgrade) is accepted and closed
 //! with a code that makes it stop.
 
-use std::sync::atomic::Ordering;
+use std::{fmt, sync::atomic::Ordering};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, ResponseError,
     http::{
         StatusCode, Version,
         header::{self, HeaderName, HeaderValue},
@@ -15,13 +15,16 @@ use actix_web::{
 };
 
 use crate::{
-    access::{Credentials, Identity},
+    access::{Credentials, Identity, OriginRefused},
     actor::clock,
     id::DocumentId,
     protocol::close::CloseReason,
 };
 
 use super::{Shared, refusals};
+
+/// When a request that the server cannot answer now may be made again, in seconds.
+const RETRY_AFTER_S: &str = "1";
 
 /// The request may become a session.
 #[derive(Debug)]
@@ -51,16 +54,80 @@ impl Refusal {
         }
     }
 
-    /// The answer for a refusal at HTTP.
+    /// What a person reads.
+    fn text(&self) -> &str {
+        match self {
+            Self::Http(_, text) => text,
+            Self::Close(reason) => reason.text(),
+        }
+    }
+
+    /// The answer at HTTP.
     pub fn response(status: StatusCode, text: &str) -> HttpResponse {
-        HttpResponse::build(status)
+        let mut response = HttpResponse::build(status);
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
+            StatusCode::UNAUTHORIZED => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
+            _ => {}
+        }
+        response
             .content_type("text/plain; charset=utf-8")
             .body(format!("{text}\n"))
     }
 }
 
+/// The answer to a request that is not to become a WebSocket.
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Http(status, _) => *status,
+            Self::Close(reason) => status(reason),
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        Self::response(self.status_code(), self.text())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl From<OriginRefused> for Refusal {
+    fn from(refused: OriginRefused) -> Self {
+        refusals::of_origin(&refused);
+        Self::Close(CloseReason::Forbidden(refused.to_string()))
+    }
+}
+
+impl From<CloseReason> for Refusal {
+    fn from(reason: CloseReason) -> Self {
+        Self::Close(reason)
+    }
+}
+
+/// The status that says at HTTP what a close code says on a WebSocket.
+fn status(reason: &CloseReason) -> StatusCode {
+    match reason {
+        CloseReason::Refused(_)
+        | CloseReason::Malformed(_)
+        | CloseReason::Protocol(_)
+        | CloseReason::NotBinary
+        | CloseReason::NotUtf8 => StatusCode::BAD_REQUEST,
+        CloseReason::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+        CloseReason::Forbidden(_) => StatusCode::FORBIDDEN,
+        CloseReason::Conflict(_) => StatusCode::CONFLICT,
+        CloseReason::DocumentTooLarge(_) | CloseReason::MessageTooBig(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        CloseReason::Unavailable(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        CloseReason::Reset(_) | CloseReason::Restarting | CloseReason::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
 /// Decides about an upgrade request for the raw path `raw_name`.
-pub fn admit(
+pub fn admit_session(
     request: &HttpRequest,
     credentials: Result<Option<&str>, String>,
     raw_name: &str,
@@ -75,27 +142,14 @@ pub fn admit(
 
 /// Decides about an upgrade request, whatever it is for.
 pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
-    let all = |name| all_of(request, name);
-    if !all(header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket")) {
+    if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
     }
     if let Some(what) = is_no_handshake(request) {
         return Err(Refusal::Http(StatusCode::BAD_REQUEST, what.to_owned()));
     }
-    shared
-        .origins
-        .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())
-        .map_err(|refused| {
-            refusals::of_origin(&refused);
-            Refusal::Close(CloseReason::Forbidden(refused.to_string()))
-        })?;
-    if shared.draining.load(Ordering::Relaxed) {
-        return Err(Refusal::Http(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the server is stopping".to_owned(),
-        ));
-    }
+    admit(request, shared)?;
     if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -105,8 +159,33 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal>
     Ok(())
 }
 
+/// Decides about a request for what is in documents, on no WebSocket.
+pub fn admit_request(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
+    shared.origins.check_host(all_of(request, header::HOST).as_deref())?;
+    admit(request, shared)
+}
+
+fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
+    let all = |name| all_of(request, name);
+    shared
+        .origins
+        .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
+    if shared.draining.load(Ordering::Relaxed) {
+        return Err(Refusal::Http(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server is stopping".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a request is to become a WebSocket.
+fn is_upgrade(request: &HttpRequest) -> bool {
+    all_of(request, header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+}
+
 /// All values of a header, as one text. What is no text, and what is there twice, is thereby no origin and no host.
-fn all_of(request: &HttpRequest, name: HeaderName) -> Option<String> {
+pub fn all_of(request: &HttpRequest, name: HeaderName) -> Option<String> {
     let values: Vec<_> = request.headers().get_all(name).map(HeaderValue::as_bytes).collect();
     (!values.is_empty()).then(|| String::from_utf8_lossy(&values.join(&b", "[..])).into_owned())
 }
@@ -134,18 +213,15 @@ pub fn identify(
     document: &DocumentId,
     shared: &Shared,
 ) -> Result<Identity, CloseReason> {
-    let Some(key) = &shared.token_key else {
+    let Some(keys) = &shared.keys else {
         return Ok(Identity::anonymous());
     };
     let token = credentials.map_err(CloseReason::Unauthenticated)?;
     let token = token.ok_or_else(|| {
         CloseReason::Unauthenticated("a token is needed: pass it as ?token= (provider `params`)".to_owned())
     })?;
-    let claims = key
-        .verify(token, clock::wall_ms())
-        .map_err(|error| CloseReason::Unauthenticated(error.to_string()))?;
-    claims
-        .identity(document)
+    keys.identify(token, document, clock::wall_ms())
+        .map_err(|error| CloseReason::Unauthenticated(error.to_string()))?
         .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))
 }
 

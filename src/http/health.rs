@@ -16,14 +16,18 @@ pub async fn livez() -> HttpResponse {
 
 /// New connections are welcome: the store takes writes and the server is not stopping.
 pub async fn readyz(shared: Data<Shared>) -> HttpResponse {
-    let reason = if shared.draining.load(Ordering::Relaxed) {
+    match trouble(&shared) {
+        None => HttpResponse::Ok().json(json!({ "ready": true })),
+        Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "reason": reason })),
+    }
+}
+
+/// Why new connections are not welcome.
+pub fn trouble(shared: &Shared) -> Option<String> {
+    if shared.draining.load(Ordering::Relaxed) {
         Some("the server is stopping".to_owned())
     } else {
         shared.writer.health().trouble()
-    };
-    match reason {
-        None => HttpResponse::Ok().json(json!({ "ready": true })),
-        Some(reason) => HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "reason": reason })),
     }
 }
 

@@ -390,7 +390,7 @@ impl Socket {
     fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
         let document =
             DocumentId::parse(address.document()).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
-        if token.is_empty() && self.shared.token_key.is_some() {
+        if token.is_empty() && self.shared.keys.is_some() {
             let reason = "a token is needed: give it to the provider as `token`".to_owned();
             return Err(CloseReason::Unauthenticated(reason));
         }

@@ -128,7 +128,7 @@ impl Unfinished {
 }
 
 /// One connection's part of [`Unfinished`].
-struct Begun {
+pub struct Begun {
     all: Arc<Unfinished>,
     bytes: usize,
     /// When the message began that is not complete.
@@ -136,11 +136,21 @@ struct Begun {
 }
 
 impl Begun {
+    /// Nothing of it.
+    #[must_use]
+    pub fn of(all: &Arc<Unfinished>) -> Self {
+        Self {
+            all: all.clone(),
+            bytes: 0,
+            since: None,
+        }
+    }
+
     /// So much is not complete now.
     ///
     /// # Errors
     /// The reason to close with: all together is too much and this is a large part of it, or it comes too slowly.
-    fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
+    pub fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
         let all = &self.all;
         let grows_by = bytes.saturating_sub(self.bytes);
         let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
@@ -187,11 +197,7 @@ impl Reader {
             arrived: BytesMut::new(),
             frames: FrameReader::new(shared.message_bytes_max),
             line,
-            begun: Begun {
-                all: shared.unfinished.clone(),
-                bytes: 0,
-                since: None,
-            },
+            begun: Begun::of(&shared.unfinished),
         }
     }
 
@@ -309,20 +315,12 @@ mod tests {
 
     const SECOND: Micros = 1_000_000;
 
-    fn begun(all: &Arc<Unfinished>) -> Begun {
-        Begun {
-            all: all.clone(),
-            bytes: 0,
-            since: None,
-        }
-    }
-
     #[test]
     fn h4_what_is_not_complete_is_bounded_for_all_together() {
         let all = Unfinished::new(1_000_000);
-        let mut many: Vec<Begun> = (0..10).map(|_| begun(&all)).collect();
+        let mut many: Vec<Begun> = (0..10).map(|_| Begun::of(&all)).collect();
         assert!(many.iter_mut().all(|begun| begun.are(100_000, 0) == Ok(())));
-        let (mut small, mut large) = (begun(&all), begun(&all));
+        let (mut small, mut large) = (Begun::of(&all), Begun::of(&all));
 
         assert_eq!(small.are(UNFINISHED_SPARED, 0), Ok(()));
         assert!(matches!(
@@ -343,14 +341,14 @@ mod tests {
     fn h4_a_message_may_take_long_and_not_for_ever() {
         let all = Unfinished::new(1 << 30);
         // 2 kB/s, of a message of 10 MB.
-        let mut slow = begun(&all);
+        let mut slow = Begun::of(&all);
         assert!((1..5_000).all(|second| slow.are(2_000 * second as usize, second * SECOND) == Ok(())));
         // A byte a second.
-        let mut trickle = begun(&all);
+        let mut trickle = Begun::of(&all);
         let ended = (1..100).find(|second| trickle.are(*second as usize, second * SECOND).is_err());
         assert_eq!(ended, Some(32));
         // Each message begins anew.
-        let mut many = begun(&all);
+        let mut many = Begun::of(&all);
         for second in 1..100 {
             assert_eq!(many.are(1, second * SECOND), Ok(()));
             assert_eq!(many.are(0, second * SECOND), Ok(()));

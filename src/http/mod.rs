@@ -3,6 +3,7 @@
 //! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
 //!   `session`: what every wire does for a session; `refusals`: how often a refusal is logged
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
+//! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
 //! * `admission`: who may connect at all: name, origin, token, access
@@ -31,9 +32,12 @@ use crate::{
     actor::{registry::Registry, writer::Writer},
     store::Store,
     telemetry::Metrics,
-    token::TokenKey,
+    token::Keys,
 };
 
+use address::PublicUrl;
+
+pub mod address;
 mod admission;
 mod demo;
 mod health;
@@ -44,6 +48,7 @@ mod refusals;
 mod session;
 mod switchboard;
 pub mod upgrade;
+mod y_sweet;
 mod y_websocket;
 
 /// What all requests share.
@@ -57,10 +62,12 @@ pub struct Shared {
     pub writer: Writer,
     /// The counters.
     pub metrics: Arc<Metrics>,
-    /// The key that tokens are verified with; `None` lets everybody write.
-    pub token_key: Option<TokenKey>,
+    /// What tokens are verified with; `None` lets everybody write.
+    pub keys: Option<Keys>,
     /// Which pages may connect.
     pub origins: OriginPolicy,
+    /// How clients reach the server; `None` is how they reached it.
+    pub public_url: Option<PublicUrl>,
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
     /// What of all messages is not complete.
@@ -87,6 +94,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
+        .configure(y_sweet::routes)
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
         .route("/metrics", web::get().to(health::metrics))

@@ -46,7 +46,7 @@ use crate::{
 
 use super::{
     moving::{self, Move, Upgrading},
-    y_websocket,
+    y_sweet, y_websocket,
 };
 
 /// Most bytes of one read.
@@ -111,7 +111,8 @@ where
 {
     // Anything else is refused, and what its answer depends on does not move.
     let can_move = request.method() == Method::GET && request.version() == Version::HTTP_11;
-    let name = y_websocket::raw_name(request.path()).filter(|_| can_move);
+    let raw_name = || y_websocket::raw_name(request.path()).or_else(|| y_sweet::raw_name(request.path()));
+    let name = can_move.then(raw_name).flatten();
     let document = name.and_then(|name| DocumentId::from_url_path(name).ok());
     let home = document.map(|document| homes.of(&document));
     let FramedParts {
@@ -408,7 +409,13 @@ mod tests {
         actix_web::rt::spawn(server);
 
         let answers = web::block(move || {
-            let paths_of = |document| [format!("/ws/a/{document}"), format!("/ws/a%2F{document}")];
+            let paths_of = |document| {
+                [
+                    format!("/ws/a/{document}"),
+                    format!("/d/a%2F{document}/ws/a%2F{document}"),
+                    format!("/doc/ws/a%2F{document}"),
+                ]
+            };
             let answers_of = |document| {
                 let paths = paths_of(document);
                 // The system gives each connection to another thread.

@@ -47,21 +47,28 @@ pub fn raw_name(path: &str) -> Option<&str> {
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let raw_name = raw_name(request.uri().path()).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
-    let token = match &credentials.token {
-        Ok(token) => Ok(token.as_deref()),
-        Err(error) => Err(error.to_string()),
-    };
-    match admission::admit(&request, token, &raw_name, &shared) {
-        Ok(admitted) => upgrade(&request, payload, &credentials, &shared, admitted).await,
+    let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared);
+    answer(&request, payload, &credentials, &shared, Dialect::YWebsocket, admitted).await
+}
+
+/// Begins a session, or says why not.
+pub async fn answer(
+    request: &HttpRequest,
+    payload: Payload,
+    credentials: &Credentials<'_>,
+    shared: &Data<Shared>,
+    dialect: Dialect,
+    admitted: Result<Admitted, Refusal>,
+) -> actix_web::Result<HttpResponse> {
+    match admitted {
+        Ok(admitted) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
         Err(refusal) => {
             shared.metrics.ended(refusal.label());
             match refusal {
                 Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
                 Refusal::Close(reason) => {
-                    let denied = Dialect::YWebsocket
-                        .frame(Outbound::Denied(reason.text()))
-                        .unwrap_or_default();
-                    line::refuse(&request, &credentials, &denied, &reason).await
+                    let denied = dialect.frame(Outbound::Denied(reason.text())).unwrap_or_default();
+                    line::refuse(request, credentials, &denied, &reason).await
                 }
             }
         }
@@ -73,6 +80,7 @@ async fn upgrade(
     payload: Payload,
     credentials: &Credentials<'_>,
     shared: &Data<Shared>,
+    dialect: Dialect,
     Admitted { document, identity }: Admitted,
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
@@ -84,7 +92,7 @@ async fn upgrade(
         id,
         identity,
         expires,
-        dialect: Dialect::YWebsocket,
+        dialect,
         outbox: outbox.clone(),
     };
     let body = OutboxBody::new(outbox.clone(), Open::count(shared));

@@ -19,6 +19,8 @@ use super::{
 pub enum Dialect {
     /// y-websocket 1.x to 3.x, with y-sweet's message 102.
     YWebsocket,
+    /// y-sweet's client: the same words, and a question whether all is saved before it has said what it has.
+    YSweet,
     /// Hocuspocus: one of several sessions on a socket.
     Hocuspocus {
         /// How it is addressed.
@@ -101,7 +103,23 @@ impl Dialect {
     /// Whether the server asks for what the client has as it joins; otherwise it asks each time that the client does.
     #[must_use]
     pub fn asks_at_join(&self) -> bool {
-        matches!(self, Self::YWebsocket)
+        matches!(self, Self::YWebsocket | Self::YSweet)
+    }
+
+    /// Whether a client that has not answered the server's SyncStep1 is waited for: it asks whether all is saved before it
+    /// says what it has, and what it wrote offline may be long on its way. Others that are silent have nothing to say.
+    #[must_use]
+    pub fn must_answer(&self) -> bool {
+        matches!(self, Self::YSweet)
+    }
+
+    /// The dialect whose frames this one's are, to the byte.
+    #[must_use]
+    pub fn words(&self) -> &Self {
+        match self {
+            Self::YSweet => &Self::YWebsocket,
+            own => own,
+        }
     }
 
     /// Whether no other session of a document is addressed like this one.
@@ -188,7 +206,7 @@ impl Dialect {
 
     fn message<'a>(&self, message: Outbound<'a>) -> Option<(Head, &'a [u8])> {
         match self {
-            Self::YWebsocket => y_websocket::message(message),
+            Self::YWebsocket | Self::YSweet => y_websocket::message(message),
             Self::Hocuspocus { address, .. } => hocuspocus::message(address, message),
         }
     }

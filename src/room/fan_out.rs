@@ -28,7 +28,8 @@ use super::presence::Speaker;
 use super::{
     CATCH_UP, Effect, MS, Micros, Room,
     outbox::Kind,
-    session::{Reading, SessionId},
+    questions::ANSWER_PATIENCE,
+    session::{Reading, Session, SessionId},
     sync_cache::{Answer, Tail},
 };
 
@@ -272,7 +273,7 @@ impl Room {
         }
     }
 
-    fn serve(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) -> Progress {
+    pub(super) fn serve(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) -> Progress {
         let half = self.policy.outbox_bytes_max / 2;
         let Some(session) = self.sessions.get(&id) else {
             self.lagging.remove(&id);
@@ -286,7 +287,7 @@ impl Room {
                 // `had` counts on these frames; a reader that became live would lose them with its queue.
                 return Progress::Waits;
             }
-            if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
+            if session.served.is_some_and(|at| now < at + SYNC_PAUSE) || is_awaited(session, now) {
                 return Progress::Waits;
             }
             let had = had.clone();
@@ -406,6 +407,7 @@ impl Layouts {
         if dialect.is_alone() {
             return lay_out(dialect);
         }
+        let dialect = dialect.words();
         if let Some((_, frame)) = self.0.iter().find(|(known, _)| known == dialect) {
             return frame.clone();
         }
@@ -415,8 +417,14 @@ impl Layouts {
     }
 }
 
+/// A client that connects again without a pause for as long as it was told what there is, and what it then says is not
+/// taken: such a one is told first that it has to go. Not waited for without end, for what it has may be large.
+fn is_awaited(session: &Session, now: Micros) -> bool {
+    session.dialect.must_answer() && session.saving.unanswered() > 0 && now < session.joined + ANSWER_PATIENCE
+}
+
 #[derive(Debug, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     Made,
     Waits,
 }

@@ -319,7 +319,12 @@ impl Room {
                 self.ask_back(id);
                 self.wants_sync(id, &had, now, effects);
             }
-            Inbound::Update { update, answer } => self.take_update(id, update, answer, now, effects),
+            Inbound::Update { update, answer } => {
+                self.take_update(id, update, answer, now, effects);
+                if answer {
+                    self.has_answered(id, now, effects);
+                }
+            }
             Inbound::Awareness(entries) => {
                 self.hear_presence(id, &entries, now);
                 self.announced(id, &entries, now);
@@ -341,6 +346,16 @@ impl Room {
         }
         if !is_question {
             self.greet(id, now);
+        }
+    }
+
+    /// A session has said what it has.
+    fn has_answered(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) {
+        self.needs_latest(id);
+        self.answer_questions_of(id, now);
+        let waits = |session: &Session| session.dialect.must_answer() && session.served.is_none();
+        if self.lagging.contains(&id) && self.sessions.get(&id).is_some_and(waits) {
+            self.serve(id, now, effects);
         }
     }
 

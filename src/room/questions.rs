@@ -10,14 +10,14 @@ use super::{
     sweep::SWEEP_WAITING,
 };
 
-/// A client that does not answer our SyncStep1 for this long has nothing that we lack.
-const ANSWER_PATIENCE: Micros = 2 * SECOND;
+/// A client that does not answer our SyncStep1 for this long has nothing that we lack, unless it must answer.
+pub(super) const ANSWER_PATIENCE: Micros = 2 * SECOND;
 /// Questions of one session that may wait.
 const QUESTIONS_MAX: usize = 64;
 
 impl Room {
     pub(super) fn asks_whether_saved(&mut self, id: SessionId, answer: SavedAnswer, now: Micros) {
-        let in_batch = self.batch.sources.contains(&id) || self.batch.waiters.contains(&id);
+        let in_batch = self.is_in_batch(id);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -48,17 +48,22 @@ impl Room {
         }
     }
 
-    /// What this session waits to be told of needs all that it has sent until now.
+    /// What this session waits to be told of needs all that it has sent until now: it asked before it said what it has, or
+    /// while something was missing.
     pub(super) fn needs_latest(&mut self, id: SessionId) {
-        let in_batch = self.batch.sources.contains(&id) || self.batch.waiters.contains(&id);
+        let in_batch = self.is_in_batch(id);
         if let Some(session) = self.sessions.get_mut(&id) {
-            let needs = if in_batch { Seq::MAX } else { session.saving.last_seq };
-            session
-                .saving
-                .questions
-                .iter_mut()
-                .for_each(|question| question.needs = needs);
+            let saving = &mut session.saving;
+            let needs = if in_batch { Seq::MAX } else { saving.last_seq };
+            for question in &mut saving.questions {
+                question.needs = question.needs.max(needs);
+            }
         }
+    }
+
+    /// Whether what a session sent is still gathered, or what it repeated.
+    fn is_in_batch(&self, id: SessionId) -> bool {
+        self.batch.sources.contains(&id) || self.batch.waiters.contains(&id)
     }
 
     /// An update of this session was looked at; if its client counts, it is told when that is durable.
@@ -87,7 +92,8 @@ impl Room {
             // is left to be told of, it takes itself for synced: it must have the document by then.
             !session.wants_document && (!saving.owes_uncounted() || saving.asked + ANSWER_PATIENCE <= now)
         } else {
-            !session.refused && (saving.unanswered() == 0 || saving.asked + ANSWER_PATIENCE <= now)
+            let has_time = session.dialect.must_answer() || now < saving.asked + ANSWER_PATIENCE;
+            !session.refused && (saving.unanswered() == 0 || !has_time)
         };
         if session.gap.is_some() || !complete {
             return;

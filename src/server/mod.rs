@@ -117,11 +117,12 @@ impl Application {
             store,
             writer,
             metrics,
-            token_key: match config.admission {
+            keys: match config.admission {
                 Admission::Open => None,
-                Admission::Tokens(key) => Some(key),
+                Admission::Tokens(keys) => Some(keys),
             },
             origins: config.origins,
+            public_url: config.public_url,
             message_bytes_max: config.message_bytes_max,
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,

@@ -15,3 +15,4 @@ mod saved;
 mod simulation;
 mod table;
 mod writing;
+mod y_sweet;

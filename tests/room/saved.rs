@@ -98,6 +98,23 @@ fn s4_a_new_connection_is_answered_after_its_step2() {
 }
 
 #[test]
+fn s4_what_was_asked_before_the_step2_is_answered_when_that_is_durable() {
+    let mut table = Table::new();
+    let (author, other) = (Editor::new(5), Editor::new(6));
+    table.seats(2);
+    table.says(2, &update(&other.types("first")));
+    let offline = author.types("written offline");
+    table.joins(1, writer(), None);
+    table.says_all(1, &[saved_question(&[1]), step2(&offline)]);
+
+    table.stores(1);
+    assert!(!table.takes(1).contains(&saved(1)));
+    table.stores(2);
+
+    assert_eq!(table.takes(1), [saved(1)]);
+}
+
+#[test]
 fn s4_a_client_that_never_answers_is_answered_after_two_seconds() {
     let mut table = Table::new();
     table.joins(1, writer(), None);

@@ -41,6 +41,7 @@ use super::{
 };
 
 mod races;
+mod visit;
 
 #[derive(Debug, Default)]
 struct HeldStore {

@@ -8,12 +8,12 @@ import * as Y from 'yjs'
 import { Ended } from './watched.js'
 import { Dice } from './dice.js'
 import { Ledger, Verdict, Writer, converge, equal, judgeServer } from './oracle.js'
-import { HocuspocusWriter } from './provider-writers.js'
+import { HocuspocusWriter, YSweetWriter } from './provider-writers.js'
 import { Server, diskBytes } from './server.js'
 import { until } from './wait.js'
 
 /** Who writes: y-websocket's wire with 102, and stock providers of the others. */
-const WIRES = [Writer, HocuspocusWriter]
+const WIRES = [Writer, HocuspocusWriter, YSweetWriter]
 const MIB = 2 ** 20
 /** What may lie on disk when nothing is written for a moment: the journal within three times what is live. */
 const settled = live => 3 * live + 3 * MIB

@@ -1,5 +1,6 @@
 // Writers whose edits a stock provider carries and calls saved: what it says is what the oracle holds the server to.
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from '@hocuspocus/provider'
+import { createYjsProvider } from '@y-sweet/client'
 import WebSocket from 'ws'
 
 import { Writer } from './oracle.js'
@@ -57,6 +58,45 @@ export class HocuspocusWriter extends Writer {
         provider.destroy()
         websocketProvider.destroy()
       }
+    })
+    return this.client.whenSynced()
+  }
+
+  /** The provider asks by itself. */
+  ask() {}
+}
+
+/** Ends a provider of y-sweet, which has no end of its own: what is destroyed connects again. */
+export function endYSweet(provider) {
+  provider.connect = async () => {}
+  provider.ensureClientToken = () => new Promise(() => {})
+  provider.reconnectSleeper?.wake()
+  provider.disconnect()
+  provider.destroy()
+  provider.awareness.destroy()
+  provider.clearHeartbeat()
+  provider.clearConnectionTimeout()
+}
+
+/** Through y-sweet's client: saved is what leaves no local changes. */
+export class YSweetWriter extends Writer {
+  connect(url) {
+    this.client = new Connection(this.document, this.doc, WebSocketPolyfill => {
+      const address = url.replace(/\/ws$/, `/d/${encodeURIComponent(this.document)}/ws`)
+      const clientToken = { url: address, docId: this.document }
+      const provider = createYjsProvider(this.doc, this.document, async () => clientToken, {
+        WebSocketPolyfill, connect: false, showDebuggerLink: false,
+      })
+      provider.on('synced', isSynced => {
+        if (!isSynced) return
+        this.client.synced = true
+        this.client.changed()
+      })
+      provider.on('local-changes', hasChanges => {
+        if (!hasChanges && !this.client.close) this.acknowledge(this.line.sent)
+      })
+      provider.connect()
+      return () => endYSweet(provider)
     })
     return this.client.whenSynced()
   }

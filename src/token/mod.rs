@@ -4,6 +4,9 @@
 //! `access`, with the time as an argument. The algorithm follows from the key that the operator
 //! configured and never from the token's header, so that a public key can't be used as an HMAC
 //! secret and `alg: none` means nothing.
+//!
+//! * this file: [`Keys`], which are all that a server believes; the issuer's key; `cowrite token`
+//! * `client`: y-sweet's server token, and the client tokens that are made with it
 
 use std::fmt;
 
@@ -14,10 +17,15 @@ use jsonwebtoken::{
 };
 use serde_json::Value;
 
+pub use client::{ServerToken, ServerTokenError};
+
 use crate::{
-    access::{Claims, ClaimsError, Expected},
+    access::{Claims, ClaimsError, Expected, Identity},
+    id::DocumentId,
     limits::TOKEN_BYTES_MAX,
 };
+
+mod client;
 
 /// Shortest HMAC secret, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -25,13 +33,46 @@ pub const SECRET_BYTES_MIN: usize = 32;
 /// Shortest RSA modulus, in bits (RFC 7518, 3.3).
 pub const RSA_BITS_MIN: usize = 2_048;
 
+/// All that a server believes; at least one of the two is there.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The key of whoever makes the tokens of an application.
+    pub issuer: Option<TokenKey>,
+    /// y-sweet's server token, with which client tokens are made here.
+    pub server: Option<ServerToken>,
+}
+
+impl Keys {
+    /// Who the holder of a token is in one document at `now_ms` (milliseconds since the Unix epoch); `None` is no access
+    /// at all. The server token is no such token.
+    ///
+    /// # Errors
+    /// [`TokenError`]; the message is for the client and never contains the token.
+    pub fn identify(&self, token: &str, document: &DocumentId, now_ms: u64) -> Result<Option<Identity>, TokenError> {
+        let client = self.server.as_ref().map(|server| server.verify(token, now_ms));
+        match (client, &self.issuer) {
+            (None | Some(Err(TokenError::Signature | TokenError::Algorithm(_))), Some(issuer)) => {
+                Ok(issuer.verify(token, now_ms)?.identity(document))
+            }
+            (Some(client), _) => Ok(client?.identity(document)),
+            (None, None) => Err(TokenError::Signature),
+        }
+    }
+}
+
 /// The key that tokens are verified with, the algorithm that follows from it, and what `iss` and
 /// `aud` must say.
 #[derive(Clone)]
 pub struct TokenKey {
+    verifier: Verifier,
+    expected: Expected,
+}
+
+/// A key, and the one algorithm that signatures under it have.
+#[derive(Clone)]
+struct Verifier {
     key: DecodingKey,
     algorithm: Algorithm,
-    expected: Expected,
 }
 
 impl TokenKey {
@@ -41,11 +82,11 @@ impl TokenKey {
     /// [`KeyError::ShortSecret`] under 32 bytes.
     pub fn from_secret(secret: &[u8], expected: Expected) -> Result<Self, KeyError> {
         check_secret(secret)?;
-        Ok(Self {
+        let verifier = Verifier {
             key: DecodingKey::from_secret(secret),
             algorithm: Algorithm::HS256,
-            expected,
-        })
+        };
+        Ok(Self { verifier, expected })
     }
 
     /// RS256, ES256 or EdDSA (Ed25519), whichever the PEM file's one public key is for.
@@ -55,22 +96,14 @@ impl TokenKey {
     pub fn from_public_pem(pem: &[u8], expected: Expected) -> Result<Self, KeyError> {
         check_pem(pem)?;
         let (key, algorithm) = public_key(pem)?;
-        Ok(Self {
-            key,
-            algorithm,
-            expected,
-        })
+        let verifier = Verifier { key, algorithm };
+        Ok(Self { verifier, expected })
     }
 
     /// The one `alg` that is accepted, as in a token's header.
     #[must_use]
     pub fn algorithm(&self) -> &'static str {
-        match self.algorithm {
-            Algorithm::RS256 => "RS256",
-            Algorithm::ES256 => "ES256",
-            Algorithm::EdDSA => "EdDSA",
-            _ => "HS256",
-        }
+        self.verifier.algorithm()
     }
 
     /// Verifies a token at `now_ms` (milliseconds since the Unix epoch): length, signature, shape
@@ -79,6 +112,24 @@ impl TokenKey {
     /// # Errors
     /// [`TokenError`]; the message is for the client and never contains the token.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Claims, TokenError> {
+        let claims = Claims::try_from(self.verifier.believe(token)?)?;
+        claims.check(now_ms, &self.expected)?;
+        Ok(claims)
+    }
+}
+
+impl Verifier {
+    fn algorithm(&self) -> &'static str {
+        match self.algorithm {
+            Algorithm::RS256 => "RS256",
+            Algorithm::ES256 => "ES256",
+            Algorithm::EdDSA => "EdDSA",
+            _ => "HS256",
+        }
+    }
+
+    /// The payload of a token whose signature is right.
+    fn believe(&self, token: &str) -> Result<Value, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLong(token.len()));
         }
@@ -88,9 +139,7 @@ impl TokenKey {
             return Err(TokenError::Critical);
         }
         let verified = jsonwebtoken::decode::<Value>(token, &self.key, &self.signature_only());
-        let claims = Claims::try_from(verified.map_err(|error| self.refusal(&error))?.claims)?;
-        claims.check(now_ms, &self.expected)?;
-        Ok(claims)
+        Ok(verified.map_err(|error| self.refusal(&error))?.claims)
     }
 
     /// `jsonwebtoken` reads the clock itself and treats `aud` and `iss` as optional; [`Claims::check`]
@@ -124,7 +173,7 @@ impl TokenKey {
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenKey")
-            .field("algorithm", &self.algorithm)
+            .field("algorithm", &self.algorithm())
             .field("expected", &self.expected)
             .finish()
     }
