@@ -113,6 +113,9 @@ fn x29_whose_edits_are_not_taken_has_to_go_before_it_is_told_what_there_is() {
     table.says(1, &step1(&author.state_vector()));
     table.says(1, &step2(&author.types(&"x".repeat(2_000))));
 
-    assert!(matches!(table.did()[..], [Deed::Ended(1, CloseReason::Overloaded(_)), ..]));
+    assert!(matches!(
+        table.did()[..],
+        [Deed::Ended(1, CloseReason::Overloaded(_)), ..]
+    ));
     assert!(matches!(table.takes(1)[..], [Heard::Close(1013, _)]));
 }
