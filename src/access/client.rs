@@ -18,20 +18,30 @@ pub struct ClientClaims {
     /// When it ends, in milliseconds since the Unix epoch; on the wire in seconds, with a fraction.
     #[serde(rename = "exp", serialize_with = "in_seconds")]
     ends_ms: u64,
+    /// When it was made, likewise.
+    #[serde(rename = "iat", serialize_with = "in_seconds")]
+    issued_ms: u64,
     document: DocumentId,
     access: Access,
 }
 
 impl ClientClaims {
-    /// Claims that end at `ends_ms`, in milliseconds since the Unix epoch.
+    /// Claims that are made at `issued_ms` and end at `ends_ms`, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// [`ClaimsError::Form`] when `sub` breaks rule A1.
-    pub fn new(sub: Option<&str>, document: DocumentId, access: Access, ends_ms: u64) -> Result<Self, ClaimsError> {
+    pub fn new(
+        sub: Option<&str>,
+        document: DocumentId,
+        access: Access,
+        issued_ms: u64,
+        ends_ms: u64,
+    ) -> Result<Self, ClaimsError> {
         let sub = sub.map(|sub| text("sub", &Value::from(sub))).transpose()?;
         Ok(Self {
             sub,
             ends_ms,
+            issued_ms,
             document,
             access,
         })
@@ -58,6 +68,8 @@ impl ClientClaims {
             color: None,
             access: self.access,
             expires_at_ms: Some(self.ends_ms),
+            token: None,
+            issued_at_ms: Some(self.issued_ms),
         })
     }
 }
@@ -70,6 +82,7 @@ impl TryFrom<Value> for ClientClaims {
         struct Read {
             sub: Option<String>,
             exp: f64,
+            iat: f64,
             document: DocumentId,
             access: Access,
         }
@@ -79,8 +92,15 @@ impl TryFrom<Value> for ClientClaims {
             clippy::cast_sign_loss,
             reason = "`as` saturates, and what is negative has ended"
         )]
-        let ends_ms = (claims.exp * 1_000.0).round() as u64;
-        Self::new(claims.sub.as_deref(), claims.document, claims.access, ends_ms)
+        let ms = |seconds: f64| (seconds * 1_000.0).round() as u64;
+        let (issued_ms, ends_ms) = (ms(claims.iat), ms(claims.exp));
+        Self::new(
+            claims.sub.as_deref(),
+            claims.document,
+            claims.access,
+            issued_ms,
+            ends_ms,
+        )
     }
 }
 

@@ -7,6 +7,7 @@
 //! * `grants`: the `documents` claim, patterns and which of them decides
 //! * `credentials`: where in a request a token may be
 //! * `origin`: which web pages may connect
+//! * `revocations`: tokens that are no longer good although they have not ended
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use client::ClientClaims;
 pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
 pub use grants::{Grants, GrantsError, Patterns};
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
+pub use revocations::{Revocation, Revocations, Revoked};
 
 use crate::{
     id::DocumentId,
@@ -27,6 +29,7 @@ mod client;
 mod credentials;
 mod grants;
 mod origin;
+mod revocations;
 
 /// What a session may do with its document; ordered, the more restrictive first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +56,10 @@ pub struct Identity {
     /// When the session ends with its token, in milliseconds since the Unix epoch: the first moment
     /// at which the token would be refused. `None` is for ever.
     pub expires_at_ms: Option<u64>,
+    /// The token's `jti`, by which it can be revoked.
+    pub token: Option<Arc<str>>,
+    /// When the token was issued (`iat`), in milliseconds since the Unix epoch.
+    pub issued_at_ms: Option<u64>,
 }
 
 impl Identity {
@@ -65,6 +72,8 @@ impl Identity {
             color: None,
             access: Access::Write,
             expires_at_ms: None,
+            token: None,
+            issued_at_ms: None,
         }
     }
 
@@ -88,6 +97,12 @@ pub struct Claims {
     /// Not valid before, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+    /// When it was issued, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+    /// The token's name: 1 to 256 bytes, no control characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<Arc<str>>,
     /// Who made the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iss: Option<String>,
@@ -145,6 +160,8 @@ impl Claims {
             color: self.color.clone(),
             access: self.documents.access_to(document)?,
             expires_at_ms: Some(self.expires_at_ms()),
+            token: self.jti.clone(),
+            issued_at_ms: self.iat.map(|iat| iat.saturating_mul(1_000)),
         })
     }
 }
@@ -217,6 +234,8 @@ impl TryFrom<Value> for Claims {
                 .transpose()?
                 .ok_or(ClaimsError::Missing("exp"))?,
             nbf: take("nbf").map(|value| seconds("nbf", &value)).transpose()?,
+            iat: take("iat").map(|value| seconds("iat", &value)).transpose()?,
+            jti: take("jti").map(|value| text("jti", &value)).transpose()?,
             iss: take("iss").map(issuer).transpose()?,
             aud: take("aud").map(audience).transpose()?.unwrap_or_default(),
             name: take("name").map(|value| text("name", &value)).transpose()?,

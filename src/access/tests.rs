@@ -16,7 +16,7 @@ fn ada() -> Claims {
 #[test]
 fn a1_claims_are_read_and_written_in_their_shape() {
     let whole = json!({
-        "sub": "ada", "exp": NOW_S, "nbf": 1, "iss": "wiki", "aud": "cowrite", "name": "Ada", "color": "#12abEF",
+        "sub": "ada", "exp": NOW_S, "nbf": 1, "iat": 2, "jti": "t1", "iss": "wiki", "aud": "cowrite", "name": "Ada", "color": "#12abEF",
         "documents": { "notes/*": "write", "*": "read" },
     });
 
@@ -27,6 +27,8 @@ fn a1_claims_are_read_and_written_in_their_shape() {
         sub: "ada".into(),
         exp: NOW_S,
         nbf: Some(1),
+        iat: Some(2),
+        jti: Some("t1".into()),
         iss: Some("wiki".to_owned()),
         aud: vec!["cowrite".to_owned()],
         name: Some("Ada".into()),
@@ -102,6 +104,8 @@ fn a2_an_identity_is_for_one_document() {
         color: None,
         access: Access::Write,
         expires_at_ms: Some(NOW_MS + TOKEN_LEEWAY_MS),
+        token: None,
+        issued_at_ms: None,
     };
     assert_eq!(ada().identity(&document("notes/a")), Some(expected));
     assert_eq!(ada().identity(&document("todo")), None);

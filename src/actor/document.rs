@@ -24,13 +24,13 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::{
-    access::Identity,
+    access::{Identity, Revocation},
     document::State,
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
         Effect, Micros, Room,
-        session::{Joining, SessionId},
+        session::{Joining, Present, SessionId},
         states::Encoded,
     },
     store::{Seq, StoreError, StoredDocument},
@@ -145,6 +145,16 @@ pub struct Renew {
     /// When the token ends, on the room's clock.
     pub expires: Option<Micros>,
 }
+
+/// Tokens are no longer good. Answered with the number of sessions that were ended.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Revoke(pub Revocation);
+
+/// Asks who is here.
+#[derive(Debug, Message)]
+#[rtype(result = "(DocumentId, Vec<Present>)")]
+pub struct Who;
 
 /// A session is gone.
 #[derive(Debug, Message)]
@@ -571,6 +581,23 @@ impl Handler<Renew> for DocumentActor {
             expires,
         } = renew;
         self.with_room(ctx, |room, _, now| room.renew(session, identity, expires, now));
+    }
+}
+
+impl Handler<Revoke> for DocumentActor {
+    type Result = MessageResult<Revoke>;
+
+    fn handle(&mut self, Revoke(revocation): Revoke, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.with_room(ctx, |room, effects, now| room.revoke(&revocation, now, effects)))
+    }
+}
+
+impl Handler<Who> for DocumentActor {
+    type Result = MessageResult<Who>;
+
+    fn handle(&mut self, _: Who, _: &mut Self::Context) -> Self::Result {
+        let present = self.call(|room, _, now| room.present(now)).unwrap_or_default();
+        MessageResult((self.document.clone(), present))
     }
 }
 

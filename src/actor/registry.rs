@@ -148,6 +148,12 @@ impl Registry {
         self.len() == 0
     }
 
+    /// Those that run.
+    #[must_use]
+    pub fn all(&self) -> Vec<Addr<DocumentActor>> {
+        self.lock().open.values().map(|(_, addr)| addr.clone()).collect()
+    }
+
     /// Starts no more actors, and returns those that run.
     pub fn close(&self) -> Vec<Addr<DocumentActor>> {
         let mut actors = self.lock();

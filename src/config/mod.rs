@@ -88,6 +88,8 @@ pub struct ServeConfig {
     pub data: PathBuf,
     /// Who may connect.
     pub admission: Admission,
+    /// What an operator shows at `/admin`.
+    pub admin_token: Option<ServerToken>,
     /// Which web pages may connect.
     pub origins: OriginPolicy,
     /// How clients reach the server; `None` is how they reached it.
@@ -140,6 +142,7 @@ impl ServeConfig {
             listen,
             data: data.into(),
             admission: Admission::Open,
+            admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
             public_url: None,
             message_bytes_max: MESSAGE_BYTES_MAX,
@@ -330,6 +333,16 @@ struct ServeArgs {
     )]
     server_token: Option<String>,
 
+    /// Token of 32 characters or more that opens /admin: revoking tokens, who is here. Prefer the variable
+    #[arg(
+        long,
+        env = "COWRITE_ADMIN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Who may connect"
+    )]
+    admin_token: Option<String>,
+
     /// Let everybody who reaches the server edit every document
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     allow_anonymous: bool,
@@ -433,6 +446,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
     fn try_from(args: ServeArgs) -> Result<Self, String> {
+        let admin_token = args.admin_token.as_deref().map(ServerToken::parse).transpose();
+        let admin_token = admin_token.map_err(|error| format!("--admin-token: {error}"))?;
         let admission = admission(args.key, args.jwt_public_key, args.server_token.as_deref())?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
@@ -458,6 +473,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             listen: args.listen,
             data: args.data,
             admission,
+            admin_token,
             origins,
             public_url: args.public_url,
             message_bytes_max: as_usize(limits.message_bytes_max),

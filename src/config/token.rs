@@ -36,6 +36,8 @@ impl TokenRequest {
             sub: self.sub.as_str().into(),
             exp: now_s.saturating_add(self.expires.as_secs()),
             nbf: None,
+            iat: Some(now_s),
+            jti: None,
             iss: self.expected.issuer.clone(),
             aud: self.expected.audience.iter().cloned().collect(),
             name: self.name.as_deref().map(Into::into),

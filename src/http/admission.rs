@@ -220,9 +220,12 @@ pub fn identify(
     let token = token.ok_or_else(|| {
         CloseReason::Unauthenticated("a token is needed: pass it as ?token= (provider `params`)".to_owned())
     })?;
-    keys.identify(token, document, clock::wall_ms())
+    let identity = keys
+        .identify(token, document, clock::wall_ms())
         .map_err(|error| CloseReason::Unauthenticated(error.to_string()))?
-        .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))
+        .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
+    shared.revocations.check(&identity, document)?;
+    Ok(identity)
 }
 
 /// Where the token of a request is, if it has one.

@@ -445,13 +445,13 @@ impl Socket {
             gone,
         };
         self.seats.insert(address.clone(), Seat::Opening(opening));
-        let (registry, joined) = (self.shared.registry.clone(), self.joined.0.clone());
+        let (shared, joined) = (self.shared.clone(), self.joined.0.clone());
         actix_web::rt::spawn(async move {
             if let Some(before) = before {
                 // It ends by being dropped.
                 let _ = before.await;
             }
-            let actor = session::join(&registry, joining, &document).await;
+            let actor = session::join(&shared, joining, &document).await;
             let unsent = joined.send(Joined {
                 address,
                 id,

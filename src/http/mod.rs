@@ -32,12 +32,13 @@ use crate::{
     actor::{registry::Registry, writer::Writer},
     store::Store,
     telemetry::Metrics,
-    token::Keys,
+    token::{Keys, ServerToken},
 };
 
 use address::PublicUrl;
 
 pub mod address;
+pub mod admin;
 mod admission;
 mod demo;
 mod health;
@@ -64,6 +65,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What tokens are verified with; `None` lets everybody write.
     pub keys: Option<Keys>,
+    /// What an operator shows; `None` opens `/admin` to nobody.
+    pub admin_token: Option<ServerToken>,
+    /// Tokens that are no longer good.
+    pub revocations: admin::Kept,
     /// Which pages may connect.
     pub origins: OriginPolicy,
     /// How clients reach the server; `None` is how they reached it.
@@ -95,6 +100,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
+        .configure(admin::routes)
         .route("/livez", web::get().to(health::livez))
         .route("/readyz", web::get().to(health::readyz))
         .route("/metrics", web::get().to(health::metrics))

@@ -2,20 +2,19 @@
 //!
 //! A peer cannot run ahead of its document: large batches go one at a time, small ones as long as the mailbox has room.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix::{Addr, prelude::SendError};
 use actix_web::rt::time::timeout;
 
 use crate::{
-    actor::{
-        document::{DocumentActor, Hear, Join, Leave},
-        registry::Registry,
-    },
+    actor::document::{DocumentActor, Hear, Join, Leave},
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound},
     room::session::{Joining, SessionId},
 };
+
+use super::Shared;
 
 /// Most messages handed to a document at once.
 const BATCH_MESSAGES_MAX: usize = 256;
@@ -34,17 +33,26 @@ const OPEN_TRIES: usize = 8;
 /// # Errors
 /// The reason to end the session with.
 pub async fn join(
-    registry: &Arc<Registry>,
+    shared: &Shared,
     joining: Joining,
     document: &DocumentId,
 ) -> Result<Addr<DocumentActor>, CloseReason> {
     let id = joining.id;
     for _ in 0..OPEN_TRIES {
-        let Some(actor) = registry.open(document) else {
+        let Some(actor) = shared.registry.open(document) else {
             break;
         };
         match timeout(JOIN_PATIENCE, actor.send(Join(joining.clone()))).await {
-            Ok(Ok(Ok(()))) => return Ok(actor),
+            Ok(Ok(Ok(()))) => {
+                // A revocation while it joined did not find it.
+                if shared.keys.is_some() {
+                    shared
+                        .revocations
+                        .check(&joining.identity, document)
+                        .inspect_err(|_| actor.do_send(Leave(id)))?;
+                }
+                return Ok(actor);
+            }
             Ok(Ok(Err(reason))) => return Err(reason),
             // It left memory between the two lines; the next one loads anew.
             Ok(Err(_)) => {}

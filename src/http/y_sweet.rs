@@ -201,7 +201,7 @@ fn claims(document: &DocumentId, asked: &AuthQuestion) -> Result<ClientClaims, C
     };
     let user = asked.user_id.as_deref().filter(|user| !user.is_empty());
     let ends_ms = clock::wall_ms().saturating_add(valid_ms);
-    ClientClaims::new(user, document.clone(), access, ends_ms).map_err(|_| {
+    ClientClaims::new(user, document.clone(), access, clock::wall_ms(), ends_ms).map_err(|_| {
         let reason = "userId is longer than 256 bytes, or has control characters";
         CloseReason::Refused(reason.to_owned())
     })

@@ -118,7 +118,7 @@ struct Connection {
 
 impl Connection {
     async fn live(mut self, joining: Joining, document: DocumentId, reader: Reader) {
-        match session::join(&self.shared.registry, joining, &document).await {
+        match session::join(&self.shared, joining, &document).await {
             Ok(actor) => {
                 let reason = self.read(&actor, reader).await;
                 if let Some(reason) = reason {

@@ -50,6 +50,12 @@ impl CloseReason {
         ))
     }
 
+    /// The token was revoked.
+    #[must_use]
+    pub fn revoked() -> Self {
+        Self::Forbidden("the token was revoked: get a new one".to_owned())
+    }
+
     /// The WebSocket close code.
     #[must_use]
     pub fn code(&self) -> u16 {

@@ -100,6 +100,16 @@ pub(super) type Head = Vec<u8>;
 const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 impl Dialect {
+    /// The name of its wire.
+    #[must_use]
+    pub fn wire(&self) -> &'static str {
+        match self {
+            Self::YWebsocket => "y-websocket",
+            Self::YSweet => "y-sweet",
+            Self::Hocuspocus { .. } => "hocuspocus",
+        }
+    }
+
     /// Whether the server asks for what the client has as it joins; otherwise it asks each time that the client does.
     #[must_use]
     pub fn asks_at_join(&self) -> bool {

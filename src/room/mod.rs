@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    access::{Access, Identity},
+    access::{Access, Identity, Revocation},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
@@ -60,7 +60,7 @@ use cadence::{Cadence, presence_pause};
 use editing::Batch;
 use presence::Presence;
 use saving::Journal;
-use session::{Joining, Reading, SavedAnswer, Saving, Session, SessionId};
+use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
 use states::Encoding;
 use sweep::SWEEP;
 use sync_cache::SyncCache;
@@ -453,6 +453,30 @@ impl Room {
     /// What was gathered leaves now.
     pub fn flush(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         self.send_edits(now, effects);
+    }
+
+    /// Tokens are no longer good: ends the sessions that have them, and says how many.
+    pub fn revoke(&mut self, revocation: &Revocation, now: Micros, effects: &mut Vec<Effect>) -> usize {
+        let concerned = |session: &Session| revocation.concerns(&session.identity, &self.name);
+        let concerned = self.sessions.iter().filter(|(_, session)| concerned(session));
+        let ids: Vec<SessionId> = concerned.map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.end(*id, CloseReason::revoked(), now, effects);
+        }
+        ids.len()
+    }
+
+    /// Who is here.
+    #[must_use]
+    pub fn present(&self, now: Micros) -> Vec<Present> {
+        let present = self.sessions.iter().map(|(id, session)| Present {
+            session: *id,
+            user: session.identity.subject.clone(),
+            access: session.identity.access,
+            wire: session.dialect.wire(),
+            seconds: now.saturating_sub(session.joined) / SECOND,
+        });
+        present.collect()
     }
 
     /// Ends every session with the same reason.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    access::Identity,
+    access::{Access, Identity},
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -40,6 +40,21 @@ pub struct Joining {
     pub dialect: Dialect,
     /// Where its frames go.
     pub outbox: Arc<Outbox>,
+}
+
+/// A session, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Present {
+    /// Its name.
+    pub session: SessionId,
+    /// Its subject.
+    pub user: Option<Arc<str>>,
+    /// What it may do.
+    pub access: Access,
+    /// The wire that it speaks.
+    pub wire: &'static str,
+    /// Since how many seconds it is here.
+    pub seconds: u64,
 }
 
 /// A session of a room.

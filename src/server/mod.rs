@@ -33,7 +33,7 @@ use crate::{
     },
     config::{Admission, ServeConfig},
     document::Deleted,
-    http::{self, Shared, line::Unfinished},
+    http::{self, Shared, admin::Kept, line::Unfinished},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -121,6 +121,8 @@ impl Application {
                 Admission::Open => None,
                 Admission::Tokens(keys) => Some(keys),
             },
+            admin_token: config.admin_token,
+            revocations: Kept::open(&config.data).map_err(ServeError::Revocations)?,
             origins: config.origins,
             public_url: config.public_url,
             message_bytes_max: config.message_bytes_max,
@@ -337,6 +339,11 @@ pub enum ServeError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The revocations in the data folder cannot be read: somebody whose token was revoked would be let in.
+    #[error(
+        "revocations.json in the data folder cannot be read: {0}; restore it, or delete it to let everybody in again"
+    )]
+    Revocations(io::Error),
     /// The system refused something that every server needs.
     #[error("the system refused: {0}")]
     System(io::Error),

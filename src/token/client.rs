@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn claims(name: &str) -> ClientClaims {
-        ClientClaims::new(Some("ada"), document(name), Access::Read, NOW_MS + 1_500).expect("claims")
+        ClientClaims::new(Some("ada"), document(name), Access::Read, NOW_MS, NOW_MS + 1_500).expect("claims")
     }
 
     fn issuer() -> TokenKey {
@@ -167,6 +167,8 @@ mod tests {
             color: None,
             access: Access::Read,
             expires_at_ms: Some(NOW_MS + 1_500),
+            token: None,
+            issued_at_ms: Some(NOW_MS),
         };
         assert_eq!(identify("a*"), Ok(Some(expected)));
         assert_eq!(identify("ab"), Ok(None));

@@ -1,0 +1,135 @@
+//! Tokens that are no longer good although they have not ended.
+//!
+//! A revocation names a user, one token (`jti`), or a document, and a moment. It concerns what was issued up to that
+//! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Identity;
+use crate::id::DocumentId;
+
+/// Most revocations that are remembered: the oldest ones go.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Whose tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Revoked {
+    /// Those of this subject.
+    User(Arc<str>),
+    /// The one with this `jti`.
+    Token(Arc<str>),
+    /// Those that open this document, there.
+    Document(DocumentId),
+}
+
+/// One revocation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Whose tokens.
+    pub revoked: Revoked,
+    /// Issued up to here, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Until when it is remembered, in milliseconds since the Unix epoch.
+    pub until_ms: u64,
+}
+
+impl Revocation {
+    /// Whether somebody may no longer be in a document.
+    #[must_use]
+    pub fn concerns(&self, identity: &Identity, document: &DocumentId) -> bool {
+        let is_meant = match &self.revoked {
+            Revoked::User(user) => identity.subject.as_ref() == Some(user),
+            Revoked::Token(token) => return identity.token.as_ref() == Some(token),
+            Revoked::Document(revoked) => document == revoked,
+        };
+        is_meant && identity.issued_at_ms.is_none_or(|issued| issued <= self.at_ms)
+    }
+}
+
+/// All that are remembered, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revocations(Vec<Revocation>);
+
+impl Revocations {
+    /// Remembers one more, and forgets those whose time has passed at `now_ms`.
+    pub fn add(&mut self, revocation: Revocation, now_ms: u64) {
+        self.0
+            .retain(|known| known.until_ms > now_ms && known.revoked != revocation.revoked);
+        if self.0.len() >= REMEMBERED_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(revocation);
+    }
+
+    /// Whether somebody may no longer be in a document.
+    #[must_use]
+    pub fn concern(&self, identity: &Identity, document: &DocumentId) -> bool {
+        self.0.iter().any(|revocation| revocation.concerns(identity, document))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> DocumentId {
+        DocumentId::parse(name).expect("a name")
+    }
+
+    fn holder(user: &str, token: Option<&str>, issued_at_ms: Option<u64>) -> Identity {
+        Identity {
+            subject: Some(user.into()),
+            token: token.map(Into::into),
+            issued_at_ms,
+            ..Identity::anonymous()
+        }
+    }
+
+    fn revocation(revoked: Revoked) -> Revocation {
+        Revocation {
+            revoked,
+            at_ms: 1_000,
+            until_ms: 5_000,
+        }
+    }
+
+    #[test]
+    fn a8_what_was_issued_before_is_concerned_and_what_was_issued_after_is_not() {
+        let user = revocation(Revoked::User("ada".into()));
+        let token = revocation(Revoked::Token("t1".into()));
+        let document = revocation(Revoked::Document(named("d")));
+
+        assert!(user.concerns(&holder("ada", None, Some(1_000)), &named("x")));
+        assert!(
+            user.concerns(&holder("ada", None, None), &named("x")),
+            "nobody knows when"
+        );
+        assert!(!user.concerns(&holder("ada", None, Some(1_001)), &named("x")));
+        assert!(!user.concerns(&holder("bob", None, None), &named("x")));
+        assert!(token.concerns(&holder("ada", Some("t1"), Some(9_999)), &named("x")));
+        assert!(!token.concerns(&holder("ada", Some("t2"), None), &named("x")));
+        assert!(!token.concerns(&holder("ada", None, None), &named("x")));
+        assert!(document.concerns(&holder("ada", None, Some(1)), &named("d")));
+        assert!(!document.concerns(&holder("ada", None, Some(1)), &named("e")));
+        assert!(!document.concerns(&holder("ada", None, Some(2_000)), &named("d")));
+    }
+
+    #[test]
+    fn a8_a_revocation_is_forgotten_when_its_time_has_passed() {
+        let mut all = Revocations::default();
+        all.add(revocation(Revoked::User("ada".into())), 1_000);
+        all.add(revocation(Revoked::User("bob".into())), 4_999);
+        assert!(all.concern(&holder("ada", None, None), &named("d")));
+
+        all.add(revocation(Revoked::User("eve".into())), 5_000);
+
+        assert!(!all.concern(&holder("ada", None, None), &named("d")));
+        let text = serde_json::to_string(&all).expect("JSON");
+        assert_eq!(text, r#"[{"revoked":{"user":"eve"},"at_ms":1000,"until_ms":5000}]"#);
+        assert_eq!(serde_json::from_str::<Revocations>(&text).expect("read"), all);
+    }
+}

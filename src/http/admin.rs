@@ -1,0 +1,203 @@
+//! What an operator may do while the server runs: revoke tokens, and see who is here. Whoever shows the admin token may.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{PoisonError, RwLock},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web::{self, Data, Query, ServiceConfig},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    access::{Identity, Revocation, Revocations, Revoked},
+    actor::{
+        clock,
+        document::{Revoke, Who},
+    },
+    id::DocumentId,
+    protocol::close::CloseReason,
+};
+
+use super::{Shared, admission::Refusal};
+
+/// Where revocations are kept in the data folder.
+const FILE: &str = "revocations.json";
+/// How long a revocation is remembered if nobody says so, in seconds: no token should live longer.
+const REMEMBERED_S: u64 = 30 * 24 * 3_600;
+/// Most sessions in one answer.
+const SESSIONS_MAX: usize = 10_000;
+
+/// The operator's paths.
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/admin/revoke", web::post().to(revoke))
+        .route("/admin/sessions", web::get().to(sessions));
+}
+
+/// The revocations that hold, in memory and on disk.
+#[derive(Debug)]
+pub struct Kept {
+    all: RwLock<Revocations>,
+    folder: PathBuf,
+}
+
+impl Kept {
+    /// Reads those of a data folder.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read, or is not what this server wrote.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        let all = match fs::read(folder.join(FILE)) {
+            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Revocations::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            all: RwLock::new(all),
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Whether somebody may no longer be in a document.
+    ///
+    /// # Errors
+    /// What the session is told.
+    pub fn check(&self, identity: &Identity, document: &DocumentId) -> Result<(), CloseReason> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        if all.concern(identity, document) {
+            Err(CloseReason::revoked())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Remembers one more: at once, and durably when this returns.
+    fn add(&self, revocation: Revocation) -> io::Result<()> {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.add(revocation, clock::wall_ms());
+        let (file, part) = (self.folder.join(FILE), self.folder.join(format!("{FILE}.part")));
+        let mut written = File::create(&part)?;
+        written.write_all(&serde_json::to_vec(&*all)?)?;
+        written.sync_all()?;
+        fs::rename(part, file)?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// What is to be revoked, and for how long that is remembered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    user: Option<String>,
+    token: Option<String>,
+    document: Option<DocumentId>,
+    remember_seconds: Option<u64>,
+}
+
+impl Wanted {
+    fn revoked(self) -> Option<Revoked> {
+        match (self.user, self.token, self.document) {
+            (Some(user), None, None) => Some(Revoked::User(user.into())),
+            (None, Some(token), None) => Some(Revoked::Token(token.into())),
+            (None, None, Some(document)) => Some(Revoked::Document(document)),
+            _ => None,
+        }
+    }
+}
+
+/// `POST /admin/revoke`.
+async fn revoke(request: HttpRequest, body: web::Bytes, shared: Data<Shared>) -> HttpResponse {
+    if let Some(refused) = refusal(&request, &shared) {
+        return refused;
+    }
+    const USAGE: &str =
+        "send one of {\"user\": …}, {\"token\": …} and {\"document\": …}, and \"remember_seconds\" if you like";
+    let wanted = serde_json::from_slice::<Wanted>(&body);
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return Refusal::response(StatusCode::BAD_REQUEST, &format!("{error}: {USAGE}")),
+    };
+    let remembered = wanted.remember_seconds.unwrap_or(REMEMBERED_S).saturating_mul(1_000);
+    let Some(revoked) = wanted.revoked() else {
+        return Refusal::response(StatusCode::BAD_REQUEST, USAGE);
+    };
+    let now_ms = clock::wall_ms();
+    let revocation = Revocation {
+        revoked,
+        at_ms: now_ms,
+        until_ms: now_ms.saturating_add(remembered),
+    };
+    let (keeps, kept) = (shared.clone(), revocation.clone());
+    match web::block(move || keeps.revocations.add(kept)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            log::error!("a revocation could not be kept: {error}");
+            let reason = "the revocation holds until the server ends and could not be kept: try again";
+            return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, reason);
+        }
+        Err(_) => return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, "try again"),
+    }
+    let mut ended = 0;
+    for document in shared.registry.all() {
+        ended += document.send(Revoke(revocation.clone())).await.unwrap_or_default();
+    }
+    log::info!("revoked {:?}: {ended} sessions were ended", revocation.revoked);
+    HttpResponse::Ok().json(json!({ "ended": ended }))
+}
+
+/// Which sessions are asked for.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    document: Option<String>,
+    user: Option<String>,
+}
+
+/// `GET /admin/sessions`.
+async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared>) -> HttpResponse {
+    if let Some(refused) = refusal(&request, &shared) {
+        return refused;
+    }
+    let mut sessions = Vec::new();
+    for document in shared.registry.all() {
+        let Ok((name, present)) = document.send(Who).await else {
+            continue;
+        };
+        if asked.document.as_ref().is_some_and(|asked| *asked != name.as_str()) {
+            continue;
+        }
+        for one in present {
+            if sessions.len() < SESSIONS_MAX
+                && asked
+                    .user
+                    .as_deref()
+                    .is_none_or(|user| one.user.as_deref() == Some(user))
+            {
+                let access = one.access;
+                sessions.push(json!({
+                    "document": name, "session": one.session.0, "user": one.user, "access": access,
+                    "wire": one.wire, "seconds": one.seconds,
+                }));
+            }
+        }
+    }
+    HttpResponse::Ok().json(json!({ "sessions": sessions }))
+}
+
+/// The answer to somebody who is not the operator.
+fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
+    let Some(token) = &shared.admin_token else {
+        let reason = "this server has no admin token: start it with COWRITE_ADMIN_TOKEN";
+        return Some(Refusal::response(StatusCode::NOT_FOUND, reason));
+    };
+    let shown = request.headers().get(header::AUTHORIZATION);
+    let shown = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let reason = "the admin token is needed: Authorization: Bearer TOKEN";
+    (!shown.is_some_and(|shown| token.is(shown))).then(|| Refusal::response(StatusCode::UNAUTHORIZED, reason))
+}

@@ -1,0 +1,101 @@
+// What an operator may do while the server runs, with the real providers of all wires.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { connect as connectYWebsocket, newest as newestYWebsocket, synced as syncedYWebsocket } from '../lib/clients.js'
+import { address, connect, connectSocket, newest, settled } from '../lib/hocuspocus.js'
+import { mintToken, startServer } from '../lib/server.js'
+import { until } from '../lib/wait.js'
+
+const SECRET = 'a secret of at least thirty-two bytes'
+const ADMIN = 'an-admin-token-of-thirty-two-bytes'
+
+async function server(t) {
+  const server = await startServer(t, ['--jwt-secret', SECRET, '--admin-token', ADMIN])
+  const ask = async (path, body, token = ADMIN) => {
+    const response = await fetch(`${server.http}/admin/${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      body: typeof body === 'object' ? JSON.stringify(body) : body,
+    })
+    return { status: response.status, body: response.headers.get('content-type') === 'application/json' ? await response.json() : await response.text() }
+  }
+  const token = (user, documents = '*') => mintToken(SECRET, ['--sub', user, '--document', `${documents}=write`])
+  return { server, ask, token }
+}
+
+const revoked = /the token was revoked/
+
+test('a8 a user who is revoked loses every session within a second, on all wires, and comes back with a newer token only', async t => {
+  const { server: running, ask, token } = await server(t)
+  const [ada, bob] = await Promise.all(['ada', 'bob'].map(token => mintToken(SECRET, ['--sub', token, '--document', '*=write'])))
+  const plain = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: ada } })
+  const other = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: bob } })
+  const hocuspocus = connect(t, newest, running, 'one', { token: ada })
+  await syncedYWebsocket(plain, other)
+  await settled(hocuspocus)
+
+  assert.deepEqual(await ask('revoke', { user: 'ada' }), { status: 200, body: { ended: 2 } })
+  await until('both are told', () => plain.closes.length === 1 && hocuspocus.refusals.length === 1)
+  assert.equal(plain.closes[0].code, 4403)
+  assert.match(plain.closes[0].reason, revoked)
+  assert.match(hocuspocus.refusals[0], revoked)
+  assert.deepEqual(hocuspocus.wire.closes, [], 'its socket goes on')
+  assert.deepEqual(other.closes, [])
+
+  // Remembered, also by the next process.
+  await running.stop('SIGKILL')
+  await running.start()
+  const again = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: ada } })
+  await until('the old token is refused', () => again.closes.length > 0)
+  assert.match(again.closes[0].reason, revoked)
+  // `iat` counts seconds: one of this very second would be as old.
+  await until('a second has passed', async () => {
+    const fresh = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: await token('ada') } })
+    await until('it is decided', () => fresh.provider.synced || fresh.closes.length > 0)
+    return fresh.provider.synced
+  })
+})
+
+test('a8 one document of three on a socket is revoked, and the others go on', async t => {
+  const { server: running, ask, token } = await server(t)
+  const wire = connectSocket(t, newest, address(running))
+  const ada = await token('ada')
+  const three = ['one', 'two', 'three'].map(name => connect(t, newest, running, name, { wire, token: ada }))
+  const bob = connectYWebsocket(t, newestYWebsocket, running, 'two', { params: { token: await token('bob') } })
+  await settled(...three)
+  await syncedYWebsocket(bob)
+
+  assert.deepEqual(await ask('revoke', { document: 'two' }), { status: 200, body: { ended: 2 } })
+  await until('both are told', () => three[1].refusals.length === 1 && bob.closes.length === 1)
+  for (const one of [three[0], three[2]]) one.text.insert(0, 'goes on')
+  await settled(three[0], three[2])
+  assert.deepEqual([wire.opened, wire.closes], [1, []])
+  assert.deepEqual([three[0].refusals, three[2].refusals], [[], []])
+})
+
+test('a8 who is here, and who may not ask', async t => {
+  const { server: running, ask, token } = await server(t)
+  const plain = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: await token('ada') } })
+  const hocuspocus = connect(t, newest, running, 'two', { token: await token('bob') })
+  await syncedYWebsocket(plain)
+  await settled(hocuspocus)
+
+  const all = (await ask('sessions')).body.sessions
+  const seen = all.map(({ document, user, access, wire }) => [document, user, access, wire]).sort()
+  assert.deepEqual(seen, [['one', 'ada', 'write', 'y-websocket'], ['two', 'bob', 'write', 'hocuspocus']])
+  assert.equal((await ask('sessions?user=bob')).body.sessions.length, 1)
+  assert.equal((await ask('sessions?document=one')).body.sessions[0].user, 'ada')
+
+  for (const wrong of [undefined, '', `${ADMIN}x`, await token('ada')]) {
+    assert.equal((await ask('sessions', undefined, wrong ?? null)).status, 401)
+    assert.equal((await ask('revoke', { user: 'ada' }, wrong ?? null)).status, 401)
+  }
+  for (const bad of ['', '{}', '[]', '{"user":"a","token":"b"}', '{"usr":"a"}', '{"document":""}']) {
+    const { status, body } = await ask('revoke', bad)
+    assert.equal(status, 400, bad)
+    assert.match(body, /send one of/)
+  }
+  const open = await startServer(t)
+  assert.equal((await fetch(`${open.http}/admin/sessions`, { headers: { authorization: `Bearer ${ADMIN}` } })).status, 404)
+})
