@@ -1,6 +1,9 @@
 //! Parsed names: whoever holds one of these types holds a name that was checked.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -56,10 +59,25 @@ impl fmt::Debug for DocumentId {
     }
 }
 
+/// For logs and lists: what is invisible, or turns the writing direction of what follows, is escaped.
 impl fmt::Display for DocumentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        for character in self.0.chars() {
+            if is_deceptive(character) {
+                write!(f, "{}", character.escape_unicode())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
     }
+}
+
+fn is_deceptive(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}'
+    )
 }
 
 impl TryFrom<String> for DocumentId {
@@ -91,4 +109,17 @@ pub enum InvalidDocumentId {
     /// The percent-decoded bytes are not UTF-8.
     #[error("the document name is not UTF-8 after percent-decoding: encode it with encodeURIComponent")]
     NotUtf8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_deceives_the_eye_is_escaped_where_it_is_shown() {
+        let name = DocumentId::parse("in\u{202E}txt.exe\u{200B} ärger").expect("a name");
+
+        assert_eq!(name.to_string(), r"in\u{202e}txt.exe\u{200b} ärger");
+        assert_eq!(name.as_str(), "in\u{202E}txt.exe\u{200B} ärger");
+    }
 }

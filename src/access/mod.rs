@@ -291,11 +291,11 @@ fn issuer(value: Value) -> Result<String, ClaimsError> {
 fn audience(value: Value) -> Result<Vec<String>, ClaimsError> {
     let form = ClaimsError::Form {
         claim: "aud",
-        form: "a text or a list of texts",
+        form: "a text or a list of texts that is not empty",
     };
     match value {
         Value::String(audience) => Ok(vec![audience]),
-        Value::Array(all) => all
+        Value::Array(all) if !all.is_empty() => all
             .into_iter()
             .map(|one| one.as_str().map(str::to_owned).ok_or(form.clone()))
             .collect(),

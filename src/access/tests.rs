@@ -79,6 +79,8 @@ fn a1_a_claim_of_another_form_is_refused_by_name() {
         ("exp", json!("1")),
         ("exp", json!(-1)),
         ("nbf", json!(true)),
+        ("aud", json!([])),
+        ("jti", json!("")),
         ("iss", json!(["wiki"])),
         ("aud", json!([1])),
         ("color", json!("red")),

@@ -105,15 +105,24 @@ pub(super) fn export(
     )
 }
 
+/// Largest update that is imported, in bytes: the largest document that a server can be told to take.
+const IMPORT_BYTES_MAX: u64 = 1 << 30;
+
 /// Merges an update from a file, or from stdin, into a document.
 pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
     let source = from.map_or_else(|| "stdin".to_owned(), |from| from.display().to_string());
     let mut bytes = Vec::new();
     let read = match from {
-        Some(from) => fs::File::open(from).and_then(|mut file| file.read_to_end(&mut bytes)),
-        None => io::stdin().lock().read_to_end(&mut bytes),
+        Some(from) => fs::File::open(from).and_then(|file| file.take(IMPORT_BYTES_MAX + 1).read_to_end(&mut bytes)),
+        None => io::stdin().lock().take(IMPORT_BYTES_MAX + 1).read_to_end(&mut bytes),
     };
     read.map_err(|error| Failure(format!("cannot read {source}: {error}")))?;
+    if bytes.len() as u64 > IMPORT_BYTES_MAX {
+        let most = size(IMPORT_BYTES_MAX);
+        return Err(Failure(format!(
+            "{source} has more than {most}, which no server takes as one document"
+        )));
+    }
     let update = CheckedUpdate::check(Bytes::from(bytes))
         .map_err(|malformed| Failure(format!("{source} is no Yjs update of version 1: {malformed}")))?;
 
