@@ -120,11 +120,10 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// When a session of this token ends, in milliseconds since the Unix epoch: `exp` plus the
-    /// leeway that [`Claims::check`] allows.
+    /// When a session of this token ends, in milliseconds since the Unix epoch: `exp` plus the leeway.
     #[must_use]
-    pub fn expires_at_ms(&self) -> u64 {
-        self.exp.saturating_mul(1_000).saturating_add(TOKEN_LEEWAY_MS)
+    pub fn expires_at_ms(&self, leeway_ms: u64) -> u64 {
+        self.exp.saturating_mul(1_000).saturating_add(leeway_ms)
     }
 
     /// Checks time, issuer and audience (rules A3 to A5); `now_ms` is milliseconds since the epoch.
@@ -132,12 +131,12 @@ impl Claims {
     /// # Errors
     /// [`ClaimsError`], whose message tells the holder of the token what to do.
     pub fn check(&self, now_ms: u64, expected: &Expected) -> Result<(), ClaimsError> {
-        if self.expires_at_ms() <= now_ms {
+        if self.expires_at_ms(expected.leeway_ms) <= now_ms {
             return Err(ClaimsError::Expired);
         }
         if self
             .nbf
-            .is_some_and(|nbf| nbf.saturating_mul(1_000) > now_ms.saturating_add(TOKEN_LEEWAY_MS))
+            .is_some_and(|nbf| nbf.saturating_mul(1_000) > now_ms.saturating_add(expected.leeway_ms))
         {
             return Err(ClaimsError::NotYetValid);
         }
@@ -151,28 +150,40 @@ impl Claims {
         }
     }
 
-    /// Who the holder is in one document; `None` is no access at all (rule A2).
+    /// Who the holder is in one document; `None` is no access at all (rule A2). The session ends `leeway_ms` after the token.
     #[must_use]
-    pub fn identity(&self, document: &DocumentId) -> Option<Identity> {
+    pub fn identity(&self, document: &DocumentId, leeway_ms: u64) -> Option<Identity> {
         Some(Identity {
             subject: Some(self.sub.clone()),
             name: self.name.clone(),
             color: self.color.clone(),
             access: self.documents.access_to(document)?,
-            expires_at_ms: Some(self.expires_at_ms()),
+            expires_at_ms: Some(self.expires_at_ms(leeway_ms)),
             token: self.jti.clone(),
             issued_at_ms: self.iat.map(|iat| iat.saturating_mul(1_000)),
         })
     }
 }
 
-/// What the server demands of `iss` and `aud`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What the server demands of `iss` and `aud`, and how exact its clock and the issuer's are.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expected {
     /// The one `iss` that is accepted; `None` accepts any and none.
     pub issuer: Option<String>,
     /// What `aud` must contain; `None` accepts only tokens without `aud`.
     pub audience: Option<String>,
+    /// How far the clocks may differ, in milliseconds.
+    pub leeway_ms: u64,
+}
+
+impl Default for Expected {
+    fn default() -> Self {
+        Self {
+            issuer: None,
+            audience: None,
+            leeway_ms: TOKEN_LEEWAY_MS,
+        }
+    }
 }
 
 /// Why claims are refused; a new token helps against each.

@@ -109,8 +109,8 @@ fn a2_an_identity_is_for_one_document() {
         token: None,
         issued_at_ms: None,
     };
-    assert_eq!(ada().identity(&document("notes/a")), Some(expected));
-    assert_eq!(ada().identity(&document("todo")), None);
+    assert_eq!(ada().identity(&document("notes/a"), TOKEN_LEEWAY_MS), Some(expected));
+    assert_eq!(ada().identity(&document("todo"), TOKEN_LEEWAY_MS), None);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a3_a_token_ends_at_exp_plus_the_leeway_and_its_session_in_the_same_moment() {
     let end_ms = NOW_MS + TOKEN_LEEWAY_MS;
     let check = |now_ms| ada().check(now_ms, &Expected::default());
     let session = Identity {
-        expires_at_ms: Some(ada().expires_at_ms()),
+        expires_at_ms: Some(ada().expires_at_ms(TOKEN_LEEWAY_MS)),
         ..Identity::anonymous()
     };
 
@@ -144,6 +144,19 @@ fn a3_an_absurd_exp_never_overflows() {
 }
 
 #[test]
+fn a3_how_far_the_clocks_may_differ_is_a_setting() {
+    let exact = Expected {
+        leeway_ms: 0,
+        ..Expected::default()
+    };
+
+    assert_eq!(ada().check(NOW_MS - 1, &exact), Ok(()));
+    assert_eq!(ada().check(NOW_MS, &exact), Err(ClaimsError::Expired));
+    let session = ada().identity(&DocumentId::parse("notes/a").expect("a name"), 0);
+    assert_eq!(session.and_then(|session| session.expires_at_ms), Some(NOW_MS));
+}
+
+#[test]
 fn a4_a_token_begins_at_nbf_less_the_leeway() {
     let claims = Claims {
         exp: NOW_S + 60,
@@ -161,6 +174,7 @@ fn a5_issuer_and_audience_must_be_there_and_match_when_configured() {
     let expected = Expected {
         issuer: Some("wiki".to_owned()),
         audience: Some("cowrite".to_owned()),
+        ..Expected::default()
     };
     let check = |iss: Option<&str>, aud: &[&str]| {
         let aud = aud.iter().map(|&one| one.to_owned()).collect();

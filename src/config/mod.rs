@@ -437,6 +437,10 @@ struct KeyArgs {
     /// Tokens must have this in their `aud`
     #[arg(long, env = "COWRITE_JWT_AUDIENCE", hide_env_values = true, value_name = "TEXT")]
     jwt_audience: Option<String>,
+
+    /// How far the clocks of the issuer and of the server may differ
+    #[arg(long, env = "COWRITE_JWT_LEEWAY", hide_env_values = true, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    jwt_leeway: Duration,
 }
 
 /// What is wrong with `--keep-deleted`.
@@ -499,6 +503,7 @@ impl KeyArgs {
         Expected {
             issuer: self.jwt_issuer.clone(),
             audience: self.jwt_audience.clone(),
+            leeway_ms: self.jwt_leeway.as_millis() as u64,
         }
     }
 }
@@ -518,7 +523,7 @@ fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&st
 
 fn issuer(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Option<TokenKey>, String> {
     let expected = key.expected();
-    let is_constrained = expected != Expected::default();
+    let is_constrained = expected.issuer.is_some() || expected.audience.is_some();
     match (key.jwt_secret, public_key) {
         (Some(_), Some(_)) => Err("--jwt-secret and --jwt-public-key are both set: keep one".to_owned()),
         (Some(secret), None) => {

@@ -52,7 +52,8 @@ impl Keys {
         let client = self.server.as_ref().map(|server| server.verify(token, now_ms));
         match (client, &self.issuer) {
             (None | Some(Err(TokenError::Signature | TokenError::Algorithm(_))), Some(issuer)) => {
-                Ok(issuer.verify(token, now_ms)?.identity(document))
+                let leeway_ms = issuer.expected.leeway_ms;
+                Ok(issuer.verify(token, now_ms)?.identity(document, leeway_ms))
             }
             (Some(client), _) => Ok(client?.identity(document)),
             (None, None) => Err(TokenError::Signature),
@@ -485,6 +486,7 @@ mod tests {
         let expected = Expected {
             issuer: Some("wiki".to_owned()),
             audience: Some("cowrite".to_owned()),
+            ..Expected::default()
         };
         let key = TokenKey::from_secret(SECRET, expected).expect("a long secret");
         let mut claims = claims();
