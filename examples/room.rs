@@ -96,10 +96,11 @@ struct Document {
     room: Room,
     now: Micros,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
-    outbox_bytes_max: usize,
+    policy: Policy,
     /// Appended, not durable.
     records: Vec<Record>,
     happened: Happened,
+    /// Its room has left memory.
     gone: bool,
 }
 
@@ -143,8 +144,7 @@ impl House {
             What::Open(policy) => {
                 let stored = self.store.load(&id)?;
                 let room = Room::open(id.clone(), &stored, *policy, BEGINNING)?;
-                self.open
-                    .insert(number, Document::new(id, room, policy.outbox_bytes_max));
+                self.open.insert(number, Document::new(id, room, *policy));
                 return Ok(Happened::default());
             }
             What::Kill => {
@@ -194,24 +194,28 @@ impl House {
             }
             _ => {}
         }
+        if let (What::Join { .. }, Some(document)) = (&command.what, self.open.get_mut(&number))
+            && document.gone
+        {
+            // It has left memory; who comes opens it.
+            let stored = self.store.load(&id)?;
+            document.room = Room::open(id, &stored, document.policy, document.now)?;
+            document.gone = false;
+        }
         let document = self.open.get_mut(&number).ok_or("the document is not open")?;
         document.obey(&command.what, &self.store, said)?;
-        let happened = std::mem::take(&mut document.happened);
-        if document.gone {
-            self.open.remove(&number);
-        }
-        Ok(happened)
+        Ok(std::mem::take(&mut document.happened))
     }
 }
 
 impl Document {
-    fn new(id: DocumentId, room: Room, outbox_bytes_max: usize) -> Self {
+    fn new(id: DocumentId, room: Room, policy: Policy) -> Self {
         Self {
             id,
             room,
             now: BEGINNING,
             outboxes: BTreeMap::new(),
-            outbox_bytes_max,
+            policy,
             records: Vec::new(),
             happened: Happened::default(),
             gone: false,
@@ -222,7 +226,9 @@ impl Document {
         let mut effects = Vec::new();
         match what {
             What::Join { session, identity } => {
-                let outbox = Arc::new(Outbox::new(Line::new(self.outbox_bytes_max + OUTBOX_SPARE_BYTES)));
+                let outbox = Arc::new(Outbox::new(Line::new(
+                    self.policy.outbox_bytes_max + OUTBOX_SPARE_BYTES,
+                )));
                 self.outboxes.insert(*session, outbox.clone());
                 let joining = Joining {
                     id: SessionId(*session),
