@@ -30,9 +30,9 @@ pub const ANY_DEPTH_MAX: usize = 1_024;
 /// Deepest nesting of awareness JSON: names, colours, cursors.
 pub const AWARENESS_DEPTH_MAX: usize = 64;
 
-/// Largest frame of a first sync, in bytes: a client on a slow line must see messages arrive within
-/// its 30 s watchdog.
-pub const SYNC_FRAME_BYTES_MAX: usize = 512 * 1024;
+/// Largest message of what a client is sent of a document, in bytes: a provider gives up when no message came for 30 s,
+/// and a message that is on its way does not count. A line of 2 kB/s carries one in 24 s.
+pub const SYNC_FRAME_BYTES_MAX: usize = 48 * 1024;
 
 /// Most clients in one awareness message; a provider sends its own, or all that it knows when asked.
 pub const AWARENESS_ENTRIES_MAX: usize = 4_096;

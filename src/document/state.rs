@@ -118,7 +118,7 @@ impl Cut {
     #[must_use]
     pub fn of(update: &Bytes) -> Self {
         let whole = || vec![update.clone()];
-        let pieces = if update.len() <= 2 * SYNC_FRAME_BYTES_MAX {
+        let pieces = if update.len() <= SYNC_FRAME_BYTES_MAX {
             whole()
         } else {
             // What a document encodes passes the check.

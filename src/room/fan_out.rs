@@ -12,15 +12,17 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::{
     access::Access,
+    limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         awareness::{self, Entry},
         dialect::{Dialect, Outbound},
         frame::Frame,
-        update::{CheckedUpdate, Clocks, EMPTY_UPDATE},
+        update::{CheckedUpdate, Clocks, EMPTY_UPDATE, split},
     },
 };
 
@@ -100,11 +102,18 @@ impl Room {
         self.cache.advance(self.version, merged);
         let bytes = merged.iter().map(|update| update.bytes().len()).sum();
         self.checkpoints.note(self.version, bytes, self.document.clocks());
-        let lay_out = |dialect: &Dialect| match merged {
-            [one] => dialect.sync_frame(one.bytes(), false),
-            many => dialect
-                .frames(many.iter().map(|update| Outbound::Update(update.bytes())))
-                .into(),
+        // A large one leaves in pieces that a slow line carries one by one, too.
+        let mut pieces: SmallVec<[Bytes; 1]> = SmallVec::new();
+        for update in merged {
+            if update.bytes().len() <= SYNC_FRAME_BYTES_MAX {
+                pieces.push(update.bytes().clone());
+            } else {
+                pieces.extend(split(update, SYNC_FRAME_BYTES_MAX));
+            }
+        }
+        let lay_out = |dialect: &Dialect| match &pieces[..] {
+            [one] => dialect.sync_frame(one, false),
+            many => dialect.frames(many.iter().map(|piece| Outbound::Update(piece))).into(),
         };
         let mut layouts = Layouts::default();
         let only_author = if let [author] = sources { Some(*author) } else { None };

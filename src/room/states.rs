@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     document::{Cut, Damaged, Deleted, Document, State},
+    limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
     store::Seq,
 };
@@ -62,7 +63,7 @@ pub struct Lacking {
     pub reached: Arc<Clocks>,
     /// A Yjs v1 update.
     pub update: Bytes,
-    /// The same in pieces, when it was encoded elsewhere: the document may have gone on meanwhile.
+    /// The same in pieces, when it is large: the document may go on before all of them are sent.
     pub cut: Option<Cut>,
 }
 
@@ -155,11 +156,17 @@ impl Room {
             self.encode_elsewhere(Purpose::Answer(had), effects);
             return None;
         }
+        let update = self.document.since(&had);
+        let is_cut = update.len() > SYNC_FRAME_BYTES_MAX;
         Some(Lacking {
             version: self.version,
-            reached: Arc::default(),
-            update: self.document.since(&had),
-            cut: None,
+            reached: if is_cut {
+                Arc::new(self.document.clocks().clone())
+            } else {
+                Arc::default()
+            },
+            cut: is_cut.then(|| Cut::of(&update)),
+            update,
             had,
         })
     }

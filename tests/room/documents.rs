@@ -294,7 +294,7 @@ fn d11_the_answer_that_is_kept_for_newcomers_and_what_followed_it_is_right() {
     let mut table = Table::new();
     let author = Editor::new(5);
     table.seats(1);
-    table.says(1, &update(&author.types(&"x".repeat(60_000))));
+    table.says(1, &update(&author.types(&"x".repeat(40_000))));
 
     for n in 2..6 {
         table.joins(n, writer(), None);

@@ -252,6 +252,35 @@ fn f9_random_editors_in_a_large_group_end_in_the_same_document() {
 }
 
 #[test]
+fn f12_what_a_client_is_sent_comes_in_messages_that_a_slow_line_carries() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types(&"x".repeat(600_000))));
+    let live = updates(table.takes(2));
+    table.joins(3, writer(), None);
+    table.takes(3);
+    table.says(3, &step1(&[0]));
+    let mut first = Vec::new();
+    for _ in 0..100 {
+        first.extend(updates(table.takes(3)));
+        table.passes(10 * MS);
+    }
+
+    for messages in [live, first] {
+        assert!(messages.len() > 10, "{}", messages.len());
+        let reader = Editor::new(9);
+        for message in messages {
+            assert!(message.len() <= 49 * 1024, "{}", message.len());
+            reader.applies(&message);
+            assert!(!reader.misses_something());
+        }
+        assert_eq!(reader.content(), author.content());
+    }
+}
+
+#[test]
 fn f10_pings_that_nobody_reads_are_answered_once() {
     let table = {
         let mut table = Table::new();
