@@ -31,8 +31,16 @@ export async function startServer(t, { flags = [], env = {} } = {}) {
 
 /** What `cowrite token` prints. */
 export async function mintToken(secret, ...grants) {
-  const args = ['token', '--sub', 'tester', ...grants.flatMap((grant) => ['--document', grant])]
-  const child = spawn(BIN, args, { env: { ...ENV, COWRITE_JWT_SECRET: secret }, stdio: ['ignore', 'pipe', 'inherit'] })
+  return run(['token', '--sub', 'tester', ...grants.flatMap((grant) => ['--document', grant])], { COWRITE_JWT_SECRET: secret })
+}
+
+/** What people wrote into a document of a server that has stopped (`cowrite doc export --as text`). */
+export async function exportText(server, name) {
+  return run(['doc', 'export', name, '--as', 'text', '--data', server.data])
+}
+
+async function run(args, env = {}) {
+  const child = spawn(BIN, args, { env: { ...ENV, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   let text = ''
   child.stdout.on('data', (bytes) => (text += bytes))
   const [code] = await once(child, 'close')

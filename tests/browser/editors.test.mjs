@@ -1,0 +1,342 @@
+// The programs of docs/editors.md and docs/embedding.md, bundled and run as they are printed (but for the address): two
+// people write, format, undo and see each other's carets, and the server is killed under them.
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { build } from 'vite'
+
+import { launch, openWindow, until } from './browser.mjs'
+import { exportText, startServer } from './server.mjs'
+
+const FOLDER = fileURLToPath(new URL('dist/', import.meta.url))
+const docs = new URL('../../docs/', import.meta.url)
+const editors = await readFile(new URL('editors.md', docs), 'utf8')
+const guide = await readFile(new URL('embedding.md', docs), 'utf8')
+
+let browser
+before(async () => {
+  browser = await launch()
+  await mkdir(FOLDER, { recursive: true })
+  await copyFile(new URL('../../web-demo/dist/track-saved.js', import.meta.url), `${FOLDER}track-saved.js`)
+})
+after(() => browser.close())
+
+/**
+ * What each program looks like in the page. `bold` and `caret` are absent where the editor has none; `status` is absent
+ * where the program `saved` of docs/embedding.md is put behind it. `write`, `read` and `embolden` are for what is not text
+ * with a cursor.
+ */
+const PROGRAMS = {
+  tiptap: { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret' },
+  'tiptap-hocuspocus': { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret', status: '#status', saysOffline: false },
+  prosemirror: { editable: '.ProseMirror', bold: 'strong', caret: '.ProseMirror-yjs-cursor' },
+  codemirror: { editable: '.cm-content', caret: '.cm-ySelectionCaret' },
+  quill: { editable: '.ql-editor', bold: 'strong', caret: '.ql-cursor' },
+  monaco: { editable: '.view-lines', caret: '.yRemoteSelectionHead' },
+  lexical: { editable: '[contenteditable="true"]', bold: 'strong', caret: 'span[style*="rgb(24, 100, 171)"] >> text=Ada' },
+  blocknote: { editable: '.ProseMirror', bold: 'strong', caret: '.bn-collaboration-cursor__base' },
+  slate: { editable: '[contenteditable="true"]', bold: 'strong', caret: '.caret' },
+  react: { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret', status: 'output' },
+  excalidraw: { editable: '.excalidraw', caret: '.UserList .Avatar', write: drawText, read: textsOf, permissions: ['clipboard-read', 'clipboard-write'] },
+  yjs14: { editable: 'ol', bold: 'strong', write: addParagraph, embolden: (page) => page.locator('li').click() },
+}
+
+for (const [name, look] of Object.entries(PROGRAMS)) {
+  test(`w40_the_${name}_program_runs_as_printed_for_two_people`, async (t) => {
+    const { server, open } = await openProgram(t, name, look)
+    const one = await open()
+    const other = await open()
+    await untilConnections(server, 2)
+
+    await one.write('alpha')
+    await other.shows('alpha')
+    await one.embolden('alpha')
+    await other.showsBold('alpha')
+    await other.showsCarets(1)
+
+    await other.write(' beta')
+    await one.shows('alpha', 'beta')
+    await one.showsCarets(1)
+    // Yjs takes what is written within half a second for one step.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await one.write(' omega')
+    await other.shows('omega')
+    await other.write('zeta ', 'Control+Home')
+    await one.shows('zeta')
+    await one.pressUntil('Control+z', '!omega')
+    await Promise.all([one, other].map((person) => person.shows('alpha', 'beta', '!omega', 'zeta')))
+    await one.pressUntil('Control+Shift+KeyZ', 'omega')
+    await Promise.all([one, other].map((person) => person.shows('alpha', 'beta', 'omega', 'zeta')))
+
+    await Promise.all([one.saved(), other.saved()])
+    await server.kill()
+    await one.offline()
+    await one.write(' gamma')
+    await server.start()
+    await other.shows('alpha', 'beta', 'omega', 'zeta', 'gamma')
+    await other.write(' delta')
+    await one.shows('alpha', 'beta', 'omega', 'zeta', 'gamma', 'delta')
+    await one.showsCarets(1)
+
+    await Promise.all([one.saved(), other.saved()])
+    await other.page.close()
+    await one.showsCarets(0)
+    await one.page.close()
+    await server.kill()
+    await server.start()
+    const newcomer = await open()
+    await newcomer.showsOnly(look.write ? 'alpha beta omega zeta gamma delta' : 'zeta alpha beta omega gamma delta')
+    await newcomer.showsBold('alpha')
+  })
+}
+
+test('w40_the_yjs14_program_keeps_a_map', async (t) => {
+  const { server, open } = await openProgram(t, 'yjs14', PROGRAMS.yjs14)
+  const [one, other] = [await open(), await open()]
+  const untilTitle = (person, title) => person.page.waitForFunction((wanted) => document.querySelector('#title').value === wanted, title)
+
+  await one.page.locator('#title').fill('Minutes')
+  await untilTitle(other, 'Minutes')
+  await other.page.locator('#title').fill('Minutes of Monday')
+  await untilTitle(one, 'Minutes of Monday')
+  await other.saved()
+  await Promise.all([one, other].map(({ page }) => page.close()))
+  await server.kill()
+  await server.start()
+
+  await untilTitle(await open(), 'Minutes of Monday')
+})
+
+test('w40_the_hocuspocus_program_of_the_guide_says_what_is_saved', async (t) => {
+  const source = `${programOf(guide, 'hocuspocus')}\nhocuspocus.document.getText('text').insert(0, 'printed')`
+  const { server, visit } = await serve(t, 'hocuspocus', source)
+  const page = await visit()
+
+  await page.locator('#status', { hasText: /^saved$/ }).waitFor()
+  await page.close()
+  await server.kill()
+  assert.equal(await exportText(server, 'team/minutes'), 'printed')
+})
+
+test('w40_every_program_is_run', () => {
+  const tags = [...`${editors}${guide}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
+
+  assert.deepEqual(tags.toSorted(), [...Object.keys(PROGRAMS), 'hocuspocus', 'saved'].toSorted())
+})
+
+/** What a person does with a program, and sees of it. */
+class Person {
+  constructor(page, { editable, bold, caret, status = '#status', saysOffline = true, write, embolden, read }) {
+    this.page = page
+    this.editor = page.locator(editable).first()
+    this.status = page.locator(status)
+    this.saysOffline = saysOffline
+    this.strong = bold && this.editor.locator(bold)
+    this.carets = caret && page.locator(caret)
+    this.how = { write, embolden, read }
+  }
+
+  async saved() {
+    await this.status.filter({ hasText: /^saved$/ }).waitFor()
+  }
+
+  /** Waits until `trackSaved` knows that the server has gone. */
+  async offline() {
+    if (this.saysOffline) await this.status.filter({ hasText: /^offline$/ }).waitFor()
+  }
+
+  /** Writes at the end, or where this key leads (a board and a list have no other place). */
+  async write(text, key = 'Control+End') {
+    if (this.how.write) return this.how.write(this.page, text)
+    await this.editor.click()
+    await frames(this.page)
+    await this.page.keyboard.press(key)
+    await frames(this.page)
+    await this.page.keyboard.type(text)
+  }
+
+  /** Waits until the editor has all these words, and none of those that have a "!" before them. */
+  async shows(...words) {
+    await until(() => `${words} in ${this.seen}`, () => this.has(...words))
+  }
+
+  async has(...words) {
+    this.seen = await this.text()
+    return words.every((word) => (word.startsWith('!') ? !this.seen.includes(word.slice(1)) : this.seen.includes(word)))
+  }
+
+  text() {
+    return this.how.read ? this.how.read(this.page) : this.editor.textContent()
+  }
+
+  /** Waits until the editor has this text and no other; editors have spaces and marks of many kinds. */
+  async showsOnly(text) {
+    const lettersOf = (what) => what.replaceAll(/[^a-z]/gi, '')
+    let seen
+    await until(() => `${text}, not ${seen}`, async () => lettersOf(seen = await this.text()) === lettersOf(text))
+  }
+
+  async showsBold(text) {
+    await this.strong?.filter({ hasText: text }).waitFor()
+  }
+
+  async showsCarets(count) {
+    let seen
+    if (this.carets) await until(() => `${count} carets of others, not ${seen}`, async () => (seen = await this.carets.count()) === count)
+  }
+
+  /** Makes all bold, again if the editor had not heard of the selection. */
+  async embolden(text) {
+    if (this.how.embolden) return this.how.embolden(this.page)
+    if (!this.strong) return
+    const { keyboard } = this.page
+    await this.again('nothing gets bold', async () => {
+      await keyboard.press('Control+a')
+      await frames(this.page)
+      await keyboard.press('Control+b')
+      await frames(this.page)
+      return this.strong.filter({ hasText: text }).isVisible()
+    })
+    await keyboard.press('Control+End')
+  }
+
+  /** Presses a key until the editor has these words: an editor may take a typed word for several steps. */
+  async pressUntil(key, ...words) {
+    await this.again(`${key} does not lead to ${words}`, async () => {
+      await this.page.keyboard.press(key)
+      for (let looks = 0; looks < 12; looks++) {
+        await frames(this.page)
+        if (await this.has(...words)) return true
+      }
+      return false
+    })
+  }
+
+  async again(what, attempt) {
+    for (let times = 1; !(await attempt()); times++) assert.ok(times < 12, what)
+  }
+}
+
+/** Where each word is put on the board. */
+const SPOTS = ['alpha', 'beta', 'omega', 'zeta', 'gamma', 'delta']
+
+async function drawText(page, text) {
+  await page.getByTestId('toolbar-text').click({ force: true })
+  await page.locator('canvas.interactive').click({ position: { x: 400, y: 150 + 70 * SPOTS.indexOf(text.trim()) } })
+  await page.locator('textarea.excalidraw-wysiwyg').waitFor()
+  await page.keyboard.type(text)
+  await page.keyboard.press('Escape')
+}
+
+/** The texts on the board, which is a canvas: what it puts onto the clipboard. */
+async function textsOf(page) {
+  await page.evaluate(() => navigator.clipboard.writeText('{"elements":[]}'))
+  await page.getByTestId('toolbar-selection').click({ force: true })
+  await page.keyboard.press('Control+a')
+  await page.keyboard.press('Control+c')
+  const { elements } = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()))
+  return elements.map(({ text }) => text).join(' ')
+}
+
+async function addParagraph(page, text) {
+  await page.locator('#more').fill(text)
+  await page.locator('#more').press('Enter')
+}
+
+/** A browser tells an editor of a selection with the next frame, and some editors put it back until then. */
+async function frames(page) {
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+}
+
+/** How many connections the server has. */
+async function untilConnections(server, count) {
+  let seen
+  await until(() => `${count} connections, not ${seen}`, async () => {
+    seen = Number(/^cowrite_connections (\d+)$/m.exec(await (await fetch(`${server.origin}/metrics`)).text())?.[1])
+    return seen === count
+  })
+}
+
+/** The code block with this tag. */
+function programOf(text, tag) {
+  const found = new RegExp(`\`\`\`jsx? ${tag}\n([^]*?)\`\`\``).exec(text)
+  assert.ok(found, `there is no program ${tag}`)
+  return found[1]
+}
+
+/** The files that Vite makes of a program, by name. React is in development, where StrictMode does what it does. */
+async function bundle(name, source) {
+  const react = source.includes('react')
+  const entry = `${FOLDER}${name}.${react ? 'jsx' : 'js'}`
+  await writeFile(entry, source)
+  process.env.NODE_ENV = react ? 'development' : 'production'
+  const { output } = await build({
+    configFile: false,
+    logLevel: 'error',
+    mode: process.env.NODE_ENV,
+    build: {
+      write: false,
+      minify: false,
+      cssCodeSplit: false,
+      reportCompressedSize: false,
+      rollupOptions: { input: entry, output: { entryFileNames: 'program.js' } },
+    },
+  })
+  return new Map(output.map((file) => [`/${file.fileName}`, file.code ?? file.source]))
+}
+
+const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
+
+/**
+ * A program of docs/editors.md, with what the guide says about saving where it has nothing itself. `open` opens it for
+ * another person.
+ */
+async function openProgram(t, name, look) {
+  const source = programOf(editors, name)
+  const { server, visit } = await serve(t, name, look.status ? source : source + programOf(guide, 'saved'))
+  const open = async () => {
+    const person = new Person(await visit({ permissions: look.permissions ?? [] }), look)
+    await person.editor.waitFor({ state: 'attached' })
+    await person.saved()
+    return person
+  }
+  return { server, open }
+}
+
+/**
+ * A program on a site of another origin than the server's, and the server; both are served for real, since browsers
+ * guard loopback from sites that are not on it. `visit` opens it in another window.
+ */
+async function serve(t, name, source) {
+  const files = await bundle(name, source)
+  const styles = [...files.keys()].filter((file) => file.endsWith('.css')).map((file) => `<link rel="stylesheet" href="${file}">`)
+  files.set('/', `<!doctype html><title>${name}</title>${styles.join('')}<p id="status"></p><div id="editor"></div>
+    <script type="module" src="/program.js"></script>`)
+  const site = createServer((request, response) => {
+    const file = files.get(request.url)
+    if (file === undefined) return response.writeHead(404).end()
+    response.setHeader('content-type', typeOf(request.url))
+    response.end(typeof file === 'string' ? file.replaceAll('ws://127.0.0.1:8080', server.origin.replace('http', 'ws')) : file)
+  })
+  site.listen(0, '127.0.0.1')
+  await once(site, 'listening')
+  t.after(() => site.close())
+  const origin = `http://127.0.0.1:${site.address().port}`
+  const server = await startServer(t, { flags: ['--allow-origin', origin] })
+  const visit = async (options) => {
+    const page = await openWindow(t, browser, options)
+    await page.goto(origin)
+    return page
+  }
+  return { server, visit }
+}
+
+function typeOf(file) {
+  const types = { '/': 'text/html', js: 'text/javascript', css: 'text/css' }
+  return `${types[file.split('.').at(-1)] ?? 'application/octet-stream'}; charset=utf-8`
+}
