@@ -1,4 +1,4 @@
-// The programs of docs/editors.md and docs/embedding.md, bundled and run as they are printed (but for the address): two
+// The programs of docs/editors.md, docs/embedding.md and the README, bundled and run as they are printed (but for the address): two
 // people write, format, undo and see each other's carets, and the server is killed under them.
 
 import assert from 'node:assert/strict'
@@ -17,6 +17,7 @@ const FOLDER = fileURLToPath(new URL('dist/', import.meta.url))
 const docs = new URL('../../docs/', import.meta.url)
 const editors = await readFile(new URL('editors.md', docs), 'utf8')
 const guide = await readFile(new URL('embedding.md', docs), 'utf8')
+const readme = await readFile(new URL('../README.md', docs), 'utf8')
 
 let browser
 before(async () => {
@@ -28,10 +29,11 @@ after(() => browser.close())
 
 /**
  * What each program looks like in the page. `bold` and `caret` are absent where the editor has none; `status` is absent
- * where the program `saved` of docs/embedding.md is put behind it. `write`, `read` and `embolden` are for what is not text
+ * where the program `saved` of docs/embedding.md is put behind it, and `source` where it stands in docs/editors.md. `write`, `read` and `embolden` are for what is not text
  * with a cursor.
  */
 const PROGRAMS = {
+  readme: { source: readme, editable: '.ProseMirror', bold: 'strong', status: '#status' },
   tiptap: { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret' },
   'tiptap-hocuspocus': { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret', status: '#status', saysOffline: false },
   prosemirror: { editable: '.ProseMirror', bold: 'strong', caret: '.ProseMirror-yjs-cursor' },
@@ -124,7 +126,7 @@ test('w40_the_hocuspocus_program_of_the_guide_says_what_is_saved', async (t) => 
 })
 
 test('w40_every_program_is_run', () => {
-  const tags = [...`${editors}${guide}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
+  const tags = [...`${editors}${guide}${readme}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
 
   assert.deepEqual(tags.toSorted(), [...Object.keys(PROGRAMS), 'hocuspocus', 'saved'].toSorted())
 })
@@ -297,7 +299,7 @@ const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=
  * another person.
  */
 async function openProgram(t, name, look) {
-  const source = programOf(editors, name)
+  const source = programOf(look.source ?? editors, name)
   const { server, visit } = await serve(t, name, look.status ? source : source + programOf(guide, 'saved'))
   const open = async () => {
     const person = new Person(await visit({ permissions: look.permissions ?? [] }), look)
