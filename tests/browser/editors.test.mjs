@@ -29,8 +29,8 @@ after(() => browser.close())
 
 /**
  * What each program looks like in the page. `bold` and `caret` are absent where the editor has none; `status` is absent
- * where the program `saved` of docs/embedding.md is put behind it, and `source` where it stands in docs/editors.md. `write`, `read` and `embolden` are for what is not text
- * with a cursor.
+ * where the program `saved` of docs/embedding.md is put behind it, and `source` where it stands in docs/editors.md. `write`,
+ * `read` and `embolden` are for what is not text with a cursor.
  */
 const PROGRAMS = {
   readme: { source: readme, editable: '.ProseMirror', bold: 'strong', status: '#status' },
