@@ -173,6 +173,7 @@ fn fan_out(criterion: &mut Criterion) {
         snapshot_bytes: 1 << 40,
         idle_timeout: 30_000_000,
         deleted: Deleted::Dropped,
+        stamps_presence: true,
     };
     for sessions in [3u64, 300, 1_000] {
         group.throughput(Throughput::Elements(sessions));

@@ -410,6 +410,7 @@ impl Command {
                     } else {
                         Deleted::Dropped
                     },
+                    stamps_presence: true,
                 };
                 What::Open(policy)
             }

@@ -113,4 +113,5 @@ const POLICY: Policy = Policy {
     snapshot_bytes: 256 << 10,
     idle_timeout: 30_000_000,
     deleted: Deleted::Dropped,
+    stamps_presence: true,
 };

@@ -43,6 +43,7 @@ const POLICY: Policy = Policy {
     snapshot_bytes: 64,
     idle_timeout: 30 * SECOND,
     deleted: Deleted::Dropped,
+    stamps_presence: true,
 };
 
 /// Who looks on.

@@ -7,6 +7,7 @@
 //! * `grants`: the `documents` claim, patterns and which of them decides
 //! * `credentials`: where in a request a token may be
 //! * `origin`: which web pages may connect
+//! * `stamp`: who somebody is, written into what they say of themselves
 //! * `revocations`: tokens that are no longer good although they have not ended
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
 pub use grants::{Grants, GrantsError, Patterns};
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
 pub use revocations::{Revocation, Revocations, Revoked};
+pub use stamp::stamp;
 
 use crate::{
     id::DocumentId,
@@ -30,6 +32,7 @@ mod credentials;
 mod grants;
 mod origin;
 mod revocations;
+mod stamp;
 
 /// What a session may do with its document; ordered, the more restrictive first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -112,6 +112,8 @@ pub struct ServeConfig {
     pub idle_timeout: Duration,
     /// Journal bytes of one document after which a snapshot is taken.
     pub snapshot_bytes: u64,
+    /// Whether presence says who somebody is by their token.
+    pub stamp_presence: bool,
     /// In these documents the content of what is deleted is kept.
     pub keep_deleted: Patterns,
     /// How long updates are kept after a snapshot holds them.
@@ -154,6 +156,7 @@ impl ServeConfig {
             auth_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
+            stamp_presence: true,
             keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
             segment_bytes: 64 * 1024 * 1024,
@@ -343,6 +346,10 @@ struct ServeArgs {
     )]
     admin_token: Option<String>,
 
+    /// What others see as the `user` of somebody with a token has the token's id, name and colour; `false` leaves it as sent
+    #[arg(long, env = "COWRITE_STAMP_PRESENCE", hide_env_values = true, value_name = "BOOL", default_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set, help_heading = "Who may connect")]
+    stamp_presence: bool,
+
     /// Let everybody who reaches the server edit every document
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     allow_anonymous: bool,
@@ -489,6 +496,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             auth_timeout: limits.auth_timeout,
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,
+            stamp_presence: args.stamp_presence,
             keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,
             keep_history: args.keep_history,
             segment_bytes: args.segment_bytes,

@@ -166,6 +166,7 @@ impl Room {
         let speaker = Speaker {
             session: id,
             person: session.identity.subject.as_ref(),
+            stamp: self.policy.stamps_presence.then_some(&session.identity),
             joined: session.joined,
             own: session.presence_id,
         };

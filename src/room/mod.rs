@@ -93,6 +93,8 @@ pub struct Policy {
     pub idle_timeout: Micros,
     /// What happens to the content of what is deleted.
     pub deleted: Deleted,
+    /// Whether what sessions with tokens say of themselves says who they are.
+    pub stamps_presence: bool,
 }
 
 /// One document and everybody who is connected to it.

@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::{
+    access::{Identity, stamp},
     limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US},
     protocol::awareness::{self, Entry},
 };
@@ -53,10 +54,19 @@ pub struct Speaker<'a> {
     pub session: SessionId,
     /// Who that is, if it has a name.
     pub person: Option<&'a Arc<str>>,
+    /// Who that is to be shown as, if its states are to say so.
+    pub stamp: Option<&'a Identity>,
     /// Since when it is here.
     pub joined: Micros,
     /// Its own client id, if it said one before it was told of others: what it says later it may only repeat.
     pub own: Option<u64>,
+}
+
+impl Speaker<'_> {
+    fn stamped(&self, json: &Bytes) -> Bytes {
+        let stamped = self.stamp.and_then(|identity| stamp(identity, json));
+        stamped.map_or_else(|| json.clone(), Bytes::from)
+    }
 }
 
 /// What came of what a session said.
@@ -181,6 +191,7 @@ impl Presence {
 
     /// A client that is not here comes; false when there is no room for it.
     fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
+        let json = &speaker.stamped(json);
         let bytes = self.bytes + json.len() + ENTRY_BYTES;
         if bytes > bytes_max || !self.own(speaker.session, entry.client) {
             return false;
@@ -196,6 +207,7 @@ impl Presence {
 
     /// A client that is here has another state; false when there is no room for it.
     fn renew(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
+        let json = &speaker.stamped(json);
         let before = self.states.get(&entry.client).map_or(0, |state| state.json.len());
         let bytes = self.bytes - before + json.len();
         if json.len() > before && bytes > bytes_max {

@@ -318,6 +318,7 @@ fn policies(config: &ServeConfig) -> Policies {
         snapshot_bytes: config.snapshot_bytes as usize,
         idle_timeout: config.idle_timeout.as_micros() as Micros,
         deleted: Deleted::Dropped,
+        stamps_presence: config.stamp_presence,
     };
     Policies {
         rooms,

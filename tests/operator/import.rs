@@ -266,7 +266,7 @@ fn b20_the_servers_tokens_and_limits_hold() {
     fs::create_dir(&source).unwrap();
     fs::write(source.join("a.bin"), state("a")).unwrap();
     fs::write(source.join("large.bin"), state(&"x".repeat(3_000_000))).unwrap();
-    let server = Server::start(&data, &[&format!("--jwt-secret={SECRET}"), "--message-bytes-max=64KiB"]);
+    let server = Server::start(&data, &[&format!("--jwt-secret={SECRET}"), "--message-bytes-max=16KiB"]);
     let to = format!("ws://{}", server.address);
     let with_token = |grant: &str| {
         let mut mint = command(&["token", "--sub=mover", "--document", grant, "--expires=1h"]);

@@ -181,6 +181,19 @@ fn p15_a_client_id_keeps_its_person_for_a_minute() {
 }
 
 #[test]
+fn p23_who_has_a_token_is_shown_as_who_it_says() {
+    let mut table = of("ada", "bob");
+
+    table.says(1, &states(&[(7, 1, r#"{"user":{"name":"Bob","id":"bob"},"at":3}"#)]));
+    table.passes(SECOND);
+
+    let shown = told(&table, 2).pop().and_then(|entry| entry.state).unwrap();
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    let expected = serde_json::json!({ "user": { "name": "Bob", "id": "ada", "verified": ["id"] }, "at": 3 });
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn p21_nobody_is_told_a_state_of_its_own_client_id_that_it_did_not_write() {
     let mut table = of("mallory", "bob");
     table.says(1, &states(&[(7, 1 << 30, "\"forged\""), (8, 1, "{}")]));

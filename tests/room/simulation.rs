@@ -165,6 +165,7 @@ impl World {
             snapshot_bytes: [200, 2_000, 100_000][random.below(3) as usize],
             idle_timeout: [10 * MS, 2 * SECOND, 30 * SECOND][random.below(3) as usize],
             deleted: Deleted::Dropped,
+            stamps_presence: true,
         };
         let editors = 2 + random.below(4);
         let peers = (0..editors).map(|n| Peer {

@@ -33,6 +33,7 @@ pub const POLICY: Policy = Policy {
     snapshot_bytes: 256 * 1024,
     idle_timeout: 30 * SECOND,
     deleted: Deleted::Dropped,
+    stamps_presence: true,
 };
 
 /// What a room did, without what tests of it do not compare.

@@ -134,6 +134,7 @@ fn policy(idle: Duration) -> Policy {
         snapshot_bytes: 1 << 20,
         idle_timeout: idle.as_micros() as u64,
         deleted: Deleted::Dropped,
+        stamps_presence: true,
     }
 }
 
