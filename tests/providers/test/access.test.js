@@ -137,3 +137,18 @@ test('e14 a request that is no upgrade is told what the address is for', async t
   assert.equal(answer.statusCode, 426)
   answer.destroy()
 })
+
+test('p23 others see who somebody is by the token, whatever its page says', async t => {
+  const secret = 'a secret of at least thirty-two bytes'
+  const server = await startServer(t, ['--jwt-secret', secret])
+  const token = (sub, name) => mintToken(secret, ['--sub', sub, '--name', name, '--color', '#2266cc', '--document', '*=write'])
+  const eve = connect(t, newest, server, 'stamped', { params: { token: await token('eve', 'Eve') } })
+  const bob = connect(t, newest, server, 'stamped', { params: { token: await token('bob', 'Bob') } })
+  await synced(eve, bob)
+  eve.provider.awareness.setLocalState({ user: { name: 'Ada', id: 'ada', avatar: 'a.png' }, cursor: 7 })
+  await until('she is seen', () => bob.provider.awareness.getStates().get(eve.doc.clientID)?.user)
+  assert.deepEqual(bob.provider.awareness.getStates().get(eve.doc.clientID), {
+    user: { name: 'Eve', id: 'eve', avatar: 'a.png', color: '#2266cc', verified: ['id', 'name', 'color'] }, cursor: 7,
+  })
+  assert.deepEqual(eve.provider.awareness.getLocalState().user, { name: 'Ada', id: 'ada', avatar: 'a.png' })
+})
