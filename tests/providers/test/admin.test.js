@@ -24,6 +24,35 @@ async function server(t) {
   return { server, ask, token }
 }
 
+test('a9 no token and nothing that people write is in the log, at any level', async t => {
+  const server = await startServer(t, ['--jwt-secret', SECRET, '--admin-token', ADMIN, '--server-token', 'a-server-token-of-thirty-two-bytes'], { log: 'trace' })
+  const good = await mintToken(SECRET, ['--sub', 'ada', '--document', '*=write'])
+  const bad = `${good.slice(0, -8)}planted0`
+  const text = 'planted text'
+  const plain = connectYWebsocket(t, newestYWebsocket, server, 'one', { params: { token: good } })
+  const hocuspocus = connect(t, newest, server, 'one', { token: good })
+  await syncedYWebsocket(plain)
+  await settled(hocuspocus)
+  plain.text.insert(0, text)
+  plain.provider.awareness.setLocalState({ user: { name: 'planted name' } })
+  hocuspocus.provider.sendStateless('planted stateless')
+  await until('it is there', () => hocuspocus.text.toString() === text)
+  const refused = connectYWebsocket(t, newestYWebsocket, server, 'one', { params: { token: bad, more: 'planted query' } })
+  const denied = connect(t, newest, server, 'two', { token: bad })
+  await until('both are refused', () => refused.closes.length > 0 && denied.refusals.length > 0)
+  const bearer = { headers: { authorization: 'Bearer a-server-token-of-thirty-two-bytes' } }
+  await fetch(`${server.http}/doc/new?z=planted`, { method: 'POST', ...bearer })
+  await fetch(`${server.http}/d/one/as-update?token=${bad}`)
+  await fetch(`${server.http}/admin/sessions?user=planted`, { headers: { authorization: `Bearer ${ADMIN}x` } })
+  await fetch(`${server.http}/admin/revoke`, { method: 'POST', body: '{"planted":', headers: { authorization: `Bearer ${ADMIN}` } })
+  await server.stop('SIGTERM')
+
+  assert.ok(server.log.includes('TRACE') || server.log.includes('DEBUG'), server.log)
+  const secrets = [good, good.split('.')[2], 'planted', SECRET, ADMIN, 'a-server-token', Buffer.from(text).toString('hex')]
+  const lines = server.log.split('\n').filter(line => secrets.some(secret => line.includes(secret)))
+  assert.deepEqual(lines, [])
+})
+
 const revoked = /the token was revoked/
 
 test('a8 a user who is revoked loses every session within a second, on all wires, and comes back with a newer token only', async t => {
