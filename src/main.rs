@@ -34,10 +34,7 @@ fn main() -> ExitCode {
     } else {
         "info,actix_http=off,actix_server=warn,actix_web=warn,sled=warn"
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
-        // At its lower levels it says requests as they came, with the tokens in their addresses.
-        .filter_module("actix_http", log::LevelFilter::Off)
-        .init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
     match command {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::Token(request)) => token(&request),
