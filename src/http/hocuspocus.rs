@@ -252,16 +252,20 @@ impl Socket {
 
     /// Takes what has arrived.
     async fn take_turn(&mut self, first: Event, reader: &mut Reader) -> Result<Taken, CloseReason> {
-        let mut next = Some(first);
-        for _ in 0..TURN_MESSAGES_MAX {
-            let Some(event) = next.take() else { break };
+        let (mut next, mut taken) = (Some(first), 0);
+        while let Some(event) = next.take() {
             if let Taken::End = self.take(event).await? {
                 return Ok(Taken::End);
             }
-            if self.opening_bytes >= OPENING_BYTES_MAX || self.openings >= OPENINGS_MAX || self.a_batch_is_full() {
-                break;
+            taken += 1;
+            let goes_on = taken < TURN_MESSAGES_MAX
+                && self.opening_bytes < OPENING_BYTES_MAX
+                && self.openings < OPENINGS_MAX
+                && !self.a_batch_is_full();
+            // What is fetched here has to be taken.
+            if goes_on {
+                next = reader.next_now();
             }
-            next = reader.next_now();
         }
         Ok(Taken::More)
     }

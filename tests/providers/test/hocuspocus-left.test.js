@@ -144,3 +144,27 @@ test('p6 documents that are opened and left without end take no memory', async t
   assert.ok(most - before < 64 * 1024, `${most - before} kB`)
   await until('they have left memory', async () => await server.metric('cowrite_documents_open') <= 21)
 })
+
+test('x6 of thousands of messages that arrive together each counts', async t => {
+  const server = await startServer(t)
+  const socket = await speaker(t, server)
+  const names = Array.from({ length: 8 }, (_, i) => `page-${i}`)
+  for (const name of names) {
+    for (const message of [auth(name, ''), addressed(name, step1()), addressed(name, step2())]) socket.say(message)
+  }
+  const acknowledged = count => names.every(name => statuses(socket, name).length === count)
+  await until('each is there', () => acknowledged(1))
+  const doc = new Y.Doc()
+  const updates = []
+  doc.on('update', bytes => updates.push(bytes))
+  for (let i = 0; i < 700; i++) doc.getMap('map').set('key', i)
+  // As a network delivers it: together, and no document has many in a row.
+  const all = updates.flatMap(bytes => names.map(name => addressed(name, update(bytes))))
+  socket.socket._socket.cork()
+  all.forEach(message => socket.say(message))
+  socket.socket._socket.uncork()
+  await until('each is acknowledged', () => acknowledged(701))
+  const other = connect(t, newest, server, 'page-7')
+  await settled(other)
+  assert.equal(other.doc.getMap('map').get('key'), 699)
+})
