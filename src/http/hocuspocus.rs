@@ -53,6 +53,8 @@ const WAITING_DOCUMENTS_MAX: usize = 100;
 const OPENING_BYTES_MAX: usize = 1024 * 1024;
 /// Most documents that are being opened for one socket, those that were left again included: above that it is not read.
 const OPENINGS_MAX: usize = 64;
+/// What a token that waits costs, in bytes: claims and their place in a list.
+const RENEWAL_COST: usize = 1_024;
 /// How often a socket is looked at of which nothing is heard.
 const LOOK: Duration = Duration::from_secs(15);
 /// Most documents on one socket.
@@ -325,8 +327,7 @@ impl Socket {
             Some(Seat::Live(_) | Seat::Denied) => Ok(()),
             Some(Seat::Left(_)) if !unread.asks_for_document() => Ok(()),
             Some(Seat::Opening(opening)) => {
-                self.opening_bytes += unread.bytes();
-                opening.say(Said::Message(unread));
+                self.opening_bytes += opening.say(Said::Message(unread));
                 Ok(())
             }
             Some(Seat::Left(_) | Seat::Waiting(_)) | None => {
@@ -378,7 +379,9 @@ impl Socket {
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
         match (self.admit(&address, token), self.seats.get_mut(&address)) {
-            (Ok((_, identity)), Some(Seat::Opening(opening))) => opening.say(Said::Renewed(identity)),
+            (Ok((_, identity)), Some(Seat::Opening(opening))) => {
+                self.opening_bytes += opening.say(Said::Renewed(identity));
+            }
             (Ok((_, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => live.renew(identity).await?,
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
             (Err(reason), _) => {
@@ -421,10 +424,9 @@ impl Socket {
             None => None,
         };
         let mut meanwhile = Meanwhile::default();
-        self.said_before(&address)
-            .into_iter()
-            .for_each(|unread| meanwhile.add(Said::Message(unread)));
-        self.opening_bytes += meanwhile.bytes;
+        for unread in self.said_before(&address) {
+            self.opening_bytes += meanwhile.add(Said::Message(unread));
+        }
         self.openings += 1;
         let id = SessionId(self.shared.next_session.fetch_add(1, Ordering::Relaxed));
         let outbox = self.board.plug_in();
@@ -645,17 +647,21 @@ impl Seat {
 }
 
 impl Opening {
-    fn say(&mut self, said: Said) {
-        lock(&self.said).add(said);
+    /// Keeps it; returns what that costs, in bytes.
+    fn say(&mut self, said: Said) -> usize {
+        lock(&self.said).add(said)
     }
 }
 
 impl Meanwhile {
-    fn add(&mut self, said: Said) {
-        if let Said::Message(unread) = &said {
-            self.bytes += unread.bytes();
-        }
+    fn add(&mut self, said: Said) -> usize {
+        let cost = match &said {
+            Said::Message(unread) => unread.bytes(),
+            Said::Renewed(_) => RENEWAL_COST,
+        };
+        self.bytes += cost;
         self.said.push(said);
+        cost
     }
 }
 
