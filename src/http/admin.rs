@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
 use actix_web::{
@@ -45,7 +45,8 @@ pub fn routes(config: &mut ServiceConfig) {
 #[derive(Debug)]
 pub struct Kept {
     all: RwLock<Revocations>,
-    folder: PathBuf,
+    /// One writes at a time, and nobody who is let in waits for the disk.
+    file: Mutex<PathBuf>,
 }
 
 impl Kept {
@@ -61,7 +62,7 @@ impl Kept {
         };
         Ok(Self {
             all: RwLock::new(all),
-            folder: folder.to_owned(),
+            file: Mutex::new(folder.join(FILE)),
         })
     }
 
@@ -80,14 +81,18 @@ impl Kept {
 
     /// Remembers one more: at once, and durably when this returns.
     fn add(&self, revocation: Revocation) -> io::Result<()> {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.add(revocation, clock::wall_ms());
-        let (file, part) = (self.folder.join(FILE), self.folder.join(format!("{FILE}.part")));
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = {
+            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+            all.add(revocation, clock::wall_ms());
+            serde_json::to_vec(&*all)?
+        };
+        let part = file.with_extension("part");
         let mut written = File::create(&part)?;
-        written.write_all(&serde_json::to_vec(&*all)?)?;
+        written.write_all(&bytes)?;
         written.sync_all()?;
-        fs::rename(part, file)?;
-        File::open(&self.folder)?.sync_all()
+        fs::rename(part, &*file)?;
+        file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 
