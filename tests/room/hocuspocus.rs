@@ -67,6 +67,20 @@ fn attach(table: &mut Table, id: u64, identity: cowrite::access::Identity) {
     hears(table, id);
 }
 
+/// Answers what a session is asked with what `editor` has, as a provider does; all that it was sent.
+fn answers(table: &mut Table, id: u64, editor: &Editor) -> Vec<Said> {
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        for one in hears(table, id) {
+            if let Said::Step1(had) = &one {
+                table.says(id, &step2(&editor.answer(had)));
+            }
+            heard.push(one);
+        }
+    }
+    heard
+}
+
 #[test]
 fn x6_what_waited_for_a_gap_is_acknowledged_when_what_closed_it_is_durable_and_not_before() {
     let mut table = Table::new();
@@ -167,16 +181,7 @@ fn d22_what_differs_is_not_called_saved_on_hocuspocus_wire_either() {
     table.joins_on_hocuspocus(3, writer(), Line::new(2 * POLICY.outbox_bytes_max));
     table.says(3, &step1(&ada.state_vector()));
     table.says(3, &states(&[(5, 2, "{}")]));
-    let mut heard = Vec::new();
-    for _ in 0..3 {
-        for one in hears(&table, 3) {
-            if let Said::Step1(had) = &one {
-                table.says(3, &step2(&ada.answer(had)));
-            }
-            heard.push(one);
-        }
-    }
-    eprintln!("{heard:?} {:?}", table.did());
+    let heard = answers(&mut table, 3, &ada);
     assert_eq!(statuses(&heard), [0_u64; 0]);
 }
 
@@ -224,15 +229,6 @@ fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered()
     table.joins_on_hocuspocus(3, writer(), Line::new(2 * POLICY.outbox_bytes_max));
     table.says(3, &step1(&ada.state_vector()));
     table.says(3, &states(&[(5, 3, "{}")]));
-    let mut heard = Vec::new();
-    for _ in 0..3 {
-        for one in hears(&table, 3) {
-            if let Said::Step1(had) = &one {
-                table.says(3, &step2(&ada.answer(had)));
-            }
-            heard.push(one);
-        }
-    }
-    eprintln!("{heard:?} {:?}", table.did());
+    let heard = answers(&mut table, 3, &ada);
     assert_eq!(statuses(&heard), [0_u64; 0], "DDD is nowhere but in this page");
 }
