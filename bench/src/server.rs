@@ -300,7 +300,21 @@ impl Server {
 
     /// Resident memory, of the whole process tree, in kB.
     pub fn rss_kb(&self) -> u64 {
-        tree(self.child.id()).into_iter().map(rss_kb_of).sum()
+        self.status_kb("VmRSS:")
+    }
+
+    /// Memory of its own so far in kB: resident memory without the pages of the binary, of which the kernel
+    /// maps as many as it likes.
+    pub fn anonymous_kb(&self) -> u64 {
+        self.status_kb("RssAnon:")
+    }
+
+    /// The sum of one field of `/proc/PID/status` over the server's processes, in kB.
+    fn status_kb(&self, field: &str) -> u64 {
+        tree(self.child.id())
+            .into_iter()
+            .map(|pid| status_kb_of(pid, field))
+            .sum()
     }
 
     /// Calls to `read` and `pread` so far and the bytes that they brought, files only: sockets are read with
@@ -417,9 +431,9 @@ fn cpu_of(pid: u32) -> Duration {
     Duration::from_nanos(exact).max(coarse)
 }
 
-fn rss_kb_of(pid: u32) -> u64 {
+fn status_kb_of(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|rest| rest.trim().split(' ').next()?.parse().ok())
         .unwrap_or(0)
 }
