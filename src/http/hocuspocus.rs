@@ -4,6 +4,7 @@
 //! does what it says while the document is opened. A document that is denied leaves the others of its socket alone.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -213,8 +214,10 @@ impl Socket {
     /// Reads until the connection ends; fails with the reason when it was this side that found one.
     async fn read(&mut self, reader: &mut Reader) -> Result<(), CloseReason> {
         let shared = self.shared.clone();
+        // Kept over the turns: to wait for a time or for a notice anew costs more than a message does.
+        let mut stops = pin!(shared.stopping.notified());
+        let mut alarm = pin!(sleep_until(Instant::now() + LOOK));
         loop {
-            let stops = shared.stopping.notified();
             if !self.has_session() {
                 if shared.draining.load(Ordering::Relaxed) {
                     return Err(CloseReason::Restarting);
@@ -222,6 +225,11 @@ impl Socket {
                 self.unknown_since.get_or_insert_with(Instant::now);
             }
             let deadline = self.unknown_since.map(|since| since + shared.auth_timeout);
+            if let Some(deadline) = deadline
+                && deadline != alarm.deadline()
+            {
+                alarm.as_mut().reset(deadline);
+            }
             let has_room = self.opening_bytes < OPENING_BYTES_MAX && self.openings < OPENINGS_MAX;
             tokio::select! {
                 event = reader.next(), if has_room => {
@@ -239,12 +247,13 @@ impl Socket {
                     self.has_joined(joined).await?;
                     self.hand_over().await?;
                 }
-                () = sleep_until(deadline.unwrap_or_else(|| Instant::now() + LOOK)) => {
+                () = alarm.as_mut() => {
                     if deadline.is_some() {
                         return Err(CloseReason::Reset("no token came in time".to_owned()));
                     }
+                    alarm.as_mut().reset(Instant::now() + LOOK);
                 }
-                () = stops => {}
+                () = stops.as_mut() => stops.set(shared.stopping.notified()),
             }
             if self.own.is_closing() {
                 return Ok(());

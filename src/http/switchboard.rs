@@ -112,22 +112,26 @@ impl Switchboard {
             };
             // Before the look: what comes after it rings again.
             plug.bell.has_rung.store(false, SeqCst);
-            match plug.outbox.poll_next(&Waker::from(plug.bell.clone())) {
-                Poll::Ready(Next::Bytes(bytes)) => {
-                    self.stands_in_line(place, &plug, false);
+            let Poll::Ready((next, more)) = plug.outbox.poll_next(&Waker::from(plug.bell.clone())) else {
+                continue;
+            };
+            match next {
+                Next::Bytes(bytes) => {
+                    if more {
+                        self.stands_in_line(place, &plug, false);
+                    }
                     return Poll::Ready(Some(bytes));
                 }
-                Poll::Ready(Next::Head(head)) => {
+                Next::Head(head) => {
                     self.stands_in_line(place, &plug, true);
                     return Poll::Ready(Some(head));
                 }
-                Poll::Ready(Next::Close(close)) => {
+                Next::Close(close) => {
                     self.close();
                     return Poll::Ready(Some(close));
                 }
-                Poll::Ready(Next::End) if place == OWN => self.close(),
-                Poll::Ready(Next::End) => drop(self.lock().plugged.remove(&place)),
-                Poll::Pending => {}
+                Next::End if place == OWN => self.close(),
+                Next::End => drop(self.lock().plugged.remove(&place)),
             }
         }
     }

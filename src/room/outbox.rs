@@ -229,15 +229,24 @@ impl Outbox {
         wake(queue);
     }
 
-    /// What is to be written next.
-    pub fn poll_next(&self, waker: &Waker) -> Poll<Next> {
+    /// What is to be written next, and whether more waits. `waker` is woken for what comes when nothing does.
+    pub fn poll_next(&self, waker: &Waker) -> Poll<(Next, bool)> {
         let mut queue = self.lock();
+        let next = self.next(&mut queue);
+        let more = queue.has_more();
+        if !more && !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            queue.waker = Some(waker.clone());
+        }
+        next.map_or(Poll::Pending, |next| Poll::Ready((next, more)))
+    }
+
+    fn next(&self, queue: &mut Queue) -> Option<Next> {
         if let Some(rest) = queue.rest.take() {
-            self.took(&mut queue, rest.len());
-            return Poll::Ready(Next::Bytes(rest));
+            self.took(queue, rest.len());
+            return Some(Next::Bytes(rest));
         }
         if let Some(pong) = queue.pong.take() {
-            return Poll::Ready(Next::Bytes(pong));
+            return Some(Next::Bytes(pong));
         }
         if let Some(entry) = queue.frames.pop_front() {
             let cost = entry.cost();
@@ -246,27 +255,23 @@ impl Outbox {
             }
             let Frame { head, body } = entry.frame;
             if head.is_empty() {
-                self.took(&mut queue, cost);
-                return Poll::Ready(Next::Bytes(body));
+                self.took(queue, cost);
+                return Some(Next::Bytes(body));
             }
-            self.took(&mut queue, cost - body.len());
+            self.took(queue, cost - body.len());
             queue.rest = Some(body);
-            return Poll::Ready(Next::Head(head));
+            return Some(Next::Head(head));
         }
         match &mut queue.ending {
-            Ending::Open => {}
-            Ending::Closing(close) => return Poll::Ready(close.take().map_or(Next::End, Next::Close)),
-            Ending::Gone => return Poll::Ready(Next::End),
+            Ending::Open => None,
+            Ending::Closing(close) => Some(close.take().map_or(Next::End, Next::Close)),
+            Ending::Gone => Some(Next::End),
         }
-        if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            queue.waker = Some(waker.clone());
-        }
-        Poll::Pending
     }
 
     /// The same on a line with one session: `Ready(None)` when the line is to end.
     pub fn poll_take(&self, waker: &Waker) -> Poll<Option<Bytes>> {
-        self.poll_next(waker).map(|next| match next {
+        self.poll_next(waker).map(|(next, _)| match next {
             Next::Bytes(bytes) | Next::Head(bytes) | Next::Close(bytes) => Some(bytes),
             Next::End => None,
         })
@@ -276,9 +281,9 @@ impl Outbox {
     #[must_use]
     pub fn take_frame(&self) -> Option<Bytes> {
         match self.poll_next(Waker::noop()) {
-            Poll::Ready(Next::Bytes(bytes) | Next::Close(bytes)) => Some(bytes),
-            Poll::Ready(Next::Head(head)) => Some([head, self.take_frame()?].concat().into()),
-            Poll::Ready(Next::End) | Poll::Pending => None,
+            Poll::Ready((Next::Bytes(bytes) | Next::Close(bytes), _)) => Some(bytes),
+            Poll::Ready((Next::Head(head), _)) => Some([head, self.take_frame()?].concat().into()),
+            Poll::Ready((Next::End, _)) | Poll::Pending => None,
         }
     }
 
@@ -335,6 +340,11 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Whether the next look finds something.
+    fn has_more(&self) -> bool {
+        self.rest.is_some() || self.pong.is_some() || !self.frames.is_empty() || self.ending != Ending::Open
+    }
+
     fn end(&mut self, close: Option<Bytes>) {
         if self.ending == Ending::Open {
             self.ending = Ending::Closing(close);
