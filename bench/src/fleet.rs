@@ -5,6 +5,7 @@
 //! lie. Only a frame that has not arrived whole is copied.
 
 use std::{
+    collections::HashMap,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::OwnedFd,
@@ -41,6 +42,8 @@ pub struct Seat {
     /// The document's name.
     pub document: String,
     pub dialect: Dialect,
+    /// The place in the list of who is connected together whose socket is used, if this one has none of its own.
+    pub rides_on: Option<usize>,
 }
 
 /// What a server says.
@@ -74,9 +77,15 @@ enum Stage {
     Ended,
 }
 
+/// One editor.
 #[derive(Debug)]
 struct Connection {
+    /// None where it has ended, or rides on another's.
     stream: Option<TcpStream>,
+    /// Whose socket it is on; its own, as a rule.
+    carrier: usize,
+    /// By what their messages begin with, those who ride on this one's socket, and itself. Empty where it is alone.
+    riders: HashMap<Vec<u8>, usize>,
     stage: Stage,
     dialect: Dialect,
     /// What every message begins with.
@@ -139,6 +148,8 @@ impl Fleet {
         }
         self.connections.push(Connection {
             stream: Some(stream),
+            carrier: name,
+            riders: HashMap::new(),
             stage: Stage::Upgrading,
             dialect: seat.dialect,
             prefix,
@@ -155,6 +166,33 @@ impl Fleet {
         Ok(name)
     }
 
+    /// Opens one more document on the socket of `carrier`; names the editor.
+    fn ride(&mut self, seat: &Seat, carrier: usize) -> usize {
+        let name = self.connections.len();
+        let mut prefix = Vec::new();
+        wire::var_bytes(&mut prefix, seat.document.as_bytes());
+        let of = &mut self.connections[carrier];
+        let own = of.prefix.clone();
+        of.riders.entry(own).or_insert(carrier);
+        of.riders.insert(prefix.clone(), name);
+        let is_open = of.stage != Stage::Upgrading;
+        self.connections.push(Connection {
+            stream: None,
+            carrier,
+            riders: HashMap::new(),
+            stage: Stage::Upgrading,
+            dialect: seat.dialect,
+            prefix,
+            inbound: Vec::new(),
+            outbound: Vec::new(),
+            asks: true,
+        });
+        if is_open {
+            self.opened(name);
+        }
+        name
+    }
+
     /// Connects to all of `seats`, not more than `at_once` at a time, until all have the document.
     pub fn connect_all(
         &mut self,
@@ -169,8 +207,12 @@ impl Fleet {
             let pending = (self.len() - start) - (self.synced - before);
             if self.len() - start < seats.len() && pending < at_once {
                 let seat = &seats[self.len() - start];
-                self.connect(seat, true)
-                    .map_err(|error| format!("cannot connect to {}: {error}", seat.address))?;
+                if let Some(carrier) = seat.rides_on {
+                    self.ride(seat, start + carrier);
+                } else {
+                    self.connect(seat, true)
+                        .map_err(|error| format!("cannot connect to {}: {error}", seat.address))?;
+                }
                 self.turn(Some(clock::now()), listener);
                 continue;
             }
@@ -213,7 +255,7 @@ impl Fleet {
 
     /// Bytes that the socket has not taken.
     pub fn unsent_bytes(&self, name: usize) -> usize {
-        self.connections[name].outbound.len()
+        self.connections[self.connections[name].carrier].outbound.len()
     }
 
     /// Ends a connection without a word, as a closed laptop does (the system says FIN).
@@ -307,6 +349,11 @@ impl Fleet {
             }
             at = end + 4;
             self.opened(name);
+            let riders: Vec<usize> = self.connections[name].riders.values().copied().collect();
+            riders
+                .into_iter()
+                .filter(|rider| *rider != name)
+                .for_each(|rider| self.opened(rider));
         }
         let now = clock::now();
         while let Some(frame) = wire::frame(&bytes[at..]) {
@@ -368,7 +415,8 @@ impl Fleet {
     }
 
     #[inline]
-    fn message(&mut self, name: usize, payload: &[u8], at: Micros, listener: &mut impl Listener) {
+    fn message(&mut self, carrier: usize, payload: &[u8], at: Micros, listener: &mut impl Listener) {
+        let name = self.addressed(carrier, payload);
         let skip = self.connections[name].prefix.len();
         let Some(mut body) = payload.get(skip..) else { return };
         let Some((kind, rest)) = body.split_first() else { return };
@@ -408,6 +456,18 @@ impl Fleet {
         }
     }
 
+    /// Whose the message is that came on the socket of `carrier`.
+    #[inline]
+    fn addressed(&self, carrier: usize, payload: &[u8]) -> usize {
+        let riders = &self.connections[carrier].riders;
+        if riders.is_empty() {
+            return carrier;
+        }
+        let mut rest = payload;
+        let begins = wire::read_var_bytes(&mut rest).map(|_| &payload[..payload.len() - rest.len()]);
+        begins.and_then(|begins| riders.get(begins)).copied().unwrap_or(carrier)
+    }
+
     fn end(&mut self, name: usize, reason: &str, listener: &mut impl Listener) {
         if self.connections[name].stage != Stage::Ended {
             self.ended += 1;
@@ -418,6 +478,7 @@ impl Fleet {
 
     /// Writes what waits and then `bytes`; what the socket does not take waits.
     fn write(&mut self, name: usize, bytes: &[u8]) {
+        let name = self.connections[name].carrier;
         let connection = &mut self.connections[name];
         let Some(stream) = &mut connection.stream else { return };
         let waited = !connection.outbound.is_empty();

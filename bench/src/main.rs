@@ -71,6 +71,9 @@ enum Command {
         /// Ask after each edit whether it is saved
         #[arg(long)]
         saved: bool,
+        /// Documents of one editor that share a socket (Hocuspocus' wire)
+        #[arg(long, default_value_t = 1)]
+        shared: usize,
     },
     /// Many stored documents: disk, starts, memory, and what opening one takes
     Store {
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
             per_second,
             seconds,
             saved,
+            shared,
         } => {
             let editing = Editing {
                 name: "try",
@@ -131,6 +135,7 @@ fn main() -> ExitCode {
                 per_second,
                 doing: Doing::Edits,
                 asks_saved: saved,
+                documents_per_socket: shared,
             };
             attempt(&editing, server, Duration::from_secs(seconds))
         }

@@ -256,6 +256,7 @@ impl Server {
             path,
             document: document.to_owned(),
             dialect: self.kind.dialect(),
+            rides_on: None,
         })
     }
 

@@ -35,6 +35,7 @@ pub fn run() -> Result<(), String> {
         per_second: 10.0,
         doing: Doing::Edits,
         asks_saved: false,
+        documents_per_socket: 1,
     };
     let both = [Kind::Cowrite, Kind::RelayTick];
     for kind in both {
@@ -51,6 +52,14 @@ pub fn run() -> Result<(), String> {
         )?;
     }
     every_edit_arrives(&edits("at-once", 5, 3), Kind::Relay, &place)?;
+    every_edit_arrives(
+        &Editing {
+            documents_per_socket: 10,
+            ..edits("shared", 20, 3)
+        },
+        Kind::CowriteHocuspocus,
+        &place,
+    )?;
     let saved = every_edit_arrives(
         &Editing {
             asks_saved: true,

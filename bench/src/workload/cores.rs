@@ -33,6 +33,7 @@ pub fn run(name: &'static str, place: &Place<'_>) -> Result<Outcome, String> {
             per_second: 1.0,
             doing: Doing::Edits,
             asks_saved: false,
+            documents_per_socket: 1,
         };
         if threads > 1 {
             cores::stay_on(cores::all());

@@ -35,6 +35,8 @@ pub struct Editing {
     pub doing: Doing,
     /// Ask after every edit whether it is saved.
     pub asks_saved: bool,
+    /// Documents of one editor that share a socket.
+    pub documents_per_socket: usize,
 }
 
 /// What was measured.
@@ -139,11 +141,7 @@ impl Editing {
         intrusion: Option<Intrusion>,
     ) -> Result<Measured, String> {
         let scale = place.scale;
-        let mut seats = Vec::new();
-        for document in 0..self.documents {
-            let seat = server.seat(&format!("{}-{document}", self.name))?;
-            seats.extend(std::iter::repeat_n(seat, self.editors));
-        }
+        let seats = self.seats(server)?;
         let mut fleet = Fleet::new().map_err(|error| error.to_string())?;
         let total = seats.len();
         let interval = (1e6 / self.per_second) as Micros;
@@ -223,15 +221,25 @@ impl Editing {
         })
     }
 
+    /// Where everybody connects, document by document.
+    fn seats(&self, server: &Server) -> Result<Vec<Seat>, String> {
+        let mut seats = Vec::new();
+        for document in 0..self.documents {
+            let seat = server.seat(&format!("{}-{document}", self.name))?;
+            let first = document - document % self.documents_per_socket;
+            seats.extend((0..self.editors).map(|editor| Seat {
+                rides_on: (document != first).then_some(first * self.editors + editor),
+                ..seat.clone()
+            }));
+        }
+        Ok(seats)
+    }
+
     /// As many edits as the server takes for `seconds`: every editor has `window` edits on their way, and
     /// says the next one when all others have heard the oldest. Returns edits per second and what they
     /// cost the server, in µs.
     pub fn throughput(&self, server: &Server, place: &Place<'_>, window: u32) -> Result<(f64, f64), String> {
-        let mut seats = Vec::new();
-        for document in 0..self.documents {
-            let seat = server.seat(&format!("{}-{document}", self.name))?;
-            seats.extend(std::iter::repeat_n(seat, self.editors));
-        }
+        let seats = self.seats(server)?;
         let mut fleet = Fleet::new().map_err(|error| error.to_string())?;
         let total = seats.len();
         let mut ears = Ears::new(total, self.editors, 0, self.doing);

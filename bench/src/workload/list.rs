@@ -56,6 +56,7 @@ fn edits(name: &'static str, documents: usize, editors: usize, per_second: f64) 
         per_second,
         doing: Doing::Edits,
         asks_saved: false,
+        documents_per_socket: 1,
     }
 }
 
@@ -104,6 +105,32 @@ pub static ALL: &[Workload] = &[
         counts: "CPU per edit; time to the others; delivered",
         servers: EVERYBODY,
         run: |name, kind, place| default_run(&edits(name, 600, 3, 10.0), kind, place),
+    },
+    Workload {
+        name: "shared-600x3",
+        title: "The same, an editor's documents on one socket for each hundred",
+        counts: "CPU per edit; time to the others; delivered",
+        servers: &[Kind::CowriteHocuspocus, Kind::Hocuspocus],
+        run: |name, kind, place| {
+            let editing = Editing {
+                documents_per_socket: 100,
+                ..edits(name, 600, 3, 10.0)
+            };
+            default_run(&editing, kind, place)
+        },
+    },
+    Workload {
+        name: "saved-600x3",
+        title: "The same as 600 × 3, and each edit is acknowledged",
+        counts: "CPU per edit; time to the others; delivered",
+        servers: &[Kind::Cowrite, Kind::CowriteHocuspocus],
+        run: |name, kind, place| {
+            let editing = Editing {
+                asks_saved: kind == Kind::Cowrite,
+                ..edits(name, 600, 3, 10.0)
+            };
+            default_run(&editing, kind, place)
+        },
     },
     Workload {
         name: "keystrokes-36981",

@@ -198,6 +198,7 @@ pub fn while_editing(name: &'static str, kind: Kind, place: &Place<'_>) -> Resul
         per_second: 20.0,
         doing: Doing::Edits,
         asks_saved: false,
+        documents_per_socket: 1,
     };
     let quiet = editing.measure(&server, place, None)?;
     let seats = (0..LARGE)
