@@ -53,8 +53,11 @@ enum Command {
         #[arg(long)]
         docs: bool,
     },
-    /// Write table and chart of an earlier run into docs/
-    Docs { json: PathBuf },
+    /// Write table and chart of earlier runs into docs/; of a workload in several of them, the last counts
+    Docs {
+        #[arg(required = true)]
+        json: Vec<PathBuf>,
+    },
     /// Measure one server with edits of your choice, for comparing two builds (SERVER_BINARY)
     Try {
         #[arg(long, default_value = "cowrite")]
@@ -118,7 +121,7 @@ fn main() -> ExitCode {
             report.save(&json.unwrap_or_else(|| server::disk_folder().join("results.json")))?;
             if docs { report.write_docs() } else { Ok(()) }
         }),
-        Command::Docs { json } => report::Report::load(&json).and_then(|report| report.write_docs()),
+        Command::Docs { json } => report::Report::merged(&json).and_then(|report| report.write_docs()),
         Command::Try {
             server,
             documents,

@@ -1,6 +1,10 @@
 //! What was measured, as a table, as JSON, as a chart, and in the documentation.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +78,24 @@ impl Report {
     pub fn load(path: &Path) -> Result<Self, String> {
         let json = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         serde_json::from_str(&json).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// What several runs measured, as one run on the last one's machine.
+    pub fn merged(paths: &[PathBuf]) -> Result<Self, String> {
+        let mut reports = paths.iter().map(|path| Self::load(path));
+        let mut all = reports.next().ok_or("no results are named")??;
+        for report in reports {
+            let Self {
+                machine,
+                quick,
+                outcomes,
+            } = report?;
+            let again = |old: &Outcome| outcomes.iter().any(|new| new.workload == old.workload);
+            all.outcomes.retain(|old| !again(old));
+            all.outcomes.extend(outcomes);
+            (all.machine, all.quick) = (machine, all.quick || quick);
+        }
+        Ok(all)
     }
 
     pub fn save(&self, path: &Path) -> Result<(), String> {
