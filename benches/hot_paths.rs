@@ -26,7 +26,7 @@ use cowrite::{
     },
     room::{
         Policy, Room,
-        outbox::{Line, Outbox},
+        outbox::Outbox,
         session::{Joining, SessionId},
     },
     store::{
@@ -181,9 +181,7 @@ fn fan_out(criterion: &mut Criterion) {
             let document = DocumentId::parse("bench").expect("a name");
             let mut room = Room::open(document, &StoredDocument::default(), policy, 0).expect("a document");
             let mut effects = Vec::new();
-            let outboxes: Vec<Arc<Outbox>> = (0..sessions)
-                .map(|_| Arc::new(Outbox::new(Line::new(8 << 20))))
-                .collect();
+            let outboxes: Vec<Arc<Outbox>> = (0..sessions).map(|_| Arc::new(Outbox::alone(8 << 20))).collect();
             for (id, outbox) in outboxes.iter().enumerate() {
                 let id = SessionId(id as u64);
                 let (identity, outbox) = (Identity::anonymous(), outbox.clone());

@@ -75,7 +75,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared));
-    let reader = Reader::new(payload, board.line(), &shared);
+    let reader = Reader::new(payload, own.clone(), &shared);
     let path = request.path().to_owned();
     actix_web::rt::spawn(Socket::new(shared, board, own, path).live(reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))

@@ -30,10 +30,7 @@ use crate::{
         frame,
         frame_reader::{FrameReader, Received},
     },
-    room::{
-        Micros,
-        outbox::{Line, Outbox},
-    },
+    room::{Micros, outbox::Outbox},
 };
 
 use super::{Shared, refusals};
@@ -184,19 +181,20 @@ pub struct Reader {
     payload: dev::Payload,
     arrived: BytesMut,
     frames: FrameReader,
-    line: Arc<Line>,
+    /// An outbox of the line.
+    outbox: Arc<Outbox>,
     begun: Begun,
 }
 
 impl Reader {
-    /// Reads what comes on `line`.
+    /// Reads what comes on the line of `outbox`.
     #[must_use]
-    pub fn new(payload: Payload, line: Arc<Line>, shared: &Data<Shared>) -> Self {
+    pub fn new(payload: Payload, outbox: Arc<Outbox>, shared: &Data<Shared>) -> Self {
         Self {
             payload: payload.into_inner(),
             arrived: BytesMut::new(),
             frames: FrameReader::new(shared.message_bytes_max),
-            line,
+            outbox,
             begun: Begun::of(&shared.unfinished),
         }
     }
@@ -220,7 +218,7 @@ impl Reader {
             match self.payload.next().await {
                 Some(Ok(bytes)) => {
                     // Also of a message that takes longer than anybody may be silent.
-                    self.line.heard(clock::now() / 1_000);
+                    self.outbox.line().heard(clock::now() / 1_000);
                     self.arrived = bytes
                         .try_into_mut()
                         .unwrap_or_else(|shared| BytesMut::from(&shared[..]));

@@ -89,12 +89,6 @@ impl Switchboard {
         outbox
     }
 
-    /// The socket's line.
-    #[must_use]
-    pub fn line(&self) -> Arc<Line> {
-        self.line.clone()
-    }
-
     /// Whether the last bytes were given to the socket.
     pub fn is_closed(&self) -> bool {
         self.lock().is_closed

@@ -25,7 +25,7 @@ use crate::{
         hocuspocus, y_websocket,
     },
     room::{
-        outbox::{Line, Outbox},
+        outbox::Outbox,
         session::{Joining, SessionId},
     },
 };
@@ -85,8 +85,7 @@ async fn upgrade(
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let line = Line::new(2 * shared.outbox_bytes_max);
-    let outbox = Arc::new(Outbox::new(line.clone()));
+    let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
@@ -98,11 +97,11 @@ async fn upgrade(
     let body = OutboxBody::new(outbox.clone(), Open::count(shared));
     let connection = Connection {
         id,
-        outbox,
+        outbox: outbox.clone(),
         shared: shared.clone(),
         is_new: true,
     };
-    let reader = Reader::new(payload, line, shared);
+    let reader = Reader::new(payload, outbox, shared);
     actix_web::rt::spawn(connection.live(joining, document, reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }

@@ -10,6 +10,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -39,11 +40,15 @@ impl Line {
     /// A line that is open. `bytes_max` bounds even what rooms push without asking.
     #[must_use]
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::open(bytes_max))
+    }
+
+    fn open(bytes_max: usize) -> Self {
+        Self {
             heard_ms: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             bytes_max,
-        })
+        }
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.
@@ -68,7 +73,25 @@ impl Line {
 #[derive(Debug)]
 pub struct Outbox {
     queue: Mutex<Queue>,
-    line: Arc<Line>,
+    line: OnLine,
+}
+
+/// The line of an outbox. One that is its own lies beside it in memory, where each frame needs both.
+#[derive(Debug)]
+enum OnLine {
+    Own(Line),
+    Shared(Arc<Line>),
+}
+
+impl Deref for OnLine {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        match self {
+            Self::Own(line) => line,
+            Self::Shared(line) => line,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,12 +100,20 @@ struct Queue {
     rest: Option<Bytes>,
     /// The answer to the last ping. A peer that pings without reading is answered once (RFC 6455, 5.5.3).
     pong: Option<Bytes>,
-    frames: VecDeque<Entry>,
+    frames: Frames,
     /// What they and `rest` cost, in bytes of memory.
     bytes: usize,
     taken_version: u64,
     ending: Ending,
     waker: Option<Waker>,
+}
+
+/// Frames in order. The first has its place in the outbox itself: as a rule it is the only one, and a ring of its own
+/// would be memory that no cache holds when the next one comes.
+#[derive(Debug, Default)]
+struct Frames {
+    first: Option<Entry>,
+    more: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
@@ -138,7 +169,16 @@ impl Outbox {
     pub fn new(line: Arc<Line>) -> Self {
         Self {
             queue: Mutex::default(),
-            line,
+            line: OnLine::Shared(line),
+        }
+    }
+
+    /// The outbox of the only session of a line. `bytes_max` is that of [`Line::new`].
+    #[must_use]
+    pub fn alone(bytes_max: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            line: OnLine::Own(Line::open(bytes_max)),
         }
     }
 
@@ -191,7 +231,7 @@ impl Outbox {
     /// Whether something waits that [`Outbox::drop_sync`] would drop.
     #[must_use]
     pub fn holds_sync(&self) -> bool {
-        self.lock().frames.iter().any(|entry| entry.kind != Kind::Other)
+        self.lock().frames.any(|entry| entry.kind != Kind::Other)
     }
 
     /// The version of the document that the frames taken so far bring a reader to.
@@ -297,7 +337,7 @@ impl Outbox {
             self.took(&mut queue, rest.len());
         }
         self.forget(&mut queue, |_| false);
-        queue.frames = VecDeque::new();
+        queue.frames = Frames::default();
         (queue.pong, queue.waker) = (None, None);
     }
 
@@ -336,6 +376,38 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // No code that can panic runs under this lock, so a poisoned one is still consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Frames {
+    fn push_back(&mut self, entry: Entry) {
+        if self.first.is_none() {
+            self.first = Some(entry);
+        } else {
+            self.more.push_back(entry);
+        }
+    }
+
+    fn pop_front(&mut self) -> Option<Entry> {
+        let first = self.first.take();
+        self.first = self.more.pop_front();
+        first
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn any(&self, is: impl Fn(&Entry) -> bool) -> bool {
+        self.first.iter().chain(&self.more).any(is)
+    }
+
+    fn retain(&mut self, mut keeps: impl FnMut(&Entry) -> bool) {
+        self.first.take_if(|entry| !keeps(entry));
+        self.more.retain(keeps);
+        if self.first.is_none() {
+            self.first = self.more.pop_front();
+        }
     }
 }
 

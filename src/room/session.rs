@@ -57,29 +57,39 @@ pub struct Present {
     pub seconds: u64,
 }
 
-/// A session of a room.
+/// A session of a room. What each frame for it needs lies together: there are more sessions than a cache holds.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Session {
+    pub outbox: Arc<Outbox>,
+    /// When something was last queued for it.
+    pub sent: Micros,
+    pub dialect: Dialect,
+    pub reading: Reading,
+    /// It was told who is here. That waits until it has said which client id is its own.
+    pub greeted: bool,
+    /// Its awareness messages were skipped while it was behind: it must be sent everybody's.
+    pub presence_stale: bool,
+    /// It may only read, and edited all the same: it is never told that all is saved.
+    pub refused: bool,
+    /// It has been told that its edits are not taken.
+    pub told_read_only: bool,
+    /// It has asked for the document and was not sent all of it.
+    pub wants_document: bool,
     pub identity: Identity,
+    pub joined: Micros,
+    pub saving: Saving,
+    /// A gap in its updates that is open.
+    pub gap: Option<Gap>,
+    /// When its last SyncStep1 was answered.
+    pub served: Option<Micros>,
     pub expires: Option<Micros>,
     /// When it was asked for another token.
     pub token_wanted: Option<Micros>,
-    pub dialect: Dialect,
-    pub outbox: Arc<Outbox>,
-    pub reading: Reading,
-    pub joined: Micros,
-    /// When something was last queued for it.
-    pub sent: Micros,
-    /// It was told who is here. That waits until it has said which client id is its own.
-    pub greeted: bool,
     /// Its own client id in presence, if it said one before it was told of others.
     pub presence_id: Option<u64>,
-    /// Its awareness messages were skipped while it was behind: it must be sent everybody's.
-    pub presence_stale: bool,
     /// From when on it may be asked again for what an update of its referred to and nobody has.
     pub may_ask: Micros,
-    /// A gap in its updates that is open.
-    pub gap: Option<Gap>,
     /// From which clock on structs of which client ids were not taken from it: it is asked for them again, also for those
     /// that another session has written meanwhile.
     pub withheld: BTreeMap<u64, u32>,
@@ -89,15 +99,6 @@ pub(super) struct Session {
     pub twin: Option<Id>,
     /// From which clock on it was asked for what it may have written differently, by client id.
     pub asked_about: BTreeMap<u64, u32>,
-    /// It may only read, and edited all the same: it is never told that all is saved.
-    pub refused: bool,
-    /// It has asked for the document and was not sent all of it.
-    pub wants_document: bool,
-    /// When its last SyncStep1 was answered.
-    pub served: Option<Micros>,
-    pub saving: Saving,
-    /// It has been told that its edits are not taken.
-    pub told_read_only: bool,
 }
 
 impl Session {

@@ -19,7 +19,7 @@ use cowrite::{
     },
     room::{
         Counts, Effect, Micros, Policy, Room,
-        outbox::{self, Outbox},
+        outbox::Outbox,
         session::{Joining, SessionId},
     },
     store::{Seq, StoredDocument},
@@ -286,7 +286,7 @@ impl World {
         self.happened.reconnects += 1;
         let session = self.next_session;
         self.next_session += 1;
-        let outbox = Arc::new(Outbox::new(outbox::Line::new(2 * self.policy.outbox_bytes_max)));
+        let outbox = Arc::new(Outbox::alone(2 * self.policy.outbox_bytes_max));
         let expires = (!self.ending && self.random.one_in(6)).then(|| self.now + self.random.below(20 * SECOND));
         let identity = if self.peers[n].reads_only { reader() } else { writer() };
         let joining = Joining {

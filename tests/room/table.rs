@@ -104,13 +104,13 @@ impl Table {
     }
 
     pub fn joins_with(&mut self, id: u64, identity: Identity, expires: Option<Micros>, outbox_bytes_max: usize) {
-        let outbox = Arc::new(Outbox::new(Line::new(outbox_bytes_max)));
+        let outbox = Arc::new(Outbox::alone(outbox_bytes_max));
         self.sits_down(id, identity, expires, Dialect::YWebsocket, outbox);
     }
 
     /// A client of y-sweet joins.
     pub fn joins_from_y_sweet(&mut self, id: u64, identity: Identity) {
-        let outbox = Arc::new(Outbox::new(Line::new(2 * POLICY.outbox_bytes_max)));
+        let outbox = Arc::new(Outbox::alone(2 * POLICY.outbox_bytes_max));
         self.sits_down(id, identity, None, Dialect::YSweet, outbox);
     }
 

@@ -25,7 +25,7 @@ use crate::{
     protocol::{close::CloseReason, dialect::Dialect, lib0::write_var_bytes, y_websocket},
     room::{
         Policy,
-        outbox::{Line, Outbox},
+        outbox::Outbox,
         session::{Joining, SessionId},
     },
     store::{Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument},
@@ -161,7 +161,7 @@ fn named(name: &str) -> DocumentId {
 }
 
 fn joining(id: u64) -> (Join, Arc<Outbox>) {
-    let outbox = Arc::new(Outbox::new(Line::new(1 << 21)));
+    let outbox = Arc::new(Outbox::alone(1 << 21));
     let (id, identity, dialect) = (SessionId(id), Identity::anonymous(), Dialect::YWebsocket);
     (
         Join(Joining {
