@@ -245,9 +245,10 @@ fn journal(criterion: &mut Criterion) {
                         at_ms: 1_700_000_000_000 + seq,
                         authors: Arc::default(),
                         body: Body::Update(update.clone()),
+                        holder: None,
                     };
                     let records: Vec<Record> = names.iter().map(record).collect();
-                    store.commit(&records).expect("a disk that works");
+                    store.commit_all(&records).expect("a disk that works");
                 });
                 store.close().expect("a disk that works");
             },

@@ -160,8 +160,9 @@ impl House {
                     at_ms: 0,
                     authors: Arc::default(),
                     body: Body::Deleted,
+                    holder: None,
                 };
-                self.store.commit(&[record])?;
+                self.store.commit_all(&[record])?;
                 return Ok(Happened::default());
             }
             What::Dump => {
@@ -183,12 +184,13 @@ impl House {
                 let (authors, body) = (Arc::default(), Body::Update(bytes.clone()));
                 let at_ms = 0;
                 let document = id;
-                self.store.commit(&[Record {
+                self.store.commit_all(&[Record {
                     document,
                     seq,
                     at_ms,
                     authors,
                     body,
+                    holder: None,
                 }])?;
                 return Ok(Happened::default());
             }
@@ -271,7 +273,7 @@ impl Document {
             }
             What::Durable => {
                 let records = std::mem::take(&mut self.records);
-                store.commit(&records)?;
+                store.commit_all(&records)?;
                 if let Some(last) = records.iter().map(|record| record.seq).max() {
                     self.room.stored(last, self.now);
                 }
@@ -343,6 +345,7 @@ impl Document {
             at_ms,
             authors,
             body,
+            holder: None,
         });
     }
 

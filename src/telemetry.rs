@@ -33,6 +33,10 @@ pub struct Metrics {
     pub loads_failed: IntCounter,
     /// Documents thrown away and loaded anew because merging panicked.
     pub poisoned: IntCounter,
+    /// Documents whose records the store refused.
+    pub documents_refused: IntCounter,
+    /// Documents that had something to give back to the store then.
+    pub given_back: IntCounter,
     /// Bytes received in messages.
     pub received_bytes: IntCounter,
     /// Bytes handed to sockets.
@@ -118,6 +122,16 @@ impl Metrics {
                 r,
                 "cowrite_documents_poisoned_total",
                 "Documents loaded anew after merging panicked",
+            ),
+            documents_refused: counter(
+                r,
+                "cowrite_documents_refused_total",
+                "Documents loaded anew after the store refused their records",
+            ),
+            given_back: counter(
+                r,
+                "cowrite_documents_given_back_total",
+                "Documents of which edits were given back to the store after that",
             ),
             received_bytes: counter(
                 r,

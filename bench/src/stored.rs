@@ -408,7 +408,7 @@ impl Upkeep {
 }
 
 fn commit(store: &DurableStore, batch: &[Record], upkeep: &mut Upkeep) -> Result<(), String> {
-    store.commit(batch).map_err(|error| error.to_string())?;
+    store.commit_all(batch).map_err(|error| error.to_string())?;
     upkeep.turn(store).map(drop)
 }
 
@@ -435,6 +435,7 @@ fn record(document: u64, seq: u64, body: Body) -> Record {
         at_ms: 1,
         authors: Default::default(),
         body,
+        holder: None,
     }
 }
 

@@ -22,6 +22,7 @@ use actix::{
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use crate::{
     access::{Identity, Revocation},
@@ -33,7 +34,7 @@ use crate::{
         session::{Joining, Present, SessionId},
         states::Encoded,
     },
-    store::{Seq, StoreError, StoredDocument},
+    store::{Holder, Seq, StoreError, StoredDocument},
 };
 
 use super::{
@@ -56,6 +57,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct DocumentActor {
     document: DocumentId,
     generation: Generation,
+    /// Tells the store this actor from every other of the document.
+    holder: Holder,
     registry: Arc<Registry>,
     durable: Arc<Durable>,
     /// What of `durable` the room has been told.
@@ -183,6 +186,7 @@ impl DocumentActor {
         Self {
             document,
             generation,
+            holder: Holder::drawn(Uuid::new_v4().as_u64_pair().1),
             registry,
             durable,
             told: (0, 0),
@@ -195,10 +199,10 @@ impl DocumentActor {
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
-        let (store, document) = (self.registry.store.clone(), self.document.clone());
+        let (store, document, holder) = (self.registry.store.clone(), self.document.clone(), self.holder);
         let policy = self.registry.policies.of(&document);
         let loaded = self.registry.helpers.run(move || {
-            let stored: StoredDocument = store.load(&document)?;
+            let stored: StoredDocument = store.take(&document, holder)?;
             Room::open(document.clone(), &stored, policy, clock::now()).map_err(|damaged| StoreError::Damaged {
                 document,
                 reason: damaged.to_string(),
@@ -228,6 +232,10 @@ impl DocumentActor {
 
     /// The document cannot be loaded; returns what its sessions are told.
     fn unreadable(&self, error: &StoreError) -> CloseReason {
+        if let StoreError::Elsewhere { .. } = error {
+            log::info!("{error}");
+            return CloseReason::Restarting;
+        }
         self.registry.metrics.loads_failed.inc();
         log::error!("document {} cannot be opened: {error}", self.document);
         match error {
@@ -419,6 +427,7 @@ impl DocumentActor {
         let (snapshot, received, durable) = (received.is_none(), received.unwrap_or_default(), self.durable.clone());
         let append = Append {
             document,
+            holder: self.holder,
             seq,
             authors,
             update,
@@ -459,8 +468,19 @@ impl DocumentActor {
             // Nobody waits for the answer.
             drop(self.registry.helpers.run(move || drop(room)));
         }
+        self.registry.writer.release(self.document.clone(), self.holder);
         self.registry.forget(&self.document, self.generation);
         ctx.stop();
+    }
+
+    /// The store refuses what this document appends: what is in memory does not follow on what is stored, or somebody
+    /// else has taken the document. It is loaded anew, and what it holds beyond that is given back.
+    fn give_up_document(&mut self, ctx: &mut Context<Self>) {
+        self.drain(&CloseReason::Restarting, ctx);
+        if let Some(state) = self.call(|room, _, _| room.read()) {
+            self.registry.give_back(self.document.clone(), state);
+        }
+        self.go(ctx);
     }
 
     fn set_timer(&mut self, deadline: Option<Micros>, ctx: &mut Context<Self>) {
@@ -614,9 +634,7 @@ impl Handler<Stored> for DocumentActor {
 
     fn handle(&mut self, Stored: Stored, ctx: &mut Self::Context) {
         if self.durable.is_refused() {
-            // What the sessions have beyond the store they bring again.
-            self.drain(&CloseReason::Restarting, ctx);
-            return self.go(ctx);
+            return self.give_up_document(ctx);
         }
         self.settle(ctx);
     }

@@ -6,6 +6,7 @@
 //! * `durable`: how far a document is durable, and how it hears of it
 //! * `writer`: the thread that commits what all documents append, in groups
 //! * `helpers`: threads for what takes long
+//! * `give_back`: what the store refused comes to it all the same
 //! * `visit`: reading and writing a document without a session
 //! * `pace`: how often a busy thread looks at its sockets
 //! * `clock`: the one place that reads the time
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod document;
 pub mod durable;
+mod give_back;
 pub mod helpers;
 pub mod homes;
 pub mod pace;

@@ -8,7 +8,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use actix::{Actor, Addr, Context};
@@ -35,6 +35,8 @@ pub struct Registry {
     pub(super) metrics: Arc<Metrics>,
     /// Room for whole documents that visitors read.
     pub(super) copies: Arc<Semaphore>,
+    /// Documents that are being given back.
+    pub(super) giving_back: AtomicUsize,
     homes: Arc<Homes>,
 }
 
@@ -97,6 +99,7 @@ impl Registry {
             policies: policies.into(),
             metrics,
             copies: Arc::new(Semaphore::new(COPIES_KB_MAX)),
+            giving_back: AtomicUsize::new(0),
             homes,
         })
     }
@@ -112,7 +115,7 @@ impl Registry {
         if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
             return Some(addr.clone());
         }
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
+        let generation = self.next_generation();
         let (name, registry) = (document.clone(), self.clone());
         let starts = move |ctx: &mut Context<DocumentActor>| DocumentActor::new(name, generation, registry, ctx);
         let addr = match self.homes.arbiter(self.homes.of(document)) {
@@ -122,6 +125,14 @@ impl Registry {
         actors.open.insert(document.clone(), (generation, addr.clone()));
         self.metrics.documents_open.set(actors.open.len() as i64);
         Some(addr)
+    }
+
+    pub(super) fn next_generation(&self) -> Generation {
+        self.generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// The actor of this generation is done with `document`.

@@ -1,28 +1,30 @@
-//! The writer: one thread that makes durable what all documents append.
+//! The writer: a thread for each lane of the store, which makes durable what the lane's documents append.
 //!
-//! Everything that waits is committed with one `fdatasync`. While the disk refuses, the writer keeps
+//! Everything that waits in a lane is committed together. While the disk refuses, the writer keeps
 //! what it has, says so in [`StoreHealth`], and tries again; nobody is told "stored" meanwhile. Beside
-//! that it does the store's upkeep, a step at a time, also when it is never idle.
+//! that the first lane does the store's upkeep, a step at a time, also when it is never idle.
 //!
-//! What must stay true: records of one document reach the store in the order of their positions;
-//! [`Durable`] moves only after `commit` returned `Ok`.
+//! What must stay true: records of one document reach the store in the order of their positions, and a release
+//! behind all of them; [`Durable`] moves only after `commit` returned `Ok`, and not for what that refused.
 
 use std::{
+    hash::BuildHasher,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use rustc_hash::FxBuildHasher;
 
 use crate::{
     id::DocumentId,
     room::Micros,
-    store::{Body, Record, Seq, Store, StoreError},
+    store::{Body, Holder, Record, Refusals, Seq, Store},
     telemetry::Metrics,
 };
 
@@ -49,6 +51,8 @@ const GROUP_SMALL: usize = 8;
 pub struct Append {
     /// Whose.
     pub document: DocumentId,
+    /// Who has it.
+    pub holder: Holder,
     /// Its position (of a snapshot: the last that it covers).
     pub seq: Seq,
     /// The subjects of its authors.
@@ -65,64 +69,87 @@ pub struct Append {
 
 enum Job {
     Append(Append),
+    Release(DocumentId, Holder),
     Stop(mpsc::SyncSender<()>),
 }
 
-/// Whether the store takes writes, for `/readyz`.
-#[derive(Debug, Default)]
-pub struct StoreHealth(Mutex<Option<String>>);
+/// Whether the store takes writes, for `/readyz`: by lane, why it does not.
+#[derive(Debug)]
+pub struct StoreHealth(Mutex<Vec<Option<String>>>);
 
 impl StoreHealth {
     /// Why the store takes no writes, if it does not.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lanes().iter().find_map(Clone::clone)
     }
 
-    fn set(&self, trouble: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    fn lanes(&self) -> MutexGuard<'_, Vec<Option<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The way to the writer thread.
+/// The way to the writer's threads.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    jobs: mpsc::Sender<Job>,
+    lanes: Arc<[mpsc::Sender<Job>]>,
     waiting: Arc<AtomicUsize>,
     waiting_bytes_max: usize,
     health: Arc<StoreHealth>,
 }
 
 impl Writer {
-    /// Starts the thread. From `waiting_bytes_max` on [`Writer::is_full`].
+    /// Starts the threads. From `waiting_bytes_max` on [`Writer::is_full`].
     ///
     /// # Errors
     /// The system's, when it gives no more threads.
     pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, waiting_bytes_max: usize) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel();
-        let writer = Self {
-            jobs: sender,
-            waiting: Arc::default(),
+        let count = store.lanes().max(1);
+        let (waiting, health) = (Arc::default(), Arc::new(StoreHealth(Mutex::new(vec![None; count]))));
+        let start = |lane| {
+            let (sender, receiver) = mpsc::channel();
+            let thread = Thread {
+                lane,
+                store: store.clone(),
+                metrics: metrics.clone(),
+                waiting: Arc::clone(&waiting),
+                health: Arc::clone(&health),
+            };
+            thread::Builder::new()
+                .name("writer".to_owned())
+                .spawn(move || thread.run(&receiver))?;
+            Ok(sender)
+        };
+        let lanes = (0..count).map(start).collect::<std::io::Result<_>>()?;
+        Ok(Self {
+            lanes,
+            waiting,
             waiting_bytes_max,
-            health: Arc::default(),
-        };
-        let thread = Thread {
-            store,
-            metrics,
-            waiting: writer.waiting.clone(),
-            health: writer.health.clone(),
-        };
-        thread::Builder::new()
-            .name("writer".to_owned())
-            .spawn(move || thread.run(&receiver))?;
-        Ok(writer)
+            health,
+        })
+    }
+
+    /// The lane of a document: the same for as long as the process lives.
+    fn lane(&self, document: &DocumentId) -> &mpsc::Sender<Job> {
+        match &*self.lanes {
+            [only] => only,
+            lanes => {
+                let hash = FxBuildHasher.hash_one(document.as_str());
+                &lanes[(hash % lanes.len() as u64) as usize]
+            }
+        }
     }
 
     /// Hands something over.
     pub fn append(&self, append: Append) {
         self.waiting.fetch_add(append.update.len(), Ordering::Relaxed);
         // The thread lives until `stop`, after which no document is open.
-        let _ = self.jobs.send(Job::Append(append));
+        let _ = self.lane(&append.document).send(Job::Append(append));
+    }
+
+    /// Lets go of a document, behind all that was handed over for it.
+    pub fn release(&self, document: DocumentId, holder: Holder) {
+        let _ = self.lane(&document).send(Job::Release(document.clone(), holder));
     }
 
     /// Bytes handed over that are not durable yet.
@@ -143,11 +170,19 @@ impl Writer {
         &self.health
     }
 
-    /// Ends the thread once all is committed, or gives up after `patience`; says whether it ended.
+    /// Ends the threads once all is committed, or gives up after `patience`; says whether they ended.
     #[must_use]
     pub fn stop(&self, patience: Duration) -> bool {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        self.jobs.send(Job::Stop(sender)).is_err() || receiver.recv_timeout(patience).is_ok()
+        let deadline = Instant::now() + patience;
+        let stopped = self.lanes.iter().map(|lane| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            lane.send(Job::Stop(sender)).is_ok().then_some(receiver)
+        });
+        let stopped: Vec<_> = stopped.collect();
+        stopped.into_iter().flatten().all(|receiver| {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            receiver.recv_timeout(patience).is_ok()
+        })
     }
 }
 
@@ -212,13 +247,13 @@ impl Drop for Thread {
     fn drop(&mut self) {
         if thread::panicking() {
             log::error!("the writer has panicked: nothing more is saved, restart the server");
-            self.health
-                .set(Some("the writer has ended, the server must be restarted".to_owned()));
+            self.set_trouble(Some("the writer has ended, the server must be restarted".to_owned()));
         }
     }
 }
 
 struct Thread {
+    lane: usize,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     waiting: Arc<AtomicUsize>,
@@ -247,7 +282,7 @@ impl Thread {
             };
             let started = clock::now();
             if upkeep.wait(started).is_zero() {
-                let more = self.maintain();
+                let more = self.lane == 0 && self.maintain();
                 upkeep.done(started, clock::now(), more);
             }
         }
@@ -255,11 +290,12 @@ impl Thread {
 
     /// Commits all that waits.
     fn commit_all(&self, first: Job, jobs: &mpsc::Receiver<Job>) -> Committed {
-        let mut group = Vec::new();
+        let (mut group, mut releases) = (Vec::new(), Vec::new());
         let mut stop = None;
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Append(append) => group.push(append),
+                Job::Release(document, holder) => releases.push((document, holder)),
                 Job::Stop(done) => stop = Some(done),
             }
             if group.len() >= GROUP_MAX || stop.is_some() {
@@ -267,6 +303,11 @@ impl Thread {
             }
         }
         let next = self.commit(group);
+        for (document, holder) in releases {
+            if let Err(error) = self.store.release(&document, holder, None) {
+                log::warn!("document {document} could not be released for other servers: {error}");
+            }
+        }
         stop.map_or(Committed::Next(next), Committed::Stop)
     }
 
@@ -290,6 +331,7 @@ impl Thread {
         let mut told = Vec::with_capacity(group.len());
         for Append {
             document,
+            holder,
             seq,
             authors,
             update,
@@ -310,6 +352,7 @@ impl Thread {
                 at_ms,
                 authors,
                 body,
+                holder: Some(holder),
             });
             told.push(Told {
                 seq,
@@ -319,17 +362,26 @@ impl Thread {
             });
         }
         let size = records.len();
-        self.commit_until_done(&mut records, &mut told);
+        let refused = self.commit_until_done(&records);
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         let now = clock::now();
         let (mut news, mut wanted) = (News::default(), false);
-        for Told {
-            seq,
-            snapshot,
-            received,
-            durable,
-        } in told
-        {
+        for refusal in refused.iter() {
+            let (document, reason) = (&refusal.document, &refusal.reason);
+            log::error!("document {document} is loaded anew, the store refuses its records: {reason}");
+            self.metrics.documents_refused.inc();
+        }
+        for (told, record) in told.into_iter().zip(&records) {
+            let Told {
+                seq,
+                snapshot,
+                received,
+                durable,
+            } = told;
+            if refused.cover(record) {
+                durable.refuse(&mut news);
+                continue;
+            }
             if !snapshot {
                 self.metrics.durable(now.saturating_sub(received));
             }
@@ -339,51 +391,37 @@ impl Thread {
         next_at(started, size, wanted)
     }
 
-    fn commit_until_done(&self, records: &mut Vec<Record>, told: &mut Vec<Told>) {
+    fn commit_until_done(&self, records: &[Record]) -> Refusals {
         loop {
             let started = clock::now();
             match self.store.commit(records) {
-                Err(StoreError::Refused { document, reason }) => {
-                    log::error!("document {document} is loaded anew, the store refuses its records: {reason}");
-                    let mut news = News::default();
-                    for refused in told
-                        .iter()
-                        .zip(&*records)
-                        .filter(|(_, record)| record.document == document)
-                    {
-                        refused.0.durable.refuse(&mut news);
-                    }
-                    news.spread();
-                    let mut kept = records
-                        .iter()
-                        .map(|record| record.document != document)
-                        .collect::<Vec<_>>()
-                        .into_iter();
-                    told.retain(|_| kept.next().unwrap_or_default());
-                    records.retain(|record| record.document != document);
-                    if records.is_empty() {
-                        return;
-                    }
-                }
-                Ok(()) => {
-                    if self.health.trouble().is_some() {
+                Ok(refused) => {
+                    if self.trouble().is_some() {
                         log::info!("the store takes writes again");
-                        self.health.set(None);
+                        self.set_trouble(None);
                     }
                     self.metrics.commit(records.len(), clock::now() - started);
-                    return;
+                    return refused;
                 }
                 Err(error) => {
                     let error = error.to_string();
-                    if self.health.trouble().as_ref() != Some(&error) {
+                    if self.trouble().as_ref() != Some(&error) {
                         log::error!("nothing can be saved, edits are kept in memory: {error}");
-                        self.health.set(Some(error));
+                        self.set_trouble(Some(error));
                     }
                     self.metrics.commit_failed();
                     thread::sleep(RETRY);
                 }
             }
         }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.health.lanes()[self.lane].clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        self.health.lanes()[self.lane] = trouble;
     }
 }
 
@@ -413,10 +451,15 @@ mod tests {
         let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let ear = actix::Actor::start(Ear(sender)).recipient();
         let [gap, good] = ["gap", "good"].map(|name| DocumentId::parse(name).expect("a name"));
+        let holder = Holder::drawn(2);
+        for document in [&gap, &good] {
+            store.take(document, holder).expect("nobody has it");
+        }
         let append = |document: &DocumentId, seq, durable: &Arc<Durable>| {
             durable.want();
             writer.append(Append {
                 document: document.clone(),
+                holder,
                 seq,
                 authors: Arc::default(),
                 update: Bytes::from_static(&[0, 0]),

@@ -470,6 +470,7 @@ mod tests {
             at_ms: seq,
             authors: Arc::new([]),
             body: Body::Update(Bytes::from(txn.encode_update_v1())),
+            holder: None,
         }
     }
 
@@ -493,13 +494,13 @@ mod tests {
         let (doc, other) = (Doc::with_client_id(1), Doc::with_client_id(2));
         let run = || backup(&data, &to, None, &mut Vec::new()).unwrap();
 
-        journal.commit(&[edit(&doc, 1)]).unwrap();
+        journal.commit_all(&[edit(&doc, 1)]).unwrap();
         run();
         // Its bytes lie in the segment, and it is another edit that gets its position.
         disk.0.store(true, SeqCst);
-        journal.commit(&[edit(&other, 2)]).unwrap_err();
+        journal.commit_all(&[edit(&other, 2)]).unwrap_err();
         run();
-        journal.commit(&[edit(&doc, 2), edit(&doc, 3)]).unwrap();
+        journal.commit_all(&[edit(&doc, 2), edit(&doc, 3)]).unwrap();
         run();
         while journal.maintain(9).unwrap() {}
         run();

@@ -148,7 +148,7 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
     };
     let bytes = update.bytes().len() as u64;
     let seq = journal.load(name)?.last_seq() + 1;
-    journal.commit(&[record(name, seq, Body::Update(update.bytes().clone()))])?;
+    journal.commit_all(&[record(name, seq, Body::Update(update.bytes().clone()))])?;
     journal.close()?;
     say(out, format!("{name}: {} merged from {source}", size(bytes)))
 }
@@ -159,7 +159,7 @@ pub(super) fn delete(data: &Path, name: &DocumentId, out: &mut dyn Write) -> Res
     journal_in(data)?;
     let journal = locked(data)?;
     let entry = existing(&journal, data, name)?;
-    journal.commit(&[record(name, entry.last_seq + 1, Body::Deleted)])?;
+    journal.commit_all(&[record(name, entry.last_seq + 1, Body::Deleted)])?;
     journal.close()?;
     say(
         out,
@@ -178,6 +178,7 @@ pub(super) fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
         at_ms: wall_ms(),
         authors: Arc::new([]),
         body,
+        holder: None,
     }
 }
 

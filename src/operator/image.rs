@@ -331,12 +331,13 @@ mod tests {
                 at_ms: seq,
                 authors: Arc::new([]),
                 body,
+                holder: None,
             };
             let mut records = vec![record(Body::Update(body.clone()))];
             if seq % 10 == 0 {
                 records.push(record(Body::Snapshot(body.clone())));
             }
-            journal.commit(&records).unwrap();
+            journal.commit_all(&records).unwrap();
             committed.store(seq, SeqCst);
             while journal.maintain(seq).unwrap() {}
         }
@@ -355,8 +356,9 @@ mod tests {
                 at_ms: seq,
                 authors: Arc::new([]),
                 body: Body::Update(Bytes::from_static(&[7; 500])),
+                holder: None,
             };
-            journal.commit(&[record]).unwrap();
+            journal.commit_all(&[record]).unwrap();
         }
         drop(journal);
 
@@ -388,8 +390,9 @@ mod tests {
                     authors: Arc::new([]),
                     // An update ends with zeros of its own.
                     body: Body::Update(Bytes::from_static(&[7, 0, 0])),
+                    holder: None,
                 };
-                journal.commit(&[record]).unwrap();
+                journal.commit_all(&[record]).unwrap();
             }
         };
         commit(1..=3);
@@ -419,9 +422,10 @@ mod tests {
             at_ms: 1,
             authors: Arc::new([]),
             body: Body::Update(Bytes::from_static(&[7])),
+            holder: None,
         };
         let journal = Journal::open(Arc::new(FileDisk), folder.path(), JournalOptions::default()).unwrap();
-        journal.commit(&[record]).unwrap();
+        journal.commit_all(&[record]).unwrap();
         drop(journal);
         let path = folder.path().join(segment::file_name(1));
         fs::OpenOptions::new()

@@ -336,14 +336,14 @@ fn written(image: &Image, records: Vec<Salted>, unfinished: &Path) -> Result<Rep
         bytes += entry.bytes;
         done += 1;
         if bytes >= BATCH_BYTES {
-            journal.commit(&batch)?;
+            journal.commit_all(&batch)?;
             batch.clear();
             bytes = 0;
         }
         progress.tell(|| format!("restore: {done} of {all} records"));
     }
     if !batch.is_empty() {
-        journal.commit(&batch)?;
+        journal.commit_all(&batch)?;
     }
     journal.close()?;
     drop(journal);

@@ -8,7 +8,7 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument,
+    Body, DocumentEntry, Holder, NodeId, Record, Refusals, Store, StoreError, StoreStatus, StoredDocument,
     journal::{
         self, Journal, JournalOptions,
         disk::{Disk, FileDisk},
@@ -67,14 +67,24 @@ impl DurableStore {
 }
 
 impl Store for DurableStore {
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
-        self.journal.commit(records)?;
+    fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError> {
+        self.journal.hold(document, holder);
+        self.load(document)
+    }
+
+    fn release(&self, document: &DocumentId, holder: Holder, _: Option<NodeId>) -> Result<(), StoreError> {
+        self.journal.let_go(document, holder);
+        Ok(())
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
+        let refused = self.journal.commit(records)?;
         let rebased = records.iter().filter(|record| !matches!(record.body, Body::Update(_)));
         let mut rebased = rebased.map(|record| record.document.clone()).peekable();
         if rebased.peek().is_some() {
             self.read_side.changed(rebased);
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {

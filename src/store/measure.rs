@@ -52,7 +52,7 @@ fn measure_commits() {
             let batch: Vec<Record> = (0..group)
                 .map(|number| update(&name(number), round as u64, body.clone()))
                 .collect();
-            store.commit(&batch).unwrap();
+            store.commit_all(&batch).unwrap();
         }
         let took = started.elapsed();
         println!(
@@ -79,7 +79,7 @@ fn measure_many_documents() {
                 ]
             })
             .collect();
-        store.commit(&batch).unwrap();
+        store.commit_all(&batch).unwrap();
         store.maintain(chunk).unwrap();
     }
     caught_up(&store);
@@ -135,7 +135,7 @@ fn measure_overwrites_and_a_large_snapshot() {
     for round in 1..=4_000_u64 {
         let name = format!("d{}", (round * 7_919) % 400);
         store
-            .commit(&[snapshot(
+            .commit_all(&[snapshot(
                 &name,
                 round,
                 random(200_000 + (round as usize * 37) % 100_000, round),
@@ -152,7 +152,7 @@ fn measure_overwrites_and_a_large_snapshot() {
     println!("{:?}, sled {}", store.status(), store.read_side().disk_bytes());
     let large = random(200 * 1024 * 1024, 1);
     let started = Instant::now();
-    store.commit(&[snapshot("large", 1, large.clone())]).unwrap();
+    store.commit_all(&[snapshot("large", 1, large.clone())]).unwrap();
     println!("a snapshot of 200 MiB is durable in {:?}", started.elapsed());
     let started = Instant::now();
     caught_up(&store);

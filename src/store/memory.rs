@@ -4,31 +4,50 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{Body, DocumentEntry, EMPTY_UPDATE, Record, Seq, Store, StoreError, StoreStatus, StoredDocument, record};
+use super::{
+    Body, DocumentEntry, EMPTY_UPDATE, Holder, NodeId, Record, Refusals, Seq, Store, StoreError, StoreStatus,
+    StoredDocument, holder::NOT_THE_HOLDERS, record,
+};
 use crate::id::DocumentId;
 
-/// Documents in memory. A clone is another handle on the same documents: dropping one and going on with
-/// another is what a restart is to a store on disk.
-#[derive(Debug, Clone, Default)]
+/// Documents in memory. A clone is another handle of the same node on the same documents, [`MemoryStore::reopen`] a
+/// handle of another node: dropping one and going on with another is what a restart is to a store on disk.
+#[derive(Debug, Clone)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
+    node: Arc<Node>,
+}
+
+/// A node lives as long as somebody has a handle of it.
+#[derive(Debug)]
+struct Node {
+    id: NodeId,
+    closed: Mutex<bool>,
+}
+
+/// Who may write to a document, or take it.
+#[derive(Debug)]
+enum Held {
+    By(Holder, Weak<Node>),
+    For(Weak<Node>),
 }
 
 #[derive(Debug, Default)]
 struct State {
-    documents: BTreeMap<DocumentId, Held>,
+    documents: BTreeMap<DocumentId, Kept>,
+    held: BTreeMap<DocumentId, Held>,
+    nodes: Vec<Weak<Node>>,
     commits: u64,
-    closed: bool,
     refuse_commits: bool,
     refuse_loads: bool,
     damaged: BTreeMap<DocumentId, String>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Held {
+struct Kept {
     stored: StoredDocument,
     deleted: bool,
     changed_ms: u64,
@@ -38,7 +57,18 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::on(Arc::default())
+    }
+
+    fn on(state: Arc<Mutex<State>>) -> Self {
+        let mut known = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = Arc::new(Node {
+            id: NodeId(known.nodes.len() as u128 + 1),
+            closed: Mutex::default(),
+        });
+        known.nodes.push(Arc::downgrade(&node));
+        drop(known);
+        Self { state, node }
     }
 
     /// Makes commits fail, as a full disk does, until told otherwise.
@@ -62,11 +92,14 @@ impl MemoryStore {
         self.state().commits
     }
 
-    /// The same documents after a restart.
+    /// The same documents, for another node.
     #[must_use]
     pub fn reopen(&self) -> Self {
-        self.state().closed = false;
-        self.clone()
+        Self::on(self.state.clone())
+    }
+
+    fn closed(&self) -> MutexGuard<'_, bool> {
+        self.node.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -82,47 +115,110 @@ impl State {
             Ok(())
         }
     }
-}
-
-impl Store for MemoryStore {
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
-        let mut state = self.state();
-        if state.closed {
-            return Err(StoreError::Unusable("the store is closed".into()));
-        }
-        if state.refuse_commits {
-            return Err(refused("write"));
-        }
-        // Nothing of a batch that is refused may be seen: the copies replace the originals at the end.
-        let mut changed: BTreeMap<&DocumentId, Held> = BTreeMap::new();
-        for record in records {
-            let stored = || state.documents.get(&record.document).cloned().unwrap_or_default();
-            changed.entry(&record.document).or_insert_with(stored).apply(record)?;
-        }
-        for (document, held) in changed {
-            state.documents.insert(document.clone(), held);
-        }
-        for record in records.iter().filter(|record| !matches!(record.body, Body::Update(_))) {
-            state.damaged.remove(&record.document);
-        }
-        state.commits += 1;
-        Ok(())
-    }
 
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
-        let state = self.state();
-        state.readable()?;
-        if let Some(reason) = state.damaged.get(document) {
+        self.readable()?;
+        if let Some(reason) = self.damaged.get(document) {
             return Err(StoreError::Damaged {
                 document: document.clone(),
                 reason: reason.clone(),
             });
         }
-        Ok(state
-            .documents
-            .get(document)
-            .map(|held| held.stored.clone())
-            .unwrap_or_default())
+        let kept = self.documents.get(document);
+        Ok(kept.map(|kept| kept.stored.clone()).unwrap_or_default())
+    }
+
+    fn holder(&self, document: &DocumentId) -> Option<Holder> {
+        match self.held.get(document) {
+            Some(Held::By(holder, _)) => Some(*holder),
+            Some(Held::For(_)) | None => None,
+        }
+    }
+
+    /// Stores a record that is its holder's and follows.
+    fn put(&mut self, record: &Record) -> Result<(), String> {
+        if self.holder(&record.document) != record.holder {
+            return Err(NOT_THE_HOLDERS.to_owned());
+        }
+        match self.documents.get_mut(&record.document) {
+            Some(kept) => kept.apply(record)?,
+            None => {
+                let mut kept = Kept::default();
+                kept.apply(record)?;
+                self.documents.insert(record.document.clone(), kept);
+            }
+        }
+        if !matches!(record.body, Body::Update(_)) {
+            self.damaged.remove(&record.document);
+        }
+        Ok(())
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn node(&self) -> NodeId {
+        self.node.id
+    }
+
+    fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError> {
+        let mut state = self.state();
+        let has = match state.held.get(document) {
+            Some(Held::By(_, node) | Held::For(node)) => node.upgrade().map(|node| node.id),
+            None => None,
+        };
+        if let Some(node) = has.filter(|node| *node != self.node.id) {
+            let document = document.clone();
+            return Err(StoreError::Elsewhere { document, node });
+        }
+        state
+            .held
+            .insert(document.clone(), Held::By(holder, Arc::downgrade(&self.node)));
+        state.load(document)
+    }
+
+    fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.holder(document) != Some(holder) {
+            return Ok(());
+        }
+        let mut living = state.nodes.iter().filter_map(Weak::upgrade);
+        let next = next.and_then(|next| living.find(|node| node.id == next));
+        match next {
+            Some(node) => state.held.insert(document.clone(), Held::For(Arc::downgrade(&node))),
+            None => state.held.remove(document),
+        };
+        Ok(())
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
+        if *self.closed() {
+            return Err(StoreError::Unusable("the store is closed".into()));
+        }
+        let mut state = self.state();
+        if state.refuse_commits {
+            return Err(refused("write"));
+        }
+        let mut refusals = Refusals::default();
+        for record in records {
+            if refusals.cover(record) {
+                continue;
+            }
+            if let Err(reason) = state.put(record) {
+                refusals.refuse(record, reason);
+            }
+        }
+        state.commits += 1;
+        Ok(refusals)
+    }
+
+    fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
+        self.state().load(document)
     }
 
     fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {
@@ -132,14 +228,14 @@ impl Store for MemoryStore {
         let documents = state
             .documents
             .iter()
-            .filter(|(name, held)| follows(name) && held.exists());
+            .filter(|(name, kept)| follows(name) && kept.exists());
         Ok(documents
             .take(most)
-            .map(|(name, held)| DocumentEntry {
+            .map(|(name, kept)| DocumentEntry {
                 document: name.clone(),
-                last_seq: held.stored.last_seq(),
-                bytes: held.bytes(),
-                changed_ms: held.changed_ms,
+                last_seq: kept.stored.last_seq(),
+                bytes: kept.bytes(),
+                changed_ms: kept.changed_ms,
                 damaged: state.damaged.get(name).cloned(),
             })
             .collect())
@@ -151,33 +247,29 @@ impl Store for MemoryStore {
 
     fn status(&self) -> StoreStatus {
         let state = self.state();
-        let existing: Vec<&Held> = state.documents.values().filter(|held| held.exists()).collect();
+        let existing: Vec<&Kept> = state.documents.values().filter(|kept| kept.exists()).collect();
         StoreStatus {
             documents: existing.len() as u64,
             damaged: state.damaged.len() as u64,
-            live_bytes: existing.iter().map(|held| held.bytes()).sum(),
+            live_bytes: existing.iter().map(|kept| kept.bytes()).sum(),
             ..StoreStatus::default()
         }
     }
 
     fn close(&self) -> Result<(), StoreError> {
-        self.state().closed = true;
+        *self.closed() = true;
         Ok(())
     }
 }
 
-impl Held {
-    fn apply(&mut self, record: &Record) -> Result<(), StoreError> {
+impl Kept {
+    fn apply(&mut self, record: &Record) -> Result<(), String> {
         let last = self.stored.last_seq();
         match &record.body {
             Body::Update(body) if record.seq == last + 1 => self.stored.updates.push((record.seq, body.clone())),
             Body::Update(body) if self.stored.updates.contains(&(record.seq, body.clone())) => return Ok(()),
             Body::Update(_) => {
-                let reason = format!("an update with position {} cannot follow {last}", record.seq);
-                return Err(StoreError::Refused {
-                    document: record.document.clone(),
-                    reason,
-                });
+                return Err(format!("an update with position {} cannot follow {last}", record.seq));
             }
             Body::Snapshot(body) => self.rebase(record.seq, body.clone(), false),
             Body::Deleted => self.rebase(record.seq, EMPTY_UPDATE, true),

@@ -1,8 +1,9 @@
 //! The store's promise: what is committed survives losing power, and is found again.
 //!
-//! The server talks to [`Store`] alone. Rules R1..R9 of `docs/SPEC.md` say what every implementation
+//! The server talks to [`Store`] alone. The rules R of `docs/SPEC.md` say what every implementation
 //! must hold; `contract` is the suite that each of them runs.
 //!
+//! * `holder`: whose a document is, and what is refused to whom
 //! * `record`: the bytes of one record, versioned, checked against golden bytes
 //! * `memory`: for tests; durable as long as the process lives
 //! * `journal`: the truth on disk, an append-only log of segments
@@ -13,6 +14,7 @@
 mod contract;
 #[cfg(feature = "server")]
 pub mod durable;
+pub mod holder;
 pub mod journal;
 #[cfg(test)]
 #[cfg(feature = "server")]
@@ -26,6 +28,7 @@ use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 
+pub use self::holder::{Holder, NodeId, Refusal, Refusals};
 use crate::id::DocumentId;
 
 /// Position of an update in its document's history: 1 is the first, without gaps.
@@ -44,6 +47,9 @@ pub struct Record {
     pub authors: Arc<[Arc<str>]>,
     /// What happened.
     pub body: Body,
+    /// Who has the document. None is whoever has the whole store for itself, as a command on a folder: its records are
+    /// taken while nobody has the document. It is not stored.
+    pub holder: Option<Holder>,
 }
 
 /// What a record says.
@@ -119,16 +125,55 @@ pub struct StoreStatus {
 
 /// Where documents are kept.
 ///
-/// All calls block on the disk: never call them on an arbiter thread. `commit` and `maintain` are
-/// called by one writer thread; `load`, `list` and `status` by any thread, at the same time.
+/// All calls block on the disk: never call them on an arbiter thread. `commit`, `release` and `maintain` are
+/// called by the writer's threads, the others by any thread, at the same time.
 pub trait Store: Send + Sync + 'static {
-    /// Makes `records` durable, all documents' with one `fdatasync`, in this order.
+    /// Threads that may commit at once; all records of a document go through one of them.
+    fn lanes(&self) -> usize {
+        1
+    }
+
+    /// Which node this is among those that share the store.
+    fn node(&self) -> NodeId {
+        NodeId::ALONE
+    }
+
+    /// Reads a document as [`Store::load`] does and makes it this holder's: records of earlier holders are refused from
+    /// now on, also those on their way.
     ///
     /// # Errors
-    /// After an error *nothing* of the batch may be acknowledged. The caller keeps the records and
-    /// calls again with the same ones (and perhaps more) later; the store recovers by itself as soon
-    /// as the disk takes writes. Records that had reached the disk are not doubled by that.
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
+    /// [`StoreError::Elsewhere`] when a node that lives has the document, or is to have it. Otherwise as
+    /// [`Store::load`]; the document may be this holder's all the same: release it.
+    fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError>;
+
+    /// Lets go of a document, so that `next` can take it, or anybody; nothing happens when it is another holder's by
+    /// now. The holder's last commit has returned.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]. Nobody is hurt when it is not called again: whoever takes the document needs no release by
+    /// this node, and other nodes none by a dead one.
+    fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError>;
+
+    /// Makes `records` durable together, in this order. What does not follow on what is stored (a gap, or another record
+    /// has its position), is too large, or is not its holder's any more, is left out with all behind it of that document
+    /// and holder, and named in the answer; what is not named is durable.
+    ///
+    /// # Errors
+    /// After an error *nothing* of the batch may be acknowledged, and nobody knows whether it is durable. The caller
+    /// keeps the records and calls again with the same ones (and perhaps more behind them) later; the store recovers by
+    /// itself as soon as the disk takes writes. Records that had become durable are not doubled by that.
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError>;
+
+    /// [`Store::commit`] for whoever expects that all is taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] names the first refusal; what was not refused is durable all the same.
+    fn commit_all(&self, records: &[Record]) -> Result<(), StoreError> {
+        match self.commit(records)?.into_iter().next() {
+            Some(Refusal { document, reason, .. }) => Err(StoreError::Refused { document, reason }),
+            None => Ok(()),
+        }
+    }
 
     /// Reads one document; a document that was never written or was deleted is `Ok(default)`, with
     /// the deletion's `seq` kept so that positions go on (`snapshot: Some((seq, empty update))`).
@@ -188,14 +233,21 @@ pub enum StoreError {
         /// File, offset and what did not match.
         reason: String,
     },
-    /// A record does not follow on what is stored (a gap, or another record has its position): nothing of
-    /// the batch was written. Drop this document's room, load it anew, commit the others.
+    /// A record does not follow on what is stored, or is not its holder's: see [`Store::commit_all`].
     #[error("the store refuses a record of document {document}: {reason}")]
     Refused {
         /// Which document.
         document: DocumentId,
         /// The positions that disagree, or the length that is too large.
         reason: String,
+    },
+    /// Another node has the document, or is to have it.
+    #[error("another server has document {document} (node {node})")]
+    Elsewhere {
+        /// Which document.
+        document: DocumentId,
+        /// Who has it.
+        node: NodeId,
     },
     /// The folder cannot be used at all (locked by another server, unknown format, not a folder).
     #[error("{0}")]

@@ -174,6 +174,7 @@ impl Head {
             at_ms: self.at_ms,
             authors: self.authors,
             body,
+            holder: None,
         }
     }
 }
@@ -399,6 +400,7 @@ mod tests {
             at_ms: 1_700_000_000_123,
             authors: [Arc::from("ann"), Arc::from("bob")].into(),
             body: Body::Update(Bytes::from_static(b"\x01\x02\x03")),
+            holder: None,
         };
         let previous = Some(Trace {
             seq: 6,

@@ -335,7 +335,7 @@ fn two_edits(data: &Path) {
     let journal = journal(data);
     let doc = new_doc();
     for (seq, text) in [(1, "one,"), (2, "two,")] {
-        journal.commit(&[edit(&doc, "plan", seq, seq, text, 0)]).unwrap();
+        journal.commit_all(&[edit(&doc, "plan", seq, seq, text, 0)]).unwrap();
     }
 }
 

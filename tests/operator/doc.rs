@@ -45,7 +45,7 @@ fn b13_b14_what_is_exported_is_imported_elsewhere_with_the_same_content() {
         for case in &cases {
             for (seq, update) in (1..).zip(&case.updates) {
                 let body = Body::Update(Bytes::clone(update));
-                journal.commit(&[record(&case.name, seq, 1_000, body)]).unwrap();
+                journal.commit_all(&[record(&case.name, seq, 1_000, body)]).unwrap();
             }
         }
         journal.close().unwrap();
@@ -86,7 +86,7 @@ fn b13_content_is_exported_as_json_and_as_text() {
     {
         let journal = journal(&data);
         let body = Body::Update(Bytes::from_static(EXACT));
-        journal.commit(&[record("exact", 1, 1_000, body)]).unwrap();
+        journal.commit_all(&[record("exact", 1, 1_000, body)]).unwrap();
         journal.close().unwrap();
     }
     let export = |name: &str, form: &str| done(&["doc", "export", name, "--as", form, "--data", arg(&data)]);

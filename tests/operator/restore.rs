@@ -107,8 +107,8 @@ fn b9_a_time_between_two_commits_gives_exactly_what_was_there() {
     {
         let journal = journal(&data);
         let doc = new_doc();
-        journal.commit(&[edit(&doc, "late", 1, 2_500, "late,", 0)]).unwrap();
-        journal.commit(&[record("d1", 3, 3_500, Body::Deleted)]).unwrap();
+        journal.commit_all(&[edit(&doc, "late", 1, 2_500, "late,", 0)]).unwrap();
+        journal.commit_all(&[record("d1", 3, 3_500, Body::Deleted)]).unwrap();
         journal.close().unwrap();
     }
     done(&["backup", arg(&backup), "--data", arg(&data)]);
@@ -235,7 +235,7 @@ fn b10_a_document_of_which_updates_are_gone_is_named_and_never_restored_wrong() 
         edit(&doc, "gone", 1, 0, "gone,", 0);
         let state = doc.transact().encode_state_as_update_v1(&StateVector::default());
         journal
-            .commit(&[record("gone", 7, 2_000, Body::Snapshot(Bytes::from(state)))])
+            .commit_all(&[record("gone", 7, 2_000, Body::Snapshot(Bytes::from(state)))])
             .unwrap();
         journal.close().unwrap();
     }

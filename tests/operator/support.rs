@@ -286,6 +286,7 @@ pub fn record(name: &str, seq: u64, at_ms: u64, body: Body) -> Record {
         at_ms,
         authors: Arc::new([]),
         body,
+        holder: None,
     }
 }
 
@@ -345,7 +346,7 @@ pub fn fill(data: &Path, documents: usize, edits: u64, padding_bytes: usize) {
         let name = format!("d{number}");
         for seq in 1..=edits {
             let edit = edit(&doc, &name, seq, seq * 1_000, &format!("{name}.{seq},"), padding_bytes);
-            journal.commit(&[edit]).unwrap();
+            journal.commit_all(&[edit]).unwrap();
         }
     }
     journal.close().unwrap();

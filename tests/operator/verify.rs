@@ -33,7 +33,7 @@ fn b11_rotten_bytes_that_no_document_needs_are_told_apart() {
     fill(&data, 2, 2, 10);
     {
         let journal = journal(&data);
-        journal.commit(&[record("d1", 2, 5_000, Body::Deleted)]).unwrap();
+        journal.commit_all(&[record("d1", 2, 5_000, Body::Deleted)]).unwrap();
         journal.close().unwrap();
     }
     flip(&data.join("journal"), "d1.2,");
@@ -55,7 +55,7 @@ fn b11_bytes_that_pass_their_sums_and_are_no_document_are_damage() {
     {
         let journal = journal(&data);
         let garbage = Body::Update(bytes::Bytes::from_static(b"no update"));
-        journal.commit(&[record("bad", 1, 1_000, garbage)]).unwrap();
+        journal.commit_all(&[record("bad", 1, 1_000, garbage)]).unwrap();
         journal.close().unwrap();
     }
 
@@ -149,7 +149,7 @@ fn b11_that_there_is_no_second_opinion_is_told_and_is_no_damage() {
         // A text and a number in one root.
         let mixed = bytes::Bytes::from_static(&[1, 2, 1, 0, 4, 1, 1, b'r', 1, b'x', 0x88, 1, 0, 1, 125, 7, 0]);
         journal
-            .commit(&[record("mixed", 1, 1_000, Body::Update(mixed))])
+            .commit_all(&[record("mixed", 1, 1_000, Body::Update(mixed))])
             .unwrap();
         journal.close().unwrap();
     }

@@ -68,11 +68,11 @@ fn a_disk_that_neither_writes_nor_removes_for_long_is_used_again_when_it_does() 
 
     recorder.stick(true);
     for _ in 0..400 {
-        assert!(store.commit(&records).is_err());
+        assert!(store.commit_all(&records).is_err());
     }
     recorder.stick(false);
 
-    store.commit(&records).unwrap();
+    store.commit_all(&records).unwrap();
     model.acknowledge();
     model.check(&*store).unwrap();
     drop(store);
@@ -226,7 +226,7 @@ fn live(
 /// Commits as the writer does, again until it worked; false when the process was killed in between.
 fn commit(store: &dyn Store, records: &[Record], dice: &mut Dice, totals: &mut Totals) -> Result<bool, String> {
     for _ in 0..1_000 {
-        match store.commit(records) {
+        match store.commit_all(records) {
             Ok(()) => return Ok(true),
             Err(_) => totals.failures += 1,
         }

@@ -85,6 +85,7 @@ impl Model {
                 at_ms: now_ms,
                 authors: ["ann".into()].into(),
                 body,
+                holder: None,
             };
             ahead.hand(vec![record.clone()]);
             ahead.acknowledge();

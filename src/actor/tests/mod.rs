@@ -28,7 +28,7 @@ use crate::{
         outbox::Outbox,
         session::{Joining, SessionId},
     },
-    store::{Body, DocumentEntry, Record, Store, StoreError, StoreStatus, StoredDocument},
+    store::{Body, DocumentEntry, Holder, NodeId, Record, Refusals, Store, StoreError, StoreStatus, StoredDocument},
     telemetry::Metrics,
 };
 
@@ -40,6 +40,7 @@ use super::{
     writer::Writer,
 };
 
+mod give_back;
 mod races;
 mod visit;
 
@@ -61,7 +62,15 @@ impl HeldStore {
 }
 
 impl Store for HeldStore {
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+    fn take(&self, document: &DocumentId, _: Holder) -> Result<StoredDocument, StoreError> {
+        self.load(document)
+    }
+
+    fn release(&self, _: &DocumentId, _: Holder, _: Option<NodeId>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
         assert!(!self.panics, "a mistake in the store");
         drop(
             self.released
@@ -87,7 +96,7 @@ impl Store for HeldStore {
                 Body::Deleted => *document = StoredDocument::default(),
             }
         }
-        Ok(())
+        Ok(Refusals::default())
     }
 
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
@@ -143,11 +152,15 @@ fn registry(store: &Arc<HeldStore>, idle: Duration) -> Arc<Registry> {
 }
 
 fn registry_at(store: &Arc<HeldStore>, idle: Duration, homes: Arc<Homes>) -> Arc<Registry> {
+    registry_over(store.clone(), idle, homes)
+}
+
+fn registry_over(store: Arc<dyn Store>, idle: Duration, homes: Arc<Homes>) -> Arc<Registry> {
     let policy = policy(idle);
     let metrics = Metrics::new();
     let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
     Registry::new(
-        store.clone(),
+        store,
         writer,
         [1, 1].map(|count| Helpers::start(count).unwrap()),
         policy,

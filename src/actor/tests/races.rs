@@ -52,7 +52,15 @@ impl Rough {
 }
 
 impl Store for Rough {
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+    fn take(&self, document: &DocumentId, _: Holder) -> Result<StoredDocument, StoreError> {
+        self.load(document)
+    }
+
+    fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError> {
+        self.inner.release(document, holder, next)
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
         self.dawdle();
         self.inner.commit(records)
     }

@@ -31,7 +31,7 @@ impl Target for Folder {
         let all = |error| Trouble::All(Failure::from(error));
         let seq = self.0.load(name).map_err(all)?.last_seq() + 1;
         self.0
-            .commit(&[record(name, seq, Body::Update(update.bytes().clone()))])
+            .commit_all(&[record(name, seq, Body::Update(update.bytes().clone()))])
             .map_err(all)?;
         Ok(if there.clocks().is_empty() {
             Outcome::Imported(bytes)

@@ -49,7 +49,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Body, DocumentEntry, EMPTY_UPDATE, Record, Seq, Store, StoreError, StoreStatus, StoredDocument,
+    Body, DocumentEntry, EMPTY_UPDATE, Holder, NodeId, Record, Refusals, Seq, Store, StoreError, StoreStatus,
+    StoredDocument,
     record::{self, Fault, Kind},
 };
 use crate::id::DocumentId;
@@ -119,6 +120,7 @@ pub struct Journal {
     index: RwLock<Index>,
     writer: Mutex<Writer>,
     files: Mutex<FxHashMap<u32, Arc<dyn DiskFile>>>,
+    holders: Mutex<FxHashMap<DocumentId, Holder>>,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -149,6 +151,7 @@ impl Journal {
             index: RwLock::new(index),
             writer: Mutex::new(writer),
             files: Mutex::default(),
+            holders: Mutex::default(),
             _lock: Some(lock),
         };
         // What a load returns must survive a power loss, also when nobody commits before that.
@@ -176,6 +179,7 @@ impl Journal {
             index: RwLock::new(index),
             writer: Mutex::new(writer),
             files: Mutex::default(),
+            holders: Mutex::default(),
             _lock: None,
         })
     }
@@ -221,6 +225,27 @@ impl Journal {
                     });
                 }
             }
+        }
+    }
+
+    /// Makes a document this holder's. What earlier holders wrote before that is in the index afterwards.
+    pub(in crate::store) fn hold(&self, document: &DocumentId, holder: Holder) {
+        let before = self.holders().insert(document.clone(), holder);
+        if before.is_some_and(|before| before != holder) {
+            // A commit that is under way has asked for the holder already: it becomes durable first. (Who released the
+            // document has none under way.)
+            drop(self.writer());
+        }
+    }
+
+    /// Nobody has the document from now on, if this holder had it.
+    pub(in crate::store) fn let_go(&self, document: &DocumentId, holder: Holder) {
+        let mut holders = self.holders();
+        if holders.get(document) == Some(&holder) {
+            holders.remove(document);
+        }
+        if holders.is_empty() {
+            holders.shrink_to_fit();
         }
     }
 
@@ -388,13 +413,27 @@ impl Journal {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn holders(&self) -> MutexGuard<'_, FxHashMap<DocumentId, Holder>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn files(&self) -> MutexGuard<'_, FxHashMap<u32, Arc<dyn DiskFile>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for Journal {
-    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+    fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError> {
+        self.hold(document, holder);
+        self.load(document)
+    }
+
+    fn release(&self, document: &DocumentId, holder: Holder, _: Option<NodeId>) -> Result<(), StoreError> {
+        self.let_go(document, holder);
+        Ok(())
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
         self.commit_records(&mut self.writer(), records)
     }
 

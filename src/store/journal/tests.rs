@@ -210,13 +210,13 @@ fn r1_r3_whatever_happens_acknowledged_records_are_found() {
                 _ => {
                     let batch = model.batch(&mut dice, now_ms);
                     let before = disk.bytes();
-                    let mut done = journal.commit(&batch).is_ok();
+                    let mut done = journal.commit_all(&batch).is_ok();
                     into_zeros += u64::from(done && disk.bytes() == before);
                     if !done {
                         failures += 1;
                         // Some callers keep the batch and try again, some are gone.
                         for _ in 0..dice.roll(3) {
-                            done = done || journal.commit(&batch).is_ok();
+                            done = done || journal.commit_all(&batch).is_ok();
                         }
                     }
                     if done {
@@ -285,7 +285,7 @@ fn r8_a_call_that_fails_costs_nothing_acknowledged_and_the_store_goes_on() {
             disk.fail(Fault::Once(at, kind));
             for step in 0..40 {
                 let batch = model.batch(&mut dice, step);
-                let tries = (0..3).position(|_| journal.commit(&batch).is_ok());
+                let tries = (0..3).position(|_| journal.commit_all(&batch).is_ok());
                 assert!(
                     tries.is_some_and(|tries| tries <= 1),
                     "call {at} step {step}: {tries:?}"
@@ -311,20 +311,20 @@ fn sample(close: bool) -> (BTreeMap<String, Vec<u8>>, Model) {
     let mut dice = Dice::new(11);
     for step in 0..22 {
         let batch = model.batch(&mut dice, step);
-        journal.commit(&batch).unwrap();
+        journal.commit_all(&batch).unwrap();
         model.acknowledge(&batch);
     }
     let batch = [
         update("only", 1, "one"),
         update("d0", model.last_seq(&id("d0")) + 1, "x"),
     ];
-    journal.commit(&batch).unwrap();
+    journal.commit_all(&batch).unwrap();
     model.acknowledge(&batch);
     let batch = [
         update("d1", model.last_seq(&id("d1")) + 1, "x"),
         update("d2", model.last_seq(&id("d2")) + 1, "x"),
     ];
-    journal.commit(&batch).unwrap();
+    journal.commit_all(&batch).unwrap();
     model.acknowledge(&batch);
     if close {
         journal.close().unwrap();
@@ -413,7 +413,7 @@ fn r7_a_torn_tail_is_cut_at_the_last_whole_record() {
         vec![update("a", 2, vec![7; 600])],
         vec![update("b", 2, "due"), snapshot("a", 2, "s2"), update("c", 1, "eins")],
     ];
-    batches.iter().for_each(|batch| journal.commit(batch).unwrap());
+    batches.iter().for_each(|batch| journal.commit_all(batch).unwrap());
     let contents = disk.contents();
     let (name, bytes) = contents
         .iter()
@@ -447,7 +447,7 @@ fn r7_a_torn_tail_is_cut_at_the_last_whole_record() {
             }
             assert_eq!(journal.status().damaged, 0, "cut {cut}");
             let next = [update("z", 1, "next")];
-            journal.commit(&next).unwrap();
+            journal.commit_all(&next).unwrap();
             model.acknowledge(&next);
             maintain_all(&journal, 1);
             drop(journal);
@@ -462,8 +462,10 @@ fn r7_a_torn_tail_is_cut_at_the_last_whole_record() {
 fn r7_a_damaged_document_is_named_kept_and_healed_by_a_snapshot() {
     let disk = SimDisk::new(3);
     let journal = open(&disk);
-    journal.commit(&[update("a", 1, "one"), update("b", 1, "uno")]).unwrap();
-    journal.commit(&[update("c", 1, "eins")]).unwrap();
+    journal
+        .commit_all(&[update("a", 1, "one"), update("b", 1, "uno")])
+        .unwrap();
+    journal.commit_all(&[update("c", 1, "eins")]).unwrap();
     drop(journal);
     let mut contents = disk.contents();
     // The head of the first record, the only one of its document: the record behind it remembers the sum of
@@ -475,11 +477,11 @@ fn r7_a_damaged_document_is_named_kept_and_healed_by_a_snapshot() {
 
     assert!(matches!(journal.load(&id("a")), Err(StoreError::Damaged { .. })));
     assert!(matches!(
-        journal.commit(&[update("a", 1, "new")]),
+        journal.commit_all(&[update("a", 1, "new")]),
         Err(StoreError::Refused { .. })
     ));
     assert_eq!(journal.load(&id("b")).unwrap(), stored(None, &[(1, "uno")]));
-    journal.commit(&[update("b", 2, "due")]).unwrap();
+    journal.commit_all(&[update("b", 2, "due")]).unwrap();
     let mut contents = disk.contents();
     drop(journal);
     let body = contents
@@ -496,7 +498,7 @@ fn r7_a_damaged_document_is_named_kept_and_healed_by_a_snapshot() {
     assert_eq!(journal.load(&id("c")).unwrap(), stored(None, &[(1, "eins")]));
     assert_eq!(journal.status().damaged, 2);
     assert!(journal.list(None, 10).unwrap()[0].damaged.is_some());
-    journal.commit(&[snapshot("b", 2, "restored")]).unwrap();
+    journal.commit_all(&[snapshot("b", 2, "restored")]).unwrap();
     assert_eq!(journal.load(&id("b")).unwrap(), stored(Some((2, "restored")), &[]));
     drop(journal);
     assert_eq!(open(&disk).load(&id("b")).unwrap(), stored(Some((2, "restored")), &[]));
@@ -508,14 +510,14 @@ fn r7_a_segment_that_vanished_is_found_by_the_gaps_it_leaves() {
     let journal = open(&disk);
     for seq in 1..=12 {
         journal
-            .commit(&[
+            .commit_all(&[
                 update("a", seq, vec![1; 900]),
                 update("b", seq, vec![2; 9]),
                 snapshot("b", seq, "s"),
             ])
             .unwrap();
     }
-    journal.commit(&[update("c", 1, "eins")]).unwrap();
+    journal.commit_all(&[update("c", 1, "eins")]).unwrap();
     journal.close().unwrap();
     drop(journal);
     let mut contents = disk.contents();
@@ -528,7 +530,7 @@ fn r7_a_segment_that_vanished_is_found_by_the_gaps_it_leaves() {
     assert_eq!(journal.load(&id("b")).unwrap(), stored(Some((12, "s")), &[]));
     assert_eq!(journal.load(&id("c")).unwrap(), stored(None, &[(1, "eins")]));
     assert!(matches!(
-        journal.commit(&[update("a", 12, "again")]),
+        journal.commit_all(&[update("a", 12, "again")]),
         Err(StoreError::Refused { .. })
     ));
     maintain_all(&journal, 1);
@@ -548,9 +550,9 @@ fn r7_bytes_in_a_body_that_look_like_a_record_are_not_taken_for_one() {
     let disk = SimDisk::new(3);
     let journal = open(&disk);
     journal
-        .commit(&[update("victim", 1, "true"), update("attacker", 1, forged)])
+        .commit_all(&[update("victim", 1, "true"), update("attacker", 1, forged)])
         .unwrap();
-    journal.commit(&[update("attacker", 2, "x")]).unwrap();
+    journal.commit_all(&[update("attacker", 2, "x")]).unwrap();
     drop(journal);
     let mut contents = disk.contents();
     let bytes = contents.values_mut().next().unwrap();
@@ -567,17 +569,17 @@ fn r7_bytes_in_a_body_that_look_like_a_record_are_not_taken_for_one() {
 fn r8_what_a_failed_sync_left_on_the_disk_is_void() {
     let disk = SimDisk::new(3);
     let journal = open(&disk);
-    journal.commit(&[update("a", 1, "one")]).unwrap();
+    journal.commit_all(&[update("a", 1, "one")]).unwrap();
     // Write, then sync: the second call fails, and the bytes are all there to be read.
     disk.fail(Fault::Once(2, ErrorKind::Other));
     assert!(
         journal
-            .commit(&[update("a", 2, "void"), snapshot("a", 2, "void")])
+            .commit_all(&[update("a", 2, "void"), snapshot("a", 2, "void")])
             .is_err()
     );
     assert_eq!(journal.load(&id("a")).unwrap(), stored(None, &[(1, "one")]));
 
-    journal.commit(&[update("a", 2, "two")]).unwrap();
+    journal.commit_all(&[update("a", 2, "two")]).unwrap();
 
     drop(journal);
     for reopen in [disk.kill(), disk.power_loss(1), disk.power_loss(2), disk.power_loss(3)] {
@@ -609,7 +611,7 @@ fn r11_commits_go_into_zeros_that_are_there_and_a_segment_that_is_full_or_closed
     let options = JournalOptions::default();
     let journal = Journal::open(Arc::new(disk.clone()), Path::new("j"), options.clone()).unwrap();
     let body = |seq: u64| vec![seq as u8 | 1; 100];
-    let commit = |seq| journal.commit(&[update("a", seq, body(seq))]).unwrap();
+    let commit = |seq| journal.commit_all(&[update("a", seq, body(seq))]).unwrap();
 
     let mut lengths = std::collections::BTreeSet::new();
     for seq in 1..=600 {
@@ -623,7 +625,7 @@ fn r11_commits_go_into_zeros_that_are_there_and_a_segment_that_is_full_or_closed
     for reopen in [disk.kill(), disk.power_loss(1)] {
         let journal = Journal::open(Arc::new(reopen.clone()), Path::new("j"), options.clone()).unwrap();
         assert_eq!(journal.load(&id("a")).unwrap().updates.len(), 600);
-        journal.commit(&[update("a", 601, "more")]).unwrap();
+        journal.commit_all(&[update("a", 601, "more")]).unwrap();
         maintain_all(&journal, 1);
         let contents = reopen.contents();
         let (_, first) = contents
@@ -651,10 +653,10 @@ fn r11_a_disk_that_has_no_room_for_zeros_has_room_for_the_batch() {
     let journal = open(&disk);
     disk.fail(Fault::Once(ZEROS, ErrorKind::StorageFull));
 
-    journal.commit(&[update("a", 1, "one")]).unwrap();
+    journal.commit_all(&[update("a", 1, "one")]).unwrap();
 
     assert_eq!(disk.calls(), ZEROS + 1);
-    journal.commit(&[update("a", 2, "two")]).unwrap();
+    journal.commit_all(&[update("a", 2, "two")]).unwrap();
     for reopen in [disk.kill(), disk.power_loss(1)] {
         let found = open(&reopen).load(&id("a")).unwrap();
         assert_eq!(found, stored(None, &[(1, "one"), (2, "two")]));
@@ -668,8 +670,8 @@ fn r11_zeros_that_fail_in_another_way_fail_the_batch_and_are_left_out_when_it_co
     disk.fail(Fault::Once(ZEROS, ErrorKind::QuotaExceeded));
     let one = [update("a", 1, "one")];
 
-    assert!(journal.commit(&one).is_err());
-    journal.commit(&one).unwrap();
+    assert!(journal.commit_all(&one).is_err());
+    journal.commit_all(&one).unwrap();
 
     let (length, end) = length_and_end(&disk);
     assert_eq!(length, end);
@@ -682,7 +684,7 @@ fn r6_a_start_after_a_clean_stop_reads_hints_and_headers_only() {
     let disk = SimDisk::new(3);
     let journal = open(&disk);
     for seq in 1..=40 {
-        journal.commit(&[update("a", seq, vec![1; 900])]).unwrap();
+        journal.commit_all(&[update("a", seq, vec![1; 900])]).unwrap();
     }
     journal.close().unwrap();
     drop(journal);
@@ -716,7 +718,7 @@ fn r9_history_is_kept_as_long_as_the_options_say_and_no_longer() {
             snapshot("a", seq, vec![seq as u8; 100]),
         ];
         batch.iter_mut().for_each(|record| record.at_ms = seq * 100);
-        journal.commit(&batch).unwrap();
+        journal.commit_all(&batch).unwrap();
     }
     let all = journal.status().disk_bytes;
 
@@ -727,7 +729,7 @@ fn r9_history_is_kept_as_long_as_the_options_say_and_no_longer() {
     maintain_all(&journal, 9_000);
     let kept_after_a_start = journal.status().disk_bytes;
     maintain_all(&journal, 9_500);
-    journal.commit(&[update("b", 1, vec![0; 5_000])]).unwrap();
+    journal.commit_all(&[update("b", 1, vec![0; 5_000])]).unwrap();
     maintain_all(&journal, 30_000);
     let gone = journal.status().disk_bytes;
 
@@ -770,7 +772,7 @@ fn r6_ten_thousand_documents_open_and_list() {
         let batch: Vec<Record> = (0..100)
             .map(|number| update(&format!("d{:05}", chunk * 100 + number), 1, "x"))
             .collect();
-        journal.commit(&batch).unwrap();
+        journal.commit_all(&batch).unwrap();
     }
     journal.close().unwrap();
     drop(journal);
@@ -798,7 +800,7 @@ fn r8_a_journal_takes_writes_however_often_it_was_started() {
             let journal = open(&disk);
             for _ in 0..commits {
                 seq += 1;
-                let committed = journal.commit(&[update("d", seq, "x")]);
+                let committed = journal.commit_all(&[update("d", seq, "x")]);
                 committed.unwrap_or_else(|error| panic!("{name}, start {start}: {error}"));
             }
             for _ in 0..upkeep {
@@ -820,7 +822,7 @@ fn r7_a_segment_that_was_cut_short_is_damage_with_and_without_its_hint() {
     let journal = open(&disk);
     let names: Vec<String> = (10..30).map(|number| format!("n{number}")).collect();
     for name in &names {
-        journal.commit(&[update(name, 1, vec![7; 900])]).unwrap();
+        journal.commit_all(&[update(name, 1, vec![7; 900])]).unwrap();
     }
     journal.close().unwrap();
     drop(journal);
@@ -855,7 +857,7 @@ fn r7_a_segment_that_was_cut_short_is_damage_with_and_without_its_hint() {
                 assert_eq!(journal.load(&id("n10")).unwrap().last_seq(), 1, "{context}");
                 assert_eq!(journal.load(&id("n29")).unwrap().last_seq(), 1, "{context}");
                 // Nothing of the next segment is needed any more but what its header says.
-                journal.commit(&next).unwrap();
+                journal.commit_all(&next).unwrap();
                 maintain_all(&journal, start);
             }
         }

@@ -31,7 +31,8 @@ use super::{
 use crate::{
     id::DocumentId,
     store::{
-        Body, Record, Seq, StoreError,
+        Body, Holder, Record, Refusals, Seq, StoreError,
+        holder::NOT_THE_HOLDERS,
         record::{self, Kind, Place, Trace},
     },
 };
@@ -123,15 +124,15 @@ impl Writer {
 }
 
 impl Journal {
-    pub(super) fn commit_records(&self, writer: &mut Writer, records: &[Record]) -> Result<(), StoreError> {
+    pub(super) fn commit_records(&self, writer: &mut Writer, records: &[Record]) -> Result<Refusals, StoreError> {
         if writer.closed {
             return Err(StoreError::Unusable("the store is closed".into()));
         }
-        let fresh = self.check_order(records)?;
-        if fresh.is_empty() {
-            return Ok(());
+        let (fresh, refused) = self.check_order(records);
+        if !fresh.is_empty() {
+            self.append(writer, fresh.into_iter().map(Item::New).collect())?;
         }
-        self.append(writer, fresh.into_iter().map(Item::New).collect())
+        Ok(refused)
     }
 
     /// Writes the items as one batch, after what is in doubt, and takes them into the index.
@@ -212,40 +213,54 @@ impl Journal {
             .min(self.options.segment_bytes)
     }
 
-    /// Drops what is stored already and refuses what does not follow.
-    fn check_order<'a>(&self, records: &'a [Record]) -> Result<Vec<&'a Record>, StoreError> {
-        let mut last: FxHashMap<&DocumentId, Seq> = FxHashMap::default();
+    /// Drops what is stored already and refuses what does not follow, or is not its holder's.
+    fn check_order<'a>(&self, records: &'a [Record]) -> (Vec<&'a Record>, Refusals) {
+        let mut known: FxHashMap<&DocumentId, (Seq, Option<Holder>)> = FxHashMap::default();
         let mut fresh = Vec::with_capacity(records.len());
+        let mut refused = Refusals::default();
+        let holders = self.holders();
         for record in records {
-            let refuse = |reason: String| StoreError::Refused {
-                document: record.document.clone(),
-                reason,
-            };
-            record::encoded_bytes(record).map_err(|error| refuse(error.to_string()))?;
-            let stored = || {
-                self.index()
-                    .documents
-                    .get(&record.document)
-                    .map_or(0, |known| known.last_seq())
-            };
-            let last = last.entry(&record.document).or_insert_with(stored);
-            match record.body {
-                Body::Update(_) if *last == 0 && self.index().lost(&record.document).is_some() => {
-                    return Err(refuse("it is damaged: only a snapshot or a deletion may follow".into()));
-                }
-                Body::Update(_) if record.seq == *last + 1 => *last = record.seq,
-                Body::Update(_) if record.seq <= *last && self.is_stored(record) => continue,
-                Body::Update(_) => {
-                    return Err(refuse(format!(
-                        "an update with position {} cannot follow {last}",
-                        record.seq
-                    )));
-                }
-                Body::Snapshot(_) | Body::Deleted => *last = record.seq.max(*last),
+            if refused.cover(record) {
+                continue;
             }
-            fresh.push(record);
+            let stored = || {
+                let index = self.index();
+                let last = index.documents.get(&record.document);
+                let last = last.map_or(0, |known| known.last_seq());
+                (last, holders.get(&record.document).copied())
+            };
+            let (last, holder) = known.entry(&record.document).or_insert_with(stored);
+            if *holder != record.holder {
+                refused.refuse(record, NOT_THE_HOLDERS);
+                continue;
+            }
+            match self.follows(record, last) {
+                Ok(true) => fresh.push(record),
+                Ok(false) => {}
+                Err(reason) => refused.refuse(record, reason),
+            }
         }
-        Ok(fresh)
+        (fresh, refused)
+    }
+
+    /// Whether a record is new, behind the position `last`, which it moves.
+    fn follows(&self, record: &Record, last: &mut Seq) -> Result<bool, String> {
+        record::encoded_bytes(record).map_err(|error| error.to_string())?;
+        match record.body {
+            Body::Update(_) if *last == 0 && self.index().lost(&record.document).is_some() => {
+                Err("it is damaged: only a snapshot or a deletion may follow".into())
+            }
+            Body::Update(_) if record.seq == *last + 1 => {
+                *last = record.seq;
+                Ok(true)
+            }
+            Body::Update(_) if record.seq <= *last && self.is_stored(record) => Ok(false),
+            Body::Update(_) => Err(format!("an update with position {} cannot follow {last}", record.seq)),
+            Body::Snapshot(_) | Body::Deleted => {
+                *last = record.seq.max(*last);
+                Ok(true)
+            }
+        }
     }
 
     /// Whether the very same update is there already.

@@ -73,20 +73,20 @@ fn r4_sled_has_the_newest_snapshot_and_nothing_else() {
     let store = open(folder.path());
     let body = |byte: u8, length: usize| Bytes::from(vec![byte; length]);
     store
-        .commit(&[
+        .commit_all(&[
             snapshot("a", 1, body(1, 3 * PIECE)),
             snapshot("b", 1, body(2, 0)),
             update("c", 1, "x"),
         ])
         .unwrap();
     store
-        .commit(&[
+        .commit_all(&[
             snapshot("a", 2, body(3, 2 * PIECE + 1)),
             snapshot("gone", 1, body(4, 10)),
         ])
         .unwrap();
     caught_up(&store);
-    store.commit(&[deleted("gone", 1)]).unwrap();
+    store.commit_all(&[deleted("gone", 1)]).unwrap();
 
     caught_up(&store);
 
@@ -105,7 +105,7 @@ fn r4_a_value_that_rots_is_never_returned_and_sled_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store
-        .commit(&[
+        .commit_all(&[
             snapshot("a", 1, "good"),
             update("a", 2, "more"),
             snapshot("b", 7, "too"),
@@ -139,7 +139,7 @@ fn r4_sled_holds_half_of_what_is_live_and_the_journal_answers_for_the_rest() {
     for round in 1..=3 {
         for number in 0..40 {
             store
-                .commit(&[snapshot(&number.to_string(), round, body(number, round))])
+                .commit_all(&[snapshot(&number.to_string(), round, body(number, round))])
                 .unwrap();
         }
         caught_up(&store);
@@ -179,7 +179,7 @@ fn r4_sled_holds_half_of_what_is_live_and_the_journal_answers_for_the_rest() {
 fn r5_a_sled_that_does_not_open_is_set_aside_and_rebuilt_while_the_journal_answers() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    store.commit(&[snapshot("a", 1, "good")]).unwrap();
+    store.commit_all(&[snapshot("a", 1, "good")]).unwrap();
     caught_up(&store);
     store.close().unwrap();
     drop(store);
@@ -216,7 +216,7 @@ fn r5_a_sled_that_vanished_or_is_behind_catches_up_without_being_set_aside() {
     let copy = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     store
-        .commit(&[snapshot("a", 1, "old"), snapshot("b", 1, "gone later")])
+        .commit_all(&[snapshot("a", 1, "old"), snapshot("b", 1, "gone later")])
         .unwrap();
     caught_up(&store);
     store.close().unwrap();
@@ -225,7 +225,7 @@ fn r5_a_sled_that_vanished_or_is_behind_catches_up_without_being_set_aside() {
     copy_folder(&folder.path().join("sled-000001"), &old);
     let store = open(folder.path());
     store
-        .commit(&[update("a", 2, "x"), snapshot("a", 2, "new"), deleted("b", 1)])
+        .commit_all(&[update("a", 2, "x"), snapshot("a", 2, "new"), deleted("b", 1)])
         .unwrap();
     caught_up(&store);
     store.close().unwrap();
@@ -261,7 +261,7 @@ fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
         },
     )
     .unwrap();
-    store.commit(&[snapshot("a", 1, "good")]).unwrap();
+    store.commit_all(&[snapshot("a", 1, "good")]).unwrap();
     caught_up(&store);
 
     try_of(&store).spawn("panics", |_| panic!("a test's panic"));
@@ -344,11 +344,11 @@ fn r5_a_byte_flipped_or_a_file_cut_anywhere_in_sled_costs_nothing() {
     let store = open(&pristine);
     for round in 1..=2 {
         store
-            .commit(&names.map(|name| snapshot(name, round as u64, body(name, round))))
+            .commit_all(&names.map(|name| snapshot(name, round as u64, body(name, round))))
             .unwrap();
         caught_up(&store);
     }
-    store.commit(&[update("a", 3, "more")]).unwrap();
+    store.commit_all(&[update("a", 3, "more")]).unwrap();
     store.close().unwrap();
     drop(store);
     let files = files_below(&pristine);

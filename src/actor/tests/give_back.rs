@@ -1,0 +1,116 @@
+//! Documents that somebody else takes meanwhile.
+
+use super::*;
+use crate::store::memory::MemoryStore;
+
+/// One letter of client 9.
+const OTHERS: &[u8] = &[1, 1, 9, 0, 4, 1, 1, b't', 1, b'o', 0];
+
+fn of_another(holder: Holder, seq: u64, body: Body) -> Record {
+    Record {
+        document: named("a"),
+        seq,
+        at_ms: 0,
+        authors: Arc::default(),
+        body,
+        holder: Some(holder),
+    }
+}
+
+fn stored(store: &MemoryStore) -> Document {
+    let stored = store.load(&named("a")).unwrap();
+    Document::open(stored.records(), Deleted::Dropped).unwrap()
+}
+
+/// Somebody has written a letter that is stored and one that is not, and left, when another holder, whom it returns,
+/// takes the document.
+async fn taken_from(store: &MemoryStore, registry: &Arc<Registry>) -> Holder {
+    let actor = registry.open(&named("a")).unwrap();
+    actor.send(joining(1).0).await.unwrap().unwrap();
+    actor.send(letter(1, 0)).await.unwrap();
+    until("the first letter is stored", || {
+        store.load(&named("a")).unwrap().last_seq() == 1
+    })
+    .await;
+    store.refuse_commits(true);
+    actor.send(letter(1, 1)).await.unwrap();
+    actor.send(Leave(SessionId(1))).await.unwrap();
+    until("the second letter was tried", || {
+        registry.writer.health().trouble().is_some()
+    })
+    .await;
+    let holder = Holder::drawn(64);
+    store.take(&named("a"), holder).unwrap();
+    holder
+}
+
+#[actix_rt::test]
+async fn r17_what_somebody_wrote_who_has_left_is_given_back_to_a_document_that_was_taken() {
+    let store = MemoryStore::new();
+    let registry = registry_over(Arc::new(store.clone()), Duration::from_secs(30), Homes::new(1));
+    let (stays, outbox) = joining(2);
+    registry.open(&named("a")).unwrap().send(stays).await.unwrap().unwrap();
+
+    let holder = taken_from(&store, &registry).await;
+    store.refuse_commits(false);
+    let edit = Body::Update(Bytes::from_static(OTHERS));
+    store.commit_all(&[of_another(holder, 2, edit)]).unwrap();
+
+    until("both are stored", || {
+        let document = stored(&store);
+        (document.clocks().next(1), document.clocks().next(9)) == (2, 1)
+    })
+    .await;
+    assert!(outbox.is_closing(), "who stayed is told to come back");
+    assert_eq!(registry.metrics.documents_refused.get(), 1);
+    until("it says so", || registry.metrics.given_back.get() == 1).await;
+    assert_eq!(store.load(&named("a")).unwrap().last_seq(), 3, "once");
+}
+
+#[actix_rt::test]
+async fn r17_what_was_deleted_meanwhile_is_not_brought_back() {
+    let store = MemoryStore::new();
+    let registry = registry_over(Arc::new(store.clone()), Duration::from_secs(30), Homes::new(1));
+
+    let holder = taken_from(&store, &registry).await;
+    store.refuse_commits(false);
+    store.commit_all(&[of_another(holder, 2, Body::Deleted)]).unwrap();
+
+    until("it was refused, and compared", || {
+        registry.metrics.documents_refused.get() == 1 && registry.is_empty() && registry.giving_back() == 0
+    })
+    .await;
+    assert!(stored(&store).clocks().is_empty());
+}
+
+#[actix_rt::test]
+async fn r16_a_document_that_leaves_memory_is_free_for_other_nodes_and_one_that_is_open_is_not() {
+    let (store, document) = (MemoryStore::new(), named("a"));
+    let other = store.reopen();
+    let [here, there] = [&store, &other].map(|store| {
+        let store: Arc<dyn Store> = Arc::new(store.clone());
+        registry_over(store, Duration::from_millis(20), Homes::new(1))
+    });
+    let actor = here.open(&document).unwrap();
+    actor.send(joining(1).0).await.unwrap().unwrap();
+
+    let refused = there.open(&document).unwrap().send(joining(2).0).await.unwrap();
+
+    assert_eq!(refused, Err(CloseReason::Restarting));
+    actor.send(letter(1, 0)).await.unwrap();
+    actor.send(Leave(SessionId(1))).await.unwrap();
+    until("it has left, and the other has tried", || {
+        here.is_empty() && there.is_empty()
+    })
+    .await;
+    let next = || async {
+        let answer = there.open(&document).unwrap().send(joining(3).0).await;
+        matches!(answer, Ok(Ok(())))
+    };
+    let started = Instant::now();
+    while !next().await {
+        assert!(started.elapsed() < Duration::from_secs(10), "it is never free");
+        actix_rt::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(stored(&other).clocks().next(1), 1);
+}
