@@ -564,7 +564,7 @@ impl Socket {
             address: address.clone(),
             has_version: false,
         };
-        if let Some(denied) = dialect.frame(Outbound::Denied(reason.text())) {
+        if let Some(denied) = dialect.frame(Outbound::Denied(&dialect.denial(reason))) {
             self.own.push(denied, Kind::Other);
         }
         self.remember(address, Seat::Denied);

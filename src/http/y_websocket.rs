@@ -67,7 +67,9 @@ pub async fn answer(
             match refusal {
                 Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
                 Refusal::Close(reason) => {
-                    let denied = dialect.frame(Outbound::Denied(reason.text())).unwrap_or_default();
+                    let denied = dialect
+                        .frame(Outbound::Denied(&dialect.denial(&reason)))
+                        .unwrap_or_default();
                     line::refuse(request, credentials, &denied, &reason).await
                 }
             }

@@ -2,6 +2,8 @@
 //!
 //! A room speaks in terms of [`Inbound`] and [`Outbound`]; which bytes those are is known in one file per dialect.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
@@ -153,9 +155,9 @@ impl Dialect {
                 line: Some(reason.clone()),
             },
             // Providers 2 cannot send another token on the same socket, and 3 look the same: they come back with one.
-            (Self::Hocuspocus { has_version: false, .. }, CloseReason::Unauthenticated(text)) => Ends {
+            (Self::Hocuspocus { has_version: false, .. }, CloseReason::Unauthenticated(_)) => Ends {
                 is_denied: false,
-                line: Some(CloseReason::Reset(text.clone())),
+                line: Some(CloseReason::Reset(self.denial(reason).into_owned())),
             },
             // Others of the socket go on. The provider keeps what it could not save and says why.
             (
@@ -175,6 +177,16 @@ impl Dialect {
                 is_denied: false,
                 line: Some(reason.clone()),
             },
+        }
+    }
+
+    /// What a session that is ended for `reason` is told. Where the wire has no place for a code, the text ends with it, since a
+    /// page has to tell one refusal from another.
+    #[must_use]
+    pub fn denial<'a>(&self, reason: &'a CloseReason) -> Cow<'a, str> {
+        match self {
+            Self::Hocuspocus { .. } => format!("{} ({})", reason.text(), reason.code()).into(),
+            Self::YWebsocket | Self::YSweet => reason.text().into(),
         }
     }
 

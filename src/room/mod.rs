@@ -493,7 +493,7 @@ impl Room {
         let Some(session) = self.sessions.get(&id) else { return };
         let ends = session.dialect.ends(&reason);
         if ends.is_denied {
-            session.say(Outbound::Denied(reason.text()));
+            session.say(Outbound::Denied(&session.dialect.denial(&reason)));
         }
         session.outbox.end(ends.line.map(|reason| frame::close(&reason)));
         self.leave(id, now);

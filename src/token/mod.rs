@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation,
     crypto::rust_crypto,
@@ -66,6 +67,8 @@ impl Keys {
 #[derive(Clone)]
 pub struct TokenKey {
     verifier: Verifier,
+    /// What the text of the secret stands for, which some sign with.
+    mistaken: Vec<Verifier>,
     expected: Expected,
 }
 
@@ -83,11 +86,11 @@ impl TokenKey {
     /// [`KeyError::ShortSecret`] under 32 bytes.
     pub fn from_secret(secret: &[u8], expected: Expected) -> Result<Self, KeyError> {
         check_secret(secret)?;
-        let verifier = Verifier {
-            key: DecodingKey::from_secret(secret),
-            algorithm: Algorithm::HS256,
-        };
-        Ok(Self { verifier, expected })
+        Ok(Self {
+            verifier: Verifier::hs256(secret),
+            mistaken: decoded(secret).iter().map(|bytes| Verifier::hs256(bytes)).collect(),
+            expected,
+        })
     }
 
     /// RS256, ES256 or EdDSA (Ed25519), whichever the PEM file's one public key is for.
@@ -97,8 +100,11 @@ impl TokenKey {
     pub fn from_public_pem(pem: &[u8], expected: Expected) -> Result<Self, KeyError> {
         check_pem(pem)?;
         let (key, algorithm) = public_key(pem)?;
-        let verifier = Verifier { key, algorithm };
-        Ok(Self { verifier, expected })
+        Ok(Self {
+            verifier: Verifier { key, algorithm },
+            mistaken: Vec::new(),
+            expected,
+        })
     }
 
     /// The one `alg` that is accepted, as in a token's header.
@@ -113,13 +119,29 @@ impl TokenKey {
     /// # Errors
     /// [`TokenError`]; the message is for the client and never contains the token.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Claims, TokenError> {
-        let claims = Claims::try_from(self.verifier.believe(token)?)?;
+        let claims = Claims::try_from(self.believe(token)?)?;
         claims.check(now_ms, &self.expected)?;
         Ok(claims)
+    }
+
+    fn believe(&self, token: &str) -> Result<Value, TokenError> {
+        self.verifier.believe(token).map_err(|error| match error {
+            TokenError::Signature if self.mistaken.iter().any(|key| key.believe(token).is_ok()) => {
+                TokenError::DecodedSecret
+            }
+            error => error,
+        })
     }
 }
 
 impl Verifier {
+    fn hs256(secret: &[u8]) -> Self {
+        Self {
+            key: DecodingKey::from_secret(secret),
+            algorithm: Algorithm::HS256,
+        }
+    }
+
     fn algorithm(&self) -> &'static str {
         match self.algorithm {
             Algorithm::RS256 => "RS256",
@@ -195,6 +217,22 @@ pub fn mint(secret: &[u8], claims: &Claims) -> Result<String, KeyError> {
         &EncodingKey::from_secret(secret),
     );
     Ok(token.expect("HMAC signs with any key and claims are plain JSON"))
+}
+
+/// The bytes that a secret stands for if it is read as hex, as base64 and as base64url.
+fn decoded(secret: &[u8]) -> Vec<Vec<u8>> {
+    let engines = [&general_purpose::STANDARD, &general_purpose::URL_SAFE_NO_PAD];
+    let base64 = engines.iter().filter_map(|engine| engine.decode(secret).ok());
+    hex(secret).into_iter().chain(base64).collect()
+}
+
+fn hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pairs = text.chunks(2).map(|pair| match *pair {
+        [high, low] => u8::try_from(digit(high)? * 16 + digit(low)?).ok(),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
@@ -297,6 +335,11 @@ pub enum TokenError {
     /// Signed with another key, or changed.
     #[error("the token's signature is wrong: it was made with another key, or changed")]
     Signature,
+    /// Signed with the bytes that the text of the secret stands for.
+    #[error(
+        "the token's signature was made with the decoded secret: sign with the text of COWRITE_JWT_SECRET as it is"
+    )]
+    DecodedSecret,
     /// Honestly signed, and says what is not accepted.
     #[error(transparent)]
     Claims(#[from] ClaimsError),
@@ -422,6 +465,36 @@ mod tests {
         let other = signed(Algorithm::HS256, &EncodingKey::from_secret(&[7; 32]), &claims());
 
         assert_eq!(hmac_key().verify(&other, NOW_MS), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn t7_a_token_that_was_signed_with_the_decoded_secret_says_so() {
+        let bytes = [0xfb; 36];
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let secrets = [
+            hex.clone(),
+            hex.to_uppercase(),
+            general_purpose::STANDARD.encode(bytes),
+            URL_SAFE_NO_PAD.encode(bytes),
+        ];
+        for secret in secrets {
+            let key = TokenKey::from_secret(secret.as_bytes(), Expected::default()).expect("a long secret");
+            let mistaken = signed(Algorithm::HS256, &EncodingKey::from_secret(&bytes), &claims());
+            let other = signed(Algorithm::HS256, &EncodingKey::from_secret(&[7; 36]), &claims());
+            let right = signed(
+                Algorithm::HS256,
+                &EncodingKey::from_secret(secret.as_bytes()),
+                &claims(),
+            );
+
+            assert_eq!(
+                key.verify(&mistaken, NOW_MS),
+                Err(TokenError::DecodedSecret),
+                "{secret}"
+            );
+            assert_eq!(key.verify(&other, NOW_MS), Err(TokenError::Signature), "{secret}");
+            assert!(key.verify(&right, NOW_MS).is_ok(), "{secret}");
+        }
     }
 
     #[test]

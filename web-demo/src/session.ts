@@ -142,8 +142,8 @@ export class Session {
   }
 
   get view(): SessionView {
-    const { state, unsavedSince, incompleteSince, closed } = this.saved
-    return { saved: { state, unsavedSince, incompleteSince, closed }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
+    const { state, unsavedSince, incompleteSince, closed, kept } = this.saved
+    return { saved: { state, unsavedSince, incompleteSince, closed, kept }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
   }
 
   /** Calls the listener now and after every change. */

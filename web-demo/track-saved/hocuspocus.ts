@@ -1,0 +1,207 @@
+// Hocuspocus' providers 2, 3 and 4: the server answers each SyncStep2 and each Update with a SyncStatus when it is durable.
+//
+// A provider counts that itself (`unsyncedChanges`), but sets its count to 1 as it connects, also when edits of the time before
+// are still to be sent: it is 0 a moment too early then. So what goes out on this connection is counted here. A SyncStep1 of the
+// provider's counts, since the server asks back, and the answer to that is acknowledged; what the server asks of its own
+// accord is not acknowledged, and does not count.
+
+import { MESSAGE_SYNC, type Reader, readVarString, readVarUint, SOCKET_OPEN, SYNC_STEP_1, SYNC_UPDATE } from './bytes.js'
+import { type Connection, type Tracker, type Wire } from './tracker.js'
+import type { Closed, HocuspocusProvider } from './track-saved.js'
+
+const MESSAGE_SYNC_STATUS = 8
+const CLOSE_FORBIDDEN = 4403
+const CLOSE_RESET = 4205
+
+/** What is used of the socket of a provider, of which it shows only some. */
+interface Line {
+  send(message: Uint8Array): void
+  readonly webSocket?: { readonly readyState: number } | null
+}
+
+export class HocuspocusWire implements Wire {
+  /** What the server owes an acknowledgement for on this connection, and how many have come. */
+  private sent: number
+  private confirmed = 0
+  private updates = 0
+  /** An update was not sent, and is in no SyncStep2 of this connection. */
+  private isUnsent = false
+  /** The provider collects updates (`flushDelay`) and has not sent the last ones. */
+  private isCollecting = false
+  private question: { readonly serial: number; readonly sent: number } | null = null
+  private tracker: Tracker | null = null
+
+  constructor(private readonly provider: HocuspocusProvider) {
+    this.sent = provider.unsyncedChanges
+  }
+
+  connection(): Connection {
+    if (!this.isOpen) return { is: 'opening' }
+    const readOnly = this.provider.authorizedScope === 'readonly'
+    if (!this.provider.synced) return { is: 'joining', readOnly, refused: null }
+    return { is: 'joined', readOnly, question: null, asked: { times: 1, againSince: null } }
+  }
+
+  ask(serial: number): boolean {
+    if (!this.isOpen || this.isUnsent) return false
+    if (this.question?.serial !== serial) this.question = { serial, sent: this.sent + (this.isCollecting ? 1 : 0) }
+    queueMicrotask(() => this.answer())
+    return true
+  }
+
+  /** Providers 2 speak to other tabs. What came from there goes out, and is counted, like an edit of this page. */
+  pass(update: Uint8Array): void {
+    const { documentUpdateHandler } = this.provider as unknown as { documentUpdateHandler(update: Uint8Array, origin: unknown): void }
+    documentUpdateHandler.call(this.provider, update, 'another tab')
+  }
+
+  listen(tracker: Tracker): () => void {
+    this.tracker = tracker
+    const { provider } = this
+    // What the server said before it was listened to has gone by; only "synchronised" can still be heard.
+    const attachedWhileJoining = this.isOpen && !provider.synced
+    let isFromServer = false
+    const onUpdate = (update: Uint8Array, origin: unknown): void => {
+      if (origin !== provider) this.changed(tracker)
+      else if (!isFromServer) tracker.changedElsewhere(update)
+    }
+    const listeners: Record<string, (event: never) => void> = {
+      status: ({ status }: { status: string }) => {
+        if (status === 'connecting') tracker.opening()
+        if (status === 'disconnected') this.ended(() => tracker.lost(null))
+      },
+      open: () => this.begin(() => tracker.opened()),
+      close: ({ event }: { event: Closed }) => this.ended(() => tracker.lost(finalOf(event))),
+      authenticated: () => this.admitted(tracker),
+      authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => tracker.refused(closedOf(reason))),
+      synced: () => {
+        if (attachedWhileJoining) tracker.synced()
+      },
+      message: ({ event }: { event: { data: ArrayBuffer } }) => {
+        isFromServer = true
+        // The provider reads it, and answers it, as soon as we return.
+        queueMicrotask(() => {
+          isFromServer = false
+        })
+        this.hear(new Uint8Array(event.data), tracker)
+      },
+    }
+    const stopReading = this.readAlong()
+    provider.document.on('update', onUpdate)
+    for (const [name, listener] of Object.entries(listeners)) provider.on(name, listener)
+    return () => {
+      provider.document.off('update', onUpdate)
+      for (const [name, listener] of Object.entries(listeners)) provider.off(name, listener)
+      stopReading()
+      this.tracker = null
+    }
+  }
+
+  private get line(): Line {
+    return this.provider.configuration.websocketProvider as Line
+  }
+
+  private get isOpen(): boolean {
+    return this.line.webSocket?.readyState === SOCKET_OPEN
+  }
+
+  private changed(tracker: Tracker): void {
+    const { flushDelay } = this.provider.configuration as { flushDelay?: number | false }
+    if (flushDelay) this.isCollecting = true
+    // The provider hears of an update before us.
+    else if (this.updates === 0) this.isUnsent = true
+    this.updates = 0
+    tracker.changed()
+  }
+
+  /** A session begins on this connection: what comes before its SyncStep1 is in the answer to the server's. */
+  private begin(then: () => void): void {
+    this.sent = 0
+    this.confirmed = 0
+    this.updates = 0
+    this.isUnsent = false
+    this.isCollecting = false
+    this.question = null
+    then()
+  }
+
+  private ended(then: () => void): void {
+    this.question = null
+    then()
+  }
+
+  private admitted(tracker: Tracker): void {
+    const { authorizedScope } = this.provider
+    // It was refused, and its page has sent another token.
+    if (tracker.isRefused) this.begin(() => tracker.opened())
+    if (authorizedScope === 'readonly') tracker.readOnly()
+    else tracker.writable()
+  }
+
+  private hear(arr: Uint8Array, tracker: Tracker): void {
+    const reader: Reader = { arr, pos: 0 }
+    readVarString(reader)
+    switch (readVarUint(reader)) {
+      case MESSAGE_SYNC:
+        if (readVarUint(reader) === SYNC_STEP_1) queueMicrotask(() => tracker.asked())
+        return
+      case MESSAGE_SYNC_STATUS:
+        if (readVarUint(reader) !== 1) return
+        this.confirmed += 1
+        this.answer()
+    }
+  }
+
+  private answer(): void {
+    const { question } = this
+    if (question === null || this.confirmed < question.sent) return
+    this.question = null
+    this.tracker?.answered(question.serial)
+  }
+
+  /** Counts what goes out for this document; returns how to stop. */
+  private readAlong(): () => void {
+    const { line } = this
+    const before = line.send
+    const isOwn = Object.hasOwn(line, 'send')
+    const send = (message: Uint8Array): void => {
+      if (this.tracker !== null) this.count(message)
+      before.call(line, message)
+    }
+    line.send = send
+    return () => {
+      // Somebody else may have wrapped ours since.
+      if (line.send !== send) return
+      if (isOwn) line.send = before
+      else delete (line as Partial<Line>).send
+    }
+  }
+
+  private count(message: Uint8Array): void {
+    const reader: Reader = { arr: message, pos: 0 }
+    if (readVarString(reader) !== this.address || readVarUint(reader) !== MESSAGE_SYNC) return
+    const step = readVarUint(reader)
+    if (step === SYNC_UPDATE) {
+      this.updates += 1
+      this.isCollecting = false
+    }
+    // What is written without a connection waits, and goes out with the next one.
+    if (this.isOpen && (step === SYNC_UPDATE || step === SYNC_STEP_1)) this.sent += 1
+  }
+
+  private get address(): string {
+    const { effectiveName } = this.provider as { effectiveName?: string }
+    return effectiveName ?? this.provider.configuration.name
+  }
+}
+
+/** The reason of a refusal ends with its code: "the token has expired: get a new one (4401)". */
+function closedOf(text: string): Closed {
+  const [, reason, code] = /^(.*) \((\d{4})\)$/s.exec(text) ?? [null, text, CLOSE_FORBIDDEN]
+  return { code: Number(code), reason: reason! }
+}
+
+/** Providers 2 and 3 cannot be refused one document: their connection is closed with 4205 and the reason of the refusal. */
+function finalOf({ code, reason }: Closed): Closed {
+  return code === CLOSE_RESET && / \(44\d\d\)$/.test(reason) ? closedOf(reason) : { code, reason }
+}
