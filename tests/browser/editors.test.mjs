@@ -1,29 +1,18 @@
-// The programs of docs/editors.md, docs/embedding.md and the README, bundled and run as they are printed (but for the address): two
+// The programs of docs/editors.md, docs/react.md, docs/embedding.md and the README, bundled and run as they are printed (but for the address): two
 // people write, format, undo and see each other's carets, and the server is killed under them.
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 
-import { build } from 'vite'
+import { launch, until } from './browser.mjs'
+import { exportText } from './server.mjs'
+import { page as documented, programOf, serve } from './site.mjs'
 
-import { launch, openWindow, until } from './browser.mjs'
-import { exportText, startServer } from './server.mjs'
-
-const FOLDER = fileURLToPath(new URL('dist/', import.meta.url))
-const docs = new URL('../../docs/', import.meta.url)
-const editors = await readFile(new URL('editors.md', docs), 'utf8')
-const guide = await readFile(new URL('embedding.md', docs), 'utf8')
-const readme = await readFile(new URL('../README.md', docs), 'utf8')
+const [editors, guide, readme, react] = await Promise.all(['editors.md', 'embedding.md', '../README.md', 'react.md'].map(documented))
 
 let browser
 before(async () => {
   browser = await launch()
-  await mkdir(FOLDER, { recursive: true })
-  await copyFile(new URL('../../web-demo/dist/track-saved.js', import.meta.url), `${FOLDER}track-saved.js`)
 })
 after(() => browser.close())
 
@@ -43,7 +32,7 @@ const PROGRAMS = {
   lexical: { editable: '[contenteditable="true"]', bold: 'strong', caret: 'span[style*="rgb(24, 100, 171)"] >> text=Ada' },
   blocknote: { editable: '.ProseMirror', bold: 'strong', caret: '.bn-collaboration-cursor__base' },
   slate: { editable: '[contenteditable="true"]', bold: 'strong', caret: '.caret' },
-  react: { editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret', status: 'output' },
+  react: { source: react, editable: '.ProseMirror', bold: 'strong', caret: '.collaboration-carets__caret', status: 'output' },
   excalidraw: { editable: '.excalidraw', caret: '.UserList .Avatar', write: drawText, read: textsOf, permissions: ['clipboard-read', 'clipboard-write'] },
   yjs14: { editable: 'ol', bold: 'strong', write: addParagraph, embolden: (page) => page.locator('li').click() },
 }
@@ -116,7 +105,7 @@ test('w40_the_yjs14_program_keeps_a_map', async (t) => {
 
 test('w40_the_hocuspocus_program_of_the_guide_says_what_is_saved', async (t) => {
   const source = `${programOf(guide, 'hocuspocus')}\nhocuspocus.document.getText('text').insert(0, 'printed')`
-  const { server, visit } = await serve(t, 'hocuspocus', source)
+  const { server, visit } = await serve(t, browser, 'hocuspocus', source)
   const page = await visit()
 
   await page.locator('#status', { hasText: /^saved$/ }).waitFor()
@@ -126,7 +115,7 @@ test('w40_the_hocuspocus_program_of_the_guide_says_what_is_saved', async (t) => 
 })
 
 test('w40_every_program_is_run', () => {
-  const tags = [...`${editors}${guide}${readme}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
+  const tags = [...`${editors}${guide}${readme}${react}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
 
   assert.deepEqual(tags.toSorted(), [...Object.keys(PROGRAMS), 'hocuspocus', 'saved'].toSorted())
 })
@@ -264,43 +253,13 @@ async function untilConnections(server, count) {
   })
 }
 
-/** The code block with this tag. */
-function programOf(text, tag) {
-  const found = new RegExp(`\`\`\`jsx? ${tag}\n([^]*?)\`\`\``).exec(text)
-  assert.ok(found, `there is no program ${tag}`)
-  return found[1]
-}
-
-/** The files that Vite makes of a program, by name. React is in development, where StrictMode does what it does. */
-async function bundle(name, source) {
-  const react = source.includes('react')
-  const entry = `${FOLDER}${name}.${react ? 'jsx' : 'js'}`
-  await writeFile(entry, source)
-  process.env.NODE_ENV = react ? 'development' : 'production'
-  const { output } = await build({
-    configFile: false,
-    logLevel: 'error',
-    mode: process.env.NODE_ENV,
-    build: {
-      write: false,
-      minify: false,
-      cssCodeSplit: false,
-      reportCompressedSize: false,
-      rollupOptions: { input: entry, output: { entryFileNames: 'program.js' } },
-    },
-  })
-  return new Map(output.map((file) => [`/${file.fileName}`, file.code ?? file.source]))
-}
-
-const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
-
 /**
  * A program of docs/editors.md, with what the guide says about saving where it has nothing itself. `open` opens it for
  * another person.
  */
 async function openProgram(t, name, look) {
   const source = programOf(look.source ?? editors, name)
-  const { server, visit } = await serve(t, name, look.status ? source : source + programOf(guide, 'saved'))
+  const { server, visit } = await serve(t, browser, name, look.status ? source : source + programOf(guide, 'saved'))
   const open = async () => {
     const person = new Person(await visit({ permissions: look.permissions ?? [] }), look)
     await person.editor.waitFor({ state: 'attached' })
@@ -308,37 +267,4 @@ async function openProgram(t, name, look) {
     return person
   }
   return { server, open }
-}
-
-/**
- * A program on a site of another origin than the server's, and the server; both are served for real, since browsers
- * guard loopback from sites that are not on it. `visit` opens it in another window.
- */
-async function serve(t, name, source) {
-  const files = await bundle(name, source)
-  const styles = [...files.keys()].filter((file) => file.endsWith('.css')).map((file) => `<link rel="stylesheet" href="${file}">`)
-  files.set('/', `<!doctype html><title>${name}</title>${styles.join('')}<p id="status"></p><div id="editor"></div>
-    <script type="module" src="/program.js"></script>`)
-  const site = createServer((request, response) => {
-    const file = files.get(request.url)
-    if (file === undefined) return response.writeHead(404).end()
-    response.setHeader('content-type', typeOf(request.url))
-    response.end(typeof file === 'string' ? file.replaceAll('ws://127.0.0.1:8080', server.origin.replace('http', 'ws')) : file)
-  })
-  site.listen(0, '127.0.0.1')
-  await once(site, 'listening')
-  t.after(() => site.close())
-  const origin = `http://127.0.0.1:${site.address().port}`
-  const server = await startServer(t, { flags: ['--allow-origin', origin] })
-  const visit = async (options) => {
-    const page = await openWindow(t, browser, options)
-    await page.goto(origin)
-    return page
-  }
-  return { server, visit }
-}
-
-function typeOf(file) {
-  const types = { '/': 'text/html', js: 'text/javascript', css: 'text/css' }
-  return `${types[file.split('.').at(-1)] ?? 'application/octet-stream'}; charset=utf-8`
 }

@@ -29,9 +29,9 @@ export async function startServer(t, { flags = [], env = {} } = {}) {
   return server
 }
 
-/** What `cowrite token` prints. */
-export async function mintToken(secret, ...grants) {
-  return run(['token', '--sub', 'tester', ...grants.flatMap((grant) => ['--document', grant])], { COWRITE_JWT_SECRET: secret })
+/** What `cowrite token` prints: for one `PATTERN=write` or `PATTERN=read`. */
+export async function mintToken(secret, grant, expires = '1h') {
+  return run(['token', '--sub', 'tester', '--document', grant, '--expires', expires], { COWRITE_JWT_SECRET: secret })
 }
 
 /** What people wrote into a document of a server that has stopped (`cowrite doc export --as text`). */

@@ -3,7 +3,7 @@
 // y-indexeddb does not say when an update is stored, nor that it could not be. A later transaction on the same store waits
 // until it is; a transaction that fails tells its database so, and what it would have stored is not stored later.
 
-import type { CopyInBrowser, TrackableDoc } from './track-saved.js'
+import type { CopyInBrowser } from './track-saved.js'
 
 /** Where y-indexeddb keeps the updates of a document. */
 const UPDATES = 'updates'
@@ -19,16 +19,15 @@ export class Keeper {
   private failed = false
   private stopListening = (): void => {}
 
-  constructor(private readonly copy: CopyInBrowser, doc: TrackableDoc) {
-    const onUpdate = (_update: Uint8Array, origin: unknown): void => {
-      if (origin === copy) return
-      this.updates += 1
-      this.set(false)
-      void this.follow()
-    }
-    doc.on('update', onUpdate)
-    this.stopListening = () => doc.off('update', onUpdate)
+  constructor(private readonly copy: CopyInBrowser) {
     void copy.whenSynced.then(() => this.open())
+  }
+
+  /** Something was written here. Whoever says so says that `kept` may have changed, too. */
+  written(): void {
+    this.updates += 1
+    this.kept = false
+    void this.follow()
   }
 
   stop(): void {
@@ -44,11 +43,9 @@ export class Keeper {
       this.failed = true
       this.set(false)
     }
-    const before = this.stopListening
     db.addEventListener('abort', onFailure)
     db.addEventListener('close', onFailure)
     this.stopListening = () => {
-      before()
       db.removeEventListener('abort', onFailure)
       db.removeEventListener('close', onFailure)
     }

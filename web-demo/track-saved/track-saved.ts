@@ -168,7 +168,7 @@ export interface YSweetProvider {
  */
 export function trackSaved(provider: TrackableProvider, options: TrackSavedOptions = {}): Saved {
   const { doc, wire } = wireOf(provider)
-  const keeper = options.copy === undefined ? null : new Keeper(options.copy, doc)
+  const keeper = options.copy === undefined ? null : new Keeper(options.copy)
   const tracker = new Tracker(doc, wire, keeper, options)
   const stopListening = wire.listen(tracker)
   return {

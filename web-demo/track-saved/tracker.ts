@@ -118,6 +118,7 @@ export class Tracker {
 
   /** A change was made here. */
   changed(): void {
+    this.keeper?.written()
     this.addUnasked(this.now())
     this.askSoon(this.coalesceMs)
     this.publish()
