@@ -1,11 +1,12 @@
 // Hocuspocus' providers 2, 3 and 4: the server answers each SyncStep2 and each Update with a SyncStatus when it is durable.
 //
 // A provider counts that itself (`unsyncedChanges`), but sets its count to 1 as it connects, also when edits of the time before
-// are still to be sent: it is 0 a moment too early then. So what goes out on this connection is counted here. A SyncStep1 of the
-// provider's counts, since the server asks back, and the answer to that is acknowledged; what the server asks of its own
-// accord is not acknowledged, and does not count.
+// are still to be sent: it is 0 a moment too early then. So what goes out on this connection is counted here. With a SyncStep1
+// of the provider's the server counts anew, and asks back: the answer to that will be acknowledged, and each Update that went out
+// after the SyncStep1. What the server asks of its own accord is not acknowledged, and does not count.
 
 import { MESSAGE_SYNC, type Reader, readVarString, readVarUint, SOCKET_OPEN, SYNC_STEP_1, SYNC_UPDATE } from './bytes.js'
+import { share } from './shared.js'
 import { type Connection, type Tracker, type Wire } from './tracker.js'
 import type { Closed, HocuspocusProvider } from './track-saved.js'
 
@@ -20,19 +21,26 @@ interface Line {
 }
 
 export class HocuspocusWire implements Wire {
-  /** What the server owes an acknowledgement for on this connection, and how many have come. */
-  private sent: number
+  /** How many acknowledgements the server owes since it counts anew, and how many have come. */
+  private owed: number
   private confirmed = 0
+  /** The provider has sent a SyncStep1, which the server has not answered: it may still acknowledge what was before. */
+  private isAsking: boolean
+  /** Updates that went out since the last SyncStep1. */
+  private sinceAsking: number
+  /** Updates that the provider has sent, or keeps for the next connection, since the last change. */
   private updates = 0
   /** An update was not sent, and is in no SyncStep2 of this connection. */
   private isUnsent = false
   /** The provider collects updates (`flushDelay`) and has not sent the last ones. */
   private isCollecting = false
-  private question: { readonly serial: number; readonly sent: number } | null = null
+  private question: { readonly serial: number; readonly owed: number } | null = null
   private tracker: Tracker | null = null
 
   constructor(private readonly provider: HocuspocusProvider) {
-    this.sent = provider.unsyncedChanges
+    this.owed = provider.unsyncedChanges
+    this.sinceAsking = Math.max(0, this.owed - 1)
+    this.isAsking = !provider.synced
   }
 
   connection(): Connection {
@@ -44,7 +52,7 @@ export class HocuspocusWire implements Wire {
 
   ask(serial: number): boolean {
     if (!this.isOpen || this.isUnsent) return false
-    if (this.question?.serial !== serial) this.question = { serial, sent: this.sent + (this.isCollecting ? 1 : 0) }
+    if (this.question?.serial !== serial) this.question = { serial, owed: this.owed + (this.isCollecting ? 1 : 0) }
     queueMicrotask(() => this.answer())
     return true
   }
@@ -75,7 +83,9 @@ export class HocuspocusWire implements Wire {
       authenticated: () => this.admitted(tracker),
       authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => tracker.refused(closedOf(reason))),
       synced: () => {
-        if (attachedWhileJoining) tracker.synced()
+        if (!attachedWhileJoining || !this.isAsking) return
+        this.answeredBack()
+        tracker.synced()
       },
       message: ({ event }: { event: { data: ArrayBuffer } }) => {
         isFromServer = true
@@ -86,7 +96,8 @@ export class HocuspocusWire implements Wire {
         this.hear(new Uint8Array(event.data), tracker)
       },
     }
-    const stopReading = this.readAlong()
+    const { line } = this
+    const stopReading = share(line, (message: Uint8Array) => this.count(message), (all) => readAlong(line, all))
     provider.document.on('update', onUpdate)
     for (const [name, listener] of Object.entries(listeners)) provider.on(name, listener)
     return () => {
@@ -116,8 +127,10 @@ export class HocuspocusWire implements Wire {
 
   /** A session begins on this connection: what comes before its SyncStep1 is in the answer to the server's. */
   private begin(then: () => void): void {
-    this.sent = 0
+    this.owed = 0
     this.confirmed = 0
+    this.isAsking = true
+    this.sinceAsking = 0
     this.updates = 0
     this.isUnsent = false
     this.isCollecting = false
@@ -143,7 +156,9 @@ export class HocuspocusWire implements Wire {
     readVarString(reader)
     switch (readVarUint(reader)) {
       case MESSAGE_SYNC:
-        if (readVarUint(reader) === SYNC_STEP_1) queueMicrotask(() => tracker.asked())
+        if (readVarUint(reader) !== SYNC_STEP_1) return
+        if (this.isAsking) this.answeredBack()
+        queueMicrotask(() => tracker.asked())
         return
       case MESSAGE_SYNC_STATUS:
         if (readVarUint(reader) !== 1) return
@@ -152,29 +167,18 @@ export class HocuspocusWire implements Wire {
     }
   }
 
-  private answer(): void {
-    const { question } = this
-    if (question === null || this.confirmed < question.sent) return
-    this.question = null
-    this.tracker?.answered(question.serial)
+  /** From here on the server acknowledges what is counted from the SyncStep1 on, and the answer that it now gets. */
+  private answeredBack(): void {
+    this.isAsking = false
+    this.owed = this.sinceAsking + 1
+    this.confirmed = 0
   }
 
-  /** Counts what goes out for this document; returns how to stop. */
-  private readAlong(): () => void {
-    const { line } = this
-    const before = line.send
-    const isOwn = Object.hasOwn(line, 'send')
-    const send = (message: Uint8Array): void => {
-      if (this.tracker !== null) this.count(message)
-      before.call(line, message)
-    }
-    line.send = send
-    return () => {
-      // Somebody else may have wrapped ours since.
-      if (line.send !== send) return
-      if (isOwn) line.send = before
-      else delete (line as Partial<Line>).send
-    }
+  private answer(): void {
+    const { question } = this
+    if (question === null || this.isAsking || this.confirmed < question.owed) return
+    this.question = null
+    this.tracker?.answered(question.serial)
   }
 
   private count(message: Uint8Array): void {
@@ -186,12 +190,36 @@ export class HocuspocusWire implements Wire {
       this.isCollecting = false
     }
     // What is written without a connection waits, and goes out with the next one.
-    if (this.isOpen && (step === SYNC_UPDATE || step === SYNC_STEP_1)) this.sent += 1
+    if (!this.isOpen) return
+    if (step === SYNC_UPDATE) {
+      this.owed += 1
+      this.sinceAsking += 1
+    } else if (step === SYNC_STEP_1) {
+      this.isAsking = true
+      this.sinceAsking = 0
+    }
   }
 
   private get address(): string {
     const { effectiveName } = this.provider as { effectiveName?: string }
     return effectiveName ?? this.provider.configuration.name
+  }
+}
+
+/** Tells all of what goes out; returns how to stop. */
+function readAlong(line: Line, all: ReadonlySet<(message: Uint8Array) => void>): () => void {
+  const before = line.send
+  const isOwn = Object.hasOwn(line, 'send')
+  const send = (message: Uint8Array): void => {
+    for (const count of [...all]) count(message)
+    before.call(line, message)
+  }
+  line.send = send
+  return () => {
+    // Somebody else may have wrapped ours since.
+    if (line.send !== send) return
+    if (isOwn) line.send = before
+    else delete (line as Partial<Line>).send
   }
 }
 

@@ -138,7 +138,7 @@ export interface YWebsocketProvider {
   off(name: 'sync', listener: (synced: boolean) => void): unknown
 }
 
-/** What is used of a `HocuspocusProvider` 2, 3 or 4. */
+/** What is used of a `HocuspocusProvider` 2, 3 or 4; `any` is theirs. */
 export interface HocuspocusProvider {
   readonly document: TrackableDoc
   readonly configuration: { readonly name: string; readonly websocketProvider: { send(message: never): void } }
@@ -146,19 +146,17 @@ export interface HocuspocusProvider {
   readonly synced: boolean
   readonly isAuthenticated: boolean
   readonly authorizedScope?: string | undefined
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the providers declare `any` or `Function`
   on(name: string, listener: any): unknown
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
   off(name: string, listener: any): unknown
 }
 
-/** What is used of the provider that `createYjsProvider` of @y-sweet/client makes. */
+/** What is used of the provider that `createYjsProvider` of @y-sweet/client makes; `any` is its own. */
 export interface YSweetProvider {
   readonly status: 'offline' | 'connecting' | 'error' | 'handshaking' | 'connected'
   readonly hasLocalChanges: boolean
   readonly awareness: { readonly doc: TrackableDoc }
-  on(name: 'connection-status' | 'connection-close', listener: (event: never) => void): void
-  off(name: 'connection-status' | 'connection-close', listener: (event: never) => void): void
+  on(name: 'connection-status' | 'connection-close', listener: (event: any) => void): void
+  off(name: 'connection-status' | 'connection-close', listener: (event: any) => void): void
 }
 
 /**

@@ -1,6 +1,7 @@
 // The wire of y-websocket, as its own provider speaks it: message 102 is asked and heard beside the provider's messages.
 
 import { isReadOnlyNotice, MESSAGE_AUTH, MESSAGE_SAVED, MESSAGE_SYNC, type Reader, readVarUint, savedFrame, SOCKET_OPEN, SYNC_STEP_1, updateFrame } from './bytes.js'
+import { share } from './shared.js'
 import { type Connection, type Tracker, unreachable, type Wire } from './tracker.js'
 import type { Closed, Handler, YWebsocketProvider } from './track-saved.js'
 
@@ -29,9 +30,9 @@ export class YWebsocketWire implements Wire {
     const { provider } = this
     // What the server said before it was listened to has gone by; only "synchronised" can still be heard.
     const attachedWhileJoining = provider.wsconnected && !provider.synced
-    const broadcasts = { underWay: false }
+    const reading: Reading = { tracker, broadcasts: false }
     const onUpdate = (update: Uint8Array, origin: unknown): void => {
-      if (broadcasts.underWay) tracker.changedElsewhere(update)
+      if (reading.broadcasts) tracker.changedElsewhere(update)
       else if (origin !== provider) tracker.changed()
     }
     const onStatus = (event: Status): void => this.onStatus(event, tracker)
@@ -39,7 +40,8 @@ export class YWebsocketWire implements Wire {
     const onSynced = (synced: boolean): void => {
       if (synced && attachedWhileJoining) tracker.synced()
     }
-    const stopHandling = handleMessages(provider, tracker, broadcasts)
+    const { messageHandlers } = provider
+    const stopHandling = share(messageHandlers, reading, (all) => handleMessages(messageHandlers, all))
     provider.doc.on('update', onUpdate)
     provider.on('status', onStatus)
     provider.on('connection-close', onClose)
@@ -74,26 +76,39 @@ export class YWebsocketWire implements Wire {
   }
 }
 
-/** Reads along with the provider's own handlers; `broadcasts` says whether one of another tab's is at work. */
-function handleMessages({ messageHandlers }: YWebsocketProvider, tracker: Tracker, broadcasts: { underWay: boolean }): () => void {
+/** Who reads along. */
+interface Reading {
+  readonly tracker: Tracker
+  /** Whether a message of another tab is being read. */
+  broadcasts: boolean
+}
+
+/** Reads along with the provider's own handlers; returns how to stop. */
+function handleMessages(messageHandlers: Handler[], all: ReadonlySet<Reading>): () => void {
   const handleSync = messageHandlers[MESSAGE_SYNC]
   const handleAuth = messageHandlers[MESSAGE_AUTH]
   const handleSaved = messageHandlers[MESSAGE_SAVED]
+  const tell = (what: (tracker: Tracker) => void): void => {
+    for (const { tracker } of [...all]) what(tracker)
+  }
+  const setBroadcasts = (broadcasts: boolean): void => {
+    for (const reading of all) reading.broadcasts = broadcasts
+  }
   const onSync: Handler = (encoder, decoder, self, overWebsocket, type) => {
     const { arr, pos }: Reader = decoder
-    broadcasts.underWay = !overWebsocket
+    setBroadcasts(!overWebsocket)
     try {
       handleSync?.(encoder, decoder, self, overWebsocket, type)
     } finally {
-      broadcasts.underWay = false
+      setBroadcasts(false)
     }
     // The provider sends the answer when this handler returns.
-    if (overWebsocket && arr[pos] === SYNC_STEP_1) tracker.asked()
+    if (overWebsocket && arr[pos] === SYNC_STEP_1) tell((tracker) => tracker.asked())
   }
   const onAuth: Handler = (encoder, decoder, self, overWebsocket, type) => {
     const { arr, pos }: Reader = decoder
     handleAuth?.(encoder, decoder, self, overWebsocket, type)
-    if (overWebsocket && isReadOnlyNotice({ arr, pos })) tracker.readOnly()
+    if (overWebsocket && isReadOnlyNotice({ arr, pos })) tell((tracker) => tracker.readOnly())
   }
   const onAnswer: Handler = (encoder, decoder, self, overWebsocket, type) => {
     const { arr, pos }: Reader = decoder
@@ -101,7 +116,8 @@ function handleMessages({ messageHandlers }: YWebsocketProvider, tracker: Tracke
     if (!overWebsocket) return
     const reader = { arr, pos }
     readVarUint(reader)
-    tracker.answered(readVarUint(reader))
+    const serial = readVarUint(reader)
+    tell((tracker) => tracker.answered(serial))
   }
   messageHandlers[MESSAGE_SYNC] = onSync
   messageHandlers[MESSAGE_AUTH] = onAuth

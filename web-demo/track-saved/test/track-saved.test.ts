@@ -333,6 +333,39 @@ for (const [version, Provider] of Object.entries(PROVIDERS)) {
       assert.equal(saved.state, 'saved')
     })
 
+    test('w45_an_answer_to_an_earlier_tracker_is_no_answer', () => {
+      const { network, server, provider, saved, notes } = setup()
+      run(network, { store: false })
+      const old = server.questions.at(-1)!
+      saved.destroy()
+
+      const next = trackSaved(provider)
+      notes.set('a', '1')
+      run(network, { store: false })
+      assert.equal(server.questions.length, 2)
+      network.sockets[0]!.toClient.push(old)
+      network.settle()
+      assert.equal(next.state, 'saving')
+      run(network)
+
+      assert.equal(next.state, 'saved')
+    })
+
+    test('w45_a_tracker_that_has_ended_asks_nothing_although_another_goes_on', () => {
+      const { network, server, provider, saved, notes } = setup()
+      const other = trackSaved(provider)
+      run(network)
+      saved.destroy()
+      const asked = server.questions.length
+
+      notes.set('a', '1')
+      server.askForAll(wire(network.sockets[0]!))
+      run(network)
+
+      assert.equal(other.state, 'saved')
+      assert.equal(server.questions.length - asked, 1)
+    })
+
     test('w9_destroy_leaves_the_provider_as_it_was', () => {
       const server = new Server()
       const network = new Network(server)
