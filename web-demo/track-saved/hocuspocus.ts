@@ -26,6 +26,8 @@ export class HocuspocusWire implements Wire {
   private confirmed = 0
   /** The provider has sent a SyncStep1, which the server has not answered: it may still acknowledge what was before. */
   private isAsking: boolean
+  /** We came while it was joining: the server's answer may have gone by, and only "synchronised" can still be heard. */
+  private mayHaveMissed = false
   /** Updates that went out since the last SyncStep1. */
   private sinceAsking: number
   /** Updates that the provider has sent, or keeps for the next connection, since the last change. */
@@ -66,8 +68,7 @@ export class HocuspocusWire implements Wire {
   listen(tracker: Tracker): () => void {
     this.tracker = tracker
     const { provider } = this
-    // What the server said before it was listened to has gone by; only "synchronised" can still be heard.
-    const attachedWhileJoining = this.isOpen && !provider.synced
+    this.mayHaveMissed = this.isOpen && !provider.synced
     let isFromServer = false
     const onUpdate = (update: Uint8Array, origin: unknown): void => {
       if (origin !== provider) this.changed(tracker)
@@ -82,8 +83,8 @@ export class HocuspocusWire implements Wire {
       close: ({ event }: { event: Closed }) => this.ended(() => tracker.lost(finalOf(event))),
       authenticated: () => this.admitted(tracker),
       authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => tracker.refused(closedOf(reason))),
-      synced: () => {
-        if (!attachedWhileJoining || !this.isAsking) return
+      synced: ({ state }: { state: boolean }) => {
+        if (!state || !this.mayHaveMissed) return
         this.answeredBack()
         tracker.synced()
       },
@@ -130,6 +131,7 @@ export class HocuspocusWire implements Wire {
     this.owed = 0
     this.confirmed = 0
     this.isAsking = true
+    this.mayHaveMissed = false
     this.sinceAsking = 0
     this.updates = 0
     this.isUnsent = false
@@ -170,6 +172,7 @@ export class HocuspocusWire implements Wire {
   /** From here on the server acknowledges what is counted from the SyncStep1 on, and the answer that it now gets. */
   private answeredBack(): void {
     this.isAsking = false
+    this.mayHaveMissed = false
     this.owed = this.sinceAsking + 1
     this.confirmed = 0
   }

@@ -46,8 +46,6 @@ export class YSweetWire implements Wire {
     }
     const onStatus = (): void => this.onStatus(tracker)
     const onClose = (event: Closed | null): void => tracker.lost(event)
-    // What the server said before it was listened to has gone by; only "connected" can still be heard.
-    if (provider.status === 'handshaking') provider.on('connection-status', () => tracker.synced())
     if (this.socket?.readyState === SOCKET_OPEN) this.follow(tracker)
     doc.on('update', onUpdate)
     provider.on('connection-status', onStatus)
@@ -74,7 +72,8 @@ export class YSweetWire implements Wire {
         tracker.opened()
         return this.follow(tracker)
       case 'connected':
-        return
+        // If the server was not listened to as it asked.
+        return tracker.synced()
       case 'offline':
       case 'error':
         return tracker.lost(null)

@@ -228,6 +228,28 @@ test('w39 hocuspocus 4.8.0: two sessions of a document on one socket are followe
   assert.equal(reads.saved.state, 'readonly')
 })
 
+test('w5 hocuspocus 2.15.3: what another tab brought is passed on, and saved when it is', async t => {
+  const server = await guarded(t)
+  const version = versions['hocuspocus 2.15.3']
+  const jwt = await token('*=write')
+  const tab = connectHocuspocus(t, version, server, 'notes', { token: jwt, broadcast: true })
+  // Nothing listens there.
+  const wire = connectSocket(t, version, 'ws://127.0.0.1:9')
+  const cutOff = connectHocuspocus(t, version, server, 'notes', { token: jwt, broadcast: true, wire })
+  const page = follow(t, tab)
+  await page.until('saved')
+  for (const { provider } of [tab, cutOff]) provider.subscribeToBroadcastChannel()
+  const before = page.views.length
+  cutOff.text.insert(0, 'from another tab')
+  assert.equal(tab.text.toString(), 'from another tab')
+  assert.equal(page.saved.state, 'saving')
+  await page.until('saved')
+  await server.stop('SIGKILL')
+
+  assert.ok(page.views.length > before)
+  assert.match(await stored(server, 'notes'), /from another tab/)
+})
+
 test('w41 y-sweet 0.9.1: the client’s own count goes on as before', async t => {
   const server = await guarded(t)
   const client = connections['y-sweet 0.9.1'](t, server, 'notes', await token('*=write'))
