@@ -196,21 +196,22 @@ export function trackSaved(provider: TrackableProvider, options: TrackSavedOptio
 
 /**
  * Has the browser ask before the page is left while something written here is neither saved nor kept in this browser;
- * returns how to stop. At other times nobody listens, so that the browser may keep the page for "back".
+ * returns how to stop. At other times nobody listens, so that the browser may keep the page for "back". Where pages are not
+ * left (Node, React Native) it does nothing.
  */
-export function warnBeforeLeaving(saved: Saved, page: Pick<EventTarget, 'addEventListener' | 'removeEventListener'> = globalThis): () => void {
+export function warnBeforeLeaving(saved: Saved, page: Partial<Pick<EventTarget, 'addEventListener' | 'removeEventListener'>> = globalThis): () => void {
   const warn = (event: Event): void => {
     event.preventDefault()
     // Browsers before 2023.
     event.returnValue = true as never
   }
   const stop = saved.subscribe(({ unsavedSince, kept }) => {
-    if (unsavedSince !== null && !kept) page.addEventListener('beforeunload', warn)
-    else page.removeEventListener('beforeunload', warn)
+    if (unsavedSince !== null && !kept) page.addEventListener?.('beforeunload', warn)
+    else page.removeEventListener?.('beforeunload', warn)
   })
   return () => {
     stop()
-    page.removeEventListener('beforeunload', warn)
+    page.removeEventListener?.('beforeunload', warn)
   }
 }
 
