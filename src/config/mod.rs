@@ -29,7 +29,7 @@ use crate::{
     http::address::PublicUrl,
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
-    token::{KeyError, Keys, ServerToken, TokenKey},
+    token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -218,7 +218,7 @@ enum CommandArgs {
     #[command(after_help = "\
 Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1h 30m.
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
-origins separated by commas. A flag wins over its variable.")]
+origins separated by commas, COWRITE_JWT_SECRET one secret a line. A flag wins over its variable.")]
     Serve(Box<ServeArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
@@ -315,15 +315,32 @@ struct ServeArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// PEM file with the public key of the issuer: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    /// PEM file with a public key of the issuer: RSA (RS256), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA). Repeatable,
+    /// or with commas; with the key's `kid` before it, only tokens of that `kid`, and those without one, may use it
     #[arg(
         long,
         env = "COWRITE_JWT_PUBLIC_KEY",
         hide_env_values = true,
-        value_name = "FILE",
+        value_name = "[KID=]FILE",
+        value_delimiter = ',',
         help_heading = "Who may connect"
     )]
-    jwt_public_key: Option<PathBuf>,
+    jwt_public_key: Vec<String>,
+
+    /// The issuer's set of public keys (JWKS): https://HOST/PATH, or a file. It is read again as --jwks-refresh says, and
+    /// when a token names a key that is not in it
+    #[arg(
+        long,
+        env = "COWRITE_JWKS",
+        hide_env_values = true,
+        value_name = "URL|FILE",
+        help_heading = "Who may connect"
+    )]
+    jwks: Option<String>,
+
+    /// How often the set of keys is read again
+    #[arg(long, env = "COWRITE_JWKS_REFRESH", hide_env_values = true, value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = "Who may connect")]
+    jwks_refresh: Duration,
 
     /// Token of 32 characters or more that y-sweet's SDK shows: `ys://TOKEN@host`. It opens every document; `openssl rand
     /// -hex 32` makes one. Other users of the machine see flags: prefer the variable
@@ -433,9 +450,16 @@ struct LimitArgs {
 #[command(next_help_heading = "Who may connect")]
 struct KeyArgs {
     /// Secret of 32 bytes or more that tokens are signed with (HS256); `openssl rand -hex 32` makes
-    /// one. Other users of the machine see flags: prefer the variable
-    #[arg(long, env = "COWRITE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    jwt_secret: Option<String>,
+    /// one. Repeatable, or one a line: each is tried, and `cowrite token` signs with the first. Other users of the machine
+    /// see flags: prefer the variable
+    #[arg(
+        long,
+        env = "COWRITE_JWT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        value_delimiter = '\n'
+    )]
+    jwt_secret: Vec<String>,
 
     /// Tokens must have this `iss`
     #[arg(long, env = "COWRITE_JWT_ISSUER", hide_env_values = true, value_name = "TEXT")]
@@ -459,7 +483,12 @@ impl TryFrom<ServeArgs> for ServeConfig {
     fn try_from(args: ServeArgs) -> Result<Self, String> {
         let admin_token = args.admin_token.as_deref().map(ServerToken::parse).transpose();
         let admin_token = admin_token.map_err(|error| format!("--admin-token: {error}"))?;
-        let admission = admission(args.key, args.jwt_public_key, args.server_token.as_deref())?;
+        let public = PublicKeys {
+            files: args.jwt_public_key,
+            set: args.jwks,
+            refresh: args.jwks_refresh,
+        };
+        let admission = admission(args.key, public, args.server_token.as_deref())?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
             (Admission::Tokens(_), true) => {
@@ -507,6 +536,13 @@ impl TryFrom<ServeArgs> for ServeConfig {
 }
 
 impl KeyArgs {
+    /// The secrets; the end of a file's last line is none.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let is_one = self.jwt_secret.len() == 1;
+        let all = self.jwt_secret.iter().map(|secret| secret.trim_end_matches('\r'));
+        all.filter(move |secret| is_one || !secret.is_empty())
+    }
+
     fn expected(&self) -> Expected {
         Expected {
             issuer: self.jwt_issuer.clone(),
@@ -516,11 +552,18 @@ impl KeyArgs {
     }
 }
 
-fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&str>) -> Result<Admission, String> {
-    if key.jwt_secret.is_some() && key.jwt_secret.as_deref() == server_token {
+/// Where the issuer's public keys are.
+struct PublicKeys {
+    files: Vec<String>,
+    set: Option<String>,
+    refresh: Duration,
+}
+
+fn admission(key: KeyArgs, public: PublicKeys, server_token: Option<&str>) -> Result<Admission, String> {
+    if key.secrets().any(|secret| Some(secret) == server_token) {
         return Err("--jwt-secret and --server-token are the same: the second one travels, choose another".to_owned());
     }
-    let issuer = issuer(key, public_key)?;
+    let issuer = issuer(&key, &public)?;
     let server = server_token.map(ServerToken::parse).transpose();
     let server = server.map_err(|error| format!("--server-token: {error}"))?;
     Ok(match (issuer, server) {
@@ -529,28 +572,43 @@ fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&st
     })
 }
 
-fn issuer(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Option<TokenKey>, String> {
+fn issuer(key: &KeyArgs, public: &PublicKeys) -> Result<Option<Issuer>, String> {
     let expected = key.expected();
     let is_constrained = expected.issuer.is_some() || expected.audience.is_some();
-    match (key.jwt_secret, public_key) {
-        (Some(_), Some(_)) => Err("--jwt-secret and --jwt-public-key are both set: keep one".to_owned()),
-        (Some(secret), None) => {
-            let key = TokenKey::from_secret(secret.as_bytes(), expected);
-            key.map(Some)
-                .map_err(|error: KeyError| format!("--jwt-secret: {error}"))
-        }
-        (None, Some(file)) => {
-            let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {}: {error}", file.display());
-            let pem = std::fs::read(&file).map_err(|error| named(&error))?;
-            TokenKey::from_public_pem(&pem, expected)
-                .map(Some)
-                .map_err(|error| named(&error))
-        }
-        (None, None) if is_constrained => Err(
-            "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET or COWRITE_JWT_PUBLIC_KEY".to_owned(),
-        ),
-        (None, None) => Ok(None),
+    let secrets = key.secrets().map(|secret| {
+        TokenKey::from_secret(secret.as_bytes()).map_err(|error: KeyError| format!("--jwt-secret: {error}"))
+    });
+    let files = public.files.iter().map(|file| public_key(file));
+    let keys = secrets.chain(files).collect::<Result<Vec<_>, _>>()?;
+    if public.refresh < Duration::from_secs(1) {
+        return Err("--jwks-refresh must be at least 1s".to_owned());
     }
+    let set = public.set.as_deref().map(|set| {
+        let named = |error: &dyn std::fmt::Display| format!("--jwks: {error}");
+        let source = Source::parse(set).map_err(|error| named(&error))?;
+        Jwks::new(source, public.refresh).map_err(|error| named(&format!("{set}: {error}")))
+    });
+    let set = set.transpose()?;
+    match keys.is_empty() && set.is_none() {
+        true if is_constrained => Err(
+            "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET, COWRITE_JWT_PUBLIC_KEY or COWRITE_JWKS"
+                .to_owned(),
+        ),
+        true => Ok(None),
+        false => Ok(Some(Issuer::new(keys, set, expected))),
+    }
+}
+
+/// Reads `FILE` or `KID=FILE`. A path with `=` in its first part is written `./…`.
+fn public_key(text: &str) -> Result<TokenKey, String> {
+    let (id, file) = match text.split_once('=') {
+        Some((id, file)) if !id.is_empty() && !id.contains('/') => (Some(id.to_owned()), file),
+        _ => (None, text),
+    };
+    let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {file}: {error}");
+    let pem = std::fs::read(file).map_err(|error| named(&error))?;
+    let key = TokenKey::from_public_pem(&pem).map_err(|error| named(&error))?;
+    Ok(key.named(id))
 }
 
 fn cores() -> usize {

@@ -387,6 +387,7 @@ impl Socket {
     }
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
+        admission::prepare(Some(token), &self.shared).await;
         match (self.admit(&address, token), self.seats.get_mut(&address)) {
             (Ok((_, identity)), Some(Seat::Opening(opening))) => {
                 self.opening_bytes += opening.say(Said::Renewed(identity));

@@ -40,6 +40,7 @@ use crate::{
         durable::{DurableStore, Options},
     },
     telemetry::Metrics,
+    token::Issuer,
 };
 
 mod descriptors;
@@ -96,6 +97,11 @@ impl Application {
             source,
         })?;
         let address = listener.local_addr().map_err(ServeError::System)?;
+        if let Admission::Tokens(keys) = &config.admission
+            && let Some(set) = keys.issuer.as_ref().and_then(Issuer::set)
+        {
+            set.start().map_err(ServeError::System)?;
+        }
         let descriptors = Descriptors::take(config.connections_max);
         let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
         let metrics = Metrics::new();
