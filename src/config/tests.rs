@@ -221,9 +221,12 @@ fn c5_settings_that_contradict_each_other_are_refused() {
             vec!["--jwt-secret", SECRET, "--allow-anonymous"],
             "contradict each other",
         ),
+        (vec!["--jwks", "http://issuer.example/keys"], "without TLS"),
+        (vec!["--jwks", &public_key], "it is no JWKS"),
+        (vec!["--jwks", &public_key, "--jwks-refresh", "0s"], "at least 1s"),
         (
-            vec!["--jwt-secret", SECRET, "--jwt-public-key", &public_key],
-            "keep one",
+            vec!["--jwks", "https://issuer.example/keys", "--allow-anonymous"],
+            "contradict each other",
         ),
         (
             vec!["--server-token", SERVER_TOKEN, "--allow-anonymous"],
@@ -271,6 +274,32 @@ fn c5_settings_that_contradict_each_other_are_refused() {
         serve(&["--jwt-public-key", &public_key]).admission,
         Admission::Tokens(_)
     ));
+}
+
+#[test]
+fn t10_keys_of_all_kinds_are_taken_together() {
+    let keys = [
+        key_file("p256.public"),
+        format!("2026-11={}", key_file("rsa2048.public")),
+    ]
+    .join(",");
+    let secrets = format!("{SECRET}\n{SERVER_TOKEN}\n");
+
+    let together = serve(&[
+        "--jwt-secret",
+        &secrets,
+        "--jwt-secret",
+        SECRET,
+        "--jwt-public-key",
+        &keys,
+    ]);
+
+    let said = format!("{:?}", together.admission);
+    assert_eq!(said.matches("algorithm: HS256").count(), 3, "{said}");
+    assert!(said.contains("id: None, algorithm: ES256"), "{said}");
+    assert!(said.contains(r#"id: Some("2026-11"), algorithm: RS256"#), "{said}");
+    let short = refused(&["serve", "--jwt-secret", &format!("{SECRET}\nshort")]);
+    assert!(short.contains("the HMAC secret is 5 bytes long"), "{short}");
 }
 
 #[test]

@@ -250,3 +250,69 @@ pub enum JwksError {
     #[error("it has no key that can be used; of the first, {0}")]
     NoKey(KeyError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t11_looks_that_tokens_ask_for_keep_a_pace() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(start);
+        let mut waits = |second| pace.take(after(second)).as_secs();
+
+        assert_eq!([waits(0), waits(0), waits(0)], [0, 0, 0], "three at once");
+        assert_eq!(waits(0), 10);
+        assert_eq!(waits(10), 10, "as long as they are asked for");
+        assert_eq!(waits(25), 5);
+        assert_eq!(waits(1_000), 0);
+        assert_eq!(
+            [waits(1_000), waits(1_000), waits(1_000)],
+            [0, 0, 10],
+            "and no more are saved up"
+        );
+    }
+
+    #[test]
+    fn t12_a_set_is_its_usable_keys() {
+        const P256: &str = r#"{"kty":"EC","crv":"P-256","kid":"k",
+            "x":"WKn-ZIGevcwGIyyrzFoZNBdaq9_TsqzGl96oc0CWuis","y":"y77t-RvAHRKTsSGdIYUfweuOvwrvDD-Q3Hv5J0fSKbE"}"#;
+        let read = |keys_text: &str| keys(format!(r#"{{"keys":[{keys_text}]}}"#).as_bytes());
+        let refused = |text: &str| read(text).expect_err("no keys").to_string();
+
+        let good = read(&format!(r#"{{"kty":"oct","k":"AAAA"}},{P256},[]"#)).expect("one key");
+        assert_eq!((good.len(), good[0].id()), (1, Some("k")));
+        for (text, said) in [
+            ("", "it has no keys"),
+            (r#"{"kty":"oct","k":"AAAA"}"#, "shared secret"),
+            (&P256.replace("P-256", "P-384"), "none of"),
+            (&P256.replace("\"kid\":", "\"alg\":\"ES384\",\"kid\":"), "none of"),
+            (&P256.replace("\"kid\":", "\"alg\":\"HS256\",\"kid\":"), "none of"),
+            (
+                &P256.replace("\"kid\":", "\"use\":\"enc\",\"kid\":"),
+                "not for verifying",
+            ),
+            (
+                &P256.replace("\"kid\":", "\"key_ops\":[\"sign\"],\"kid\":"),
+                "not for verifying",
+            ),
+            (&P256.replace("\"kid\":", "\"d\":\"AAAA\",\"kid\":"), "private key"),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "the RSA key has 17 bits"),
+            (
+                &format!(r#"{{"kty":"RSA","n":"{}","e":"AQ"}}"#, "_".repeat(341) + "w"),
+                "none of",
+            ),
+            (
+                &format!(r#"{{"kty":"RSA","n":"{}","e":"AQAB"}}"#, "_".repeat(800)),
+                "none of",
+            ),
+            ("null", "it is no JWK"),
+        ] {
+            assert!(refused(text).contains(said), "{text}: {}", refused(text));
+        }
+        for text in ["", "[]", "{}", r#"{"keys":{}}"#] {
+            assert!(matches!(keys(text.as_bytes()), Err(JwksError::NotASet)), "{text}");
+        }
+    }
+}

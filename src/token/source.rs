@@ -175,3 +175,38 @@ pub enum SourceError {
     #[error(transparent)]
     Io(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t11_without_tls_only_this_machine_is_asked() {
+        let said = |text: &str| Source::parse(text).map(|source| source.to_string());
+
+        for here in ["http://127.0.0.1:8080/k", "http://[::1]/k", "http://localhost/k"] {
+            assert_eq!(said(here).expect("this machine"), here);
+        }
+        for elsewhere in [
+            "http://issuer.example/k",
+            "http://127.0.0.1.example/k",
+            "http://10.0.0.1/k",
+        ] {
+            assert!(matches!(said(elsewhere), Err(SourceError::Insecure)), "{elsewhere}");
+        }
+        for bad in ["ftp://issuer.example/k", "https://", "https:///k", "://"] {
+            assert!(matches!(said(bad), Err(SourceError::Address)), "{bad}");
+        }
+        assert!(matches!(Source::parse("keys.json"), Ok(Source::File(_))));
+    }
+
+    #[test]
+    fn a9_what_may_be_secret_in_an_address_is_not_shown() {
+        let source = Source::parse("http://user:planted@localhost:81/k?token=planted").expect("an address");
+
+        assert_eq!(
+            format!("{source} {source:?}"),
+            "http://localhost:81/k http://localhost:81/k"
+        );
+    }
+}
