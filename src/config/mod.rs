@@ -17,6 +17,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,6 +30,7 @@ use crate::{
     http::address::PublicUrl,
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
+    tls::Tls,
     token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
 };
 
@@ -86,6 +88,12 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// The folder of the store, created when missing.
     pub data: PathBuf,
+    /// Where `/admin` and `/metrics` are; `None` is where all else is.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether `/metrics` is where all else is.
+    pub public_metrics: bool,
+    /// What speaks TLS; `None` leaves that to a proxy.
+    pub tls: Option<Arc<Tls>>,
     /// Who may connect.
     pub admission: Admission,
     /// What an operator shows at `/admin`.
@@ -143,6 +151,9 @@ impl ServeConfig {
         Self {
             listen,
             data: data.into(),
+            admin_listen: None,
+            public_metrics: true,
+            tls: None,
             admission: Admission::Open,
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -282,6 +293,36 @@ struct ServeArgs {
     /// Address to listen on; port 0 takes a free one, and the address is printed
     #[arg(long, env = "COWRITE_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: SocketAddr,
+
+    /// PEM file with the certificate of this server, and those between it and its authority: https and wss instead of http
+    /// and ws. A file that changes is read again within 5 s, or at SIGHUP
+    #[arg(
+        long,
+        env = "COWRITE_TLS_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the key of the certificate
+    #[arg(
+        long,
+        env = "COWRITE_TLS_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+
+    /// Another address for /admin and /metrics, which are then not where all else is. With TLS if it can be reached from
+    /// other machines and the server has it
+    #[arg(long, env = "COWRITE_ADMIN_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", value_parser = listen)]
+    admin_listen: Option<SocketAddr>,
+
+    /// Whether /metrics is at --listen, for everybody [default: true without --admin-listen]
+    #[arg(long, env = "COWRITE_PUBLIC_METRICS", hide_env_values = true, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    public_metrics: Option<bool>,
 
     /// Folder that the documents are kept in; one server at a time may use it
     #[arg(
@@ -508,9 +549,16 @@ impl TryFrom<ServeArgs> for ServeConfig {
             _ => origins,
         };
         let limits = args.limits;
+        let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| Tls::load(cert, key));
+        if args.admin_listen == Some(args.listen) && args.listen.port() != 0 {
+            return Err("--admin-listen is --listen: choose another address, or leave it out".to_owned());
+        }
 
         Ok(Self {
             listen: args.listen,
+            admin_listen: args.admin_listen,
+            public_metrics: args.public_metrics.unwrap_or(args.admin_listen.is_none()),
+            tls: tls.transpose().map_err(|error| error.to_string())?,
             data: args.data,
             admission,
             admin_token,
@@ -615,7 +663,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn is_loopback(address: SocketAddr) -> bool {
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

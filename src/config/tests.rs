@@ -89,6 +89,9 @@ fn c1_flags_reach_their_fields() {
     let expected = ServeConfig {
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
+        admin_listen: None,
+        public_metrics: true,
+        tls: None,
         admission: Admission::Open,
         admin_token: None,
         origins: OriginPolicy::same_origin().on_loopback_only(),

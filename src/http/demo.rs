@@ -50,11 +50,11 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
     response
         .insert_header((header::CACHE_CONTROL, cache))
         .insert_header((header::ETAG, tag.as_str()))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"));
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY));
     if name == "track-saved.js" {
-        response.insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"));
+        response
+            .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+            .insert_header((header::CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
     }
     let known = request
         .headers()

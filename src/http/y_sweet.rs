@@ -310,7 +310,7 @@ fn document(request: &HttpRequest, end: &str) -> Result<DocumentId, CloseReason>
 /// Where the server is for whoever asks: as the operator says, else as it was asked for. What a proxy adds to a request
 /// may be anybody's words.
 fn root(request: &HttpRequest, shared: &Shared) -> Result<PublicUrl, CloseReason> {
-    let asked_for = || PublicUrl::of_host(&admission::all_of(request, header::HOST)?);
+    let asked_for = || PublicUrl::of_host(&admission::all_of(request, header::HOST)?, shared.is_secure);
     let root = shared.public_url.clone().or_else(asked_for);
     root.ok_or_else(|| CloseReason::Refused("the request has no Host that clients could connect to".to_owned()))
 }
