@@ -122,6 +122,8 @@ pub struct ServeConfig {
     pub snapshot_bytes: u64,
     /// Whether presence says who somebody is by their token.
     pub stamp_presence: bool,
+    /// Whether others see who only reads.
+    pub reader_presence: bool,
     /// In these documents the content of what is deleted is kept.
     pub keep_deleted: Patterns,
     /// How long updates are kept after a snapshot holds them.
@@ -168,6 +170,7 @@ impl ServeConfig {
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
             stamp_presence: true,
+            reader_presence: true,
             keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
             segment_bytes: 64 * 1024 * 1024,
@@ -408,6 +411,10 @@ struct ServeArgs {
     #[arg(long, env = "COWRITE_STAMP_PRESENCE", hide_env_values = true, value_name = "BOOL", default_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set, help_heading = "Who may connect")]
     stamp_presence: bool,
 
+    /// Whether others see who only reads a document; `false` drops what readers say of themselves
+    #[arg(long, env = "COWRITE_READER_PRESENCE", hide_env_values = true, value_name = "BOOL", default_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set, help_heading = "Who may connect")]
+    reader_presence: bool,
+
     /// Let everybody who reaches the server edit every document
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     allow_anonymous: bool,
@@ -574,6 +581,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,
             stamp_presence: args.stamp_presence,
+            reader_presence: args.reader_presence,
             keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,
             keep_history: args.keep_history,
             segment_bytes: args.segment_bytes,

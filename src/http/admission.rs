@@ -236,8 +236,7 @@ pub fn identify(
             _ => CloseReason::Unauthenticated(error.to_string()),
         })?
         .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
-    shared.revocations.check(&identity, document)?;
-    Ok(identity)
+    shared.revocations.apply(identity, document)
 }
 
 /// Where the token of a request is, if it has one.

@@ -423,6 +423,7 @@ fn policies(config: &ServeConfig) -> Policies {
         idle_timeout: config.idle_timeout.as_micros() as Micros,
         deleted: Deleted::Dropped,
         stamps_presence: config.stamp_presence,
+        shows_readers: config.reader_presence,
     };
     Policies {
         rooms,

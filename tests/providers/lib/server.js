@@ -41,7 +41,9 @@ class Server {
       this.process.stdout.on('data', text => {
         output += text
         const found = output.match(/listening on https?:\/\/(\S+)/)
-        if (found) resolve(found[1])
+        const admin = output.match(/admin on (https?:\/\/\S+)/)
+        this.admin = admin?.[1]
+        if (found && (admin || !args.includes('--admin-listen'))) resolve(found[1])
       })
       this.process.once('error', reject)
       this.process.once('exit', code => reject(new Error(`the server ended with ${code}: ${this.log}`)))
