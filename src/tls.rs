@@ -21,8 +21,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::http::socket::{Carrier, Socket};
 
-/// How long a peer may take for its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a peer may take for its handshake: as long as for a request.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// A certificate, its key, and what speaks TLS with them.
 #[derive(Debug)]

@@ -431,7 +431,7 @@ struct ServeArgs {
     allow_origin: Vec<String>,
 
     /// How clients reach the server, for the addresses that y-sweet's SDK is given: https://HOST/PATH [default: what the
-    /// SDK connected to, without TLS]
+    /// SDK connected to, with TLS if the server has it]
     #[arg(
         long,
         env = "COWRITE_PUBLIC_URL",

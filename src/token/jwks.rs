@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
@@ -25,6 +25,8 @@ const SAVED_MAX: Duration = Duration::from_secs(30);
 /// How often an issuer that is down is asked again: at first, and at most.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// Most who wait for a look at once: each holds a connection.
+const WAITING_MAX: usize = 100;
 /// How long somebody waits for a look: for its turn, and for the issuer.
 const WAITS: Duration = Duration::from_secs(25);
 
@@ -36,6 +38,7 @@ pub struct Jwks {
     keys: RwLock<Arc<[TokenKey]>>,
     /// The last look failed.
     is_away: AtomicBool,
+    waiting: AtomicUsize,
     asks: Mutex<Option<Sender<()>>>,
     /// When the last look that has ended began.
     looked: watch::Sender<Option<Instant>>,
@@ -55,6 +58,7 @@ impl Jwks {
             source,
             every,
             is_away: AtomicBool::new(keys.is_empty()),
+            waiting: AtomicUsize::new(0),
             keys: RwLock::new(keys.into()),
             asks: Mutex::new(None),
             looked: watch::Sender::new(None),
@@ -107,10 +111,10 @@ impl Jwks {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the keys may be old: the last look failed.
+    /// Whether it cannot be told that a key is none of the issuer's: the last look failed, or too many wait for the next one.
     #[must_use]
     pub fn is_away(&self) -> bool {
-        self.is_away.load(Ordering::Relaxed)
+        self.is_away.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) >= WAITING_MAX
     }
 
     /// Why there is no key, if there is none.
@@ -121,8 +125,17 @@ impl Jwks {
     }
 
     /// Has the set read again, and waits until a look that began after now has ended. How often that is done has a bound, so
-    /// it may take a while.
+    /// it may take a while. Where too many wait already, it does not.
     pub async fn look(&self) {
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let waits = Waits(&self.waiting);
+        if before < WAITING_MAX {
+            self.wait_for_look().await;
+        }
+        drop(waits);
+    }
+
+    async fn wait_for_look(&self) {
         let now = Instant::now();
         let mut looked = self.looked.subscribe();
         {
@@ -173,6 +186,15 @@ impl Jwks {
                 false
             }
         }
+    }
+}
+
+/// Counts somebody who waits, also one who gives up.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
