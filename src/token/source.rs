@@ -81,6 +81,13 @@ impl Source {
             Self::Issuer(issuer) => {
                 let (uri, agent) = &**issuer;
                 let mut answer = agent.get(uri.clone()).call().map_err(failed)?;
+                // An answer that leads elsewhere, where that is not followed, is no error of the library's.
+                if answer.status() != 200 {
+                    return Err(SourceError::Failed(format!(
+                        "the issuer answered {}",
+                        answer.status().as_u16()
+                    )));
+                }
                 let body = answer.body_mut().as_reader();
                 body.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
             }
