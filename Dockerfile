@@ -25,6 +25,8 @@ COPY --from=demo /build/web-demo/dist ./web-demo/dist
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim
+# Whom to believe when the issuer's keys are fetched (COWRITE_JWKS).
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 cowrite \
     && useradd --system --uid 10001 --gid cowrite --home-dir /nonexistent --shell /usr/sbin/nologin cowrite \
     && install --directory --owner=cowrite --group=cowrite /data
@@ -36,7 +38,7 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
+    CMD ["bash", "-c", "at=${COWRITE_ADMIN_LISTEN:-127.0.0.1:8080}; exec 3<>/dev/tcp/${at%:*}/${at##*:} && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
 
 # Starts as root only to hand a new volume to the user `cowrite`, which the server then runs as.
 ENTRYPOINT ["container-entrypoint"]

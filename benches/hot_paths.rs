@@ -174,6 +174,7 @@ fn fan_out(criterion: &mut Criterion) {
         idle_timeout: 30_000_000,
         deleted: Deleted::Dropped,
         stamps_presence: true,
+        shows_readers: true,
     };
     for sessions in [3u64, 300, 1_000] {
         group.throughput(Throughput::Elements(sessions));

@@ -414,6 +414,7 @@ impl Command {
                         Deleted::Dropped
                     },
                     stamps_presence: true,
+                    shows_readers: true,
                 };
                 What::Open(policy)
             }

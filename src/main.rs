@@ -34,7 +34,10 @@ fn main() -> ExitCode {
     } else {
         "info,actix_http=off,actix_server=warn,actix_web=warn,sled=warn"
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
+        // It says addresses with their queries, at its lowest level.
+        .filter_module("ureq", log::LevelFilter::Off)
+        .init();
     match command {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::Token(request)) => token(&request),

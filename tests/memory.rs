@@ -114,4 +114,5 @@ const POLICY: Policy = Policy {
     idle_timeout: 30_000_000,
     deleted: Deleted::Dropped,
     stamps_presence: true,
+    shows_readers: true,
 };

@@ -44,6 +44,7 @@ const POLICY: Policy = Policy {
     idle_timeout: 30 * SECOND,
     deleted: Deleted::Dropped,
     stamps_presence: true,
+    shows_readers: true,
 };
 
 /// Who looks on.

@@ -1,13 +1,14 @@
 //! Tokens that are no longer good although they have not ended.
 //!
-//! A revocation names a user, one token (`jti`), or a document, and a moment. It concerns what was issued up to that
+//! A revocation names a user, one token (`jti`), a document, or a user in a document, and a moment. It takes all access, or
+//! leaves reading. It concerns what was issued up to that
 //! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Identity;
+use super::{Access, Identity};
 use crate::id::DocumentId;
 
 /// Most revocations that are remembered: the oldest ones go.
@@ -23,6 +24,13 @@ pub enum Revoked {
     Token(Arc<str>),
     /// Those that open this document, there.
     Document(DocumentId),
+    /// Those of a user, in one document.
+    Member {
+        /// Whose.
+        user: Arc<str>,
+        /// Where.
+        document: DocumentId,
+    },
 }
 
 /// One revocation.
@@ -34,16 +42,23 @@ pub struct Revocation {
     pub at_ms: u64,
     /// Until when it is remembered, in milliseconds since the Unix epoch.
     pub until_ms: u64,
+    /// What they may do all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Access>,
 }
 
 impl Revocation {
-    /// Whether somebody may no longer be in a document.
+    /// Whether somebody is meant, in a document.
     #[must_use]
     pub fn concerns(&self, identity: &Identity, document: &DocumentId) -> bool {
         let is_meant = match &self.revoked {
             Revoked::User(user) => identity.subject.as_ref() == Some(user),
             Revoked::Token(token) => return identity.token.as_ref() == Some(token),
             Revoked::Document(revoked) => document == revoked,
+            Revoked::Member {
+                user,
+                document: revoked,
+            } => document == revoked && identity.subject.as_ref() == Some(user),
         };
         is_meant && identity.issued_at_ms.is_none_or(|issued| issued <= self.at_ms)
     }
@@ -57,18 +72,20 @@ pub struct Revocations(Vec<Revocation>);
 impl Revocations {
     /// Remembers one more, and forgets those whose time has passed at `now_ms`.
     pub fn add(&mut self, revocation: Revocation, now_ms: u64) {
-        self.0
-            .retain(|known| known.until_ms > now_ms && known.revoked != revocation.revoked);
+        let is_same = |known: &Revocation| (&known.revoked, known.leaves) == (&revocation.revoked, revocation.leaves);
+        self.0.retain(|known| known.until_ms > now_ms && !is_same(known));
         if self.0.len() >= REMEMBERED_MAX {
             self.0.remove(0);
         }
         self.0.push(revocation);
     }
 
-    /// Whether somebody may no longer be in a document.
+    /// What of somebody's access to a document is left; `None` is nothing.
     #[must_use]
-    pub fn concern(&self, identity: &Identity, document: &DocumentId) -> bool {
-        self.0.iter().any(|revocation| revocation.concerns(identity, document))
+    pub fn leave(&self, identity: &Identity, document: &DocumentId) -> Option<Access> {
+        let concerns = |revocation: &&Revocation| revocation.concerns(identity, document);
+        let left = self.0.iter().filter(concerns).map(|revocation| revocation.leaves);
+        left.fold(Some(identity.access), Ord::min)
     }
 }
 
@@ -94,6 +111,7 @@ mod tests {
             revoked,
             at_ms: 1_000,
             until_ms: 5_000,
+            leaves: None,
         }
     }
 
@@ -123,13 +141,44 @@ mod tests {
         let mut all = Revocations::default();
         all.add(revocation(Revoked::User("ada".into())), 1_000);
         all.add(revocation(Revoked::User("bob".into())), 4_999);
-        assert!(all.concern(&holder("ada", None, None), &named("d")));
+        assert_eq!(all.leave(&holder("ada", None, None), &named("d")), None);
 
         all.add(revocation(Revoked::User("eve".into())), 5_000);
 
-        assert!(!all.concern(&holder("ada", None, None), &named("d")));
+        assert_eq!(all.leave(&holder("ada", None, None), &named("d")), Some(Access::Write));
         let text = serde_json::to_string(&all).expect("JSON");
         assert_eq!(text, r#"[{"revoked":{"user":"eve"},"at_ms":1000,"until_ms":5000}]"#);
+        assert_eq!(serde_json::from_str::<Revocations>(&text).expect("read"), all);
+    }
+    #[test]
+    fn a13_reading_may_be_left_and_less_is_not_given_back() {
+        let lowers = |revoked| Revocation {
+            leaves: Some(Access::Read),
+            ..revocation(revoked)
+        };
+        let member = Revoked::Member {
+            user: "ada".into(),
+            document: named("d"),
+        };
+        let left =
+            |all: &Revocations, user: &str, document: &str| all.leave(&holder(user, None, None), &named(document));
+        let mut all = Revocations::default();
+
+        all.add(lowers(member.clone()), 1_000);
+        assert_eq!(left(&all, "ada", "d"), Some(Access::Read));
+        assert_eq!(left(&all, "ada", "e"), Some(Access::Write));
+        assert_eq!(left(&all, "bob", "d"), Some(Access::Write));
+
+        all.add(revocation(member.clone()), 1_000);
+        all.add(lowers(member), 1_000);
+        assert_eq!(left(&all, "ada", "d"), None);
+        let text = serde_json::to_string(&all).expect("JSON");
+        assert!(
+            text.contains(
+                r#"{"revoked":{"member":{"user":"ada","document":"d"}},"at_ms":1000,"until_ms":5000,"leaves":"read"}"#
+            ),
+            "{text}"
+        );
         assert_eq!(serde_json::from_str::<Revocations>(&text).expect("read"), all);
     }
 }

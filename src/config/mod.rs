@@ -17,6 +17,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +30,8 @@ use crate::{
     http::address::PublicUrl,
     limits::MESSAGE_BYTES_MAX,
     operator::Request,
-    token::{KeyError, Keys, ServerToken, TokenKey},
+    tls::Tls,
+    token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -86,6 +88,12 @@ pub struct ServeConfig {
     pub listen: SocketAddr,
     /// The folder of the store, created when missing.
     pub data: PathBuf,
+    /// Where `/admin` and `/metrics` are; `None` is where all else is.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether `/metrics` is where all else is.
+    pub public_metrics: bool,
+    /// What speaks TLS; `None` leaves that to a proxy.
+    pub tls: Option<Arc<Tls>>,
     /// Who may connect.
     pub admission: Admission,
     /// What an operator shows at `/admin`.
@@ -114,6 +122,8 @@ pub struct ServeConfig {
     pub snapshot_bytes: u64,
     /// Whether presence says who somebody is by their token.
     pub stamp_presence: bool,
+    /// Whether others see who only reads.
+    pub reader_presence: bool,
     /// In these documents the content of what is deleted is kept.
     pub keep_deleted: Patterns,
     /// How long updates are kept after a snapshot holds them.
@@ -143,6 +153,9 @@ impl ServeConfig {
         Self {
             listen,
             data: data.into(),
+            admin_listen: None,
+            public_metrics: true,
+            tls: None,
             admission: Admission::Open,
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -157,6 +170,7 @@ impl ServeConfig {
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
             stamp_presence: true,
+            reader_presence: true,
             keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
             segment_bytes: 64 * 1024 * 1024,
@@ -218,7 +232,7 @@ enum CommandArgs {
     #[command(after_help = "\
 Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1h 30m.
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
-origins separated by commas. A flag wins over its variable.")]
+origins separated by commas, COWRITE_JWT_SECRET one secret a line. A flag wins over its variable.")]
     Serve(Box<ServeArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
@@ -283,6 +297,36 @@ struct ServeArgs {
     #[arg(long, env = "COWRITE_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: SocketAddr,
 
+    /// PEM file with the certificate of this server, and those between it and its authority: https and wss instead of http
+    /// and ws. A file that changes is read again within 5 s, or at SIGHUP
+    #[arg(
+        long,
+        env = "COWRITE_TLS_CERT",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with the key of the certificate
+    #[arg(
+        long,
+        env = "COWRITE_TLS_KEY",
+        hide_env_values = true,
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+
+    /// Another address for /admin and /metrics, which are then not where all else is. With TLS if it can be reached from
+    /// other machines and the server has it
+    #[arg(long, env = "COWRITE_ADMIN_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", value_parser = listen)]
+    admin_listen: Option<SocketAddr>,
+
+    /// Whether /metrics is at --listen, for everybody [default: true without --admin-listen]
+    #[arg(long, env = "COWRITE_PUBLIC_METRICS", hide_env_values = true, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    public_metrics: Option<bool>,
+
     /// Folder that the documents are kept in; one server at a time may use it
     #[arg(
         long,
@@ -315,15 +359,32 @@ struct ServeArgs {
     #[command(flatten)]
     key: KeyArgs,
 
-    /// PEM file with the public key of the issuer: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    /// PEM file with a public key of the issuer: RSA (RS256), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA). Repeatable,
+    /// or with commas; with the key's `kid` before it, only tokens of that `kid`, and those without one, may use it
     #[arg(
         long,
         env = "COWRITE_JWT_PUBLIC_KEY",
         hide_env_values = true,
-        value_name = "FILE",
+        value_name = "[KID=]FILE",
+        value_delimiter = ',',
         help_heading = "Who may connect"
     )]
-    jwt_public_key: Option<PathBuf>,
+    jwt_public_key: Vec<String>,
+
+    /// The issuer's set of public keys (JWKS): https://HOST/PATH, or a file. It is read again as --jwks-refresh says, and
+    /// when a token names a key that is not in it
+    #[arg(
+        long,
+        env = "COWRITE_JWKS",
+        hide_env_values = true,
+        value_name = "URL|FILE",
+        help_heading = "Who may connect"
+    )]
+    jwks: Option<String>,
+
+    /// How often the set of keys is read again
+    #[arg(long, env = "COWRITE_JWKS_REFRESH", hide_env_values = true, value_name = "DURATION", default_value = "5m", value_parser = duration, help_heading = "Who may connect")]
+    jwks_refresh: Duration,
 
     /// Token of 32 characters or more that y-sweet's SDK shows: `ys://TOKEN@host`. It opens every document; `openssl rand
     /// -hex 32` makes one. Other users of the machine see flags: prefer the variable
@@ -350,6 +411,10 @@ struct ServeArgs {
     #[arg(long, env = "COWRITE_STAMP_PRESENCE", hide_env_values = true, value_name = "BOOL", default_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set, help_heading = "Who may connect")]
     stamp_presence: bool,
 
+    /// Whether others see who only reads a document; `false` drops what readers say of themselves
+    #[arg(long, env = "COWRITE_READER_PRESENCE", hide_env_values = true, value_name = "BOOL", default_value = "true", value_parser = BoolishValueParser::new(), action = clap::ArgAction::Set, help_heading = "Who may connect")]
+    reader_presence: bool,
+
     /// Let everybody who reaches the server edit every document
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     allow_anonymous: bool,
@@ -366,7 +431,7 @@ struct ServeArgs {
     allow_origin: Vec<String>,
 
     /// How clients reach the server, for the addresses that y-sweet's SDK is given: https://HOST/PATH [default: what the
-    /// SDK connected to, without TLS]
+    /// SDK connected to, with TLS if the server has it]
     #[arg(
         long,
         env = "COWRITE_PUBLIC_URL",
@@ -433,9 +498,16 @@ struct LimitArgs {
 #[command(next_help_heading = "Who may connect")]
 struct KeyArgs {
     /// Secret of 32 bytes or more that tokens are signed with (HS256); `openssl rand -hex 32` makes
-    /// one. Other users of the machine see flags: prefer the variable
-    #[arg(long, env = "COWRITE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    jwt_secret: Option<String>,
+    /// one. Repeatable, or one a line: each is tried, and `cowrite token` signs with the first. Other users of the machine
+    /// see flags: prefer the variable
+    #[arg(
+        long,
+        env = "COWRITE_JWT_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        value_delimiter = '\n'
+    )]
+    jwt_secret: Vec<String>,
 
     /// Tokens must have this `iss`
     #[arg(long, env = "COWRITE_JWT_ISSUER", hide_env_values = true, value_name = "TEXT")]
@@ -459,7 +531,12 @@ impl TryFrom<ServeArgs> for ServeConfig {
     fn try_from(args: ServeArgs) -> Result<Self, String> {
         let admin_token = args.admin_token.as_deref().map(ServerToken::parse).transpose();
         let admin_token = admin_token.map_err(|error| format!("--admin-token: {error}"))?;
-        let admission = admission(args.key, args.jwt_public_key, args.server_token.as_deref())?;
+        let public = PublicKeys {
+            files: args.jwt_public_key,
+            set: args.jwks,
+            refresh: args.jwks_refresh,
+        };
+        let admission = admission(args.key, public, args.server_token.as_deref())?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
             (Admission::Tokens(_), true) => {
@@ -479,9 +556,16 @@ impl TryFrom<ServeArgs> for ServeConfig {
             _ => origins,
         };
         let limits = args.limits;
+        let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| Tls::load(cert, key));
+        if args.admin_listen == Some(args.listen) && args.listen.port() != 0 {
+            return Err("--admin-listen is --listen: choose another address, or leave it out".to_owned());
+        }
 
         Ok(Self {
             listen: args.listen,
+            admin_listen: args.admin_listen,
+            public_metrics: args.public_metrics.unwrap_or(args.admin_listen.is_none()),
+            tls: tls.transpose().map_err(|error| error.to_string())?,
             data: args.data,
             admission,
             admin_token,
@@ -497,6 +581,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,
             stamp_presence: args.stamp_presence,
+            reader_presence: args.reader_presence,
             keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,
             keep_history: args.keep_history,
             segment_bytes: args.segment_bytes,
@@ -507,6 +592,13 @@ impl TryFrom<ServeArgs> for ServeConfig {
 }
 
 impl KeyArgs {
+    /// The secrets; the end of a file's last line is none.
+    fn secrets(&self) -> impl Iterator<Item = &str> {
+        let is_one = self.jwt_secret.len() == 1;
+        let all = self.jwt_secret.iter().map(|secret| secret.trim_end_matches('\r'));
+        all.filter(move |secret| is_one || !secret.is_empty())
+    }
+
     fn expected(&self) -> Expected {
         Expected {
             issuer: self.jwt_issuer.clone(),
@@ -516,11 +608,18 @@ impl KeyArgs {
     }
 }
 
-fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&str>) -> Result<Admission, String> {
-    if key.jwt_secret.is_some() && key.jwt_secret.as_deref() == server_token {
+/// Where the issuer's public keys are.
+struct PublicKeys {
+    files: Vec<String>,
+    set: Option<String>,
+    refresh: Duration,
+}
+
+fn admission(key: KeyArgs, public: PublicKeys, server_token: Option<&str>) -> Result<Admission, String> {
+    if key.secrets().any(|secret| Some(secret) == server_token) {
         return Err("--jwt-secret and --server-token are the same: the second one travels, choose another".to_owned());
     }
-    let issuer = issuer(key, public_key)?;
+    let issuer = issuer(&key, &public)?;
     let server = server_token.map(ServerToken::parse).transpose();
     let server = server.map_err(|error| format!("--server-token: {error}"))?;
     Ok(match (issuer, server) {
@@ -529,35 +628,50 @@ fn admission(key: KeyArgs, public_key: Option<PathBuf>, server_token: Option<&st
     })
 }
 
-fn issuer(key: KeyArgs, public_key: Option<PathBuf>) -> Result<Option<TokenKey>, String> {
+fn issuer(key: &KeyArgs, public: &PublicKeys) -> Result<Option<Issuer>, String> {
     let expected = key.expected();
     let is_constrained = expected.issuer.is_some() || expected.audience.is_some();
-    match (key.jwt_secret, public_key) {
-        (Some(_), Some(_)) => Err("--jwt-secret and --jwt-public-key are both set: keep one".to_owned()),
-        (Some(secret), None) => {
-            let key = TokenKey::from_secret(secret.as_bytes(), expected);
-            key.map(Some)
-                .map_err(|error: KeyError| format!("--jwt-secret: {error}"))
-        }
-        (None, Some(file)) => {
-            let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {}: {error}", file.display());
-            let pem = std::fs::read(&file).map_err(|error| named(&error))?;
-            TokenKey::from_public_pem(&pem, expected)
-                .map(Some)
-                .map_err(|error| named(&error))
-        }
-        (None, None) if is_constrained => Err(
-            "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET or COWRITE_JWT_PUBLIC_KEY".to_owned(),
-        ),
-        (None, None) => Ok(None),
+    let secrets = key.secrets().map(|secret| {
+        TokenKey::from_secret(secret.as_bytes()).map_err(|error: KeyError| format!("--jwt-secret: {error}"))
+    });
+    let files = public.files.iter().map(|file| public_key(file));
+    let keys = secrets.chain(files).collect::<Result<Vec<_>, _>>()?;
+    if public.refresh < Duration::from_secs(1) {
+        return Err("--jwks-refresh must be at least 1s".to_owned());
     }
+    let set = public.set.as_deref().map(|set| {
+        let named = |error: &dyn std::fmt::Display| format!("--jwks: {error}");
+        let source = Source::parse(set).map_err(|error| named(&error))?;
+        Jwks::new(source, public.refresh).map_err(|error| named(&format!("{set}: {error}")))
+    });
+    let set = set.transpose()?;
+    match keys.is_empty() && set.is_none() {
+        true if is_constrained => Err(
+            "--jwt-issuer and --jwt-audience need a key: set COWRITE_JWT_SECRET, COWRITE_JWT_PUBLIC_KEY or COWRITE_JWKS"
+                .to_owned(),
+        ),
+        true => Ok(None),
+        false => Ok(Some(Issuer::new(keys, set, expected))),
+    }
+}
+
+/// Reads `FILE` or `KID=FILE`. A path with `=` in its first part is written `./…`.
+fn public_key(text: &str) -> Result<TokenKey, String> {
+    let (id, file) = match text.split_once('=') {
+        Some((id, file)) if !id.is_empty() && !id.contains('/') => (Some(id.to_owned()), file),
+        _ => (None, text),
+    };
+    let named = |error: &dyn std::fmt::Display| format!("--jwt-public-key {file}: {error}");
+    let pem = std::fs::read(file).map_err(|error| named(&error))?;
+    let key = TokenKey::from_public_pem(&pem).map_err(|error| named(&error))?;
+    Ok(key.named(id))
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn is_loopback(address: SocketAddr) -> bool {
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

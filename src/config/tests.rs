@@ -67,6 +67,8 @@ fn c1_the_defaults_of_the_flags_are_those_of_the_plain_struct() {
 fn c1_flags_reach_their_fields() {
     let config = serve(&[
         "--listen=[::1]:0",
+        "--admin-listen=127.0.0.1:9090",
+        "--public-metrics=true",
         "--data=/tmp/x",
         "--message-bytes-max=1MiB",
         "--unfinished-bytes-max=8MiB",
@@ -79,6 +81,7 @@ fn c1_flags_reach_their_fields() {
         "--snapshot-bytes=4096",
         "--public-url=https://docs.example/cowrite/",
         "--stamp-presence=false",
+        "--reader-presence=false",
         "--keep-deleted=versions/*,a",
         "--keep-history=1h 30m",
         "--segment-bytes=1MiB",
@@ -89,6 +92,9 @@ fn c1_flags_reach_their_fields() {
     let expected = ServeConfig {
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
+        admin_listen: Some("127.0.0.1:9090".parse().expect("an address")),
+        public_metrics: true,
+        tls: None,
         admission: Admission::Open,
         admin_token: None,
         origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -103,6 +109,7 @@ fn c1_flags_reach_their_fields() {
         idle_timeout: Duration::from_secs(60),
         snapshot_bytes: 4_096,
         stamp_presence: false,
+        reader_presence: false,
         keep_deleted: Patterns::new(["versions/*".to_owned(), "a".to_owned()]).expect("patterns"),
         keep_history: Duration::from_secs(5_400),
         segment_bytes: 1 << 20,
@@ -222,8 +229,20 @@ fn c5_settings_that_contradict_each_other_are_refused() {
             "contradict each other",
         ),
         (
-            vec!["--jwt-secret", SECRET, "--jwt-public-key", &public_key],
-            "keep one",
+            vec!["--listen=127.0.0.1:9090", "--admin-listen=127.0.0.1:9090"],
+            "--admin-listen is --listen",
+        ),
+        (vec!["--tls-cert", "/nowhere.pem"], "--tls-key"),
+        (
+            vec!["--tls-cert", "/nowhere.pem", "--tls-key", "/nowhere.pem"],
+            "--tls-cert /nowhere.pem: No such file",
+        ),
+        (vec!["--jwks", "http://issuer.example/keys"], "without TLS"),
+        (vec!["--jwks", &public_key], "it is no JWKS"),
+        (vec!["--jwks", &public_key, "--jwks-refresh", "0s"], "at least 1s"),
+        (
+            vec!["--jwks", "https://issuer.example/keys", "--allow-anonymous"],
+            "contradict each other",
         ),
         (
             vec!["--server-token", SERVER_TOKEN, "--allow-anonymous"],
@@ -271,6 +290,41 @@ fn c5_settings_that_contradict_each_other_are_refused() {
         serve(&["--jwt-public-key", &public_key]).admission,
         Admission::Tokens(_)
     ));
+}
+
+#[test]
+fn a12_metrics_are_where_the_operator_is() {
+    let public_metrics = |arguments: &[&str]| serve(arguments).public_metrics;
+
+    assert!(public_metrics(&[]));
+    assert!(!public_metrics(&["--admin-listen=127.0.0.1:0"]));
+    assert!(!public_metrics(&["--public-metrics=false"]));
+}
+
+#[test]
+fn t10_keys_of_all_kinds_are_taken_together() {
+    let keys = [
+        key_file("p256.public"),
+        format!("2026-11={}", key_file("rsa2048.public")),
+    ]
+    .join(",");
+    let secrets = format!("{SECRET}\n{SERVER_TOKEN}\n");
+
+    let together = serve(&[
+        "--jwt-secret",
+        &secrets,
+        "--jwt-secret",
+        SECRET,
+        "--jwt-public-key",
+        &keys,
+    ]);
+
+    let said = format!("{:?}", together.admission);
+    assert_eq!(said.matches("algorithm: HS256").count(), 3, "{said}");
+    assert!(said.contains("id: None, algorithm: ES256"), "{said}");
+    assert!(said.contains(r#"id: Some("2026-11"), algorithm: RS256"#), "{said}");
+    let short = refused(&["serve", "--jwt-secret", &format!("{SECRET}\nshort")]);
+    assert!(short.contains("the HMAC secret is 5 bytes long"), "{short}");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl TryFrom<TokenArgs> for TokenRequest {
 
     fn try_from(args: TokenArgs) -> Result<Self, String> {
         let expected = args.key.expected();
-        let Some(secret) = args.key.jwt_secret else {
+        let Some(secret) = args.key.secrets().next().map(str::to_owned) else {
             return Err(
                 "there is no secret to sign with: set COWRITE_JWT_SECRET to the server's (with a public key, \
                         the issuer who has the private key makes the tokens)"

@@ -21,10 +21,11 @@ impl PublicUrl {
         Self::read(url).ok_or_else(|| "write https://host, https://host:port or https://host/path".to_owned())
     }
 
-    /// The root of a server that was reached, without TLS, by this `Host`; `None` when that is none.
+    /// The root of a server that was reached by this `Host`, with TLS or without; `None` when that is none.
     #[must_use]
-    pub fn of_host(host: &str) -> Option<Self> {
-        Self::read(&format!("http://{host}")).filter(|url| !url.rest.contains('/'))
+    pub fn of_host(host: &str, is_secure: bool) -> Option<Self> {
+        let scheme = if is_secure { "https" } else { "http" };
+        Self::read(&format!("{scheme}://{host}")).filter(|url| !url.rest.contains('/'))
     }
 
     fn read(url: &str) -> Option<Self> {
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn x25_without_one_the_host_that_was_asked_for_is_the_root() {
-        let http = |host| PublicUrl::of_host(host).map(|url| url.http("/d/a"));
+        let http = |host| PublicUrl::of_host(host, false).map(|url| url.http("/d/a"));
 
         assert_eq!(http("docs.example"), Some("http://docs.example/d/a".to_owned()));
         assert_eq!(http("[::1]:8080"), Some("http://[::1]:8080/d/a".to_owned()));

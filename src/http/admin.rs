@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    access::{Identity, Revocation, Revocations, Revoked},
+    access::{Access, Identity, Revocation, Revocations, Revoked},
     actor::{
         clock,
         document::{Revoke, Who},
@@ -66,17 +66,14 @@ impl Kept {
         })
     }
 
-    /// Whether somebody may no longer be in a document.
+    /// Somebody with what is left of their access to a document.
     ///
     /// # Errors
-    /// What the session is told.
-    pub fn check(&self, identity: &Identity, document: &DocumentId) -> Result<(), CloseReason> {
+    /// What the session is told when nothing is.
+    pub fn apply(&self, identity: Identity, document: &DocumentId) -> Result<Identity, CloseReason> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        if all.concern(identity, document) {
-            Err(CloseReason::revoked())
-        } else {
-            Ok(())
-        }
+        let access = all.leave(&identity, document).ok_or_else(CloseReason::revoked)?;
+        Ok(Identity { access, ..identity })
     }
 
     /// Remembers one more: at once, and durably when this returns.
@@ -103,7 +100,15 @@ struct Wanted {
     user: Option<String>,
     token: Option<String>,
     document: Option<DocumentId>,
+    leave: Option<Leave>,
     remember_seconds: Option<u64>,
+}
+
+/// What is not revoked.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Leave {
+    Read,
 }
 
 impl Wanted {
@@ -112,6 +117,10 @@ impl Wanted {
             (Some(user), None, None) => Some(Revoked::User(user.into())),
             (None, Some(token), None) => Some(Revoked::Token(token.into())),
             (None, None, Some(document)) => Some(Revoked::Document(document)),
+            (Some(user), None, Some(document)) => Some(Revoked::Member {
+                user: user.into(),
+                document,
+            }),
             _ => None,
         }
     }
@@ -122,14 +131,15 @@ async fn revoke(request: HttpRequest, body: web::Bytes, shared: Data<Shared>) ->
     if let Some(refused) = refusal(&request, &shared) {
         return refused;
     }
-    const USAGE: &str =
-        "send one of {\"user\": …}, {\"token\": …} and {\"document\": …}, and \"remember_seconds\" if you like";
+    const USAGE: &str = "send one of {\"user\": …}, {\"token\": …} and {\"document\": …}, or a user and a document, with \"leave\": \"read\" to \
+         take only writing, and \"remember_seconds\" if you like";
     let wanted = serde_json::from_slice::<Wanted>(&body);
     let wanted = match wanted {
         Ok(wanted) => wanted,
         Err(error) => return Refusal::response(StatusCode::BAD_REQUEST, &format!("{error}: {USAGE}")),
     };
     let remembered = wanted.remember_seconds.unwrap_or(REMEMBERED_S).saturating_mul(1_000);
+    let leaves = wanted.leave.map(|Leave::Read| Access::Read);
     let Some(revoked) = wanted.revoked() else {
         return Refusal::response(StatusCode::BAD_REQUEST, USAGE);
     };
@@ -138,6 +148,7 @@ async fn revoke(request: HttpRequest, body: web::Bytes, shared: Data<Shared>) ->
         revoked,
         at_ms: now_ms,
         until_ms: now_ms.saturating_add(remembered),
+        leaves,
     };
     let (keeps, kept) = (shared.clone(), revocation.clone());
     match web::block(move || keeps.revocations.add(kept)).await {
@@ -149,12 +160,13 @@ async fn revoke(request: HttpRequest, body: web::Bytes, shared: Data<Shared>) ->
         }
         Err(_) => return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, "try again"),
     }
-    let mut ended = 0;
+    let mut concerned = 0;
     for document in shared.registry.all() {
-        ended += document.send(Revoke(revocation.clone())).await.unwrap_or_default();
+        concerned += document.send(Revoke(revocation.clone())).await.unwrap_or_default();
     }
-    log::info!("revoked {:?}: {ended} sessions were ended", revocation.revoked);
-    HttpResponse::Ok().json(json!({ "ended": ended }))
+    let what = if leaves.is_some() { "lowered" } else { "ended" };
+    log::info!("revoked {:?}: {concerned} sessions were {what}", revocation.revoked);
+    HttpResponse::Ok().json(json!({ what: concerned }))
 }
 
 /// Which sessions are asked for.

@@ -19,6 +19,7 @@ use crate::{
     actor::clock,
     id::DocumentId,
     protocol::close::CloseReason,
+    token::TokenError,
 };
 
 use super::{Shared, refusals};
@@ -207,6 +208,13 @@ fn is_no_handshake(request: &HttpRequest) -> Option<&'static str> {
     }
 }
 
+/// Waits until the key of a token is known, if it may be a new one. [`identify`] does not wait.
+pub async fn prepare(token: Option<&str>, shared: &Shared) {
+    if let (Some(keys), Some(token)) = (&shared.keys, token) {
+        keys.prepare(token).await;
+    }
+}
+
 /// Decides what the holder of a token may do with a document.
 pub fn identify(
     credentials: Result<Option<&str>, String>,
@@ -222,10 +230,13 @@ pub fn identify(
     })?;
     let identity = keys
         .identify(token, document, clock::wall_ms())
-        .map_err(|error| CloseReason::Unauthenticated(error.to_string()))?
+        .map_err(|error| match error {
+            // The token may be good: whoever comes back later is let in then.
+            TokenError::NoKeys => CloseReason::Overloaded(error.to_string()),
+            _ => CloseReason::Unauthenticated(error.to_string()),
+        })?
         .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
-    shared.revocations.check(&identity, document)?;
-    Ok(identity)
+    shared.revocations.apply(identity, document)
 }
 
 /// Where the token of a request is, if it has one.

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web::Data};
 use serde_json::json;
 
 use super::Shared;
+use crate::token::Keys;
 
 /// The process answers.
 pub async fn livez() -> HttpResponse {
@@ -27,7 +28,8 @@ pub fn trouble(shared: &Shared) -> Option<String> {
     if shared.draining.load(Ordering::Relaxed) {
         Some("the server is stopping".to_owned())
     } else {
-        shared.writer.health().trouble()
+        let of_keys = || shared.keys.as_ref().and_then(Keys::trouble);
+        shared.writer.health().trouble().or_else(of_keys)
     }
 }
 

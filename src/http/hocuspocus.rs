@@ -387,11 +387,14 @@ impl Socket {
     }
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
+        admission::prepare(Some(token), &self.shared).await;
         match (self.admit(&address, token), self.seats.get_mut(&address)) {
             (Ok((_, identity)), Some(Seat::Opening(opening))) => {
                 self.opening_bytes += opening.say(Said::Renewed(identity));
             }
-            (Ok((_, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => live.renew(identity).await?,
+            (Ok((document, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => {
+                live.renew(identity, &document, &self.shared).await?;
+            }
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
             (Err(reason), _) => {
                 drop(self.leave(&address));
@@ -522,7 +525,11 @@ impl Socket {
         for said in said.said {
             match (said, self.seats.get_mut(&address)) {
                 (Said::Message(unread), _) => Box::pin(self.hear_other(address.clone(), unread)).await?,
-                (Said::Renewed(identity), Some(Seat::Live(live))) => live.renew(identity).await?,
+                (Said::Renewed(identity), Some(Seat::Live(live))) => {
+                    if let Ok(document) = DocumentId::parse(address.document()) {
+                        live.renew(identity, &document, &self.shared).await?;
+                    }
+                }
                 (Said::Renewed(_), _) => {}
             }
         }
@@ -676,7 +683,7 @@ impl Meanwhile {
 
 impl Live {
     /// From here on another token holds; what was said before is handed over before.
-    async fn renew(&mut self, identity: Identity) -> Result<(), CloseReason> {
+    async fn renew(&mut self, identity: Identity, document: &DocumentId, shared: &Shared) -> Result<(), CloseReason> {
         let batch = std::mem::take(&mut self.batch);
         if !batch.is_empty() {
             batch.hand_over(&self.actor, self.id).await?;
@@ -684,9 +691,13 @@ impl Live {
         let expires = identity.expires_at_ms.map(clock::at_wall_ms);
         self.actor.do_send(Renew {
             session: self.id,
-            identity,
+            identity: identity.clone(),
             expires,
         });
+        // A revocation since the token was judged found the session as it was before.
+        if shared.keys.is_some() {
+            session::obey(shared, &self.actor, self.id, &identity, document)?;
+        }
         Ok(())
     }
 }

@@ -5,9 +5,10 @@
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
 //! * `upgrade`: what a connection is once it is no longer HTTP
-//! * `moving`: how it gets to the thread of its document
+//! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
 //! * `admission`: who may connect at all: name, origin, token, access
 //! * `health`: `/livez`, `/readyz`, `/metrics`
+//! * `headers`: what every answer tells browsers
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
@@ -41,12 +42,14 @@ pub mod address;
 pub mod admin;
 mod admission;
 mod demo;
+pub mod headers;
 mod health;
 mod hocuspocus;
 pub mod line;
 mod moving;
 mod refusals;
 mod session;
+pub mod socket;
 mod switchboard;
 pub mod upgrade;
 mod y_sweet;
@@ -73,6 +76,8 @@ pub struct Shared {
     pub origins: OriginPolicy,
     /// How clients reach the server; `None` is how they reached it.
     pub public_url: Option<PublicUrl>,
+    /// They reach it with TLS.
+    pub is_secure: bool,
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
     /// What of all messages is not complete.
@@ -93,20 +98,39 @@ pub struct Shared {
     pub stopping: Notify,
 }
 
+/// What an address shows beside documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shows {
+    /// `/admin`.
+    pub admin: bool,
+    /// `/metrics`.
+    pub metrics: bool,
+}
+
 /// All routes.
-pub fn routes(config: &mut ServiceConfig) {
+pub fn routes(config: &mut ServiceConfig, shows: Shows) {
     config
         .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
-        .configure(admin::routes)
-        .route("/livez", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/metrics", web::get().to(health::metrics))
+        .configure(|config| operator_routes(config, shows))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())
                 .route(web::route().to(demo::serve)),
         );
+}
+
+/// What an operator asks for.
+pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
+    if shows.admin {
+        config.configure(admin::routes);
+    }
+    if shows.metrics {
+        config.route("/metrics", web::get().to(health::metrics));
+    }
+    config
+        .route("/livez", web::get().to(health::livez))
+        .route("/readyz", web::get().to(health::readyz));
 }

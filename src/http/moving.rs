@@ -9,10 +9,11 @@ use actix_http::{Request, header::HeaderMap};
 use actix_rt::ArbiterHandle;
 use actix_web::{
     http::{Method, Uri, Version},
-    rt::net::TcpStream,
     web::{Bytes, BytesMut},
 };
 use tokio::sync::oneshot;
+
+use super::socket::{Packed, Socket};
 
 type Answers = Rc<dyn Fn(Move)>;
 
@@ -34,7 +35,7 @@ pub struct Move {
     version: Version,
     headers: HeaderMap,
     peer: Option<SocketAddr>,
-    io: std::net::TcpStream,
+    io: Packed,
     unread: Bytes,
     unwritten: BytesMut,
     answered: oneshot::Sender<()>,
@@ -46,7 +47,7 @@ pub struct Upgrading {
     /// The request, without its payload.
     pub request: Request,
     /// The connection.
-    pub io: TcpStream,
+    pub io: Socket,
     /// What had arrived behind the request.
     pub unread: Bytes,
     /// What of earlier answers is still to be written.
@@ -73,7 +74,7 @@ impl Move {
             version: head.version,
             headers: std::mem::take(&mut head.headers),
             peer: head.peer_addr,
-            io: io.into_std()?,
+            io: io.pack()?,
             unread,
             unwritten,
             answered,
@@ -104,7 +105,7 @@ impl Move {
         head.peer_addr = self.peer;
         let upgrading = Upgrading {
             request,
-            io: TcpStream::from_std(self.io)?,
+            io: self.io.unpack()?,
             unread: self.unread,
             unwritten: self.unwritten,
         };

@@ -8,7 +8,11 @@ use actix::{Addr, prelude::SendError};
 use actix_web::rt::time::timeout;
 
 use crate::{
-    actor::document::{DocumentActor, Hear, Join, Leave},
+    access::Identity,
+    actor::{
+        clock,
+        document::{DocumentActor, Hear, Join, Leave, Renew},
+    },
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound},
     room::session::{Joining, SessionId},
@@ -46,10 +50,8 @@ pub async fn join(
             Ok(Ok(Ok(()))) => {
                 // A revocation while it joined did not find it.
                 if shared.keys.is_some() {
-                    shared
-                        .revocations
-                        .check(&joining.identity, document)
-                        .inspect_err(|_| actor.do_send(Leave(id)))?;
+                    let found = obey(shared, &actor, id, &joining.identity, document);
+                    found.inspect_err(|_| actor.do_send(Leave(id)))?;
                 }
                 return Ok(actor);
             }
@@ -65,6 +67,29 @@ pub async fn join(
         }
     }
     Err(CloseReason::Restarting)
+}
+
+/// Tells a document what revocations leave of a session that it was just told of, where it was told of more.
+///
+/// # Errors
+/// The reason to end the session with: nothing is left.
+pub fn obey(
+    shared: &Shared,
+    actor: &Addr<DocumentActor>,
+    session: SessionId,
+    told: &Identity,
+    document: &DocumentId,
+) -> Result<(), CloseReason> {
+    let identity = shared.revocations.apply(told.clone(), document)?;
+    if identity != *told {
+        let expires = identity.expires_at_ms.map(clock::at_wall_ms);
+        actor.do_send(Renew {
+            session,
+            identity,
+            expires,
+        });
+    }
+    Ok(())
 }
 
 /// Messages of one session that go to its document together.

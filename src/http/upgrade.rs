@@ -34,10 +34,7 @@ use actix_web::{
 };
 use futures_util::Stream;
 use smallvec::{SmallVec, smallvec};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::{
     actor::homes::{Home, Homes},
@@ -46,6 +43,7 @@ use crate::{
 
 use super::{
     moving::{self, Move, Upgrading},
+    socket::{ReadHalf, Socket, WriteHalf},
     y_sweet, y_websocket,
 };
 
@@ -71,7 +69,7 @@ thread_local! {
 pub fn factory<A>(
     application: A,
     homes: Arc<Homes>,
-) -> impl ServiceFactory<(Request, Framed<TcpStream, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
+) -> impl ServiceFactory<(Request, Framed<Socket, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
 where
     A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
         + 'static,
@@ -104,7 +102,7 @@ async fn route<S>(
     here: Option<Home>,
     homes: Arc<Homes>,
     request: Request,
-    framed: Framed<TcpStream, Codec>,
+    framed: Framed<Socket, Codec>,
 ) -> Result<(), Infallible>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
@@ -166,7 +164,10 @@ where
         unread,
         unwritten: mut begin,
     } = upgrading;
-    let (reader, writer) = io.into_split();
+    let (reader, writer) = match io.split() {
+        Ok(halves) => halves,
+        Err(error) => return log::warn!("{CANNOT_MOVE}: {error}"),
+    };
     let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
         reader,
         early: unread,
@@ -219,7 +220,7 @@ async fn encode_whole(
 
 /// What the peer sends.
 struct Incoming {
-    reader: OwnedReadHalf,
+    reader: ReadHalf,
     /// What had arrived with the request.
     early: Bytes,
     /// The last read filled the buffer: the reader, which goes on while anything comes, pauses once.
@@ -252,7 +253,7 @@ impl Stream for Incoming {
 
 /// What the peer is sent.
 struct Outgoing {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     unwritten: SmallVec<[Bytes; 1]>,
 }
 
@@ -273,7 +274,9 @@ impl Outgoing {
             loop {
                 let has_ended = self.take(body.as_mut().as_pin_mut(), cx);
                 if self.unwritten.is_empty() {
-                    return if has_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+                    // TLS keeps what the socket did not take yet.
+                    let flushed = Pin::new(&mut self.writer).poll_flush(cx)?;
+                    return if has_ended { flushed.map(Ok) } else { Poll::Pending };
                 }
                 ready!(self.poll_write(cx))?;
             }
@@ -332,14 +335,13 @@ impl Outgoing {
     /// Says that nothing follows, waits a moment for the peer to say the same, and ends the reading side.
     async fn close(&mut self) {
         let _ = self.writer.shutdown().await;
-        let _ = actix_web::rt::time::timeout(LINGER, discard(self.writer.as_ref())).await;
+        let _ = actix_web::rt::time::timeout(LINGER, discard(self.writer.tcp())).await;
         self.shut();
     }
 
     /// Ends the reading side as well.
     fn shut(&self) {
-        let socket: &TcpStream = self.writer.as_ref();
-        let _ = socket2::SockRef::from(socket).shutdown(Shutdown::Both);
+        let _ = socket2::SockRef::from(self.writer.tcp()).shutdown(Shutdown::Both);
     }
 }
 
@@ -365,7 +367,7 @@ mod tests {
 
     use actix_http::HttpService;
     use actix_server::Server;
-    use actix_service::map_config;
+    use actix_service::{ServiceFactoryExt, map_config};
     use actix_web::{App, HttpRequest, HttpResponse, dev::AppConfig, web};
 
     use super::*;
@@ -399,10 +401,14 @@ mod tests {
         let homes = Homes::new(THREADS);
         let builder = Server::build().listen("http", listener, move || {
             let application = || map_config(App::new().default_service(web::to(tell)), |()| AppConfig::default());
-            HttpService::build()
+            let h1 = HttpService::build()
                 .upgrade(factory(application(), homes.clone()))
-                .h1(application())
-                .tcp()
+                .h1(application());
+            let plain = |tcp: TcpStream| async move {
+                let peer = tcp.peer_addr().ok();
+                Ok((Socket::Plain(tcp), peer))
+            };
+            fn_service(plain).and_then(h1)
         });
         let server = builder.expect("listens").workers(THREADS).disable_signals().run();
         let handle = server.handle();

@@ -209,7 +209,7 @@ fn claims(document: &DocumentId, asked: &AuthQuestion) -> Result<ClientClaims, C
 
 /// `GET /d/{document}/as-update`: all of it, as an update.
 async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
-    let (document, _) = admit(&request, "/as-update", &shared)?;
+    let (document, _) = admit(&request, "/as-update", &shared).await?;
     let copy = shared.registry.read(&document).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -222,7 +222,7 @@ async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRes
 
 /// `POST /d/{document}/update`: answered when it is durable.
 async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
-    let (document, identity) = admit(&request, "/update", &shared)?;
+    let (document, identity) = admit(&request, "/update", &shared).await?;
     if identity.access == Access::Read {
         let reason = "the token is read-only";
         return Err(CloseReason::Forbidden(reason.to_owned()).into());
@@ -241,6 +241,7 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
 /// `GET /d/{document}/ws/{document}`, and `/doc/ws/{document}` of older clients.
 async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let credentials = admission::credentials(&request);
+    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
     let admitted = admit_session(&request, &credentials, &shared);
     y_websocket::answer(&request, payload, &credentials, &shared, Dialect::YSweet, admitted).await
 }
@@ -261,10 +262,12 @@ fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &
 }
 
 /// Decides about a request for a document whose path ends with `end`.
-fn admit(request: &HttpRequest, end: &str, shared: &Shared) -> Result<(DocumentId, Identity), Refusal> {
+async fn admit(request: &HttpRequest, end: &str, shared: &Shared) -> Result<(DocumentId, Identity), Refusal> {
     admission::admit_request(request, shared)?;
     let document = document(request, end)?;
-    let identity = identify(&admission::credentials(request), &document, shared)?;
+    let credentials = admission::credentials(request);
+    admission::prepare(credentials.shown().ok().flatten(), shared).await;
+    let identity = identify(&credentials, &document, shared)?;
     Ok((document, identity))
 }
 
@@ -307,7 +310,7 @@ fn document(request: &HttpRequest, end: &str) -> Result<DocumentId, CloseReason>
 /// Where the server is for whoever asks: as the operator says, else as it was asked for. What a proxy adds to a request
 /// may be anybody's words.
 fn root(request: &HttpRequest, shared: &Shared) -> Result<PublicUrl, CloseReason> {
-    let asked_for = || PublicUrl::of_host(&admission::all_of(request, header::HOST)?);
+    let asked_for = || PublicUrl::of_host(&admission::all_of(request, header::HOST)?, shared.is_secure);
     let root = shared.public_url.clone().or_else(asked_for);
     root.ok_or_else(|| CloseReason::Refused("the request has no Host that clients could connect to".to_owned()))
 }

@@ -47,6 +47,7 @@ pub fn raw_name(path: &str) -> Option<&str> {
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let raw_name = raw_name(request.uri().path()).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
+    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
     let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared);
     answer(&request, payload, &credentials, &shared, Dialect::YWebsocket, admitted).await
 }

@@ -163,6 +163,9 @@ impl Room {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
+        if session.identity.access == Access::Read && !self.policy.shows_readers {
+            return;
+        }
         let speaker = Speaker {
             session: id,
             person: session.identity.subject.as_ref(),

@@ -95,6 +95,8 @@ pub struct Policy {
     pub deleted: Deleted,
     /// Whether what sessions with tokens say of themselves says who they are.
     pub stamps_presence: bool,
+    /// Whether others see who only reads.
+    pub shows_readers: bool,
 }
 
 /// One document and everybody who is connected to it.
@@ -281,7 +283,20 @@ impl Room {
         session.told_read_only &= !may_write;
         (session.identity, session.expires, session.token_wanted) = (identity, expires, None);
         session.say(Outbound::Admitted { may_write });
+        self.hide_reader(id, now);
         self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
+    }
+
+    /// Where readers are not shown: takes away what a session said when it might still write.
+    fn hide_reader(&mut self, id: SessionId, now: Micros) {
+        let is_reader = |session: &Session| session.identity.access == Access::Read;
+        if self.policy.shows_readers || !self.sessions.get(&id).is_some_and(is_reader) {
+            return;
+        }
+        self.presence.leave(id, now);
+        if self.presence.has_changed() {
+            self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
+        }
     }
 
     /// A session is gone. Without effect for one that is not here.
@@ -457,15 +472,32 @@ impl Room {
         self.send_edits(now, effects);
     }
 
-    /// Tokens are no longer good: ends the sessions that have them, and says how many.
+    /// Tokens are no longer good: ends the sessions that have them, or lowers their access, and says how many. A session whose
+    /// access is lowered is told so, and goes on.
     pub fn revoke(&mut self, revocation: &Revocation, now: Micros, effects: &mut Vec<Effect>) -> usize {
-        let concerned = |session: &Session| revocation.concerns(&session.identity, &self.name);
+        let concerned = |session: &Session| {
+            revocation.concerns(&session.identity, &self.name) && Some(session.identity.access) > revocation.leaves
+        };
         let concerned = self.sessions.iter().filter(|(_, session)| concerned(session));
         let ids: Vec<SessionId> = concerned.map(|(id, _)| *id).collect();
         for id in &ids {
-            self.end(*id, CloseReason::revoked(), now, effects);
+            match revocation.leaves {
+                None => self.end(*id, CloseReason::revoked(), now, effects),
+                Some(access) => self.lower(*id, access, now),
+            }
         }
         ids.len()
+    }
+
+    fn lower(&mut self, id: SessionId, access: Access, now: Micros) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.identity.access = access;
+        session.say(Outbound::Admitted {
+            may_write: access == Access::Write,
+        });
+        self.hide_reader(id, now);
     }
 
     /// Who is here.

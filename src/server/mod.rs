@@ -13,10 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_http::HttpService;
+use actix_http::{HttpService, error::DispatchError};
 use actix_server::{Server, ServerHandle};
-use actix_service::map_config;
-use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, middleware::from_fn, rt::net::TcpStream, web::Data};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -31,15 +31,17 @@ use crate::{
         registry::{Policies, Registry},
         writer::Writer,
     },
-    config::{Admission, ServeConfig},
+    config::{Admission, ServeConfig, is_loopback},
     document::Deleted,
-    http::{self, Shared, admin::Kept, line::Unfinished},
+    http::{self, Shared, Shows, admin::Kept, line::Unfinished, socket::Socket},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
         durable::{DurableStore, Options},
     },
     telemetry::Metrics,
+    tls::Tls,
+    token::Issuer,
 };
 
 mod descriptors;
@@ -60,6 +62,9 @@ const BACKLOG: i32 = 4_096;
 /// How long a peer may leave what was sent to it unacknowledged before its connection is given up.
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often the files of a certificate are looked at.
+const RELOAD: Duration = Duration::from_secs(5);
+
 /// Sessions told to come back before the next ones wait a moment.
 const CLOSE_BATCH: usize = 500;
 
@@ -73,7 +78,7 @@ pub fn run(config: ServeConfig) -> Result<(), ServeError> {
     runner.block_on(async move {
         let application = Application::build(config)?;
         // That nobody reads it is no failure.
-        let _ = writeln!(io::stdout(), "listening on http://{}", application.address());
+        let _ = application.say_where(&mut io::stdout());
         application.run_until(stop_signal(), shutdown_timeout).await
     })
 }
@@ -81,6 +86,8 @@ pub fn run(config: ServeConfig) -> Result<(), ServeError> {
 /// A server that listens and has not been started.
 pub struct Application {
     address: SocketAddr,
+    admin: Option<(SocketAddr, bool)>,
+    tls: Option<Arc<Tls>>,
     server: Server,
     shared: Data<Shared>,
 }
@@ -91,11 +98,16 @@ impl Application {
     /// # Errors
     /// [`ServeError`] says which of these failed, and why.
     pub fn build(config: ServeConfig) -> Result<Self, ServeError> {
-        let listener = bind(config.listen).map_err(|source| ServeError::Listen {
-            address: config.listen,
-            source,
-        })?;
-        let address = listener.local_addr().map_err(ServeError::System)?;
+        let (listener, address) = bind(config.listen, "--listen")?;
+        let admin = config
+            .admin_listen
+            .map(|address| bind(address, "--admin-listen"))
+            .transpose()?;
+        if let Admission::Tokens(keys) = &config.admission
+            && let Some(set) = keys.issuer.as_ref().and_then(Issuer::set)
+        {
+            set.start().map_err(ServeError::System)?;
+        }
         let descriptors = Descriptors::take(config.connections_max);
         let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
         let metrics = Metrics::new();
@@ -125,6 +137,7 @@ impl Application {
             revocations: Kept::open(&config.data).map_err(ServeError::Revocations)?,
             origins: config.origins,
             public_url: config.public_url,
+            is_secure: config.tls.is_some(),
             message_bytes_max: config.message_bytes_max,
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
@@ -135,12 +148,45 @@ impl Application {
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
         });
-        let server = serve(listener, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
+        let open = Door {
+            listener,
+            tls: config.tls.clone(),
+            shows: Shows {
+                admin: admin.is_none(),
+                metrics: config.public_metrics,
+            },
+        };
+        let admin = admin.map(|(listener, address)| {
+            let tls = config.tls.clone().filter(|_| !is_loopback(address));
+            let shows = Shows {
+                admin: true,
+                metrics: true,
+            };
+            (address, Door { listener, tls, shows })
+        });
+        let told = admin.as_ref().map(|(address, door)| (*address, door.tls.is_some()));
+        let doors = (open, admin.map(|(_, door)| door));
+        let server = serve(doors, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
         Ok(Self {
             address,
+            admin: told,
+            tls: config.tls,
             server,
             shared,
         })
+    }
+
+    /// Says where it listens.
+    ///
+    /// # Errors
+    /// Nobody listens to that.
+    pub fn say_where(&self, out: &mut impl Write) -> io::Result<()> {
+        let scheme = |is_secure| if is_secure { "https" } else { "http" };
+        writeln!(out, "listening on {}://{}", scheme(self.tls.is_some()), self.address)?;
+        match self.admin {
+            Some((address, is_secure)) => writeln!(out, "admin on {}://{address}", scheme(is_secure)),
+            None => Ok(()),
+        }
     }
 
     /// Where it listens.
@@ -160,8 +206,12 @@ impl Application {
     ) -> Result<(), ServeError> {
         let handle = self.server.handle();
         let server = actix_web::rt::spawn(self.server);
+        let reloads = self.tls.map(|tls| actix_web::rt::spawn(keep_fresh(tls)));
         let reason = stop.await;
         log::info!("{reason}: stopping");
+        if let Some(reloads) = reloads {
+            reloads.abort();
+        }
         let stopped = shut_down(&self.shared, &handle, patience).await;
         if let Ok(Err(error)) = server.await {
             log::error!("the HTTP server ended badly: {error}");
@@ -170,9 +220,33 @@ impl Application {
     }
 }
 
+/// An address that is listened on, and what is there.
+struct Door {
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    shows: Shows,
+}
+
+impl Door {
+    /// Makes a new connection ready, with its peer's address.
+    async fn open(tcp: TcpStream, tls: Option<Arc<Tls>>) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+        // The builder's own setting does not reach an `h1` service. With Nagle's algorithm a small frame
+        // waits 40 ms for the acknowledgement of the one before.
+        let _ = tcp.set_nodelay(true);
+        // Covers peers that vanish and peers that stop reading, which no close frame reaches.
+        let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(PEER_TIMEOUT));
+        let peer = tcp.peer_addr().ok();
+        let socket = match tls {
+            Some(tls) => tls.accept(tcp).await.map_err(DispatchError::Io)?,
+            None => Socket::Plain(tcp),
+        };
+        Ok((socket, peer))
+    }
+}
+
 /// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
 fn serve(
-    listener: TcpListener,
+    (open, admin): (Door, Option<Door>),
     shared: &Data<Shared>,
     homes: Arc<Homes>,
     threads: usize,
@@ -180,34 +254,43 @@ fn serve(
 ) -> io::Result<Server> {
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
-    let shared = shared.clone();
+    let stops = move || {
+        let stopping = stopping.clone();
+        async move { stopping.notified().await }
+    };
+    let (all, stop) = (shared.clone(), stops.clone());
+    let Door { listener, tls, shows } = open;
     let address = listener.local_addr()?;
-    let builder = builder.listen("http", listener, move || {
+    let mut builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
         let application = || {
-            let application = App::new().app_data(shared.clone()).configure(http::routes);
+            let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
+            let application = application.configure(|config| http::routes(config, shows));
             map_config(application, |()| AppConfig::default())
         };
-        let stopping = stopping.clone();
-        HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
+        let tls = tls.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(stop.clone())
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(address)
-            .on_connect_ext(|stream: &TcpStream, _| {
-                // The builder's own setting does not reach an `h1` service. With Nagle's algorithm a small frame
-                // waits 40 ms for the acknowledgement of the one before.
-                let _ = stream.set_nodelay(true);
-                // Covers peers that vanish and peers that stop reading, which no close frame reaches.
-                let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
-            })
             .upgrade(http::upgrade::factory(application(), homes.clone()))
-            .h1(application())
-            .tcp()
+            .h1(application());
+        fn_service(move |tcp| Door::open(tcp, tls.clone())).and_then(http)
     })?;
+    if let Some(Door { listener, tls, shows }) = admin {
+        let (all, address) = (shared.clone(), listener.local_addr()?);
+        builder = builder.listen("admin", listener, move || {
+            let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
+            let application = application.configure(|config| http::operator_routes(config, shows));
+            let tls = tls.clone();
+            let http = HttpService::build()
+                .graceful_shutdown_signal(stops.clone())
+                .local_addr(address)
+                .h1(map_config(application, |()| AppConfig::default()));
+            fn_service(move |tcp| Door::open(tcp, tls.clone())).and_then(http)
+        })?;
+    }
     Ok(builder
         .workers(threads)
         // Of each thread; what has become a WebSocket does not count.
@@ -215,6 +298,18 @@ fn serve(
         .disable_signals()
         .shutdown_timeout(1)
         .run())
+}
+
+/// Reads the certificate again, every few seconds and at SIGHUP.
+async fn keep_fresh(tls: Arc<Tls>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return log::error!("SIGHUP cannot be received");
+    };
+    loop {
+        let _ = actix_web::rt::time::timeout(RELOAD, hangup.recv()).await;
+        let tls = tls.clone();
+        let _ = actix_web::web::block(move || tls.reload()).await;
+    }
 }
 
 async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -> Result<(), ServeError> {
@@ -293,13 +388,22 @@ async fn stop_signal() -> &'static str {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
     use socket2::{Domain, Protocol, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound().map_err(|source| ServeError::Listen {
+        address,
+        setting,
+        source,
+    })
 }
 
 fn store_options(config: &ServeConfig) -> Options {
@@ -319,6 +423,7 @@ fn policies(config: &ServeConfig) -> Policies {
         idle_timeout: config.idle_timeout.as_micros() as Micros,
         deleted: Deleted::Dropped,
         stamps_presence: config.stamp_presence,
+        shows_readers: config.reader_presence,
     };
     Policies {
         rooms,
@@ -330,10 +435,12 @@ fn policies(config: &ServeConfig) -> Policies {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; choose another with --listen (port 0 takes a free one)")]
+    #[error("cannot listen on {address}: {source}; choose another with {setting} (port 0 takes a free one)")]
     Listen {
         /// Which.
         address: SocketAddr,
+        /// Where it was set.
+        setting: &'static str,
         /// What the system said.
         source: io::Error,
     },

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use subtle::ConstantTimeEq;
 
-use super::{SECRET_BYTES_MIN, TokenError, Verifier};
+use super::{SECRET_BYTES_MIN, TokenError, key::Verifier};
 use crate::access::ClientClaims;
 
 /// What the key of client tokens is derived with.
@@ -105,7 +105,7 @@ mod tests {
     use crate::{
         access::{Access, ClaimsError, Expected, Identity},
         id::DocumentId,
-        token::{Keys, TokenKey},
+        token::{Issuer, Keys, TokenKey},
     };
 
     const SERVER: &str = "server-token-0123456789abcdefghi";
@@ -123,8 +123,9 @@ mod tests {
         ClientClaims::new(Some("ada"), document(name), Access::Read, NOW_MS, NOW_MS + 1_500).expect("claims")
     }
 
-    fn issuer() -> TokenKey {
-        TokenKey::from_secret(b"0123456789abcdef0123456789abcdef", Expected::default()).expect("a long secret")
+    fn issuer() -> Issuer {
+        let key = TokenKey::from_secret(b"0123456789abcdef0123456789abcdef").expect("a long secret");
+        Issuer::new(vec![key], None, Expected::default())
     }
 
     #[test]

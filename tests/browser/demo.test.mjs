@@ -459,3 +459,37 @@ test('w30_undo_takes_back_ones_own_edits_only', async (t) => {
   await grace.waitForFunction(() => !document.querySelector('.ProseMirror').textContent.includes('from Ada'))
   assert.equal(await untilSame(ada, grace), ' and Grace')
 })
+
+test('a16_the_demo_works_under_a_policy_that_lets_nothing_else_in', async (t) => {
+  const server = await startServer(t)
+  const [ada, grace] = [await openWindow(t, browser, { profile: ADA }), await openWindow(t, browser, { profile: GRACE })]
+  await Promise.all([ada, grace].map((page) => page.goto(`${server.origin}/d/policy`)))
+  await write(ada, '# Title\n**bold** text')
+  await untilText(grace, 'bold text')
+  await write(grace, ' more')
+  assert.equal(await untilSame(ada, grace), await textOf(ada))
+  await Promise.all([ada, grace].map((page) => untilStatus(page, 'Saved')))
+
+  // In a window of its own: here the page objects, which is what is asked for.
+  const context = await browser.newContext()
+  t.after(() => context.close())
+  const page = await context.newPage()
+  await page.goto(`${server.origin}/d/policy`)
+  const refused = await page.evaluate(async () => {
+    const found = []
+    document.addEventListener('securitypolicyviolation', (event) => found.push(`${event.effectiveDirective} ${event.blockedURI}`))
+    const add = (name, attributes, text = '') => document.body.append(Object.assign(document.createElement(name), attributes, { textContent: text }))
+    add('script', {}, 'globalThis.ran = true')
+    add('style', {}, 'body { color: red }')
+    add('img', { src: 'http://127.0.0.1:1/who-reads-this.png' })
+    add('iframe', { src: 'http://127.0.0.1:1/' })
+    const attempts = [() => fetch('http://127.0.0.1:1/'), () => new WebSocket('ws://127.0.0.1:1/'), () => import('data:text/javascript,1'), () => (0, eval)('1')]
+    for (const attempt of attempts) await Promise.resolve().then(attempt).catch(() => {})
+    await new Promise((resolve) => {
+      const looks = setInterval(() => { if (found.length >= 8) { clearInterval(looks); resolve() } }, 10)
+      setTimeout(resolve, 10_000)
+    })
+    return { ran: globalThis.ran, kinds: found.map((one) => one.split(' ')[0]).sort() }
+  })
+  assert.deepEqual(refused, { ran: undefined, kinds: ['connect-src', 'connect-src', 'frame-src', 'img-src', 'script-src', 'script-src-elem', 'script-src-elem', 'style-src-elem'] })
+})

@@ -166,6 +166,7 @@ impl World {
             idle_timeout: [10 * MS, 2 * SECOND, 30 * SECOND][random.below(3) as usize],
             deleted: Deleted::Dropped,
             stamps_presence: true,
+            shows_readers: true,
         };
         let editors = 2 + random.below(4);
         let peers = (0..editors).map(|n| Peer {

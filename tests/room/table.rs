@@ -34,6 +34,7 @@ pub const POLICY: Policy = Policy {
     idle_timeout: 30 * SECOND,
     deleted: Deleted::Dropped,
     stamps_presence: true,
+    shows_readers: true,
 };
 
 /// What a room did, without what tests of it do not compare.

@@ -144,6 +144,7 @@ fn policy(idle: Duration) -> Policy {
         idle_timeout: idle.as_micros() as u64,
         deleted: Deleted::Dropped,
         stamps_presence: true,
+        shows_readers: true,
     }
 }
 

@@ -7,11 +7,11 @@ import { fileURLToPath } from 'node:url'
 
 const binary = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../../target/debug/cowrite', import.meta.url))
 
-/** Starts a server; `flags` follow `cowrite serve`. It is stopped when the test `t` ends. `files`: as many may it open; `log`: its RUST_LOG. */
-export async function startServer(t, flags = [], { files, log } = {}) {
+/** Starts a server; `flags` follow `cowrite serve`. It is stopped when the test `t` ends. `files`: as many may it open; `log`: its RUST_LOG; `variables`: of its environment. */
+export async function startServer(t, flags = [], { files, log, variables } = {}) {
   const data = await mkdtemp(join(tmpdir(), 'cowrite-test-'))
   const server = new Server(data, flags, files)
-  server.level = log
+  server.variables = { ...variables, ...(log && { RUST_LOG: log }) }
   t.after(async () => {
     await server.stop('SIGKILL')
     await rm(data, { recursive: true, force: true })
@@ -33,15 +33,17 @@ class Server {
   async start() {
     const args = ['serve', '--listen', this.address, '--data', this.data, ...this.flags]
     const command = this.files ? ['sh', '-c', `ulimit -n ${this.files}; exec "$0" "$@"`, binary, ...args] : [binary, ...args]
-    this.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment(), ...(this.level && { RUST_LOG: this.level }) } })
+    this.process = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], env: { ...environment(), ...this.variables } })
     this.ended = new Promise(resolve => this.process.once('exit', (code, signal) => resolve({ code, signal })))
     this.process.stderr.on('data', text => { this.log += text })
     this.address = await new Promise((resolve, reject) => {
       let output = ''
       this.process.stdout.on('data', text => {
         output += text
-        const found = output.match(/listening on http:\/\/(\S+)/)
-        if (found) resolve(found[1])
+        const found = output.match(/listening on https?:\/\/(\S+)/)
+        const admin = output.match(/admin on (https?:\/\/\S+)/)
+        this.admin = admin?.[1]
+        if (found && (admin || !args.includes('--admin-listen'))) resolve(found[1])
       })
       this.process.once('error', reject)
       this.process.once('exit', code => reject(new Error(`the server ended with ${code}: ${this.log}`)))
