@@ -21,7 +21,10 @@ use crate::{
     protocol::close::CloseReason,
 };
 
-use super::{Shared, refusals};
+use super::{
+    Shared,
+    refusals::{self, Reason},
+};
 
 /// When a request that the server cannot answer now may be made again, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -70,9 +73,12 @@ impl Refusal {
             StatusCode::UNAUTHORIZED => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
             _ => {}
         }
-        response
+        let mut response = response
             .content_type("text/plain; charset=utf-8")
-            .body(format!("{text}\n"))
+            .body(format!("{text}\n"));
+        let reason = Reason(format!("{} {text}", status.as_u16()));
+        response.extensions_mut().insert(reason);
+        response
     }
 }
 
@@ -180,7 +186,7 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
 }
 
 /// Whether a request is to become a WebSocket.
-fn is_upgrade(request: &HttpRequest) -> bool {
+pub fn is_upgrade(request: &HttpRequest) -> bool {
     all_of(request, header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
 }
 

@@ -7,7 +7,8 @@
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
 //! * `admission`: who may connect at all: name, origin, token, access
-//! * `health`: `/livez`, `/readyz`, `/metrics`
+//! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
+//! * `help`: what is told at a wrong address
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
@@ -23,6 +24,7 @@ use std::{
 use tokio::sync::Notify;
 
 use actix_web::{
+    HttpRequest,
     middleware::Compress,
     web::{self, ServiceConfig},
 };
@@ -35,17 +37,19 @@ use crate::{
     token::{Keys, ServerToken},
 };
 
-use address::PublicUrl;
+use address::{BasePath, PublicUrl};
+pub use demo::is_built as has_demo;
 
 pub mod address;
 pub mod admin;
 mod admission;
 mod demo;
 mod health;
+mod help;
 mod hocuspocus;
 pub mod line;
 mod moving;
-mod refusals;
+pub mod refusals;
 mod session;
 mod switchboard;
 pub mod upgrade;
@@ -73,6 +77,8 @@ pub struct Shared {
     pub origins: OriginPolicy,
     /// How clients reach the server; `None` is how they reached it.
     pub public_url: Option<PublicUrl>,
+    /// Below which path all is that people and their pages ask for.
+    pub base_path: BasePath,
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
     /// What of all messages is not complete.
@@ -93,20 +99,45 @@ pub struct Shared {
     pub stopping: Notify,
 }
 
-/// All routes.
-pub fn routes(config: &mut ServiceConfig) {
+/// All routes, of a server that is below `base_path`.
+pub fn routes(config: &mut ServiceConfig, base_path: &BasePath) {
+    config.configure(operators);
+    if base_path.as_str().is_empty() {
+        config.configure(peoples);
+    } else {
+        let below = web::scope(base_path.as_str()).route("", web::get().to(help::slash));
+        config
+            .service(below.configure(peoples))
+            .default_service(web::to(help::elsewhere));
+    }
+}
+
+/// What an operator's machines ask for.
+fn operators(config: &mut ServiceConfig) {
+    config
+        .configure(admin::routes)
+        .route("/livez", web::get().to(health::livez))
+        .route("/healthz", web::get().to(health::livez))
+        .route("/readyz", web::get().to(health::readyz))
+        .route("/version", web::get().to(health::version))
+        .route("/metrics", web::get().to(health::metrics));
+}
+
+/// What people, their pages and the back ends of these ask for.
+fn peoples(config: &mut ServiceConfig) {
     config
         .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
-        .configure(admin::routes)
-        .route("/livez", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/metrics", web::get().to(health::metrics))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())
                 .route(web::route().to(demo::serve)),
         );
+}
+
+/// The path of a request below the server's base path, as it came; empty if it is elsewhere.
+fn path<'a>(request: &'a HttpRequest, shared: &Shared) -> &'a str {
+    shared.base_path.strip(request.uri().path()).unwrap_or_default()
 }

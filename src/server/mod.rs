@@ -16,7 +16,13 @@ use std::{
 use actix_http::HttpService;
 use actix_server::{Server, ServerHandle};
 use actix_service::map_config;
-use actix_web::{App, dev::AppConfig, rt::net::TcpStream, web::Data};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::{Data, ServiceConfig},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -33,7 +39,7 @@ use crate::{
     },
     config::{Admission, ServeConfig},
     document::Deleted,
-    http::{self, Shared, admin::Kept, line::Unfinished},
+    http::{self, Shared, address::PublicUrl, admin::Kept, line::Unfinished},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -68,14 +74,39 @@ const CLOSE_BATCH: usize = 500;
 /// # Errors
 /// [`ServeError`] when it cannot start, or could not save everything before it stopped.
 pub fn run(config: ServeConfig) -> Result<(), ServeError> {
-    let shutdown_timeout = config.shutdown_timeout;
+    let (shutdown_timeout, log_format) = (config.shutdown_timeout, config.log_format);
     let runner = actix_web::rt::System::new();
     runner.block_on(async move {
         let application = Application::build(config)?;
+        log::info!("{}", where_to_go(application.address(), &application.shared));
+        let listening = format!("listening on http://{}", application.address());
         // That nobody reads it is no failure.
-        let _ = writeln!(io::stdout(), "listening on http://{}", application.address());
+        let _ = writeln!(io::stdout(), "{}", log_format.line(log::Level::Info, &listening));
         application.run_until(stop_signal(), shutdown_timeout).await
     })
+}
+
+/// What somebody who has just started a server wants to know.
+fn where_to_go(address: SocketAddr, shared: &Shared) -> String {
+    // Whoever stands before this machine; others know its name.
+    let here = match address.ip() {
+        ip if ip.is_unspecified() => format!("localhost:{}", address.port()),
+        _ => address.to_string(),
+    };
+    let here = PublicUrl::of_host(&here).map(|here| here.below(&shared.base_path));
+    let Some(root) = shared.public_url.clone().or(here) else {
+        return "it has no address that clients could connect to".to_owned();
+    };
+    let demo = if http::has_demo() {
+        format!("open {} in a browser", root.http("/"))
+    } else {
+        "this binary was built without the web demo".to_owned()
+    };
+    format!(
+        "{demo}; providers connect to {} (y-websocket) and {} (Hocuspocus)",
+        root.socket("/ws"),
+        root.socket("/hocuspocus")
+    )
 }
 
 /// A server that listens and has not been started.
@@ -125,6 +156,7 @@ impl Application {
             revocations: Kept::open(&config.data).map_err(ServeError::Revocations)?,
             origins: config.origins,
             public_url: config.public_url,
+            base_path: config.base_path,
             message_bytes_max: config.message_bytes_max,
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
@@ -186,7 +218,11 @@ fn serve(
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
         let application = || {
-            let application = App::new().app_data(shared.clone()).configure(http::routes);
+            let routes = |config: &mut ServiceConfig| http::routes(config, &shared.base_path);
+            let application = App::new()
+                .app_data(shared.clone())
+                .wrap(from_fn(http::refusals::told))
+                .configure(routes);
             map_config(application, |()| AppConfig::default())
         };
         let stopping = stopping.clone();
@@ -204,7 +240,11 @@ fn serve(
                 // Covers peers that vanish and peers that stop reading, which no close frame reaches.
                 let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
             })
-            .upgrade(http::upgrade::factory(application(), homes.clone()))
+            .upgrade(http::upgrade::factory(
+                application(),
+                homes.clone(),
+                shared.base_path.clone(),
+            ))
             .h1(application())
             .tcp()
     })?;

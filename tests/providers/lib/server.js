@@ -40,7 +40,7 @@ class Server {
       let output = ''
       this.process.stdout.on('data', text => {
         output += text
-        const found = output.match(/listening on http:\/\/(\S+)/)
+        const found = output.match(/listening on http:\/\/([^\s"]+)/)
         if (found) resolve(found[1])
       })
       this.process.once('error', reject)
