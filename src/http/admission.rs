@@ -76,7 +76,13 @@ impl Refusal {
         let mut response = response
             .content_type("text/plain; charset=utf-8")
             .body(format!("{text}\n"));
-        let reason = Reason(format!("{} {text}", status.as_u16()));
+        // What is wrong with a body quotes it, and nothing that people write is in the log.
+        let said = if status == StatusCode::BAD_REQUEST {
+            "the request is not understood"
+        } else {
+            text
+        };
+        let reason = Reason(format!("{} {said}", status.as_u16()));
         response.extensions_mut().insert(reason);
         response
     }

@@ -5,9 +5,11 @@ import { test } from 'node:test'
 import WebSocket from 'ws'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
-import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
+import { connect as connectHocuspocus, connectSocket, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
 import { run, startServer } from '../lib/server.js'
 import { until, within } from '../lib/wait.js'
+import { connect as connectYSweet, serverToken } from '../lib/y-sweet.js'
+import { DocumentManager } from '@y-sweet/sdk'
 
 const get = (url, accept) => fetch(url, { headers: { accept }, redirect: 'manual' })
 const PAGE = 'text/html,application/xhtml+xml,*/*;q=0.8'
@@ -139,4 +141,47 @@ test('c10 every line of a JSON log is an object, the first and the last as well'
   assert.ok(has('info', /stopped, everything is saved/))
   assert.ok(has('error', /cannot listen on|in use/), second.output)
   assert.ok(objects.every(({ time }) => Math.abs(new Date(time) - Date.now()) < 600_000))
+})
+
+test('e36 below a base path everything of people is there, and what is an operator’s is not', async t => {
+  const server = await startServer(t, ['--base-path', '/tools/collab/', '--server-token', serverToken, '--admin-token', SECRET])
+  const root = `${server.http}/tools/collab`
+  const manager = new DocumentManager(`ys://${encodeURIComponent(serverToken)}@${server.address}/tools/collab`)
+  const name = 'notes/today'
+  // The SDK puts names into paths as they are.
+  const path = encodeURIComponent(name)
+  const { token, url, baseUrl } = await manager.getClientToken(path)
+  assert.ok(url.startsWith(`ws://${server.address}/tools/collab/d/`), url)
+  assert.ok(baseUrl.startsWith(`${root}/d/`), baseUrl)
+
+  const plain = connect(t, newest, { url: `ws://${server.address}/tools/collab/ws` }, encodeURIComponent(name), { params: { token } })
+  const wire = connectSocket(t, newestHocuspocus, `ws://${server.address}/tools/collab/hocuspocus`)
+  const hocuspocus = connectHocuspocus(t, newestHocuspocus, server, name, { token, wire })
+  const ySweet = connectYSweet(t, name, () => manager.getClientToken(path))
+  await synced(plain)
+  plain.text.insert(0, 'one document')
+  await saved(plain)
+  await until('all have it', () => [hocuspocus, ySweet].every(({ text }) => text.toString() === 'one document'))
+  assert.ok((await manager.getDocAsUpdate(path)).length > 10)
+
+  assert.equal((await get(`${root}/track-saved.js`, '*/*')).status, 200)
+  const slash = await get(root, PAGE)
+  assert.equal(slash.status, 308)
+  assert.equal(slash.headers.get('location'), '/tools/collab/')
+  for (const path of ['/', '/d/x', '/track-saved.js', '/tools', '/tools/collaborate/']) {
+    assert.equal((await get(`${server.http}${path}`, PAGE)).status, 404, path)
+  }
+  const lost = await (await get(`${server.http}/`, PAGE)).text()
+  assert.match(lost, /this server is below \/tools\/collab\/\.[\s\S]*<a href="\/tools\/collab\/">/)
+  const { code, reason } = await closed(`ws://${server.address}/ws/notes`)
+  assert.equal(code, 4400)
+  assert.match(reason, /\/tools\/collab\/ws, Hocuspocus' to \/tools\/collab\/hocuspocus$/)
+
+  for (const path of ['/livez', '/healthz', '/readyz', '/version', '/metrics']) {
+    assert.equal((await get(`${server.http}${path}`, '*/*')).status, 200, path)
+    assert.equal((await get(`${root}${path}`, '*/*')).status, 404, path)
+  }
+  const asOperator = { headers: { authorization: `Bearer ${SECRET}` } }
+  assert.equal((await fetch(`${server.http}/admin/sessions`, asOperator)).status, 200)
+  assert.equal((await fetch(`${root}/admin/sessions`, asOperator)).status, 404)
 })
