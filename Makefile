@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test bench fmt clean
+.PHONY: help run test bench dist fmt clean
 .DELETE_ON_ERROR:
 
 # Flags for `cowrite serve`, as in: make run ARGS="--listen 127.0.0.1:9000"
@@ -23,6 +23,10 @@ test: ## Install what the tests need, and run every test of the project
 
 bench: ## Measure Cowrite beside other servers, and write docs/performance.md (takes an hour)
 	@scripts/bench $(ARGS)
+
+dist: web-demo/dist/index.html ## Make an archive with a static, stripped binary in target/dist, and its checksums
+	@scripts/need cargo cc
+	@scripts/dist
 
 fmt: ## Format the Rust code
 	cargo fmt

@@ -17,6 +17,8 @@ pub mod http;
 pub mod id;
 pub mod limits;
 #[cfg(feature = "server")]
+pub mod logging;
+#[cfg(feature = "server")]
 pub mod operator;
 pub mod protocol;
 pub mod room;

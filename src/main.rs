@@ -10,6 +10,7 @@ use std::{
 
 use cowrite::{
     config::{Command, ServeConfig, Stop, TokenRequest},
+    logging::{self, LogFormat},
     operator,
 };
 
@@ -26,24 +27,17 @@ fn main() -> ExitCode {
     // What a command writes (documents, backups, keys of a lock) is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let command = Command::parse(std::env::args_os());
-    // What these commands find wrong they say themselves, in the end.
-    let quiet = matches!(command, Ok(Command::Operate(_)));
-    // What these libraries say at their level is about themselves, or about a stranger's broken request.
-    let level = if quiet {
-        "off"
-    } else {
-        "info,actix_http=off,actix_server=warn,actix_web=warn,sled=warn"
-    };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level))
-        // It says addresses with their queries, at its lowest level.
-        .filter_module("ureq", log::LevelFilter::Off)
-        .init();
+    let chosen = std::env::var("RUST_LOG").ok().filter(|chosen| !chosen.is_empty());
+    match &command {
+        Ok(Command::Serve(config)) => logging::start(config.log_format, chosen.as_deref()),
+        _ => logging::start_quiet(chosen.as_deref()),
+    }
     match command {
         Ok(Command::Serve(config)) => serve(*config),
         Ok(Command::Token(request)) => token(&request),
         Ok(Command::Operate(request)) => match operator::run(request, &mut io::stdout().lock()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => fail(&failure.to_string(), FAILED),
+            Err(failure) => fail(&failure.to_string(), LogFormat::Text, FAILED),
         },
         Err(Stop::Told(text)) => {
             // Here and below: that nobody reads it is no failure.
@@ -54,17 +48,18 @@ fn main() -> ExitCode {
             let _ = write!(io::stderr(), "{help}");
             ExitCode::from(USAGE)
         }
-        Err(Stop::Usage(sentence)) => fail(&sentence, USAGE),
+        Err(Stop::Usage(sentence)) => fail(&sentence, LogFormat::Text, USAGE),
     }
 }
 
 fn serve(config: ServeConfig) -> ExitCode {
+    let format = config.log_format;
     if let Some(warning) = config.warning() {
         log::warn!("{warning}");
     }
     match cowrite::server::run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string(), FAILED),
+        Err(error) => fail(&error.to_string(), format, FAILED),
     }
 }
 
@@ -77,11 +72,11 @@ fn token(request: &TokenRequest) -> ExitCode {
             let _ = writeln!(io::stdout(), "{token}");
             ExitCode::SUCCESS
         }
-        Err(sentence) => fail(&sentence, USAGE),
+        Err(sentence) => fail(&sentence, LogFormat::Text, USAGE),
     }
 }
 
-fn fail(sentence: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {sentence}");
+fn fail(sentence: &str, format: LogFormat, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{}", format.line(log::Level::Error, sentence));
     ExitCode::from(code)
 }

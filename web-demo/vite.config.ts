@@ -5,6 +5,8 @@ import { defineConfig } from 'vite'
 const server = process.env['COWRITE_URL'] ?? 'http://127.0.0.1:8080'
 
 export default defineConfig({
+  // The server puts its base path in front of the page's addresses; all others are relative to the file that has them.
+  base: './',
   server: { proxy: { '/ws': { target: server, ws: true } } },
   build: {
     target: 'es2022',

@@ -7,8 +7,9 @@
 //!
 //! [`Command::parse`] is the only entry. [`ServeConfig`] is plain data: [`ServeConfig::new`] makes
 //! one without arguments, with the same defaults. `token` is about `cowrite token`, `operator`
-//! about the commands that work on a folder.
+//! about the commands that work on a folder, `near` about what people write who mean something else.
 
+mod near;
 mod operator;
 mod token;
 
@@ -27,8 +28,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser
 pub use self::token::TokenRequest;
 use crate::{
     access::{Expected, OriginPolicy, Patterns},
-    http::address::PublicUrl,
+    http::address::{BasePath, PublicUrl},
     limits::MESSAGE_BYTES_MAX,
+    logging::LogFormat,
     operator::Request,
     tls::Tls,
     token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
@@ -66,7 +68,8 @@ impl Command {
     /// [`Stop`], whose text is complete.
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Stop> {
         check_environment(std::env::vars_os().map(|(name, _)| name)).map_err(Stop::Usage)?;
-        let cli = Cli::try_parse_from(arguments).map_err(|error| stop(&error))?;
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let cli = Cli::try_parse_from(&arguments).map_err(|error| stop(&error, &arguments))?;
         match cli.command {
             CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
@@ -102,6 +105,10 @@ pub struct ServeConfig {
     pub origins: OriginPolicy,
     /// How clients reach the server; `None` is how they reached it.
     pub public_url: Option<PublicUrl>,
+    /// Below which path the server is.
+    pub base_path: BasePath,
+    /// What a line of the log looks like.
+    pub log_format: LogFormat,
     /// Largest message of a client.
     pub message_bytes_max: usize,
     /// What of all messages may be incomplete.
@@ -160,6 +167,8 @@ impl ServeConfig {
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
             public_url: None,
+            base_path: BasePath::default(),
+            log_format: LogFormat::Text,
             message_bytes_max: MESSAGE_BYTES_MAX,
             unfinished_bytes_max: 256 * 1024 * 1024,
             document_bytes_max: 64 * 1024 * 1024,
@@ -293,9 +302,13 @@ is told with its reason, and the exit code is 1. docs/moving-in.md goes through 
 #[derive(Args)]
 #[command(next_help_heading = "Network and storage")]
 struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one, and the address is printed
-    #[arg(long, env = "COWRITE_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", value_parser = listen)]
-    listen: SocketAddr,
+    /// Address to listen on; port 0 takes a free one, and the address is printed [default: 127.0.0.1:8080]
+    #[arg(long, env = "COWRITE_LISTEN", hide_env_values = true, value_name = "ADDR:PORT", value_parser = listen)]
+    listen: Option<SocketAddr>,
+
+    /// Port to listen on, for this machine only: 9000 is `--listen 127.0.0.1:9000`
+    #[arg(long, env = "COWRITE_PORT", hide_env_values = true, value_name = "PORT", value_parser = port)]
+    port: Option<u16>,
 
     /// PEM file with the certificate of this server, and those between it and its authority: https and wss instead of http
     /// and ws. A file that changes is read again within 5 s, or at SIGHUP
@@ -442,6 +455,23 @@ struct ServeArgs {
     )]
     public_url: Option<PublicUrl>,
 
+    /// Everything is below this path, for a proxy that serves other things beside: `/collab` puts the demo at /collab/ and
+    /// WebSockets at /collab/ws. The proxy passes the path on as it is
+    #[arg(
+        long,
+        env = "COWRITE_BASE_PATH",
+        hide_env_values = true,
+        value_name = "PATH",
+        default_value = "/",
+        value_parser = BasePath::parse,
+        help_heading = "Network and storage"
+    )]
+    base_path: BasePath,
+
+    /// What a line of the log looks like: `text`, or `json` for one JSON object each
+    #[arg(long, env = "COWRITE_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", default_value = "text", value_parser = LogFormat::parse, help_heading = "Network and storage")]
+    log_format: LogFormat,
+
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -529,6 +559,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
     type Error = String;
 
     fn try_from(args: ServeArgs) -> Result<Self, String> {
+        let listen = listen_address(args.listen, args.port)?;
+        check_public_url(args.public_url.as_ref(), &args.base_path)?;
         let admin_token = args.admin_token.as_deref().map(ServerToken::parse).transpose();
         let admin_token = admin_token.map_err(|error| format!("--admin-token: {error}"))?;
         let public = PublicKeys {
@@ -545,11 +577,11 @@ impl TryFrom<ServeArgs> for ServeConfig {
                         .to_owned(),
                 );
             }
-            (Admission::Open, false) if !is_loopback(args.listen) => {
+            (Admission::Open, false) if !is_loopback(listen) => {
                 return Err(format!(
                     "{} can be reached from other machines and there is no JWT key: set COWRITE_JWT_SECRET, or let \
                      everybody edit everything with --allow-anonymous",
-                    args.listen
+                    listen
                 ));
             }
             (Admission::Open, false) => origins.on_loopback_only(),
@@ -557,12 +589,12 @@ impl TryFrom<ServeArgs> for ServeConfig {
         };
         let limits = args.limits;
         let tls = args.tls_cert.zip(args.tls_key).map(|(cert, key)| Tls::load(cert, key));
-        if args.admin_listen == Some(args.listen) && args.listen.port() != 0 {
+        if args.admin_listen == Some(listen) && listen.port() != 0 {
             return Err("--admin-listen is --listen: choose another address, or leave it out".to_owned());
         }
 
         Ok(Self {
-            listen: args.listen,
+            listen,
             admin_listen: args.admin_listen,
             public_metrics: args.public_metrics.unwrap_or(args.admin_listen.is_none()),
             tls: tls.transpose().map_err(|error| error.to_string())?,
@@ -571,6 +603,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
             admin_token,
             origins,
             public_url: args.public_url,
+            base_path: args.base_path,
+            log_format: args.log_format,
             message_bytes_max: as_usize(limits.message_bytes_max),
             unfinished_bytes_max: as_usize(limits.unfinished_bytes_max),
             document_bytes_max: as_usize(limits.document_bytes_max),
@@ -667,6 +701,28 @@ fn public_key(text: &str) -> Result<TokenKey, String> {
     Ok(key.named(id))
 }
 
+fn listen_address(listen: Option<SocketAddr>, port: Option<u16>) -> Result<SocketAddr, String> {
+    match (listen, port) {
+        (Some(listen), Some(port)) => Err(format!(
+            "--listen {listen} and --port {port} (or COWRITE_LISTEN and COWRITE_PORT) say the same thing twice: keep one; \
+             --port is for this machine only, --listen names an address as well"
+        )),
+        (Some(listen), None) => Ok(listen),
+        (None, Some(port)) => Ok(SocketAddr::new(LISTEN.ip(), port)),
+        (None, None) => Ok(LISTEN),
+    }
+}
+
+fn check_public_url(public_url: Option<&PublicUrl>, base_path: &BasePath) -> Result<(), String> {
+    let Some(public_url) = public_url.filter(|url| !url.is_at(base_path)) else {
+        return Ok(());
+    };
+    Err(format!(
+        "--public-url {public_url:?} does not end with --base-path {base_path}, which the proxy passes on: clients would be \
+         sent to an address at which nothing is"
+    ))
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -683,6 +739,11 @@ fn as_usize(bytes: u64) -> usize {
 fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("write an IP address and a port, like {LISTEN} or [::]:8080"))
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "write a port from 1 to 65535, or 0 for a free one; --listen takes an address as well".to_owned())
 }
 
 fn size<const MIN: u64, const MAX: u64>(text: &str) -> Result<u64, String> {
@@ -720,10 +781,7 @@ fn check_environment(names: impl IntoIterator<Item = OsString>) -> Result<(), St
         if !name.starts_with("COWRITE_") || known.contains(&&*name) {
             continue;
         }
-        let nearest = known
-            .iter()
-            .max_by(|a, b| strsim::jaro(a, &name).total_cmp(&strsim::jaro(b, &name)));
-        let nearest = nearest.expect("serve has settings with variables");
+        let nearest = near::variable(&name, &known);
         return Err(format!(
             "the environment variable {name} is no setting of cowrite: did you mean {nearest}?"
         ));
@@ -732,12 +790,15 @@ fn check_environment(names: impl IntoIterator<Item = OsString>) -> Result<(), St
 }
 
 /// Clap's several paragraphs as one sentence; help and version as they are.
-fn stop(error: &clap::Error) -> Stop {
+fn stop(error: &clap::Error, arguments: &[OsString]) -> Stop {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return Stop::Told(text),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return Stop::NoCommand(text),
         _ => {}
+    }
+    if let Some(sentence) = near::sentence(error, arguments) {
+        return Stop::Usage(sentence);
     }
     let said = text
         .lines()

@@ -80,6 +80,8 @@ fn c1_flags_reach_their_fields() {
         "--idle-timeout=1m",
         "--snapshot-bytes=4096",
         "--public-url=https://docs.example/cowrite/",
+        "--base-path=/cowrite/",
+        "--log-format=json",
         "--stamp-presence=false",
         "--reader-presence=false",
         "--keep-deleted=versions/*,a",
@@ -99,6 +101,8 @@ fn c1_flags_reach_their_fields() {
         admin_token: None,
         origins: OriginPolicy::same_origin().on_loopback_only(),
         public_url: Some(PublicUrl::parse("https://docs.example/cowrite").expect("a URL")),
+        base_path: BasePath::parse("/cowrite").expect("a path"),
+        log_format: LogFormat::Json,
         message_bytes_max: 1 << 20,
         unfinished_bytes_max: 8 << 20,
         document_bytes_max: 2 << 20,
@@ -325,6 +329,96 @@ fn t10_keys_of_all_kinds_are_taken_together() {
     assert!(said.contains(r#"id: Some("2026-11"), algorithm: RS256"#), "{said}");
     let short = refused(&["serve", "--jwt-secret", &format!("{SECRET}\nshort")]);
     assert!(short.contains("the HMAC secret is 5 bytes long"), "{short}");
+}
+
+#[test]
+fn c8_a_port_alone_is_for_this_machine() {
+    assert_eq!(
+        serve(&["--port=9000"]).listen,
+        "127.0.0.1:9000".parse().expect("an address")
+    );
+    assert_eq!(serve(&["--port=0"]).listen.port(), 0);
+    assert!(refused(&["serve", "--port=http"]).ends_with("--listen takes an address as well"));
+    let twice = refused(&["serve", "--port=9000", "--listen=127.0.0.1:9000"]);
+    assert!(twice.contains("COWRITE_LISTEN and COWRITE_PORT"), "{twice}");
+}
+
+#[test]
+fn c9_other_programs_words_are_answered_with_ours() {
+    for (arguments, said) in [
+        (
+            &["start"][..],
+            "there is no command `start`: did you mean `cowrite serve`?",
+        ),
+        (
+            &["run", "--port=1"],
+            "there is no command `run`: did you mean `cowrite serve`?",
+        ),
+        (&["ls"], "there is no command `ls`: did you mean `cowrite doc list`?"),
+        (
+            &["sevre"],
+            "unrecognized subcommand 'sevre'; tip: a similar subcommand exists: 'serve'",
+        ),
+        (
+            &["serve", "--host=0.0.0.0"],
+            "there is no setting `--host`: did you mean `--listen`?",
+        ),
+        (
+            &["serve", "--log-level", "debug"],
+            "there is no setting `--log-level`: RUST_LOG=debug chooses what is logged",
+        ),
+        (
+            &["--port", "9000"],
+            "`--port` stands before a command: write `cowrite serve --port …`",
+        ),
+        (
+            &["--cors=*"],
+            "`--cors` stands before a command: write `cowrite serve --allow-origin …`",
+        ),
+    ] {
+        assert_eq!(refused(arguments), said);
+    }
+    let variable = |name: &str| check_environment([OsString::from(name)]).expect_err("no setting");
+    assert!(variable("COWRITE_HOST").ends_with("did you mean COWRITE_LISTEN?"));
+    assert!(variable("COWRITE_LOG_LEVEL").ends_with("did you mean RUST_LOG?"));
+    assert!(variable("COWRITE_PROT").ends_with("did you mean COWRITE_PORT?"));
+}
+
+#[test]
+fn c9_every_word_that_is_suggested_exists() {
+    let cli = Cli::command();
+    let serve = cli.find_subcommand("serve").expect("serve");
+    for (meant, others) in near::COMMANDS {
+        let found = meant.split(' ').try_fold(&cli, |at, word| at.find_subcommand(word));
+        assert!(found.is_some(), "{meant}");
+        assert!(others.iter().all(|other| cli.find_subcommand(other).is_none()));
+    }
+    for (meant, others) in near::SETTINGS {
+        let is_setting = |flag: &str| serve.get_arguments().any(|argument| argument.get_long() == Some(flag));
+        assert!(is_setting(meant), "{meant}");
+        assert!(!others.iter().any(|other| is_setting(other)), "{meant}");
+    }
+}
+
+#[test]
+fn c12_a_public_url_ends_with_the_base_path() {
+    let with = |url: &'static str| ["serve", "--base-path=/collab", "--public-url", url];
+
+    for url in [
+        "https://docs.example",
+        "https://docs.example/",
+        "https://docs.example/other",
+    ] {
+        assert!(
+            refused(&with(url)).contains("does not end with --base-path /collab"),
+            "{url}"
+        );
+    }
+    for url in ["https://docs.example/collab/", "https://docs.example/team/collab"] {
+        assert!(parse(&with(url)).is_ok(), "{url}");
+    }
+    assert!(parse(&["serve", "--public-url=https://docs.example/stripped"]).is_ok());
+    assert!(refused(&["serve", "--base-path=collab"]).ends_with("of letters, digits and `-._~`"));
 }
 
 #[test]

@@ -22,7 +22,10 @@ use crate::{
     token::TokenError,
 };
 
-use super::{Shared, refusals};
+use super::{
+    Shared,
+    refusals::{self, Reason},
+};
 
 /// When a request that the server cannot answer now may be made again, in seconds.
 const RETRY_AFTER_S: &str = "1";
@@ -71,9 +74,18 @@ impl Refusal {
             StatusCode::UNAUTHORIZED => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
             _ => {}
         }
-        response
+        let mut response = response
             .content_type("text/plain; charset=utf-8")
-            .body(format!("{text}\n"))
+            .body(format!("{text}\n"));
+        // What is wrong with a body quotes it, and nothing that people write is in the log.
+        let said = if status == StatusCode::BAD_REQUEST {
+            "the request is not understood"
+        } else {
+            text
+        };
+        let reason = Reason(format!("{} {said}", status.as_u16()));
+        response.extensions_mut().insert(reason);
+        response
     }
 }
 
@@ -181,7 +193,7 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
 }
 
 /// Whether a request is to become a WebSocket.
-fn is_upgrade(request: &HttpRequest) -> bool {
+pub fn is_upgrade(request: &HttpRequest) -> bool {
     all_of(request, header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
 }
 

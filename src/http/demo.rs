@@ -1,13 +1,21 @@
 //! The built web demo, embedded in the binary.
 //!
-//! Every path that is not a file of it gets the page, which reads the document's name from the
-//! address. Nothing is loaded from anywhere else, and the policy in the headers makes sure of it.
+//! `/` and `/d/{document}` get the page, which reads the document's name from the address, and where the server is from the
+//! address of its own script. Nothing is loaded from anywhere else, and the policy in the headers makes sure of it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, header},
+    http::{Method, StatusCode, header},
+    web::Data,
 };
 use rust_embed::Embed;
+
+use super::{
+    Shared,
+    address::BasePath,
+    admission::{self, Refusal},
+    help,
+};
 
 #[derive(Embed)]
 #[folder = "web-demo/dist"]
@@ -15,32 +23,41 @@ use rust_embed::Embed;
 struct Files;
 
 const PAGE: &str = "index.html";
+const NOTHING: &str = "nothing is at this address";
+const NOT_BUILT: &str =
+    "this server was built without the web demo: run `make run`, or connect a provider to /ws/{document}";
 
 /// Images in a document come from nowhere else either: they would tell their hosts who reads it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Serves a file of the demo, or its page.
-pub async fn serve(request: HttpRequest) -> HttpResponse {
+///
+/// # Errors
+/// The request is not what it says.
+pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return HttpResponse::MethodNotAllowed()
-            .insert_header((header::ALLOW, "GET, HEAD"))
-            .finish();
+        let mut refused = Refusal::response(StatusCode::METHOD_NOT_ALLOWED, "this address only takes GET and HEAD");
+        refused
+            .headers_mut()
+            .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return Ok(refused);
     }
-    let path = request.path().trim_start_matches('/');
+    if admission::is_upgrade(&request) {
+        return help::nothing(&request, &shared, NOTHING).await;
+    }
+    let base_path = &shared.base_path;
+    let path = super::path(&request, &shared).trim_start_matches('/');
     let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
         Some(file) => (path, file),
         None if path.is_empty() || path == PAGE || path.starts_with("d/") => match Files::get(PAGE) {
             Some(page) => (PAGE, page),
-            None => return not_built(),
+            None => return help::nothing(&request, &shared, NOT_BUILT).await,
         },
-        None => {
-            return HttpResponse::NotFound()
-                .content_type("text/plain; charset=utf-8")
-                .body("nothing is here\n");
-        }
+        None => return help::nothing(&request, &shared, NOTHING).await,
     };
-    let tag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
+    let version = if name == PAGE { base_path.as_str() } else { "" };
+    let tag = format!("\"{}{version}\"", hex(&file.metadata.sha256_hash()[..16]));
     // The names of assets carry a hash of what is in them.
     let cache = if path.starts_with("assets/") {
         "public, max-age=31536000, immutable"
@@ -62,17 +79,29 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
         .get(header::IF_NONE_MATCH)
         .is_some_and(|known| known.as_bytes() == tag.as_bytes());
     if known {
-        return response.status(actix_web::http::StatusCode::NOT_MODIFIED).finish();
+        return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
-    response
-        .content_type(mime_guess::from_path(name).first_or_octet_stream().to_string())
-        .body(file.data.into_owned())
+    let bytes = if name == PAGE {
+        page(&file.data, base_path)
+    } else {
+        file.data.into_owned()
+    };
+    let kind = mime_guess::from_path(name).first_or_octet_stream().to_string();
+    Ok(response.content_type(kind).body(bytes))
 }
 
-fn not_built() -> HttpResponse {
-    HttpResponse::NotFound()
-        .content_type("text/plain; charset=utf-8")
-        .body("this server was built without the web demo: run `make run`, or connect a provider to /ws/{document}\n")
+/// Whether this binary has the demo.
+#[must_use]
+pub fn is_built() -> bool {
+    Files::get(PAGE).is_some()
+}
+
+/// The page, which is built with relative addresses and is served at addresses of any depth.
+fn page(built: &[u8], base_path: &BasePath) -> Vec<u8> {
+    let built = String::from_utf8_lossy(built);
+    built
+        .replace("=\"./", &format!("=\"{}/", base_path.as_str()))
+        .into_bytes()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,8 +1,8 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez`, `/healthz`, `/readyz`, `/version` and `/metrics`.
 
 use std::sync::atomic::Ordering;
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{HttpResponse, http::header, web::Data};
 use serde_json::json;
 
 use super::Shared;
@@ -13,6 +13,13 @@ pub async fn livez() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .body("alive\n")
+}
+
+/// What runs here.
+pub async fn version() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
 }
 
 /// New connections are welcome: the store takes writes and the server is not stopping.

@@ -76,13 +76,17 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared));
     let reader = Reader::new(payload, own.clone(), &shared);
-    let path = request.path().to_owned();
-    actix_web::rt::spawn(Socket::new(shared, board, own, path).live(reader));
+    let path = super::path(&request, &shared).to_owned();
+    let socket = Socket::new(shared, board, own, path);
+    log::debug!("connection {} begins, from {}", socket.id, line::peer(&request));
+    actix_web::rt::spawn(socket.live(reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }
 
 /// The reading side.
 struct Socket {
+    /// Its name in the log.
+    id: u64,
     shared: Data<Shared>,
     board: Arc<Switchboard>,
     /// For what belongs to no session.
@@ -178,6 +182,7 @@ enum Taken {
 impl Socket {
     fn new(shared: Data<Shared>, board: Arc<Switchboard>, own: Arc<Outbox>, path: String) -> Self {
         Self {
+            id: shared.next_session.fetch_add(1, Ordering::Relaxed),
             shared,
             board,
             own,
@@ -196,9 +201,11 @@ impl Socket {
         self.own.line().heard(clock::now() / 1_000);
         if let Err(reason) = self.read(&mut reader).await {
             self.shared.metrics.ended(reason.label());
-            if refusals::may_be_said() {
-                log::info!("a connection with {} documents was closed: {reason}", self.seats.len());
-            }
+            refusals::say(format_args!(
+                "connection {} with {} documents was closed: {reason}",
+                self.id,
+                self.seats.len()
+            ));
             self.own.close(&reason);
         }
         self.own.hang_up();
@@ -209,6 +216,7 @@ impl Socket {
         while let Ok(joined) = self.joined.1.try_recv() {
             joined.leave();
         }
+        log::debug!("connection {} has ended", self.id);
     }
 
     /// Reads until the connection ends; fails with the reason when it was this side that found one.
@@ -287,7 +295,8 @@ impl Socket {
                 self.shared.metrics.received_bytes.inc_by(bytes.len() as u64);
                 if bytes.first() == Some(&0) {
                     return Err(CloseReason::Refused(format!(
-                        "this address speaks Hocuspocus: y-websocket's providers connect to /ws{}",
+                        "this address speaks Hocuspocus: y-websocket's providers connect to {}/ws{}",
+                        self.shared.base_path.as_str(),
                         self.path.strip_prefix("/hocuspocus").unwrap_or_default()
                     )));
                 }
@@ -512,6 +521,12 @@ impl Socket {
                 return self.refuse(address, &dialect, reason);
             }
         };
+        log::debug!(
+            "session {} of document {} has joined, on connection {}",
+            id.0,
+            address.document(),
+            self.id
+        );
         let live = Live {
             id,
             outbox,
@@ -541,15 +556,8 @@ impl Socket {
         let Some(Seat::Live(live)) = self.seats.get(address) else {
             return Ok(());
         };
-        let (dialect, id) = (live.dialect.clone(), live.id);
+        let dialect = live.dialect.clone();
         self.shared.metrics.ended(reason.label());
-        if refusals::may_be_said() {
-            log::info!(
-                "session {} of document {} was closed: {reason}",
-                id.0,
-                address.document()
-            );
-        }
         drop(self.leave(address));
         self.refuse(address.clone(), &dialect, reason)
     }
@@ -566,7 +574,11 @@ impl Socket {
 
     fn deny(&mut self, address: Address, reason: &CloseReason) {
         self.said_before(&address);
-        log::debug!("document {} was denied: {reason}", address.document());
+        refusals::say(format_args!(
+            "document {} was denied on connection {}: {reason}",
+            refusals::short(address.document()),
+            self.id
+        ));
         let dialect = Dialect::Hocuspocus {
             address: address.clone(),
             has_version: false,
@@ -594,6 +606,7 @@ impl Socket {
         match self.seats.remove(address) {
             Some(Seat::Live(live)) => {
                 live.outbox.hang_up();
+                log::debug!("session {} of document {} has ended", live.id.0, address.document());
                 let Live {
                     id,
                     actor,

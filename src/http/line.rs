@@ -33,7 +33,7 @@ use crate::{
     room::{Micros, outbox::Outbox},
 };
 
-use super::{Shared, refusals};
+use super::{Shared, refusals::Reason};
 
 /// What a connection may have begun and not completed, however much that is of all, in bytes.
 const UNFINISHED_SPARED: usize = 64 * 1024;
@@ -53,6 +53,14 @@ pub async fn handshake(request: &HttpRequest, credentials: &Credentials<'_>) -> 
     Ok(response)
 }
 
+/// Who is at the other end, for the log: a proxy, if there is one.
+#[must_use]
+pub fn peer(request: &HttpRequest) -> String {
+    request
+        .peer_addr()
+        .map_or_else(|| "nobody".to_owned(), |peer| peer.to_string())
+}
+
 /// Upgrades only to say something and close: the code is the one thing that a browser shows to a page.
 ///
 /// # Errors
@@ -63,10 +71,8 @@ pub async fn refuse(
     first: &[u8],
     reason: &CloseReason,
 ) -> actix_web::Result<HttpResponse> {
-    if refusals::may_be_said() {
-        log::info!("a connection was refused: {reason}");
-    }
-    let response = handshake(request, credentials).await?;
+    let mut response = handshake(request, credentials).await?;
+    response.extensions_mut().insert(Reason(reason.to_string()));
     let last = Bytes::from([first, &frame::close(reason)].concat());
     Ok(response.map_body(|_, _| {
         let once = futures_util::stream::once(async move { Ok::<_, actix_web::Error>(last) });

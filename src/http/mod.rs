@@ -7,8 +7,9 @@
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
 //! * `admission`: who may connect at all: name, origin, token, access
-//! * `health`: `/livez`, `/readyz`, `/metrics`
+//! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
 //! * `headers`: what every answer tells browsers
+//! * `help`: what is told at a wrong address
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
@@ -24,6 +25,7 @@ use std::{
 use tokio::sync::Notify;
 
 use actix_web::{
+    HttpRequest,
     middleware::Compress,
     web::{self, ServiceConfig},
 };
@@ -36,7 +38,8 @@ use crate::{
     token::{Keys, ServerToken},
 };
 
-use address::PublicUrl;
+use address::{BasePath, PublicUrl};
+pub use demo::is_built as has_demo;
 
 pub mod address;
 pub mod admin;
@@ -44,10 +47,11 @@ mod admission;
 mod demo;
 pub mod headers;
 mod health;
+mod help;
 mod hocuspocus;
 pub mod line;
 mod moving;
-mod refusals;
+pub mod refusals;
 mod session;
 pub mod socket;
 mod switchboard;
@@ -78,6 +82,8 @@ pub struct Shared {
     pub public_url: Option<PublicUrl>,
     /// They reach it with TLS.
     pub is_secure: bool,
+    /// Below which path all is that people and their pages ask for.
+    pub base_path: BasePath,
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
     /// What of all messages is not complete.
@@ -107,22 +113,20 @@ pub struct Shows {
     pub metrics: bool,
 }
 
-/// All routes.
-pub fn routes(config: &mut ServiceConfig, shows: Shows) {
-    config
-        .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
-        .route("/hocuspocus", web::get().to(hocuspocus::connect))
-        .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
-        .configure(y_sweet::routes)
-        .configure(|config| operator_routes(config, shows))
-        .service(
-            web::resource("/{file:.*}")
-                .wrap(Compress::default())
-                .route(web::route().to(demo::serve)),
-        );
+/// All routes, of a server that is below `base_path`.
+pub fn routes(config: &mut ServiceConfig, base_path: &BasePath, shows: Shows) {
+    operator_routes(config, shows);
+    if base_path.as_str().is_empty() {
+        config.configure(peoples);
+    } else {
+        let below = web::scope(base_path.as_str()).route("", web::get().to(help::slash));
+        config
+            .service(below.configure(peoples))
+            .default_service(web::to(help::elsewhere));
+    }
 }
 
-/// What an operator asks for.
+/// What an operator's machines ask for.
 pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
     if shows.admin {
         config.configure(admin::routes);
@@ -132,5 +136,26 @@ pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
     }
     config
         .route("/livez", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz));
+        .route("/healthz", web::get().to(health::livez))
+        .route("/readyz", web::get().to(health::readyz))
+        .route("/version", web::get().to(health::version));
+}
+
+/// What people, their pages and the back ends of these ask for.
+fn peoples(config: &mut ServiceConfig) {
+    config
+        .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
+        .route("/hocuspocus", web::get().to(hocuspocus::connect))
+        .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
+        .configure(y_sweet::routes)
+        .service(
+            web::resource("/{file:.*}")
+                .wrap(Compress::default())
+                .route(web::route().to(demo::serve)),
+        );
+}
+
+/// The path of a request below the server's base path, as it came; empty if it is elsewhere.
+fn path<'a>(request: &'a HttpRequest, shared: &Shared) -> &'a str {
+    shared.base_path.strip(request.uri().path()).unwrap_or_default()
 }

@@ -42,6 +42,7 @@ use crate::{
 };
 
 use super::{
+    address::BasePath,
     moving::{self, Move, Upgrading},
     socket::{ReadHalf, Socket, WriteHalf},
     y_sweet, y_websocket,
@@ -69,6 +70,7 @@ thread_local! {
 pub fn factory<A>(
     application: A,
     homes: Arc<Homes>,
+    base_path: BasePath,
 ) -> impl ServiceFactory<(Request, Framed<Socket, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
 where
     A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
@@ -77,7 +79,7 @@ where
 {
     let application = Rc::new(application);
     fn_factory(move || {
-        let (application, homes) = (application.clone(), homes.clone());
+        let (application, homes, base_path) = (application.clone(), homes.clone(), base_path.clone());
         async move {
             let application = Rc::new(application.new_service(()).await?);
             let here = homes.settle();
@@ -89,17 +91,28 @@ where
                 }
             });
             Ok(fn_service(move |(request, framed)| {
-                route(application.clone(), here, homes.clone(), request, framed)
+                let home = home(&request, &base_path, &homes).filter(|home| Some(*home) != here);
+                route(application.clone(), home, homes.clone(), request, framed)
             }))
         }
     })
 }
 
-/// Answers here what belongs here, and has the rest answered elsewhere. Ends when it is answered, so that until
+/// The thread on which an upgrade is answered, if it is for one document.
+fn home(request: &Request, base_path: &BasePath, homes: &Homes) -> Option<Home> {
+    // Anything else is refused, and what its answer depends on does not move.
+    let can_move = request.method() == Method::GET && request.version() == Version::HTTP_11;
+    let path = base_path.strip(request.path()).filter(|_| can_move)?;
+    let name = y_websocket::raw_name(path).or_else(|| y_sweet::raw_name(path))?;
+    let document = DocumentId::from_url_path(name).ok()?;
+    Some(homes.of(&document))
+}
+
+/// Answers here what has no home elsewhere, and has the rest answered there. Ends when it is answered, so that until
 /// then it counts as one of the server's connections.
 async fn route<S>(
     application: Rc<S>,
-    here: Option<Home>,
+    elsewhere: Option<Home>,
     homes: Arc<Homes>,
     request: Request,
     framed: Framed<Socket, Codec>,
@@ -107,12 +120,6 @@ async fn route<S>(
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
-    // Anything else is refused, and what its answer depends on does not move.
-    let can_move = request.method() == Method::GET && request.version() == Version::HTTP_11;
-    let raw_name = || y_websocket::raw_name(request.path()).or_else(|| y_sweet::raw_name(request.path()));
-    let name = can_move.then(raw_name).flatten();
-    let document = name.and_then(|name| DocumentId::from_url_path(name).ok());
-    let home = document.map(|document| homes.of(&document));
     let FramedParts {
         io,
         codec,
@@ -127,7 +134,6 @@ where
         unread: Bytes::copy_from_slice(&read_buf),
         unwritten,
     };
-    let elsewhere = home.filter(|home| Some(*home) != here);
     match elsewhere.and_then(|home| homes.arbiter(home)) {
         Some(arbiter) => match Move::pack(upgrading) {
             Ok((moved, answered)) => {
@@ -402,7 +408,7 @@ mod tests {
         let builder = Server::build().listen("http", listener, move || {
             let application = || map_config(App::new().default_service(web::to(tell)), |()| AppConfig::default());
             let h1 = HttpService::build()
-                .upgrade(factory(application(), homes.clone()))
+                .upgrade(factory(application(), homes.clone(), BasePath::default()))
                 .h1(application());
             let plain = |tcp: TcpStream| async move {
                 let peer = tcp.peer_addr().ok();

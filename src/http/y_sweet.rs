@@ -85,7 +85,7 @@ fn upgrades(context: &GuardContext<'_>) -> bool {
     context.head().headers.contains_key(header::UPGRADE)
 }
 
-/// The document's name in the path of a WebSocket, not decoded.
+/// The document's name in the path of a WebSocket below the base path, not decoded.
 pub fn raw_name(path: &str) -> Option<&str> {
     path.strip_prefix("/doc/ws/").or_else(|| Some(names(path)?.0))
 }
@@ -163,7 +163,7 @@ struct ClientToken<'a> {
 /// `POST /doc/{document}/auth`: what a page needs to connect.
 async fn auth(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     admit_back_end(&request, &shared)?;
-    let document = document(&request, "/auth")?;
+    let document = document(&request, "/auth", &shared)?;
     let asked: AuthQuestion = question(payload, &shared).await?;
     let authorization = asked.authorization.unwrap_or_default();
     let server = shared.keys.as_ref().and_then(|keys| keys.server.as_ref());
@@ -248,7 +248,7 @@ async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -
 
 fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &Shared) -> Result<Admitted, Refusal> {
     admission::admit_line(request, shared)?;
-    let path = request.uri().path();
+    let path = super::path(request, shared);
     let parse = |raw| DocumentId::from_url_path(raw).map_err(|invalid| CloseReason::Refused(invalid.to_string()));
     let document = parse(raw_name(path).unwrap_or_default())?;
     if let Some((_, again)) = names(path)
@@ -264,7 +264,7 @@ fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &
 /// Decides about a request for a document whose path ends with `end`.
 async fn admit(request: &HttpRequest, end: &str, shared: &Shared) -> Result<(DocumentId, Identity), Refusal> {
     admission::admit_request(request, shared)?;
-    let document = document(request, end)?;
+    let document = document(request, end, shared)?;
     let credentials = admission::credentials(request);
     admission::prepare(credentials.shown().ok().flatten(), shared).await;
     let identity = identify(&credentials, &document, shared)?;
@@ -300,8 +300,8 @@ fn is_back_end(credentials: &Credentials<'_>, shared: &Shared) -> bool {
 }
 
 /// The document of a path that ends with `end`.
-fn document(request: &HttpRequest, end: &str) -> Result<DocumentId, CloseReason> {
-    let path = request.uri().path();
+fn document(request: &HttpRequest, end: &str, shared: &Shared) -> Result<DocumentId, CloseReason> {
+    let path = super::path(request, shared);
     let below = path.strip_prefix("/doc/").or_else(|| path.strip_prefix("/d/"));
     let raw_name = below.and_then(|below| below.strip_suffix(end)).unwrap_or_default();
     DocumentId::from_url_path(raw_name).map_err(|invalid| CloseReason::Refused(invalid.to_string()))
@@ -310,7 +310,9 @@ fn document(request: &HttpRequest, end: &str) -> Result<DocumentId, CloseReason>
 /// Where the server is for whoever asks: as the operator says, else as it was asked for. What a proxy adds to a request
 /// may be anybody's words.
 fn root(request: &HttpRequest, shared: &Shared) -> Result<PublicUrl, CloseReason> {
-    let asked_for = || PublicUrl::of_host(&admission::all_of(request, header::HOST)?, shared.is_secure);
+    let asked_for = || {
+        Some(PublicUrl::of_host(&admission::all_of(request, header::HOST)?, shared.is_secure)?.below(&shared.base_path))
+    };
     let root = shared.public_url.clone().or_else(asked_for);
     root.ok_or_else(|| CloseReason::Refused("the request has no Host that clients could connect to".to_owned()))
 }

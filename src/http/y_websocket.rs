@@ -38,14 +38,14 @@ use super::{
     session::{self, Batch},
 };
 
-/// The document's name in a path, not decoded.
+/// The document's name in a path below the base path, not decoded.
 pub fn raw_name(path: &str) -> Option<&str> {
     path.strip_prefix("/ws/")
 }
 
 /// `GET /ws/{document}`.
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
-    let raw_name = raw_name(request.uri().path()).unwrap_or_default().to_owned();
+    let raw_name = raw_name(super::path(&request, &shared)).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
     admission::prepare(credentials.shown().ok().flatten(), &shared).await;
     let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared);
@@ -105,6 +105,11 @@ async fn upgrade(
         is_new: true,
     };
     let reader = Reader::new(payload, outbox, shared);
+    log::debug!(
+        "session {} of document {document} begins, from {}",
+        id.0,
+        line::peer(request)
+    );
     actix_web::rt::spawn(connection.live(joining, document, reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }
@@ -122,19 +127,26 @@ impl Connection {
     async fn live(mut self, joining: Joining, document: DocumentId, reader: Reader) {
         match session::join(&self.shared, joining, &document).await {
             Ok(actor) => {
+                log::debug!("session {} of document {document} has joined", self.id.0);
                 let reason = self.read(&actor, reader).await;
                 if let Some(reason) = reason {
                     self.shared.metrics.ended(reason.label());
-                    if refusals::may_be_said() {
-                        log::info!("session {} of document {document} was closed: {reason}", self.id.0);
-                    }
+                    refusals::say(format_args!(
+                        "session {} of document {document} was closed: {reason}",
+                        self.id.0
+                    ));
                     self.outbox.close(&reason);
                 }
                 self.outbox.hang_up();
                 let _ = actor.send(Leave(self.id)).await;
+                log::debug!("session {} of document {document} has ended", self.id.0);
             }
             Err(reason) => {
                 self.shared.metrics.ended(reason.label());
+                refusals::say(format_args!(
+                    "session {} could not join document {document}: {reason}",
+                    self.id.0
+                ));
                 self.outbox.close(&reason);
             }
         }
@@ -175,8 +187,11 @@ impl Connection {
         match event {
             Event::Message(bytes) => {
                 if std::mem::take(&mut self.is_new) && hocuspocus::begins(&bytes) {
-                    let reason = "this address speaks y-websocket: Hocuspocus' providers connect to /hocuspocus";
-                    return Err(CloseReason::Refused(reason.to_owned()));
+                    let reason = format!(
+                        "this address speaks y-websocket: Hocuspocus' providers connect to {}/hocuspocus",
+                        self.shared.base_path.as_str()
+                    );
+                    return Err(CloseReason::Refused(reason));
                 }
                 y_websocket::parse_all(bytes, |inbound, bytes| batch.add(bytes, inbound))?;
             }

@@ -16,7 +16,13 @@ use std::{
 use actix_http::{HttpService, error::DispatchError};
 use actix_server::{Server, ServerHandle};
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, middleware::from_fn, rt::net::TcpStream, web::Data};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::{Data, ServiceConfig},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -33,7 +39,8 @@ use crate::{
     },
     config::{Admission, ServeConfig, is_loopback},
     document::Deleted,
-    http::{self, Shared, Shows, admin::Kept, line::Unfinished, socket::Socket},
+    http::{self, Shared, Shows, address::PublicUrl, admin::Kept, line::Unfinished, socket::Socket},
+    logging::LogFormat,
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -73,14 +80,38 @@ const CLOSE_BATCH: usize = 500;
 /// # Errors
 /// [`ServeError`] when it cannot start, or could not save everything before it stopped.
 pub fn run(config: ServeConfig) -> Result<(), ServeError> {
-    let shutdown_timeout = config.shutdown_timeout;
+    let (shutdown_timeout, log_format) = (config.shutdown_timeout, config.log_format);
     let runner = actix_web::rt::System::new();
     runner.block_on(async move {
         let application = Application::build(config)?;
+        log::info!("{}", where_to_go(application.address(), &application.shared));
         // That nobody reads it is no failure.
-        let _ = application.say_where(&mut io::stdout());
+        let _ = application.say_where(&mut io::stdout(), log_format);
         application.run_until(stop_signal(), shutdown_timeout).await
     })
+}
+
+/// What somebody who has just started a server wants to know.
+fn where_to_go(address: SocketAddr, shared: &Shared) -> String {
+    // Whoever stands before this machine; others know its name.
+    let here = match address.ip() {
+        ip if ip.is_unspecified() => format!("localhost:{}", address.port()),
+        _ => address.to_string(),
+    };
+    let here = PublicUrl::of_host(&here, shared.is_secure).map(|here| here.below(&shared.base_path));
+    let Some(root) = shared.public_url.clone().or(here) else {
+        return "it has no address that clients could connect to".to_owned();
+    };
+    let demo = if http::has_demo() {
+        format!("open {} in a browser", root.http("/"))
+    } else {
+        "this binary was built without the web demo".to_owned()
+    };
+    format!(
+        "{demo}; providers connect to {} (y-websocket) and {} (Hocuspocus)",
+        root.socket("/ws"),
+        root.socket("/hocuspocus")
+    )
 }
 
 /// A server that listens and has not been started.
@@ -138,6 +169,7 @@ impl Application {
             origins: config.origins,
             public_url: config.public_url,
             is_secure: config.tls.is_some(),
+            base_path: config.base_path,
             message_bytes_max: config.message_bytes_max,
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
@@ -180,13 +212,15 @@ impl Application {
     ///
     /// # Errors
     /// Nobody listens to that.
-    pub fn say_where(&self, out: &mut impl Write) -> io::Result<()> {
-        let scheme = |is_secure| if is_secure { "https" } else { "http" };
-        writeln!(out, "listening on {}://{}", scheme(self.tls.is_some()), self.address)?;
-        match self.admin {
-            Some((address, is_secure)) => writeln!(out, "admin on {}://{address}", scheme(is_secure)),
-            None => Ok(()),
-        }
+    pub fn say_where(&self, out: &mut impl Write, format: LogFormat) -> io::Result<()> {
+        let mut say = |what: &str, address: SocketAddr, is_secure: bool| {
+            let scheme = if is_secure { "https" } else { "http" };
+            let sentence = format!("{what} on {scheme}://{address}");
+            writeln!(out, "{}", format.line(log::Level::Info, &sentence))
+        };
+        say("listening", self.address, self.tls.is_some())?;
+        self.admin
+            .map_or(Ok(()), |(address, is_secure)| say("admin", address, is_secure))
     }
 
     /// Where it listens.
@@ -265,8 +299,12 @@ fn serve(
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
         let application = || {
-            let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
-            let application = application.configure(|config| http::routes(config, shows));
+            let routes = |config: &mut ServiceConfig| http::routes(config, &all.base_path, shows);
+            let application = App::new()
+                .app_data(all.clone())
+                .wrap(from_fn(http::refusals::told))
+                .wrap(from_fn(http::headers::add))
+                .configure(routes);
             map_config(application, |()| AppConfig::default())
         };
         let tls = tls.clone();
@@ -274,7 +312,11 @@ fn serve(
             .graceful_shutdown_signal(stop.clone())
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(address)
-            .upgrade(http::upgrade::factory(application(), homes.clone()))
+            .upgrade(http::upgrade::factory(
+                application(),
+                homes.clone(),
+                all.base_path.clone(),
+            ))
             .h1(application());
         fn_service(move |tcp| Door::open(tcp, tls.clone())).and_then(http)
     })?;

@@ -32,6 +32,29 @@ test('w20_a_new_document_is_one_click_away_and_is_remembered', async (t) => {
   assert.equal(page.url(), address)
 })
 
+test('e36_the_demo_works_below_a_base_path', async (t) => {
+  const server = await startServer(t, { flags: ['--base-path', '/tools/collab'] })
+  const page = await openWindow(t, browser)
+  const other = await openWindow(t, browser)
+
+  await page.goto(`${server.origin}/tools/collab`)
+  assert.equal(page.url(), `${server.origin}/tools/collab/`)
+  await page.getByRole('button', { name: 'New document' }).click()
+  await page.waitForURL(/\/tools\/collab\/d\/[a-z]+-[a-z]+-[a-z0-9]{10}$/)
+  await write(page, 'Together')
+  await untilStatus(page, 'Saved')
+  await other.goto(page.url())
+  await untilText(other, 'Together')
+  await page.getByRole('link', { name: 'Cowrite' }).click()
+  await page.waitForURL(`${server.origin}/tools/collab/`)
+  await page.getByRole('link', { name: /Together/ }).click()
+  await untilText(page, 'Together')
+
+  // Another server below the same host has nothing in common with it.
+  const stored = await page.evaluate(async () => [...Object.keys(localStorage), ...(await indexedDB.databases()).map(({ name }) => name)])
+  assert.deepEqual(stored.filter((name) => !/^cowrite(-moves)?\/tools\/collab/.test(name)), [])
+})
+
 test('w21_two_people_see_each_others_text_cursors_and_names', async (t) => {
   const server = await startServer(t)
   const ada = await openWindow(t, browser, { profile: ADA })

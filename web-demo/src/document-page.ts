@@ -3,6 +3,7 @@
 import type { Editor } from '@tiptap/core'
 import { Link2 } from 'lucide'
 
+import { base } from './base'
 import { button, h } from './dom'
 import { createEditor, titleOf } from './editor'
 import { continuedNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
@@ -70,7 +71,7 @@ function showSession(root: HTMLElement, name: string, before: Before | null): vo
     download: () => download(editor, titleOf(editor) || name),
     forget: () => void session.forgetCopy().then(() => {
       forgetDocument(name)
-      location.assign('/')
+      location.assign(base)
     }),
   }
 

@@ -5,6 +5,8 @@
 // stay readable. Browsers normalise `.`, `..` and some servers collapse empty segments: a name
 // with such a segment has its slashes encoded too.
 
+import { base } from './base'
+
 export const DOCUMENT_NAME_BYTES_MAX = 512
 
 export type Route =
@@ -15,8 +17,9 @@ export type Route =
 export type ParsedName = { readonly ok: true; readonly name: string } | { readonly ok: false; readonly reason: string }
 
 export function parseRoute(path: string): Route {
-  if (!path.startsWith('/d/')) return { page: 'landing' }
-  const parsed = parseName(decoded(path.slice('/d/'.length)))
+  const pages = `${base}d/`
+  if (!path.startsWith(pages)) return { page: 'landing' }
+  const parsed = parseName(decoded(path.slice(pages.length)))
   return parsed.ok ? { page: 'document', name: parsed.name } : { page: 'invalid', reason: parsed.reason }
 }
 
@@ -41,7 +44,7 @@ export function pathOfName(name: string): string {
 }
 
 export function documentPath(name: string): string {
-  return `/d/${pathOfName(name)}`
+  return `${base}d/${pathOfName(name)}`
 }
 
 /** A name that can be read aloud and not be guessed: two words and 50 bits. */

@@ -19,6 +19,7 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 import { trackSaved, type Saved, type SavedView } from '../track-saved/track-saved'
+import { base, scope } from './base'
 import { read, write } from './browser-store'
 import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
@@ -106,7 +107,7 @@ export class Session {
     this.ready = continued !== null
     this.token = takeToken(name)
     this.access = read('local', `reader:${name}`) === null ? { is: 'writer' } : { is: 'reader' }
-    const address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/ws`
+    const address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}ws`
     this.provider = new WebsocketProvider(address, pathOfName(name), this.doc, {
       connect: false,
       params: this.params(),
@@ -136,7 +137,7 @@ export class Session {
     addEventListener('online', () => this.reconnect(), { signal })
     addEventListener('offline', () => this.reconnect(), { signal })
     const opened = this.open()
-    this.windows = new BroadcastChannel(`cowrite:${name}`)
+    this.windows = new BroadcastChannel(`cowrite${scope}:${name}`)
     this.windows.onmessage = () => void opened.then(() => this.follow())
     void opened.then(() => this.follow())
   }

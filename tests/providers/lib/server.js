@@ -40,8 +40,8 @@ class Server {
       let output = ''
       this.process.stdout.on('data', text => {
         output += text
-        const found = output.match(/listening on https?:\/\/(\S+)/)
-        const admin = output.match(/admin on (https?:\/\/\S+)/)
+        const found = output.match(/listening on https?:\/\/([^\s"]+)/)
+        const admin = output.match(/admin on (https?:\/\/[^\s"]+)/)
         this.admin = admin?.[1]
         if (found && (admin || !args.includes('--admin-listen'))) resolve(found[1])
       })

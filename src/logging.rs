@@ -1,0 +1,123 @@
+//! The log: lines on stderr, as text for people or as JSON for collectors. `RUST_LOG` chooses what is in it.
+
+use std::{fmt::Display, io::Write, panic, str::FromStr};
+
+use env_logger::Builder;
+use log::{Level, LevelFilter};
+use serde_json::json;
+
+/// What is logged unless `RUST_LOG` says something else.
+const DEFAULT: &str = "info";
+/// What these libraries say at their lower levels is about themselves, or about a stranger's broken request. Whoever asks
+/// for `debug` means this server.
+const LIBRARIES: &str = "actix_server=warn,actix_web=warn,sled=warn,mio=warn,polling=warn";
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Time, level, place and message, with spaces between.
+    #[default]
+    Text,
+    /// An object with `time` (RFC 3339, UTC), `level`, `target` and `message`.
+    Json,
+}
+
+impl LogFormat {
+    /// Reads `text` or `json`.
+    ///
+    /// # Errors
+    /// What to write instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("write text or json".to_owned()),
+        }
+    }
+
+    /// What the server says outside of its log: a line that a collector reads like the others.
+    #[must_use]
+    pub fn line(self, level: Level, sentence: &str) -> String {
+        match (self, level) {
+            (Self::Text, Level::Error) => format!("error: {sentence}"),
+            (Self::Text, _) => sentence.to_owned(),
+            (Self::Json, _) => object(jiff::Timestamp::now(), level, "cowrite", &sentence),
+        }
+    }
+}
+
+/// Starts the log of a server. `chosen` is `RUST_LOG`.
+pub fn start(format: LogFormat, chosen: Option<&str>) {
+    let mut builder = Builder::new();
+    builder.parse_filters(&filters(chosen.unwrap_or(DEFAULT)));
+    // At their lower levels they say requests as they came, and addresses with their queries.
+    for module in ["actix_http", "ureq"] {
+        builder.filter_module(module, LevelFilter::Off);
+    }
+    if format == LogFormat::Json {
+        builder.format(|out, record| {
+            let time = jiff::Timestamp::now();
+            writeln!(out, "{}", object(time, record.level(), record.target(), record.args()))
+        });
+        // It is several lines of text otherwise.
+        panic::set_hook(Box::new(|panicked| log::error!(target: "panic", "{panicked}")));
+    }
+    builder.init();
+}
+
+/// Starts the log of a command that says itself, in the end, what it finds wrong.
+pub fn start_quiet(chosen: Option<&str>) {
+    Builder::new().parse_filters(chosen.unwrap_or("off")).init();
+}
+
+/// `chosen`, and the libraries where it does not name them.
+fn filters(chosen: &str) -> String {
+    let levels = chosen.split('/').next().unwrap_or_default().split(',');
+    let general = levels
+        .filter_map(|one| LevelFilter::from_str(one.trim()).ok())
+        .next_back();
+    if general.is_some_and(|general| general < LevelFilter::Warn) {
+        return chosen.to_owned();
+    }
+    format!("{LIBRARIES},{chosen}")
+}
+
+fn object(time: jiff::Timestamp, level: Level, target: &str, message: &impl Display) -> String {
+    let level = level.as_str().to_lowercase();
+    json!({ "time": format!("{time:.6}"), "level": level, "target": target, "message": message.to_string() })
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c11_libraries_are_quiet_unless_they_are_named() {
+        for (chosen, expected) in [
+            ("debug", format!("{LIBRARIES},debug")),
+            ("info,sled=debug", format!("{LIBRARIES},info,sled=debug")),
+            ("cowrite=trace", format!("{LIBRARIES},cowrite=trace")),
+            ("error", "error".to_owned()),
+            ("off", "off".to_owned()),
+        ] {
+            assert_eq!(filters(chosen), expected);
+        }
+    }
+
+    #[test]
+    fn c10_a_line_of_json_is_one_object_whatever_the_message_is() {
+        let time = jiff::Timestamp::UNIX_EPOCH;
+
+        let line = object(time, Level::Warn, "cowrite::http", &"two\nlines \"quoted\" \u{7}");
+
+        assert!(!line.contains('\n'));
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&line).expect("an object"),
+            json!({
+                "time": "1970-01-01T00:00:00.000000Z", "level": "warn", "target": "cowrite::http",
+                "message": "two\nlines \"quoted\" \u{7}",
+            })
+        );
+    }
+}
