@@ -123,6 +123,7 @@ fn status(reason: &CloseReason) -> StatusCode {
         CloseReason::DocumentTooLarge(_) | CloseReason::MessageTooBig(_) => StatusCode::PAYLOAD_TOO_LARGE,
         CloseReason::Unavailable(_) => StatusCode::INTERNAL_SERVER_ERROR,
         CloseReason::Reset(_) | CloseReason::Restarting | CloseReason::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+        CloseReason::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 

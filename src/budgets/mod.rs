@@ -1,0 +1,18 @@
+//! What anybody may take of what all share: counters, and what they allow.
+//!
+//! Plain values with the time as an argument: no clock, no sockets, no locks. `http::doorkeeper` holds them for the
+//! server.
+//!
+//! * `bucket`: a rate with something to spare, in one number
+//! * `crowd`: what each of many (addresses, users) has taken, in bounded memory
+//! * `network`: which addresses are one client
+//! * `pace`: how fast one connection is read
+
+mod bucket;
+mod crowd;
+mod network;
+pub mod pace;
+
+pub use bucket::{Bucket, Rate};
+pub use crowd::{Crowd, Limits};
+pub use network::Network;
