@@ -15,7 +15,10 @@ use actix::{Actor, Addr, Context};
 use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
-use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
+use crate::{
+    access::Patterns, document::Deleted, id::DocumentId, limits::SESSIONS_PER_DOCUMENT, room::Policy, store::Store,
+    telemetry::Metrics,
+};
 
 use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::COPIES_KB_MAX, writer::Writer};
 
@@ -53,6 +56,8 @@ pub struct Policies {
     pub rooms: Policy,
     /// In these documents the content of what is deleted is kept.
     pub keep_deleted: Patterns,
+    /// Most sessions of each.
+    pub sessions_max: usize,
 }
 
 impl Policies {
@@ -70,6 +75,7 @@ impl From<Policy> for Policies {
         Self {
             rooms,
             keep_deleted: Patterns::default(),
+            sessions_max: SESSIONS_PER_DOCUMENT,
         }
     }
 }

@@ -231,7 +231,10 @@ mod tests {
         assert!((0..3).all(|_| crowd.connect(&1, 0).is_ok()));
         let refused = crowd.connect(&1, 0).expect_err("a fourth");
         assert_eq!(refused.label(), "connections_of_address");
-        assert_eq!(refused.text(), "too many connections from your address: come back in 10 s");
+        assert_eq!(
+            refused.text(),
+            "too many connections from your address: come back in 10 s"
+        );
         assert!(crowd.connect(&2, 0).is_ok(), "others are not concerned");
         crowd.disconnect(&1);
         assert!(crowd.connect(&1, 0).is_ok());
@@ -272,6 +275,9 @@ mod tests {
         }
         assert!(crowd.arrive(&flooder, 0).is_err(), "it is remembered");
         crowd.disconnect(&0);
-        assert!((0..3).all(|_| crowd.connect(&0, 0).is_ok()), "what is held is counted to the end");
+        assert!(
+            (0..3).all(|_| crowd.connect(&0, 0).is_ok()),
+            "what is held is counted to the end"
+        );
     }
 }

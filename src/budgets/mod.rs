@@ -14,5 +14,5 @@ mod network;
 pub mod pace;
 
 pub use bucket::{Bucket, Rate};
-pub use crowd::{Crowd, Limits};
+pub use crowd::{Crowd, Limits, Whose};
 pub use network::Network;

@@ -39,10 +39,15 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// It sent a message, or a part of one.
+    /// It sent a message.
     #[inline]
-    pub fn hears(&mut self, bytes: usize) {
+    pub fn hears(&mut self) {
         self.messages += 1;
+    }
+
+    /// It sent so many bytes.
+    #[inline]
+    pub fn hears_bytes(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
 
@@ -115,7 +120,8 @@ mod tests {
     #[test]
     fn h5_who_sends_without_end_is_heard_at_the_rate() {
         let heard = heard_in_a_minute(|pace| {
-            pace.hears(10);
+            pace.hears();
+            pace.hears_bytes(10);
             0
         });
         assert!(is_about(heard, 5_000 + 60 * 1_000), "{heard}");
@@ -124,7 +130,8 @@ mod tests {
     #[test]
     fn h6_large_messages_are_heard_at_the_rate_of_bytes() {
         let heard = heard_in_a_minute(|pace| {
-            pace.hears(100_000);
+            pace.hears();
+            pace.hears_bytes(100_000);
             0
         });
         assert!(is_about(heard, 100 + 60 * 10), "{heard}");
@@ -133,7 +140,8 @@ mod tests {
     #[test]
     fn h7_presence_has_a_rate_of_its_own() {
         let heard = heard_in_a_minute(|pace| {
-            pace.hears(10);
+            pace.hears();
+            pace.hears_bytes(10);
             pace.hears_presence(1);
             0
         });
@@ -143,7 +151,8 @@ mod tests {
     #[test]
     fn h8_messages_that_cost_are_heard_at_the_rate_of_cpu() {
         let heard = heard_in_a_minute(|pace| {
-            pace.hears(10);
+            pace.hears();
+            pace.hears_bytes(10);
             10_000
         });
         assert!(is_about(heard, 100 + 60 * 25), "{heard}");
@@ -153,14 +162,17 @@ mod tests {
     fn h5_people_never_wait() {
         let (mut pace, mut cpu) = (Pace::default(), 0);
         // A first sync of 8 MB, then typing and a moving mouse for an hour.
-        pace.hears(8_000_000);
+        pace.hears();
+        pace.hears_bytes(8_000_000);
         cpu += 400_000;
         for tick in 0..3_600 * 60_u64 {
             let now = SECOND + tick * SECOND / 60;
-            pace.hears(60);
+            pace.hears();
+            pace.hears_bytes(60);
             pace.hears_presence(1);
             if tick.is_multiple_of(3) {
-                pace.hears(40);
+                pace.hears();
+                pace.hears_bytes(40);
             }
             cpu += 50;
             assert!(!pace.is_due(cpu) || pace.waits(&LIMITS, cpu, now).is_none(), "{tick}");
@@ -170,7 +182,8 @@ mod tests {
     #[test]
     fn h5_who_waits_goes_on_waiting_whoever_asks() {
         let mut pace = Pace::default();
-        pace.hears(30_000_000);
+        pace.hears();
+        pace.hears_bytes(30_000_000);
         let wait = pace.waits(&LIMITS, 0, SECOND).expect("too much");
         assert!(pace.is_due(0));
         assert_eq!(pace.waits(&LIMITS, 0, SECOND + wait / 2), Some(wait - wait / 2));

@@ -9,6 +9,7 @@
 //! one without arguments, with the same defaults. `token` is about `cowrite token`, `operator`
 //! about the commands that work on a folder.
 
+mod budgets;
 mod operator;
 mod token;
 
@@ -23,7 +24,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
-pub use self::token::TokenRequest;
+pub use self::{budgets::Budgets, token::TokenRequest};
 use crate::{
     access::{Expected, OriginPolicy, Patterns},
     http::address::PublicUrl,
@@ -106,6 +107,8 @@ pub struct ServeConfig {
     pub unsaved_bytes_max: usize,
     /// Most connections at one time.
     pub connections_max: usize,
+    /// What each client may take.
+    pub budgets: Budgets,
     /// How long a socket of several documents may be open without a token.
     pub auth_timeout: Duration,
     /// How long a document without sessions stays in memory.
@@ -153,6 +156,7 @@ impl ServeConfig {
             outbox_bytes_max: 4 * 1024 * 1024,
             unsaved_bytes_max: 256 * 1024 * 1024,
             connections_max: 20_000,
+            budgets: Budgets::default(),
             auth_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
@@ -379,6 +383,9 @@ struct ServeArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    budgets: budgets::BudgetArgs,
 }
 
 #[derive(Args)]
@@ -493,6 +500,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             outbox_bytes_max: as_usize(limits.outbox_bytes_max),
             unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),
             connections_max: limits.connections_max,
+            budgets: args.budgets.into(),
             auth_timeout: limits.auth_timeout,
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,

@@ -6,7 +6,8 @@
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document
-//! * `admission`: who may connect at all: name, origin, token, access
+//! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
+//! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/readyz`, `/metrics`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
@@ -41,10 +42,13 @@ pub mod address;
 pub mod admin;
 mod admission;
 mod demo;
+pub mod doorkeeper;
 mod health;
 mod hocuspocus;
 pub mod line;
 mod moving;
+pub mod peer;
+pub mod proxy_protocol;
 mod refusals;
 mod session;
 mod switchboard;
@@ -81,6 +85,8 @@ pub struct Shared {
     pub outbox_bytes_max: usize,
     /// How long a socket may be open without a session.
     pub auth_timeout: Duration,
+    /// What each client has taken.
+    pub doorkeeper: Arc<doorkeeper::Doorkeeper>,
     /// Most connections at once.
     pub connections_max: usize,
     /// Connections that are open.

@@ -16,7 +16,7 @@ use crate::{
     access::Credentials,
     actor::{
         clock,
-        document::{DocumentActor, Leave},
+        document::{DocumentActor, Join, Leave},
     },
     id::DocumentId,
     protocol::{
@@ -63,16 +63,13 @@ pub async fn answer(
     match admitted {
         Ok(admitted) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
         Err(refusal) => {
-            shared.metrics.ended(refusal.label());
-            match refusal {
-                Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
-                Refusal::Close(reason) => {
-                    let denied = dialect
-                        .frame(Outbound::Denied(&dialect.denial(&reason)))
-                        .unwrap_or_default();
-                    line::refuse(request, credentials, &denied, &reason).await
-                }
-            }
+            let denied = match &refusal {
+                // A page that has to come back later is not denied.
+                Refusal::Close(CloseReason::Exceeded(_)) => None,
+                Refusal::Close(reason) => dialect.frame(Outbound::Denied(&dialect.denial(reason))),
+                _ => None,
+            };
+            admission::refuse(request, credentials, &denied.unwrap_or_default(), refusal, shared).await
         }
     }
 }
@@ -83,9 +80,15 @@ async fn upgrade(
     credentials: &Credentials<'_>,
     shared: &Data<Shared>,
     dialect: Dialect,
-    Admitted { document, identity }: Admitted,
+    admitted: Admitted,
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
+    let Admitted {
+        document,
+        identity,
+        visit,
+    } = admitted;
+    let begins = session::begins(shared, visit.network, identity.subject.clone());
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
@@ -96,7 +99,7 @@ async fn upgrade(
         dialect,
         outbox: outbox.clone(),
     };
-    let body = OutboxBody::new(outbox.clone(), Open::count(shared));
+    let body = OutboxBody::new(outbox.clone(), Open::count(shared, visit));
     let connection = Connection {
         id,
         outbox: outbox.clone(),
@@ -104,7 +107,7 @@ async fn upgrade(
         is_new: true,
     };
     let reader = Reader::new(payload, outbox, shared);
-    actix_web::rt::spawn(connection.live(joining, document, reader));
+    actix_web::rt::spawn(connection.live(Join { joining, begins }, document, reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }
 
@@ -118,8 +121,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn live(mut self, joining: Joining, document: DocumentId, reader: Reader) {
-        match session::join(&self.shared, joining, &document).await {
+    async fn live(mut self, join: Join, document: DocumentId, reader: Reader) {
+        match session::join(&self.shared, join, &document).await {
             Ok(actor) => {
                 let reason = self.read(&actor, reader).await;
                 if let Some(reason) = reason {
@@ -158,6 +161,7 @@ impl Connection {
                 }
             }
             self.shared.metrics.received_bytes.inc_by(batch.bytes() as u64);
+            reader.heard_presence(batch.presence());
             if !batch.is_empty() && batch.hand_over(actor, self.id).await.is_err() {
                 return Some(CloseReason::Restarting);
             }

@@ -30,7 +30,7 @@ use crate::{
     id::DocumentId,
     protocol::{
         awareness::Entry,
-        close::CloseReason,
+        close::{CloseReason, Exceeded},
         dialect::{Inbound, Outbound},
         frame,
         update::Clocks,
@@ -224,6 +224,42 @@ impl Room {
         std::mem::take(&mut self.counts)
     }
 
+    /// Whether there is room for one more session.
+    ///
+    /// # Errors
+    /// There are so many already.
+    pub fn may_join(&self, sessions_max: usize) -> Result<(), CloseReason> {
+        if self.sessions.len() < sessions_max {
+            return Ok(());
+        }
+        let what = "too many people have this document open";
+        Err(Exceeded::new("sessions_of_document", what, 10 * SECOND).into())
+    }
+
+    /// Whether nothing was ever written here, and nobody is here who could.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.sessions.is_empty() && self.is_new()
+    }
+
+    /// Who came was not let in: if nobody uses it, it need not wait for others.
+    pub fn stays_unused(&mut self, now: Micros) {
+        if self.is_unused() {
+            self.leaves_memory = Some(now);
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.journal.appended == 0 && self.batch.updates.is_empty()
+    }
+
+    /// A thread spent so many microseconds on what a session said.
+    pub fn spent(&self, id: SessionId, micros: Micros) {
+        if let Some(session) = self.sessions.get(&id) {
+            session.outbox.line().spends(micros);
+        }
+    }
+
     /// A session joins: it is asked for what it has, and shown who is here.
     pub fn join(&mut self, joining: Joining, now: Micros) {
         let Joining {
@@ -299,8 +335,11 @@ impl Room {
         }
         if self.sessions.is_empty() {
             // One that nobody has ever written to is worth nothing in memory.
-            let is_new = self.journal.appended == 0 && self.batch.updates.is_empty();
-            self.leaves_memory = Some(if is_new { now } else { now + self.policy.idle_timeout });
+            self.leaves_memory = Some(if self.is_new() {
+                now
+            } else {
+                now + self.policy.idle_timeout
+            });
             self.cache.clear();
         }
     }

@@ -33,7 +33,7 @@ use crate::{
     },
     config::{Admission, ServeConfig},
     document::Deleted,
-    http::{self, Shared, admin::Kept, line::Unfinished},
+    http::{self, Shared, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished},
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -42,6 +42,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod arrivals;
 mod descriptors;
 
 use descriptors::Descriptors;
@@ -129,13 +130,22 @@ impl Application {
             unfinished: Unfinished::new(config.unfinished_bytes_max),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
+            doorkeeper: Doorkeeper::new(config.budgets.allowed(config.message_bytes_max)),
             connections_max: descriptors.connections_max,
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
         });
-        let server = serve(listener, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
+        let server = serve(
+            listener,
+            &shared,
+            homes,
+            config.threads,
+            descriptors,
+            config.budgets.request_timeout,
+        )
+        .map_err(ServeError::System)?;
         Ok(Self {
             address,
             server,
@@ -177,6 +187,7 @@ fn serve(
     homes: Arc<Homes>,
     threads: usize,
     descriptors: Descriptors,
+    request_timeout: Duration,
 ) -> io::Result<Server> {
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
@@ -190,7 +201,8 @@ fn serve(
             map_config(application, |()| AppConfig::default())
         };
         let stopping = stopping.clone();
-        HttpService::build()
+        let http = HttpService::build()
+            .client_request_timeout(request_timeout)
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }
@@ -205,8 +217,8 @@ fn serve(
                 let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(PEER_TIMEOUT));
             })
             .upgrade(http::upgrade::factory(application(), homes.clone()))
-            .h1(application())
-            .tcp()
+            .h1(application());
+        arrivals::service(http, shared.doorkeeper.clone(), request_timeout)
     })?;
     Ok(builder
         .workers(threads)
@@ -323,6 +335,7 @@ fn policies(config: &ServeConfig) -> Policies {
     Policies {
         rooms,
         keep_deleted: config.keep_deleted.clone(),
+        sessions_max: config.budgets.sessions_per_document,
     }
 }
 
