@@ -245,6 +245,7 @@ impl DocumentActor {
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
                 Ok(Ok(mut room)) => {
+                    room.shares(actor.registry.policies.memory.clone());
                     room.serves(clock::now());
                     actor.life = Life::Serving(Box::new(room));
                 }

@@ -105,6 +105,10 @@ pub struct ServeConfig {
     pub outbox_bytes_max: usize,
     /// Most that waits for the disk.
     pub unsaved_bytes_max: usize,
+    /// Most that the process may hold in memory; `None` is a part of what the system has.
+    pub memory_max: Option<usize>,
+    /// Most that large answers take that are on their way to readers.
+    pub answers_bytes_max: usize,
     /// Most connections at one time.
     pub connections_max: usize,
     /// What each client may take.
@@ -155,6 +159,8 @@ impl ServeConfig {
             document_bytes_max: 64 * 1024 * 1024,
             outbox_bytes_max: 4 * 1024 * 1024,
             unsaved_bytes_max: 256 * 1024 * 1024,
+            memory_max: None,
+            answers_bytes_max: 256 * 1024 * 1024,
             connections_max: 20_000,
             budgets: Budgets::default(),
             auth_timeout: Duration::from_secs(30),
@@ -411,6 +417,15 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
     unsaved_bytes_max: u64,
 
+    /// Most memory that the process may hold: near it no more documents are opened (1013), then connections that do not read
+    /// what waits for them are closed, and above it edits are refused [default: 80 % of what the system has for it]
+    #[arg(long, env = "COWRITE_MEMORY_MAX", hide_env_values = true, value_name = "SIZE", value_parser = size::<{ 64 << 20 }, { 1 << 50 }>)]
+    memory_max: Option<u64>,
+
+    /// Most that large answers take, of all documents, until their readers have read them; more of them wait
+    #[arg(long, env = "COWRITE_ANSWERS_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 1 << 40 }>)]
+    answers_bytes_max: u64,
+
     /// Most connections at one time; more are refused with 503
     #[arg(long, env = "COWRITE_CONNECTIONS_MAX", hide_env_values = true, value_name = "COUNT", default_value = "20000", value_parser = count::<10_000_000>)]
     connections_max: usize,
@@ -499,6 +514,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
             document_bytes_max: as_usize(limits.document_bytes_max),
             outbox_bytes_max: as_usize(limits.outbox_bytes_max),
             unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),
+            memory_max: limits.memory_max.map(as_usize),
+            answers_bytes_max: as_usize(limits.answers_bytes_max),
             connections_max: limits.connections_max,
             budgets: args.budgets.into(),
             auth_timeout: limits.auth_timeout,

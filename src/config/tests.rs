@@ -84,6 +84,8 @@ fn c1_flags_reach_their_fields() {
         "--segment-bytes=1MiB",
         "--threads=3",
         "--shutdown-timeout=500ms",
+        "--memory-max=1GiB",
+        "--answers-bytes-max=5MiB",
         "--trust-proxy=fly-client-ip",
         "--connections-per-address=1",
         "--connections-per-user=2",
@@ -111,6 +113,8 @@ fn c1_flags_reach_their_fields() {
         document_bytes_max: 2 << 20,
         outbox_bytes_max: 3 << 20,
         unsaved_bytes_max: 4 << 20,
+        memory_max: Some(1 << 30),
+        answers_bytes_max: 5 << 20,
         connections_max: 7,
         budgets: Budgets {
             trust_proxy: Some("fly-client-ip".parse().expect("a proxy")),

@@ -75,6 +75,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let network = visit.network;
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
+    shared.lines.add(&own);
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = request.path().to_owned();

@@ -219,7 +219,10 @@ impl Reader {
 
     /// Waits as long as it is not to be read (H5). What is not read fills the network's buffers, and its peer waits as well.
     async fn keep_pace(&mut self) {
-        while let Some(wait) = self.pace.waits(self.keeper.pace(), self.outbox.line().spent(), clock::now()) {
+        while let Some(wait) = self
+            .pace
+            .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
+        {
             // It is not the peer who is silent.
             self.outbox.line().heard(clock::now() / 1_000);
             sleep(Duration::from_micros(wait.min(PAUSE_MAX))).await;

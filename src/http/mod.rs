@@ -2,6 +2,7 @@
 //!
 //! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
 //!   `session`: what every wire does for a session; `refusals`: how often a refusal is logged
+//! * `lines`: all WebSockets, for whoever has to find the greediest
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
 //! * `upgrade`: what a connection is once it is no longer HTTP
@@ -31,6 +32,7 @@ use actix_web::{
 use crate::{
     access::OriginPolicy,
     actor::{registry::Registry, writer::Writer},
+    budgets::Memory,
     store::Store,
     telemetry::Metrics,
     token::{Keys, ServerToken},
@@ -46,6 +48,7 @@ pub mod doorkeeper;
 mod health;
 mod hocuspocus;
 pub mod line;
+pub mod lines;
 mod moving;
 pub mod peer;
 pub mod proxy_protocol;
@@ -85,6 +88,10 @@ pub struct Shared {
     pub outbox_bytes_max: usize,
     /// How long a socket may be open without a session.
     pub auth_timeout: Duration,
+    /// All WebSockets.
+    pub lines: Arc<lines::Lines>,
+    /// What all of it holds in memory.
+    pub memory: Arc<Memory>,
     /// What each client has taken.
     pub doorkeeper: Arc<doorkeeper::Doorkeeper>,
     /// Most connections at once.

@@ -45,9 +45,11 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<So
 
 /// The source's address and port: both addresses come first, then both ports.
 fn address<const N: usize>(rest: &[u8], of: impl FnOnce([u8; N]) -> IpAddr) -> io::Result<Option<SocketAddr>> {
-    let octets = rest.first_chunk::<N>().ok_or_else(none)?;
-    let port = rest.get(2 * N..2 * N + 2).ok_or_else(none)?;
-    let port = u16::from_be_bytes([port[0], port[1]]);
+    let (octets, rest) = rest.split_first_chunk::<N>().ok_or_else(none)?;
+    let Some([high, low, _, _]) = rest.get(N..).and_then(|ports| ports.first_chunk()) else {
+        return Err(none());
+    };
+    let port = u16::from_be_bytes([*high, *low]);
     Ok(Some(SocketAddr::new(of(*octets), port)))
 }
 

@@ -36,9 +36,7 @@ const OPEN_TRIES: usize = 8;
 pub async fn join(shared: &Shared, join: Join, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
     let id = join.joining.id;
     for _ in 0..OPEN_TRIES {
-        let Some(actor) = shared.registry.open(document) else {
-            break;
-        };
+        let actor = shared.registry.open(document)?;
         match timeout(JOIN_PATIENCE, actor.send(join.clone())).await {
             Ok(Ok(Ok(()))) => {
                 // A revocation while it joined did not find it.

@@ -91,6 +91,7 @@ async fn upgrade(
     let begins = session::begins(shared, visit.network, identity.subject.clone());
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
+    shared.lines.add(&outbox);
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,

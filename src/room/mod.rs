@@ -20,12 +20,13 @@
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
+    budgets::{Bucket, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
@@ -130,6 +131,7 @@ pub struct Room {
     /// The size of the last full state that was put together anew.
     compacted_bytes: usize,
     store_full: bool,
+    memory: Arc<Memory>,
     counts: Counts,
 }
 
@@ -167,8 +169,14 @@ impl Room {
             too_large: false,
             compacted_bytes: snapshot_bytes,
             store_full: false,
+            memory: Memory::unbounded(),
             counts: Counts::default(),
         })
+    }
+
+    /// It shares this with all others; without this it may take what it likes.
+    pub fn shares(&mut self, memory: Arc<Memory>) {
+        self.memory = memory;
     }
 
     /// From now on it can be used: how long opening took is no idleness.
@@ -291,6 +299,8 @@ impl Room {
             refused: false,
             wants_document: false,
             served: None,
+            asks_again: false,
+            odd: Bucket::default(),
             saving: Saving::new(now),
             told_read_only: false,
         };

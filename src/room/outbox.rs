@@ -259,6 +259,16 @@ impl Outbox {
         self.end(Some(frame::close(reason)));
     }
 
+    /// Ends the line for `reason` at once: what waits for this session is forgotten.
+    pub fn give_up(&self, reason: &CloseReason) {
+        let mut queue = self.lock();
+        if queue.ending == Ending::Open {
+            self.forget(&mut queue, |_| false);
+            queue.end(Some(frame::close(reason)));
+        }
+        wake(queue);
+    }
+
     /// The peer has closed: answers with its code.
     pub fn echo_close(&self, code: Option<u16>) {
         self.end(Some(frame::echo_close(code)));

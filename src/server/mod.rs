@@ -31,6 +31,7 @@ use crate::{
         registry::{Policies, Registry},
         writer::Writer,
     },
+    budgets::Memory,
     config::{Admission, ServeConfig},
     document::Deleted,
     http::{self, Shared, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished},
@@ -44,11 +45,15 @@ use crate::{
 
 mod arrivals;
 mod descriptors;
+mod memory;
 
 use descriptors::Descriptors;
 
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bounds of what all documents share are this part of all memory at most.
+const PART: usize = 8;
 
 /// Threads for loads and large encodes, and as many for updates that may take long to merge.
 const HELPERS: usize = 2;
@@ -100,8 +105,12 @@ impl Application {
         let descriptors = Descriptors::take(config.connections_max);
         let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
         let metrics = Metrics::new();
-        let writer =
-            Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
+        let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
+        // Each of these may be used up at the same time, and documents have to have room beside them.
+        let part = |bytes_max: usize| bytes_max.min(memory_max / PART);
+        let memory = Memory::new(memory_max, part(config.answers_bytes_max));
+        let writer = Writer::start(store.clone(), metrics.clone(), part(config.unsaved_bytes_max))
+            .map_err(ServeError::System)?;
         let homes = Homes::new(config.threads);
         let helpers = [Helpers::start(HELPERS), Helpers::start(HELPERS)];
         let [helpers, takers] = helpers.map(|started| started.map_err(ServeError::System));
@@ -109,7 +118,7 @@ impl Application {
             store.clone(),
             writer.clone(),
             [helpers?, takers?],
-            policies(&config),
+            policies(&config, memory.clone()),
             metrics.clone(),
             homes.clone(),
         );
@@ -127,9 +136,11 @@ impl Application {
             origins: config.origins,
             public_url: config.public_url,
             message_bytes_max: config.message_bytes_max,
-            unfinished: Unfinished::new(config.unfinished_bytes_max),
+            unfinished: Unfinished::new(part(config.unfinished_bytes_max).max(config.message_bytes_max)),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
+            lines: Arc::default(),
+            memory,
             doorkeeper: Doorkeeper::new(config.budgets.allowed(config.message_bytes_max)),
             connections_max: descriptors.connections_max,
             connections: AtomicUsize::new(0),
@@ -170,8 +181,11 @@ impl Application {
     ) -> Result<(), ServeError> {
         let handle = self.server.handle();
         let server = actix_web::rt::spawn(self.server);
+        let watch = memory::watch(self.shared.memory.clone(), self.shared.lines.clone());
+        let watch = actix_web::rt::spawn(watch);
         let reason = stop.await;
         log::info!("{reason}: stopping");
+        watch.abort();
         let stopped = shut_down(&self.shared, &handle, patience).await;
         if let Ok(Err(error)) = server.await {
             log::error!("the HTTP server ended badly: {error}");
@@ -322,7 +336,7 @@ fn store_options(config: &ServeConfig) -> Options {
     options
 }
 
-fn policies(config: &ServeConfig) -> Policies {
+fn policies(config: &ServeConfig, memory: Arc<Memory>) -> Policies {
     let rooms = Policy {
         document_bytes_max: config.document_bytes_max,
         outbox_bytes_max: config.outbox_bytes_max,
@@ -336,6 +350,7 @@ fn policies(config: &ServeConfig) -> Policies {
         rooms,
         keep_deleted: config.keep_deleted.clone(),
         sessions_max: config.budgets.sessions_per_document,
+        memory,
     }
 }
 

@@ -256,3 +256,56 @@ for (const [name, { flags, say }] of Object.entries(floods)) {
     assert.deepEqual([ada.closes, bob.closes], [[], []])
   })
 }
+
+test('h8 costly messages are read at a pace, and others do not notice', async t => {
+  const server = await startServer(t, ['--cpu-percent', '1'])
+  const [ada, bob] = [1, 2].map(() => connect(t, newest, server, 'target'))
+  await synced(ada, bob)
+  const greedy = await speaker(t, server, 'flood')
+  // Each is 30 kB of structs that have to be judged, and is known after the first.
+  const doc = new Y.Doc()
+  for (let i = 0; i < 3_000; i++) doc.getMap('map').set(`${i % 7}`, i)
+  const costly = update(Y.encodeStateAsUpdate(doc))
+  const all = 4_000
+  for (let i = 0; i < all; i++) greedy.say(costly)
+  await until('it was read', async () => await server.metric('cowrite_updates_total') > 0)
+  for (let i = 0; i < 20; i++) {
+    ada.text.insert(0, 'x')
+    await saved(ada)
+  }
+  await same(ada, bob)
+  const taken = await server.metric('cowrite_updates_total')
+  assert.ok(taken < all, `${taken} updates were taken`)
+  await until('it is read on', async () => await server.metric('cowrite_updates_total') > taken)
+  assert.equal(greedy.socket.readyState, WebSocket.OPEN)
+  assert.deepEqual([ada.closes, bob.closes], [[], []])
+})
+
+test('l54 when memory is used up no more documents are opened, those that are open go on, and it comes back', async t => {
+  const server = await startServer(t, ['--memory-max', '128MiB', '--idle-timeout', '1s', '--snapshot-bytes', '1GiB'])
+  const ada = connect(t, newest, server, 'honest')
+  await synced(ada)
+  const letter = Buffer.alloc(1024 * 1024, 'x').toString()
+  const greedy = []
+  let refused
+  for (let i = 0; i < 200 && !refused; i++) {
+    const answer = await attempt(t, server, `greedy${i}`)
+    if (!answer.socket) { refused = answer; break }
+    greedy.push(answer.socket)
+    const doc = new Y.Doc()
+    doc.getText('text').insert(0, letter)
+    answer.socket.send(update(Y.encodeStateAsUpdate(doc)))
+    await until('it was taken', async () => await server.metric('cowrite_updates_total') > i)
+  }
+  assert.equal(refused?.code, 1013)
+  assert.match(refused.text, /memory is used up: come back in \d+ s/)
+  assert.ok(greedy.length > 5, `${greedy.length} were let in`)
+  ada.text.insert(0, 'still here')
+  await saved(ada)
+  const bob = connect(t, newest, server, 'honest')
+  await same(ada, bob)
+  assert.deepEqual(ada.closes, [])
+  await until('it is logged', () => server.log.includes('no more documents are opened'))
+  for (const socket of greedy) socket.terminate()
+  await until('there is room again', async () => (await attempt(t, server, 'another')).socket, 60_000)
+})
