@@ -109,6 +109,7 @@ impl Application {
         // Each of these may be used up at the same time, and documents have to have room beside them.
         let part = |bytes_max: usize| bytes_max.min(memory_max / PART);
         let memory = Memory::new(memory_max, part(config.answers_bytes_max));
+        let unfinished_max = (memory_max / PART).max(config.message_bytes_max);
         let writer = Writer::start(store.clone(), metrics.clone(), part(config.unsaved_bytes_max))
             .map_err(ServeError::System)?;
         let homes = Homes::new(config.threads);
@@ -136,7 +137,7 @@ impl Application {
             origins: config.origins,
             public_url: config.public_url,
             message_bytes_max: config.message_bytes_max,
-            unfinished: Unfinished::new(part(config.unfinished_bytes_max).max(config.message_bytes_max)),
+            unfinished: Unfinished::new(config.unfinished_bytes_max.min(unfinished_max)),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
             lines: Arc::default(),
