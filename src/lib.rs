@@ -1,6 +1,6 @@
 //! Cowrite: the server behind documents that several people edit at once.
 //!
-//! Bytes come in, effects come out. The core (`id`, `limits`, `protocol`, `document`, `room`, `access`, `store`)
+//! Bytes come in, effects come out. The core (`id`, `limits`, `protocol`, `document`, `room`, `access`, `budgets`, `store`)
 //! decides and can be called with plain values; the shell (`actor`, `http`, `server`, feature
 //! `server`) owns sockets, disk, clock and keys and has no judgement of its own.
 //! `docs/ARCHITECTURE.md` is the map, `docs/SPEC.md` the numbered rules.
@@ -8,6 +8,7 @@
 pub mod access;
 #[cfg(feature = "server")]
 pub mod actor;
+pub mod budgets;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod content;

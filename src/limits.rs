@@ -23,6 +23,47 @@ pub const CLAIM_TEXT_BYTES_MAX: usize = 256;
 /// fit, one client's buffer must not matter to the process.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Most connections of one address: everybody in an office of 700 with three tabs each, and a tenth of what a server
+/// takes in all.
+pub const CONNECTIONS_PER_ADDRESS: usize = 2_000;
+
+/// Most connections of one user: a person has some tabs and devices, an application that connects for itself has more.
+pub const CONNECTIONS_PER_USER: usize = 500;
+
+/// Most sessions of one document: each edit is sent to all of them.
+pub const SESSIONS_PER_DOCUMENT: usize = 5_000;
+
+/// Most connections of one address that are not WebSockets: a quarter of what there may be of all.
+pub const REQUESTS_PER_ADDRESS: usize = 250;
+
+/// How long a connection may take to ask for something, in milliseconds: some round trips of a bad line.
+pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+
+/// Handshakes of one address in a second, some 2 % of one thread.
+pub const HANDSHAKES_PER_SECOND: usize = 100;
+
+/// Refusals of one address in a minute that are told in full: 40 people with a page from before the deploy.
+pub const REFUSALS_PER_MINUTE: usize = 120;
+
+/// New documents of one address, and of one user, in a minute: nobody makes ten a second by hand.
+pub const NEW_DOCUMENTS_PER_MINUTE: usize = 600;
+
+/// Messages of one connection in a second: people send 30 and a pen 120, a connection with a hundred documents more.
+pub const MESSAGES_PER_SECOND: usize = 2_000;
+
+/// Of these, messages that are presence: a bridge that speaks for a hundred people, ten times a second.
+pub const PRESENCE_PER_SECOND: usize = 1_000;
+
+/// Bytes of one connection in a second: more than most lines carry.
+pub const RECEIVED_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+
+/// How much of one thread's time the messages of one connection may take, in percent.
+pub const CPU_PERCENT: usize = 25;
+
+/// For so many seconds' worth a connection is read at once, before any of these rates holds: what was written offline, or a
+/// thousand documents on one connection.
+pub const PACE_BURST_S: u64 = 10;
+
 /// Deepest nesting of values in a document: every client reads and writes them recursively, and the smallest stack of a
 /// browser holds several times as much.
 pub const ANY_DEPTH_MAX: usize = 1_024;

@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use crate::{
+    budgets::Memory,
     room::{Counts, Micros},
     store::StoreStatus,
 };
@@ -53,6 +54,8 @@ pub struct Metrics {
     commit_records: IntCounter,
     commits_failed: IntCounter,
     waiting_bytes: IntGauge,
+    memory_bytes: IntGauge,
+    answers_bytes: IntGauge,
     store: StoreGauges,
 }
 
@@ -192,6 +195,16 @@ impl Metrics {
                 "Journal commits that the disk refused",
             ),
             waiting_bytes: gauge(r, "cowrite_unsaved_bytes", "Bytes of updates that are not durable yet"),
+            memory_bytes: gauge(
+                r,
+                "cowrite_memory_bytes",
+                "Bytes that the process holds, compared with its limit",
+            ),
+            answers_bytes: gauge(
+                r,
+                "cowrite_answers_bytes",
+                "Bytes of large answers on their way to readers",
+            ),
             store: StoreGauges {
                 documents: gauge(r, "cowrite_store_documents", "Documents in the store"),
                 damaged: gauge(
@@ -261,6 +274,13 @@ impl Metrics {
     /// The disk refused a commit.
     pub fn commit_failed(&self) {
         self.commits_failed.inc();
+    }
+
+    /// What is held in memory.
+    pub fn memory(&self, memory: &Memory) {
+        self.memory_bytes.set(i64::try_from(memory.used()).unwrap_or(i64::MAX));
+        self.answers_bytes
+            .set(i64::try_from(memory.answers()).unwrap_or(i64::MAX));
     }
 
     /// Everything, as Prometheus reads it.

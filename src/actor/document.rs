@@ -11,6 +11,7 @@
 //! that it takes nothing more.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -87,9 +88,38 @@ enum Life {
 }
 
 /// A session joins. Refused with the reason to close it with.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), CloseReason>")]
-pub struct Join(pub Joining);
+pub struct Join {
+    /// Who.
+    pub joining: Joining,
+    /// Whether it may begin the document.
+    pub begins: Begins,
+}
+
+/// Asked when somebody comes to a document that holds nothing and that nobody else has open.
+#[derive(Clone)]
+pub struct Begins(Arc<dyn Fn() -> Result<(), CloseReason> + Send + Sync>);
+
+impl Begins {
+    /// As the answer is.
+    #[must_use]
+    pub fn if_allowed(allowed: impl Fn() -> Result<(), CloseReason> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(allowed))
+    }
+
+    /// Always.
+    #[must_use]
+    pub fn always() -> Self {
+        Self::if_allowed(|| Ok(()))
+    }
+}
+
+impl fmt::Debug for Begins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Begins")
+    }
+}
 
 /// A session said something; answered when it was taken, so that the sender does not run ahead.
 #[derive(Debug, Message)]
@@ -111,12 +141,14 @@ impl Hear {
         self.messages.iter().map(bytes).sum()
     }
 
-    /// Tells the room; `full` is whether the store is.
-    fn tell(self, room: &mut Room, full: bool, effects: &mut Vec<Effect>) {
+    /// Tells the room; `full` is whether the store is, and `time` what says how much of it that takes.
+    fn tell(self, room: &mut Room, full: bool, time: fn() -> Micros, effects: &mut Vec<Effect>) {
         room.store_full(full);
+        let started = time();
         for message in self.messages {
             room.hear(self.session, message, clock::now(), effects);
         }
+        room.spent(self.session, time().saturating_sub(started));
     }
 }
 
@@ -130,6 +162,8 @@ pub struct Write {
     pub subject: Option<Arc<str>>,
     /// What.
     pub update: CheckedUpdate,
+    /// Whether it may begin the document.
+    pub begins: Begins,
 }
 
 /// Somebody without a session reads. Answered with the document, or with the reason why it cannot be read.
@@ -211,6 +245,7 @@ impl DocumentActor {
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
                 Ok(Ok(mut room)) => {
+                    room.shares(actor.registry.policies.memory.clone());
                     room.serves(clock::now());
                     actor.life = Life::Serving(Box::new(room));
                 }
@@ -509,6 +544,14 @@ fn is_kept_at_the_end(effect: &Effect) -> bool {
     )
 }
 
+/// Whether somebody may use a room who would be the first in it.
+fn may_begin(room: &mut Room, begins: &Begins, now: Micros) -> Result<(), CloseReason> {
+    if !room.is_unused() {
+        return Ok(());
+    }
+    begins.0().inspect_err(|_| room.stays_unused(now))
+}
+
 /// Tells the room what has become durable since it was last told, and those who waited for it.
 fn tell_durable(room: &mut Room, durable: &Durable, told: &mut (Seq, u64), now: Micros, effects: &mut Vec<Effect>) {
     let reached = durable.reached();
@@ -534,11 +577,17 @@ impl Actor for DocumentActor {
 impl Handler<Join> for DocumentActor {
     type Result = Result<(), CloseReason>;
 
-    fn handle(&mut self, Join(joining): Join, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
         self.serves()?;
-        let joined = self.call(|room, _, now| room.join(joining, now));
+        let sessions_max = self.registry.policies.sessions_max;
+        let joined = self.call(|room, _, now| {
+            room.may_join(sessions_max)?;
+            may_begin(room, &join.begins, now)?;
+            room.join(join.joining, now);
+            Ok(())
+        });
         self.settle(ctx);
-        joined.ok_or(CloseReason::Restarting)
+        joined.unwrap_or(Err(CloseReason::Restarting))
     }
 }
 
@@ -548,9 +597,11 @@ impl Handler<Hear> for DocumentActor {
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         let full = self.registry.writer.is_full();
         if hear.update_bytes() > HERE_BYTES_MAX {
-            return self.call_elsewhere(ctx, move |room, effects| hear.tell(room, full, effects));
+            return self.call_elsewhere(ctx, move |room, effects| {
+                hear.tell(room, full, clock::thread_cpu, effects)
+            });
         }
-        self.call(|room, effects, _| hear.tell(room, full, effects));
+        self.call(|room, effects, _| hear.tell(room, full, clock::now, effects));
         self.settle(ctx);
     }
 }
@@ -563,7 +614,16 @@ impl Handler<Write> for DocumentActor {
             return Box::pin(std::future::ready(Err(reason)));
         }
         let (sender, written) = oneshot::channel();
-        let Write { id, subject, update } = write;
+        let Write {
+            id,
+            subject,
+            update,
+            begins,
+        } = write;
+        if let Some(Err(reason)) = self.call(|room, _, now| may_begin(room, &begins, now)) {
+            self.settle(ctx);
+            return Box::pin(std::future::ready(Err(reason)));
+        }
         self.writers.insert(id, sender);
         let full = self.registry.writer.is_full();
         let bytes = update.bytes().len();

@@ -17,7 +17,10 @@ use crate::{
     store::{EMPTY_UPDATE, Store, StoreError},
 };
 
-use super::{document::Write, registry::Registry};
+use super::{
+    document::{Begins, Write},
+    registry::Registry,
+};
 
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -78,6 +81,7 @@ impl Registry {
             id: self.next_writer(),
             subject: None,
             update,
+            begins: Begins::always(),
         };
         match self.write(document, write).await {
             Ok(()) => Ok(bytes),

@@ -15,7 +15,10 @@ use actix::{Actor, Addr, Context};
 use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
-use crate::{access::Patterns, document::Deleted, id::DocumentId, room::Policy, store::Store, telemetry::Metrics};
+use crate::{
+    access::Patterns, budgets::Memory, document::Deleted, id::DocumentId, limits::SESSIONS_PER_DOCUMENT,
+    protocol::close::CloseReason, room::Policy, store::Store, telemetry::Metrics,
+};
 
 use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::COPIES_KB_MAX, writer::Writer};
 
@@ -53,6 +56,10 @@ pub struct Policies {
     pub rooms: Policy,
     /// In these documents the content of what is deleted is kept.
     pub keep_deleted: Patterns,
+    /// Most sessions of each.
+    pub sessions_max: usize,
+    /// What all of them may hold.
+    pub memory: Arc<Memory>,
 }
 
 impl Policies {
@@ -70,6 +77,8 @@ impl From<Policy> for Policies {
         Self {
             rooms,
             keep_deleted: Patterns::default(),
+            sessions_max: SESSIONS_PER_DOCUMENT,
+            memory: Memory::unbounded(),
         }
     }
 }
@@ -105,16 +114,19 @@ impl Registry {
     }
 
     /// The actor of `document`, started on its home if there is none, or on the caller's arbiter while no thread has
-    /// settled there; `None` once the server is stopping.
-    #[must_use]
-    pub fn open(self: &Arc<Self>, document: &DocumentId) -> Option<Addr<DocumentActor>> {
+    /// settled there.
+    ///
+    /// # Errors
+    /// The server is stopping, or has no memory for a document that is not open.
+    pub fn open(self: &Arc<Self>, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
         let mut actors = self.lock();
         if actors.closed {
-            return None;
+            return Err(CloseReason::Restarting);
         }
         if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
-            return Some(addr.clone());
+            return Ok(addr.clone());
         }
+        self.policies.memory.may_open()?;
         let generation = self.next_generation();
         let (name, registry) = (document.clone(), self.clone());
         let starts = move |ctx: &mut Context<DocumentActor>| DocumentActor::new(name, generation, registry, ctx);
@@ -124,7 +136,7 @@ impl Registry {
         };
         actors.open.insert(document.clone(), (generation, addr.clone()));
         self.metrics.documents_open.set(actors.open.len() as i64);
-        Some(addr)
+        Ok(addr)
     }
 
     pub(super) fn next_generation(&self) -> Generation {

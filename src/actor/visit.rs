@@ -87,9 +87,7 @@ impl Registry {
         DocumentActor: Handler<M, Context: ToEnvelope<DocumentActor, M>>,
     {
         for _ in 0..OPEN_TRIES {
-            let Some(actor): Option<Addr<DocumentActor>> = self.open(document) else {
-                break;
-            };
+            let actor: Addr<DocumentActor> = self.open(document)?;
             match timeout(PATIENCE, actor.send(message())).await {
                 Ok(Ok(answer)) => return answer,
                 // It left memory between the two lines; the next one loads anew.

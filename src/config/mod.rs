@@ -9,6 +9,7 @@
 //! one without arguments, with the same defaults. `token` is about `cowrite token`, `operator`
 //! about the commands that work on a folder, `near` about what people write who mean something else.
 
+mod budgets;
 mod near;
 mod operator;
 mod token;
@@ -25,7 +26,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
-pub use self::token::TokenRequest;
+pub use self::{budgets::Budgets, token::TokenRequest};
 use crate::{
     access::{Expected, OriginPolicy, Patterns},
     http::address::{BasePath, PublicUrl},
@@ -119,8 +120,14 @@ pub struct ServeConfig {
     pub outbox_bytes_max: usize,
     /// Most that waits for the disk.
     pub unsaved_bytes_max: usize,
+    /// Most that the process may hold in memory; `None` is a part of what the system has.
+    pub memory_max: Option<usize>,
+    /// Most that large answers take that are on their way to readers.
+    pub answers_bytes_max: usize,
     /// Most connections at one time.
     pub connections_max: usize,
+    /// What each client may take.
+    pub budgets: Budgets,
     /// How long a socket of several documents may be open without a token.
     pub auth_timeout: Duration,
     /// How long a document without sessions stays in memory.
@@ -174,7 +181,10 @@ impl ServeConfig {
             document_bytes_max: 64 * 1024 * 1024,
             outbox_bytes_max: 4 * 1024 * 1024,
             unsaved_bytes_max: 256 * 1024 * 1024,
+            memory_max: None,
+            answers_bytes_max: 256 * 1024 * 1024,
             connections_max: 20_000,
+            budgets: Budgets::default(),
             auth_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             snapshot_bytes: 256 * 1024,
@@ -474,6 +484,9 @@ struct ServeArgs {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    budgets: budgets::BudgetArgs,
 }
 
 #[derive(Args)]
@@ -498,6 +511,15 @@ struct LimitArgs {
     /// Most that waits for the disk, of all documents; more edits are refused with 1013
     #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
     unsaved_bytes_max: u64,
+
+    /// Most memory that the process may hold: near it no more documents are opened (1013), then connections that do not read
+    /// what waits for them are closed, and above it edits are refused [default: 80 % of what the system has for it]
+    #[arg(long, env = "COWRITE_MEMORY_MAX", hide_env_values = true, value_name = "SIZE", value_parser = size::<{ 64 << 20 }, { 1 << 50 }>)]
+    memory_max: Option<u64>,
+
+    /// Most that large answers take, of all documents, until their readers have read them; more of them wait
+    #[arg(long, env = "COWRITE_ANSWERS_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 1 << 40 }>)]
+    answers_bytes_max: u64,
 
     /// Most connections at one time; more are refused with 503
     #[arg(long, env = "COWRITE_CONNECTIONS_MAX", hide_env_values = true, value_name = "COUNT", default_value = "20000", value_parser = count::<10_000_000>)]
@@ -610,7 +632,10 @@ impl TryFrom<ServeArgs> for ServeConfig {
             document_bytes_max: as_usize(limits.document_bytes_max),
             outbox_bytes_max: as_usize(limits.outbox_bytes_max),
             unsaved_bytes_max: as_usize(limits.unsaved_bytes_max),
+            memory_max: limits.memory_max.map(as_usize),
+            answers_bytes_max: as_usize(limits.answers_bytes_max),
             connections_max: limits.connections_max,
+            budgets: args.budgets.into(),
             auth_timeout: limits.auth_timeout,
             idle_timeout: limits.idle_timeout,
             snapshot_bytes: limits.snapshot_bytes,

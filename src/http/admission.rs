@@ -18,17 +18,19 @@ use crate::{
     access::{Credentials, Identity, OriginRefused},
     actor::clock,
     id::DocumentId,
-    protocol::close::CloseReason,
+    protocol::close::{CloseReason, Exceeded},
     token::TokenError,
 };
 
 use super::{
     Shared,
+    doorkeeper::Visit,
+    line,
     refusals::{self, Reason},
 };
 
 /// When a request that the server cannot answer now may be made again, in seconds.
-const RETRY_AFTER_S: &str = "1";
+const RETRY_AFTER_S: u64 = 1;
 
 /// The request may become a session.
 #[derive(Debug)]
@@ -37,6 +39,28 @@ pub struct Admitted {
     pub document: DocumentId,
     /// Who, and what they may do.
     pub identity: Identity,
+    /// What they count for.
+    pub visit: Visit,
+}
+
+impl Admitted {
+    /// Somebody who may use a document, unless they are too many already.
+    ///
+    /// # Errors
+    /// They are.
+    pub fn new(
+        document: DocumentId,
+        identity: Identity,
+        mut visit: Visit,
+        shared: &Shared,
+    ) -> Result<Self, CloseReason> {
+        visit.is_of(identity.subject.as_ref(), &shared.doorkeeper)?;
+        Ok(Self {
+            document,
+            identity,
+            visit,
+        })
+    }
 }
 
 /// The request may not.
@@ -44,6 +68,8 @@ pub struct Admitted {
 pub enum Refusal {
     /// Answer with this and upgrade nothing.
     Http(StatusCode, String),
+    /// Answer that it is too much for now, and upgrade nothing.
+    Later(Exceeded),
     /// Upgrade, close with this.
     Close(CloseReason),
 }
@@ -54,6 +80,7 @@ impl Refusal {
         match self {
             Self::Http(StatusCode::SERVICE_UNAVAILABLE, _) => "full",
             Self::Http(..) => "request",
+            Self::Later(exceeded) => exceeded.label(),
             Self::Close(reason) => reason.label(),
         }
     }
@@ -62,30 +89,23 @@ impl Refusal {
     fn text(&self) -> &str {
         match self {
             Self::Http(_, text) => text,
+            Self::Later(exceeded) => exceeded.text(),
             Self::Close(reason) => reason.text(),
         }
     }
 
-    /// The answer at HTTP.
+    /// An answer that upgrades nothing.
     pub fn response(status: StatusCode, text: &str) -> HttpResponse {
-        let mut response = HttpResponse::build(status);
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => drop(response.insert_header((header::RETRY_AFTER, RETRY_AFTER_S))),
-            StatusCode::UNAUTHORIZED => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            _ => {}
+        Self::Http(status, text.to_owned()).error_response()
+    }
+
+    /// When to come back, in seconds, if that makes a difference.
+    fn retry_s(&self) -> Option<u64> {
+        match self {
+            Self::Later(exceeded) | Self::Close(CloseReason::Exceeded(exceeded)) => Some(exceeded.retry_s()),
+            _ if self.status_code() == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_S),
+            _ => None,
         }
-        let mut response = response
-            .content_type("text/plain; charset=utf-8")
-            .body(format!("{text}\n"));
-        // What is wrong with a body quotes it, and nothing that people write is in the log.
-        let said = if status == StatusCode::BAD_REQUEST {
-            "the request is not understood"
-        } else {
-            text
-        };
-        let reason = Reason(format!("{} {said}", status.as_u16()));
-        response.extensions_mut().insert(reason);
-        response
     }
 }
 
@@ -94,12 +114,32 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Http(status, _) => *status,
+            Self::Later(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Close(reason) => status(reason),
         }
     }
 
     fn error_response(&self) -> HttpResponse {
-        Self::response(self.status_code(), self.text())
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(seconds) = self.retry_s() {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        let mut response = response
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("{}\n", self.text()));
+        // What is wrong with a body quotes it, and nothing that people write is in the log.
+        let said = if status == StatusCode::BAD_REQUEST {
+            "the request is not understood"
+        } else {
+            self.text()
+        };
+        let reason = Reason(format!("{} {said}", status.as_u16()));
+        response.extensions_mut().insert(reason);
+        response
     }
 }
 
@@ -113,6 +153,12 @@ impl From<OriginRefused> for Refusal {
     fn from(refused: OriginRefused) -> Self {
         refusals::of_origin(&refused);
         Self::Close(CloseReason::Forbidden(refused.to_string()))
+    }
+}
+
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Later(exceeded)
     }
 }
 
@@ -136,6 +182,7 @@ fn status(reason: &CloseReason) -> StatusCode {
         CloseReason::DocumentTooLarge(_) | CloseReason::MessageTooBig(_) => StatusCode::PAYLOAD_TOO_LARGE,
         CloseReason::Unavailable(_) => StatusCode::INTERNAL_SERVER_ERROR,
         CloseReason::Reset(_) | CloseReason::Restarting | CloseReason::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+        CloseReason::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
@@ -146,15 +193,17 @@ pub fn admit_session(
     raw_name: &str,
     shared: &Shared,
 ) -> Result<Admitted, Refusal> {
-    admit_line(request, shared)?;
+    let visit = admit_line(request, shared)?;
     let document = DocumentId::from_url_path(raw_name)
         .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
-    let identity = identify(credentials, &document, shared).map_err(Refusal::Close)?;
-    Ok(Admitted { document, identity })
+    let identity = identify(credentials, &document, shared)?;
+    Ok(Admitted::new(document, identity, visit, shared)?)
 }
 
 /// Decides about an upgrade request, whatever it is for.
-pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
+pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refusal> {
+    let network = shared.doorkeeper.network(request);
+    shared.doorkeeper.arrives(network)?;
     if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
@@ -169,7 +218,31 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal>
             "too many connections, try again later".to_owned(),
         ));
     }
-    Ok(())
+    Ok(shared.doorkeeper.connects(network)?)
+}
+
+/// Answers a request to become a WebSocket that is refused. What is refused again and again from one address is answered
+/// without a WebSocket, so that whoever comes back at once after each of them waits longer.
+pub async fn refuse(
+    request: &HttpRequest,
+    credentials: &Credentials<'_>,
+    first: &[u8],
+    refusal: Refusal,
+    shared: &Shared,
+) -> actix_web::Result<HttpResponse> {
+    let keeper = &shared.doorkeeper;
+    let refusal = match refusal {
+        Refusal::Close(reason) => match keeper.refuses(keeper.network(request)) {
+            Ok(()) => {
+                shared.metrics.ended(reason.label());
+                return line::refuse(request, credentials, first, &reason).await;
+            }
+            Err(exceeded) => Refusal::Later(exceeded),
+        },
+        other => other,
+    };
+    shared.metrics.ended(refusal.label());
+    Ok(refusal.error_response())
 }
 
 /// Decides about a request for what is in documents, on no WebSocket.

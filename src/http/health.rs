@@ -43,6 +43,7 @@ pub fn trouble(shared: &Shared) -> Option<String> {
 /// Everything that is counted, in Prometheus' text format.
 pub async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let writable = shared.writer.health().trouble().is_none();
+    shared.metrics.memory(&shared.memory);
     let text = shared
         .metrics
         .text(&shared.store.status(), writable, shared.writer.waiting_bytes());

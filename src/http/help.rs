@@ -18,7 +18,7 @@ use super::{
     Shared,
     address::BasePath,
     admission::{self, Refusal},
-    demo, line,
+    demo,
 };
 
 /// How whoever asks would like to be told.
@@ -75,18 +75,13 @@ pub async fn nothing(request: &HttpRequest, shared: &Shared, reason: &str) -> ac
         return Ok(Refusal::response(StatusCode::NOT_FOUND, reason));
     }
     let base = shared.base_path.as_str();
-    let reason = match admission::admit_line(request, shared) {
-        Ok(()) => CloseReason::Refused(format!(
+    let refusal = match admission::admit_line(request, shared) {
+        Ok(_) => Refusal::Close(CloseReason::Refused(format!(
             "no WebSocket is here: y-websocket's providers connect to {base}/ws, Hocuspocus' to {base}/hocuspocus"
-        )),
-        Err(Refusal::Close(reason)) => reason,
-        Err(Refusal::Http(status, text)) => {
-            shared.metrics.ended("request");
-            return Ok(Refusal::response(status, &text));
-        }
+        ))),
+        Err(refusal) => refusal,
     };
-    shared.metrics.ended(reason.label());
-    line::refuse(request, &admission::credentials(request), &[], &reason).await
+    admission::refuse(request, &admission::credentials(request), &[], refusal, shared).await
 }
 
 /// Whether an answer with this status goes to somebody who looks for the right address.

@@ -23,12 +23,13 @@ use crate::{
     access::Identity,
     actor::{
         clock,
-        document::{DocumentActor, Leave, Renew},
+        document::{DocumentActor, Join, Leave, Renew},
     },
+    budgets::Network,
     id::DocumentId,
     protocol::{
         close::CloseReason,
-        dialect::{Dialect, Outbound},
+        dialect::{Dialect, Inbound, Outbound},
         hocuspocus::{self, Address, Message, Unread},
     },
     room::{
@@ -38,8 +39,8 @@ use crate::{
 };
 
 use super::{
-    Shared,
-    admission::{self, Refusal},
+    Shared, admission,
+    doorkeeper::Place,
     line::{self, Event, Open, Reader},
     refusals,
     session::{self, Batch},
@@ -65,19 +66,20 @@ const TURN_MESSAGES_MAX: usize = 1_024;
 
 /// `GET /hocuspocus`, and any path below.
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
-    if let Err(refusal) = admission::admit_line(&request, &shared) {
-        shared.metrics.ended(refusal.label());
-        return match refusal {
-            Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
-            Refusal::Close(reason) => line::refuse(&request, &admission::credentials(&request), &[], &reason).await,
-        };
-    }
+    let visit = match admission::admit_line(&request, &shared) {
+        Ok(visit) => visit,
+        Err(refusal) => {
+            return admission::refuse(&request, &admission::credentials(&request), &[], refusal, &shared).await;
+        }
+    };
+    let network = visit.network;
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
-    let body = SwitchboardBody::new(board.clone(), Open::count(&shared));
+    shared.lines.add(&own);
+    let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = super::path(&request, &shared).to_owned();
-    let socket = Socket::new(shared, board, own, path);
+    let socket = Socket::new(shared, board, own, path, network);
     log::debug!("connection {} begins, from {}", socket.id, line::peer(&request));
     actix_web::rt::spawn(socket.live(reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
@@ -92,6 +94,12 @@ struct Socket {
     /// For what belongs to no session.
     own: Arc<Outbox>,
     path: String,
+    /// Where it comes from, if that is counted.
+    network: Option<Network>,
+    /// The users that its sessions are of.
+    users: FxHashMap<Arc<str>, Place>,
+    /// How many messages were presence that the reader was not told of.
+    presence: u32,
     seats: FxHashMap<Address, Seat>,
     /// Sessions whose batch is not empty.
     touched: Vec<Address>,
@@ -180,13 +188,22 @@ enum Taken {
 }
 
 impl Socket {
-    fn new(shared: Data<Shared>, board: Arc<Switchboard>, own: Arc<Outbox>, path: String) -> Self {
+    fn new(
+        shared: Data<Shared>,
+        board: Arc<Switchboard>,
+        own: Arc<Outbox>,
+        path: String,
+        network: Option<Network>,
+    ) -> Self {
         Self {
             id: shared.next_session.fetch_add(1, Ordering::Relaxed),
             shared,
             board,
             own,
             path,
+            network,
+            users: FxHashMap::default(),
+            presence: 0,
             seats: FxHashMap::default(),
             touched: Vec::new(),
             waiting: Waiting::default(),
@@ -246,6 +263,7 @@ impl Socket {
                         return Ok(());
                     }
                     let taken = self.take_turn(event, reader).await;
+                    reader.heard_presence(std::mem::take(&mut self.presence));
                     self.hand_over().await?;
                     if let Taken::End = taken? {
                         return Ok(());
@@ -336,6 +354,7 @@ impl Socket {
                     if live.batch.is_empty() {
                         self.touched.push(address);
                     }
+                    self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
                     live.batch.add(unread.bytes(), inbound);
                     Ok(())
                 }
@@ -405,6 +424,7 @@ impl Socket {
                 live.renew(identity, &document, &self.shared).await?;
             }
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
+            (Err(reason @ CloseReason::Exceeded(_)), _) => return Err(reason),
             (Err(reason), _) => {
                 drop(self.leave(&address));
                 self.deny(address, &reason);
@@ -415,7 +435,7 @@ impl Socket {
         Ok(())
     }
 
-    fn admit(&self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+    fn admit(&mut self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
         let document =
             DocumentId::parse(address.document()).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
         if token.is_empty() && self.shared.keys.is_some() {
@@ -429,7 +449,19 @@ impl Socket {
             return Err(CloseReason::Forbidden(reason));
         }
         let identity = admission::identify(Ok(Some(token)), &document, &self.shared)?;
+        self.is_of(identity.subject.as_ref())?;
         Ok((document, identity))
+    }
+
+    /// Counts the socket for a user, once.
+    fn is_of(&mut self, user: Option<&Arc<str>>) -> Result<(), CloseReason> {
+        let Some(user) = user.filter(|user| !self.users.contains_key(*user)) else {
+            return Ok(());
+        };
+        if let Some(place) = self.shared.doorkeeper.user_connects(Some(user))? {
+            self.users.insert(user.clone(), place);
+        }
+        Ok(())
     }
 
     /// Begins a session: it joins its document, and what its client says meanwhile waits.
@@ -462,6 +494,8 @@ impl Socket {
             dialect: dialect.clone(),
             outbox: outbox.clone(),
         };
+        let begins = session::begins(&self.shared, self.network, joining.identity.subject.clone());
+        let join = Join { joining, begins };
         let (here, gone) = oneshot::channel();
         let said = Arc::new(Mutex::new(meanwhile));
         let opening = Opening {
@@ -478,7 +512,7 @@ impl Socket {
                 // It ends by being dropped.
                 let _ = before.await;
             }
-            let actor = session::join(&shared, joining, &document).await;
+            let actor = session::join(&shared, join, &document).await;
             let unsent = joined.send(Joined {
                 address,
                 id,

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use actix_web::{
@@ -18,6 +19,7 @@ use actix_web::{
     dev,
     error::PayloadError,
     http::header::{self, HeaderValue},
+    rt::time::sleep,
     web::{Bytes, BytesMut, Data, Payload},
 };
 use futures_util::{FutureExt, StreamExt};
@@ -25,6 +27,7 @@ use futures_util::{FutureExt, StreamExt};
 use crate::{
     access::Credentials,
     actor::clock,
+    budgets::pace::Pace,
     protocol::{
         close::CloseReason,
         frame,
@@ -33,13 +36,19 @@ use crate::{
     room::{Micros, outbox::Outbox},
 };
 
-use super::{Shared, refusals::Reason};
+use super::{
+    Shared,
+    doorkeeper::{Doorkeeper, Visit},
+    refusals::Reason,
+};
 
 /// What a connection may have begun and not completed, however much that is of all, in bytes.
 const UNFINISHED_SPARED: usize = 64 * 1024;
 /// A message that takes longer than this comes with so many bytes a second at least.
 const SLOW_AFTER: Micros = 30_000_000;
 const RATE_MIN: u64 = 512;
+/// A connection that is not read is looked at so often.
+const PAUSE_MAX: Micros = 1_000_000;
 
 /// The answer to a request to become a WebSocket.
 ///
@@ -190,6 +199,8 @@ pub struct Reader {
     /// An outbox of the line.
     outbox: Arc<Outbox>,
     begun: Begun,
+    pace: Pace,
+    keeper: Arc<Doorkeeper>,
 }
 
 impl Reader {
@@ -202,12 +213,34 @@ impl Reader {
             frames: FrameReader::new(shared.message_bytes_max),
             outbox,
             begun: Begun::of(&shared.unfinished),
+            pace: Pace::default(),
+            keeper: shared.doorkeeper.clone(),
+        }
+    }
+
+    /// So many of its messages were presence.
+    pub fn heard_presence(&mut self, messages: u32) {
+        self.pace.hears_presence(messages);
+    }
+
+    /// Waits as long as it is not to be read (H5). What is not read fills the network's buffers, and its peer waits as well.
+    async fn keep_pace(&mut self) {
+        while let Some(wait) = self
+            .pace
+            .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
+        {
+            // It is not the peer who is silent.
+            self.outbox.line().heard(clock::now() / 1_000);
+            sleep(Duration::from_micros(wait.min(PAUSE_MAX))).await;
         }
     }
 
     /// The next event. Nothing follows [`Event::Closes`], [`Event::Errs`] and [`Event::Gone`].
     pub async fn next(&mut self) -> Event {
         loop {
+            if self.pace.is_due(self.outbox.line().spent()) {
+                self.keep_pace().await;
+            }
             let received = match self.frames.next(&mut self.arrived) {
                 Ok(received) => received,
                 Err(reason) => return Event::Errs(reason),
@@ -219,12 +252,14 @@ impl Reader {
                 return Event::Errs(reason);
             }
             if let Some(received) = received {
+                self.pace.hears();
                 return event(received);
             }
             match self.payload.next().await {
                 Some(Ok(bytes)) => {
                     // Also of a message that takes longer than anybody may be silent.
                     self.outbox.line().heard(clock::now() / 1_000);
+                    self.pace.hears_bytes(bytes.len());
                     self.arrived = bytes
                         .try_into_mut()
                         .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
@@ -254,29 +289,35 @@ fn event(received: Received) -> Event {
 }
 
 /// Counts a connection until all that was for it is written.
-pub struct Open(Data<Shared>);
+pub struct Open {
+    shared: Data<Shared>,
+    _visit: Visit,
+}
 
 impl Open {
     /// Counts one more.
     #[must_use]
-    pub fn count(shared: &Data<Shared>) -> Self {
+    pub fn count(shared: &Data<Shared>, visit: Visit) -> Self {
         shared.connections.fetch_add(1, Ordering::Relaxed);
         shared.metrics.connections.inc();
         shared.metrics.connections_accepted.inc();
-        Self(shared.clone())
+        Self {
+            shared: shared.clone(),
+            _visit: visit,
+        }
     }
 
     /// These bytes are written; counts them.
     pub fn sent(&self, bytes: Bytes) -> Bytes {
-        self.0.metrics.sent_bytes.inc_by(bytes.len() as u64);
+        self.shared.metrics.sent_bytes.inc_by(bytes.len() as u64);
         bytes
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.connections.dec();
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.metrics.connections.dec();
     }
 }
 

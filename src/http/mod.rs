@@ -2,11 +2,13 @@
 //!
 //! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
 //!   `session`: what every wire does for a session; `refusals`: how often a refusal is logged
+//! * `lines`: all WebSockets, for whoever has to find the greediest
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
-//! * `admission`: who may connect at all: name, origin, token, access
+//! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
+//! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
@@ -33,6 +35,7 @@ use actix_web::{
 use crate::{
     access::OriginPolicy,
     actor::{registry::Registry, writer::Writer},
+    budgets::Memory,
     store::Store,
     telemetry::Metrics,
     token::{Keys, ServerToken},
@@ -45,12 +48,16 @@ pub mod address;
 pub mod admin;
 mod admission;
 mod demo;
+pub mod doorkeeper;
 pub mod headers;
 mod health;
 mod help;
 mod hocuspocus;
 pub mod line;
+pub mod lines;
 mod moving;
+pub mod peer;
+pub mod proxy_protocol;
 pub mod refusals;
 mod session;
 pub mod socket;
@@ -92,6 +99,12 @@ pub struct Shared {
     pub outbox_bytes_max: usize,
     /// How long a socket may be open without a session.
     pub auth_timeout: Duration,
+    /// All WebSockets.
+    pub lines: Arc<lines::Lines>,
+    /// What all of it holds in memory.
+    pub memory: Arc<Memory>,
+    /// What each client has taken.
+    pub doorkeeper: Arc<doorkeeper::Doorkeeper>,
     /// Most connections at once.
     pub connections_max: usize,
     /// Connections that are open.

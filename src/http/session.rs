@@ -2,20 +2,21 @@
 //!
 //! A peer cannot run ahead of its document: large batches go one at a time, small ones as long as the mailbox has room.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix::{Addr, prelude::SendError};
-use actix_web::rt::time::timeout;
+use actix_web::{rt::time::timeout, web::Data};
 
 use crate::{
     access::Identity,
     actor::{
         clock,
-        document::{DocumentActor, Hear, Join, Leave, Renew},
+        document::{Begins, DocumentActor, Hear, Join, Leave, Renew},
     },
+    budgets::Network,
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound},
-    room::session::{Joining, SessionId},
+    room::session::SessionId,
 };
 
 use super::Shared;
@@ -36,21 +37,15 @@ const OPEN_TRIES: usize = 8;
 ///
 /// # Errors
 /// The reason to end the session with.
-pub async fn join(
-    shared: &Shared,
-    joining: Joining,
-    document: &DocumentId,
-) -> Result<Addr<DocumentActor>, CloseReason> {
-    let id = joining.id;
+pub async fn join(shared: &Shared, join: Join, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
+    let id = join.joining.id;
     for _ in 0..OPEN_TRIES {
-        let Some(actor) = shared.registry.open(document) else {
-            break;
-        };
-        match timeout(JOIN_PATIENCE, actor.send(Join(joining.clone()))).await {
+        let actor = shared.registry.open(document)?;
+        match timeout(JOIN_PATIENCE, actor.send(join.clone())).await {
             Ok(Ok(Ok(()))) => {
                 // A revocation while it joined did not find it.
                 if shared.keys.is_some() {
-                    let found = obey(shared, &actor, id, &joining.identity, document);
+                    let found = obey(shared, &actor, id, &join.joining.identity, document);
                     found.inspect_err(|_| actor.do_send(Leave(id)))?;
                 }
                 return Ok(actor);
@@ -92,18 +87,33 @@ pub fn obey(
     Ok(())
 }
 
+/// Whether a document may begin when somebody comes from `network`.
+#[must_use]
+pub fn begins(shared: &Data<Shared>, network: Option<Network>, user: Option<Arc<str>>) -> Begins {
+    let keeper = shared.doorkeeper.clone();
+    Begins::if_allowed(move || Ok(keeper.begins_document(network, user.as_ref())?))
+}
+
 /// Messages of one session that go to its document together.
 #[derive(Debug, Default)]
 pub struct Batch {
     messages: Vec<Inbound>,
     bytes: usize,
+    presence: u32,
 }
 
 impl Batch {
     /// Adds a message that took so many bytes.
     pub fn add(&mut self, bytes: usize, message: Inbound) {
         self.bytes += bytes;
+        self.presence += u32::from(matches!(message, Inbound::Awareness(_) | Inbound::AwarenessQuery));
         self.messages.push(message);
+    }
+
+    /// How many of its messages are presence.
+    #[must_use]
+    pub fn presence(&self) -> u32 {
+        self.presence
     }
 
     /// Whether it is to be handed over before more is added.

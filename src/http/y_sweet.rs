@@ -25,7 +25,11 @@ use uuid::Uuid;
 
 use crate::{
     access::{Access, ClientClaims, Credentials, Identity},
-    actor::{clock, document::Write, visit::Copy},
+    actor::{
+        clock,
+        document::{Begins, Write},
+        visit::Copy,
+    },
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Dialect, update::CheckedUpdate},
     room::session::SessionId,
@@ -37,7 +41,7 @@ use super::{
     admission::{self, Admitted, Refusal},
     health,
     line::Begun,
-    y_websocket,
+    session, y_websocket,
 };
 
 /// Largest question of an SDK, in bytes: a name and a few words.
@@ -231,6 +235,12 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
+        begins: if is_back_end(&admission::credentials(&request), &shared) {
+            Begins::always()
+        } else {
+            let network = shared.doorkeeper.network(&request);
+            session::begins(&shared, network, identity.subject.clone())
+        },
         subject: identity.subject,
         update,
     };
@@ -247,7 +257,7 @@ async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -
 }
 
 fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &Shared) -> Result<Admitted, Refusal> {
-    admission::admit_line(request, shared)?;
+    let visit = admission::admit_line(request, shared)?;
     let path = super::path(request, shared);
     let parse = |raw| DocumentId::from_url_path(raw).map_err(|invalid| CloseReason::Refused(invalid.to_string()));
     let document = parse(raw_name(path).unwrap_or_default())?;
@@ -258,14 +268,15 @@ fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &
         return Err(CloseReason::Refused(reason.to_owned()).into());
     }
     let identity = identify(credentials, &document, shared)?;
-    Ok(Admitted { document, identity })
+    Ok(Admitted::new(document, identity, visit, shared)?)
 }
 
 /// Decides about a request for a document whose path ends with `end`.
 async fn admit(request: &HttpRequest, end: &str, shared: &Shared) -> Result<(DocumentId, Identity), Refusal> {
     admission::admit_request(request, shared)?;
-    let document = document(request, end, shared)?;
     let credentials = admission::credentials(request);
+    arrive(request, &credentials, shared)?;
+    let document = document(request, end, shared)?;
     admission::prepare(credentials.shown().ok().flatten(), shared).await;
     let identity = identify(&credentials, &document, shared)?;
     Ok((document, identity))
@@ -282,13 +293,23 @@ fn identify(credentials: &Credentials<'_>, document: &DocumentId, shared: &Share
 /// Decides about a request that only a back end makes.
 fn admit_back_end(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     admission::admit_request(request, shared)?;
+    let credentials = admission::credentials(request);
+    arrive(request, &credentials, shared)?;
     let reason = match &shared.keys {
         None => return Ok(()),
-        Some(_) if is_back_end(&admission::credentials(request), shared) => return Ok(()),
+        Some(_) if is_back_end(&credentials, shared) => return Ok(()),
         Some(keys) if keys.server.is_some() => "the server token is needed: write ys://TOKEN@host",
         Some(_) => "this server has no server token: start it with --server-token",
     };
     Err(CloseReason::Unauthenticated(reason.to_owned()).into())
+}
+
+/// Counts a request, unless it is one of the application's own back end.
+fn arrive(request: &HttpRequest, credentials: &Credentials<'_>, shared: &Shared) -> Result<(), Refusal> {
+    if is_back_end(credentials, shared) {
+        return Ok(());
+    }
+    Ok(shared.doorkeeper.arrives(shared.doorkeeper.network(request))?)
 }
 
 fn is_back_end(credentials: &Credentials<'_>, shared: &Shared) -> bool {

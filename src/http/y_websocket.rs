@@ -16,7 +16,7 @@ use crate::{
     access::Credentials,
     actor::{
         clock,
-        document::{DocumentActor, Leave},
+        document::{DocumentActor, Join, Leave},
     },
     id::DocumentId,
     protocol::{
@@ -64,16 +64,13 @@ pub async fn answer(
     match admitted {
         Ok(admitted) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
         Err(refusal) => {
-            shared.metrics.ended(refusal.label());
-            match refusal {
-                Refusal::Http(status, text) => Ok(Refusal::response(status, &text)),
-                Refusal::Close(reason) => {
-                    let denied = dialect
-                        .frame(Outbound::Denied(&dialect.denial(&reason)))
-                        .unwrap_or_default();
-                    line::refuse(request, credentials, &denied, &reason).await
-                }
-            }
+            let denied = match &refusal {
+                // A page that has to come back later is not denied.
+                Refusal::Close(CloseReason::Exceeded(_)) => None,
+                Refusal::Close(reason) => dialect.frame(Outbound::Denied(&dialect.denial(reason))),
+                _ => None,
+            };
+            admission::refuse(request, credentials, &denied.unwrap_or_default(), refusal, shared).await
         }
     }
 }
@@ -84,11 +81,18 @@ async fn upgrade(
     credentials: &Credentials<'_>,
     shared: &Data<Shared>,
     dialect: Dialect,
-    Admitted { document, identity }: Admitted,
+    admitted: Admitted,
 ) -> actix_web::Result<HttpResponse> {
     let response = line::handshake(request, credentials).await?;
+    let Admitted {
+        document,
+        identity,
+        visit,
+    } = admitted;
+    let begins = session::begins(shared, visit.network, identity.subject.clone());
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
+    shared.lines.add(&outbox);
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
@@ -97,7 +101,7 @@ async fn upgrade(
         dialect,
         outbox: outbox.clone(),
     };
-    let body = OutboxBody::new(outbox.clone(), Open::count(shared));
+    let body = OutboxBody::new(outbox.clone(), Open::count(shared, visit));
     let connection = Connection {
         id,
         outbox: outbox.clone(),
@@ -110,7 +114,7 @@ async fn upgrade(
         id.0,
         line::peer(request)
     );
-    actix_web::rt::spawn(connection.live(joining, document, reader));
+    actix_web::rt::spawn(connection.live(Join { joining, begins }, document, reader));
     Ok(response.map_body(|_, _| BoxBody::new(body)))
 }
 
@@ -124,8 +128,8 @@ struct Connection {
 }
 
 impl Connection {
-    async fn live(mut self, joining: Joining, document: DocumentId, reader: Reader) {
-        match session::join(&self.shared, joining, &document).await {
+    async fn live(mut self, join: Join, document: DocumentId, reader: Reader) {
+        match session::join(&self.shared, join, &document).await {
             Ok(actor) => {
                 log::debug!("session {} of document {document} has joined", self.id.0);
                 let reason = self.read(&actor, reader).await;
@@ -171,6 +175,7 @@ impl Connection {
                 }
             }
             self.shared.metrics.received_bytes.inc_by(batch.bytes() as u64);
+            reader.heard_presence(batch.presence());
             if !batch.is_empty() && batch.hand_over(actor, self.id).await.is_err() {
                 return Some(CloseReason::Restarting);
             }

@@ -36,6 +36,8 @@ pub enum CloseReason {
     Restarting,
     /// The server cannot take more from this connection for a while; come back.
     Overloaded(String),
+    /// A limit was reached that gives way with time; come back.
+    Exceeded(Exceeded),
     /// The document cannot be served; a person must look.
     Unavailable(String),
 }
@@ -72,7 +74,7 @@ impl CloseReason {
             Self::MessageTooBig(_) => 1009,
             Self::Unavailable(_) => 1011,
             Self::Restarting => 1012,
-            Self::Overloaded(_) => 1013,
+            Self::Overloaded(_) | Self::Exceeded(_) => 1013,
         }
     }
 
@@ -91,6 +93,7 @@ impl CloseReason {
             | Self::MessageTooBig(text)
             | Self::Overloaded(text)
             | Self::Unavailable(text) => text,
+            Self::Exceeded(exceeded) => exceeded.text(),
             Self::NotBinary => "send binary messages, not text",
             Self::NotUtf8 => "a text message that is not UTF-8",
             Self::Restarting => "the server restarts",
@@ -115,7 +118,53 @@ impl CloseReason {
             Self::Unavailable(_) => "unavailable",
             Self::Restarting => "restarting",
             Self::Overloaded(_) => "overloaded",
+            Self::Exceeded(exceeded) => exceeded.label(),
         }
+    }
+}
+
+/// Which limit was reached, and when to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exceeded {
+    label: &'static str,
+    text: String,
+    retry_s: u64,
+}
+
+impl Exceeded {
+    /// `label` names the limit in metrics, `what` says to a person what there is too much of; `wait` is in microseconds.
+    #[must_use]
+    pub fn new(label: &'static str, what: &str, wait: u64) -> Self {
+        let retry_s = wait.div_ceil(1_000_000).max(1);
+        Self {
+            label,
+            text: format!("{what}: come back in {retry_s} s"),
+            retry_s,
+        }
+    }
+
+    /// The limit's name in metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// What a person reads.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// When to come back, in seconds.
+    #[must_use]
+    pub fn retry_s(&self) -> u64 {
+        self.retry_s
+    }
+}
+
+impl From<Exceeded> for CloseReason {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Exceeded(exceeded)
     }
 }
 

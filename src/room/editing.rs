@@ -169,6 +169,7 @@ impl Room {
                 format!("the document has reached the server's limit of {limit} bytes and takes no more edits");
             return Err(CloseReason::DocumentTooLarge(reason));
         }
+        self.memory.may_edit()?;
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes + bytes;
         if self.store_full || unsaved_bytes > self.policy.unsaved_bytes_max {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::{
     access::Access,
+    budgets::Rate,
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         awareness::{self, Entry},
@@ -28,15 +29,18 @@ use crate::{
 
 use super::presence::Speaker;
 use super::{
-    CATCH_UP, Effect, MS, Micros, Room,
+    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, MS, Micros, Room,
     outbox::Kind,
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
+    states::Encoding,
     sync_cache::{Answer, Tail},
 };
 
 /// How often a session is answered what it lacks: each answer may be an encoding of the document.
 const SYNC_PAUSE: Micros = 100 * MS;
+/// How often a session that asks again is answered with what is encoded for it alone.
+const ODD: Rate = Rate::per_second(1, 5);
 /// Slowest look at sessions of which none makes progress.
 const CATCH_UP_MAX: Micros = 640_000;
 
@@ -86,6 +90,7 @@ impl Room {
         session.outbox.drop_sync();
         session.reading = Reading::Behind { had: Arc::new(had) };
         session.wants_document = true;
+        session.asks_again = session.served.is_some();
         self.lagging.insert(id);
         if session.served.is_some_and(|at| now < at + SYNC_PAUSE) {
             return self.catch_up_by(now + CATCH_UP);
@@ -304,13 +309,25 @@ impl Room {
                 return Progress::Waits;
             }
             let had = had.clone();
-            let Some((answer, tail)) = self.answer_for(&had, effects) else {
+            let mut odd = session.odd;
+            let is_odd = session.asks_again && self.cache.find(&had, self.version).is_none();
+            if is_odd && odd.take(ODD, 1, now).is_err() {
+                return Progress::Waits;
+            }
+            let encodes = self.encoding == Encoding::Nothing;
+            let answer = self.answer_for(&had, effects);
+            let begins = encodes && self.encoding != Encoding::Nothing;
+            if let Some(session) = self.sessions.get_mut(&id).filter(|_| answer.is_some() || begins) {
+                session.odd = odd;
+            }
+            let Some((answer, tail)) = answer else {
                 return Progress::Waits;
             };
             let Some(session) = self.sessions.get_mut(&id) else {
                 return Progress::Made;
             };
             session.served = Some(now);
+            session.asks_again = false;
             session.reading = Reading::Streaming {
                 answer,
                 next: 0,
@@ -396,10 +413,16 @@ impl Room {
         Progress::Made
     }
 
-    /// The answer for a peer who has `had`; `None` while it is encoded elsewhere.
+    /// The answer for a peer who has `had`; `None` while it is encoded elsewhere, or has no room beside others.
     fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<Tail>)> {
-        if let Some(known) = self.cache.find(had, self.version) {
-            return Some(known);
+        if let Some((mut answer, tail)) = self.cache.find(had, self.version) {
+            let bytes = answer.bytes();
+            if answer.share.is_none() && bytes > ENCODE_HERE_BYTES_MAX {
+                let share = Arc::new(self.memory.answer(bytes, !had.is_empty())?);
+                self.cache.is_held(&answer, &share);
+                answer.share = Some(share);
+            }
+            return Some((answer, tail));
         }
         let lacking = self.encode(had.clone(), effects)?;
         self.cache.keep(&lacking);

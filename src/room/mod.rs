@@ -20,17 +20,18 @@
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
+    budgets::{Bucket, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
         awareness::Entry,
-        close::CloseReason,
+        close::{CloseReason, Exceeded},
         dialect::{Inbound, Outbound},
         frame,
         update::Clocks,
@@ -132,6 +133,7 @@ pub struct Room {
     /// The size of the last full state that was put together anew.
     compacted_bytes: usize,
     store_full: bool,
+    memory: Arc<Memory>,
     counts: Counts,
 }
 
@@ -169,8 +171,14 @@ impl Room {
             too_large: false,
             compacted_bytes: snapshot_bytes,
             store_full: false,
+            memory: Memory::unbounded(),
             counts: Counts::default(),
         })
+    }
+
+    /// It shares this with all others; without this it may take what it likes.
+    pub fn shares(&mut self, memory: Arc<Memory>) {
+        self.memory = memory;
     }
 
     /// From now on it can be used: how long opening took is no idleness.
@@ -226,6 +234,42 @@ impl Room {
         std::mem::take(&mut self.counts)
     }
 
+    /// Whether there is room for one more session.
+    ///
+    /// # Errors
+    /// There are so many already.
+    pub fn may_join(&self, sessions_max: usize) -> Result<(), CloseReason> {
+        if self.sessions.len() < sessions_max {
+            return Ok(());
+        }
+        let what = "too many people have this document open";
+        Err(Exceeded::new("sessions_of_document", what, 10 * SECOND).into())
+    }
+
+    /// Whether nothing was ever written here, and nobody is here who could.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.sessions.is_empty() && self.is_new()
+    }
+
+    /// Who came was not let in: if nobody uses it, it need not wait for others.
+    pub fn stays_unused(&mut self, now: Micros) {
+        if self.is_unused() {
+            self.leaves_memory = Some(now);
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.journal.appended == 0 && self.batch.updates.is_empty()
+    }
+
+    /// A thread spent so many microseconds on what a session said.
+    pub fn spent(&self, id: SessionId, micros: Micros) {
+        if let Some(session) = self.sessions.get(&id) {
+            session.outbox.line().spends(micros);
+        }
+    }
+
     /// A session joins: it is asked for what it has, and shown who is here.
     pub fn join(&mut self, joining: Joining, now: Micros) {
         let Joining {
@@ -257,6 +301,8 @@ impl Room {
             refused: false,
             wants_document: false,
             served: None,
+            asks_again: false,
+            odd: Bucket::default(),
             saving: Saving::new(now),
             told_read_only: false,
         };
@@ -314,8 +360,11 @@ impl Room {
         }
         if self.sessions.is_empty() {
             // One that nobody has ever written to is worth nothing in memory.
-            let is_new = self.journal.appended == 0 && self.batch.updates.is_empty();
-            self.leaves_memory = Some(if is_new { now } else { now + self.policy.idle_timeout });
+            self.leaves_memory = Some(if self.is_new() {
+                now
+            } else {
+                now + self.policy.idle_timeout
+            });
             self.cache.clear();
         }
     }

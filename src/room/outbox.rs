@@ -30,6 +30,8 @@ use crate::protocol::{
 pub struct Line {
     /// When the peer was last heard of, in milliseconds of the room's clock; written by the socket.
     heard_ms: AtomicU64,
+    /// Time that threads spent on what its peer said, in microseconds.
+    spent: AtomicU64,
     /// Bytes that wait for all its sessions together.
     waiting: AtomicUsize,
     /// More than this never waits, whatever it is: a peer that asks and does not read is closed.
@@ -46,6 +48,7 @@ impl Line {
     fn open(bytes_max: usize) -> Self {
         Self {
             heard_ms: AtomicU64::new(0),
+            spent: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             bytes_max,
         }
@@ -60,6 +63,17 @@ impl Line {
     #[must_use]
     pub fn heard_ms(&self) -> u64 {
         self.heard_ms.load(Relaxed)
+    }
+
+    /// A thread spent so many microseconds on what its peer said.
+    pub fn spends(&self, micros: u64) {
+        self.spent.fetch_add(micros, Relaxed);
+    }
+
+    /// Time that was spent on what its peer said, in microseconds.
+    #[must_use]
+    pub fn spent(&self) -> u64 {
+        self.spent.load(Relaxed)
     }
 
     /// Bytes that wait for all its sessions together.
@@ -243,6 +257,16 @@ impl Outbox {
     /// Ends the line for `reason`, behind all that waits for this session; later pushes are ignored.
     pub fn close(&self, reason: &CloseReason) {
         self.end(Some(frame::close(reason)));
+    }
+
+    /// Ends the line for `reason` at once: what waits for this session is forgotten.
+    pub fn give_up(&self, reason: &CloseReason) {
+        let mut queue = self.lock();
+        if queue.ending == Ending::Open {
+            self.forget(&mut queue, |_| false);
+            queue.end(Some(frame::close(reason)));
+        }
+        wake(queue);
     }
 
     /// The peer has closed: answers with its code.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     access::{Access, Identity},
+    budgets::Bucket,
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -99,6 +100,10 @@ pub(super) struct Session {
     pub twin: Option<Id>,
     /// From which clock on it was asked for what it may have written differently, by client id.
     pub asked_about: BTreeMap<u64, u32>,
+    /// It was answered before, and asks again.
+    pub asks_again: bool,
+    /// What it was answered that was encoded for it alone.
+    pub odd: Bucket,
 }
 
 impl Session {

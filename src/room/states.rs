@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
+    budgets::Share,
     document::{Cut, Damaged, Deleted, Document, State},
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
@@ -37,8 +38,8 @@ pub struct Job {
 
 #[derive(Debug)]
 enum Purpose {
-    /// What a peer lacks who has this.
-    Answer(Arc<Clocks>),
+    /// What a peer lacks who has this, and its part of what all answers may take.
+    Answer(Arc<Clocks>, Arc<Share>),
     /// A snapshot that covers everything up to a position; of a document with garbage it is put together anew.
     Snapshot(Seq, Option<Deleted>),
 }
@@ -65,6 +66,8 @@ pub struct Lacking {
     pub update: Bytes,
     /// The same in pieces, when it is large: the document may go on before all of them are sent.
     pub cut: Option<Cut>,
+    /// Its part of what all answers may take, if it is large, until sessions take theirs.
+    pub share: Option<Arc<Share>>,
 }
 
 /// A full state that reads back.
@@ -82,7 +85,7 @@ impl Job {
     #[must_use]
     pub fn run(self) -> Encoded {
         match self.purpose {
-            Purpose::Answer(had) => {
+            Purpose::Answer(had, share) => {
                 let update = self.state.since(&had);
                 Encoded::Answer(Lacking {
                     had,
@@ -90,6 +93,7 @@ impl Job {
                     reached: Arc::new(self.clocks),
                     cut: Some(Cut::of(&update)),
                     update,
+                    share: Some(share),
                 })
             }
             Purpose::Snapshot(seq, deleted) => {
@@ -146,14 +150,15 @@ impl Room {
         self.catch_up(now, effects);
     }
 
-    /// Encodes what a peer lacks who has `had`; `None` while that happens elsewhere.
+    /// Encodes what a peer lacks who has `had`; `None` while that happens elsewhere, or waits for memory.
     pub(super) fn encode(&mut self, had: Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<Lacking> {
         if self.encoding != Encoding::Nothing {
             return None;
         }
-        let large = self.document.lacking_bytes(&had) > ENCODE_HERE_BYTES_MAX;
-        if large {
-            self.encode_elsewhere(Purpose::Answer(had), effects);
+        let bytes = self.document.lacking_bytes(&had);
+        if bytes > ENCODE_HERE_BYTES_MAX {
+            let share = self.memory.answer(bytes, !had.is_empty())?;
+            self.encode_elsewhere(Purpose::Answer(had, Arc::new(share)), effects);
             return None;
         }
         let update = self.document.since(&had);
@@ -168,6 +173,7 @@ impl Room {
             cut: is_cut.then(|| Cut::of(&update)),
             update,
             had,
+            share: None,
         })
     }
 
@@ -187,7 +193,7 @@ impl Room {
 
     fn encode_elsewhere(&mut self, purpose: Purpose, effects: &mut Vec<Effect>) {
         self.encoding = match purpose {
-            Purpose::Answer(_) => Encoding::Answer,
+            Purpose::Answer(..) => Encoding::Answer,
             Purpose::Snapshot(..) => Encoding::Snapshot,
         };
         effects.push(Effect::Encode(self.job(purpose)));

@@ -7,11 +7,12 @@
 //!
 //! What must stay true: an answer, together with its tail, brings a peer who had `had` to its version.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use crate::{
+    budgets::Share,
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         lib0::{Reader, write_var_bytes},
@@ -35,8 +36,8 @@ const TAIL_SHARE: usize = 2;
 pub(super) struct SyncCache {
     full: Option<Full>,
     partial: Vec<(Arc<Clocks>, Answer)>,
-    /// Answers in pieces, the newest last.
-    large: Vec<(Arc<Clocks>, Answer)>,
+    /// Answers in pieces, the newest last. What is kept here belongs to the document; what sessions hold of it, to all.
+    large: Vec<(Arc<Clocks>, Answer, Weak<Share>)>,
 }
 
 /// A full state in one piece.
@@ -59,6 +60,15 @@ pub(super) struct Answer {
     pub version: u64,
     /// What a peer has after them, if they are several.
     pub reached: Option<Arc<Clocks>>,
+    /// Its part of what all answers may take, shared by the sessions that hold it.
+    pub share: Option<Arc<Share>>,
+}
+
+impl Answer {
+    /// The bytes of its updates.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
 }
 
 /// The updates that followed on an answer. They are copied: each may lie in a larger piece of what was received.
@@ -84,6 +94,7 @@ impl From<&Lacking> for Answer {
             closed: reached.is_none(),
             version: lacking.version,
             reached,
+            share: None,
         }
     }
 }
@@ -97,13 +108,34 @@ impl SyncCache {
             let tail = (!full.tail.is_empty()).then(|| Tail(full.tail.as_slice().into()));
             return Some((full.answer.clone(), tail));
         }
-        let mut others = self.partial.iter().chain(self.large.iter().rev());
+        let partial = self.partial.iter().map(|(had, answer)| (had, answer, None));
+        let large = self
+            .large
+            .iter()
+            .rev()
+            .map(|(had, answer, share)| (had, answer, share.upgrade()));
+        let mut others = partial.chain(large);
         // Who is sent the difference from where it was would be sent the same for ever.
         let leads_on = |answer: &Answer| {
             answer.version == version || answer.reached.as_ref().is_none_or(|reached| **reached != *had)
         };
-        let (_, answer) = others.find(|(known, answer)| **known == *had && leads_on(answer))?;
-        Some((answer.clone(), None))
+        let (_, answer, share) = others.find(|(known, answer, _)| ***known == *had && leads_on(answer))?;
+        let answer = Answer {
+            share,
+            ..answer.clone()
+        };
+        Some((answer, None))
+    }
+
+    /// The answer that was found for `had` is held by sessions from now on.
+    pub fn is_held(&mut self, found: &Answer, share: &Arc<Share>) {
+        let known = self
+            .large
+            .iter_mut()
+            .find(|(_, answer, _)| Arc::ptr_eq(&answer.pieces, &found.pieces));
+        if let Some((_, _, held)) = known {
+            *held = Arc::downgrade(share);
+        }
     }
 
     /// Keeps what was encoded.
@@ -113,7 +145,7 @@ impl SyncCache {
             if self.large.len() >= LARGE_MAX {
                 self.large.remove(0);
             }
-            self.large.push((lacking.had.clone(), answer));
+            self.large.push((lacking.had.clone(), answer, Weak::new()));
         } else if lacking.had.is_empty() {
             self.full = Some(Full {
                 tail_bytes_max: (lacking.update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),

@@ -37,9 +37,12 @@ use crate::{
         registry::{Policies, Registry},
         writer::Writer,
     },
+    budgets::Memory,
     config::{Admission, ServeConfig, is_loopback},
     document::Deleted,
-    http::{self, Shared, Shows, address::PublicUrl, admin::Kept, line::Unfinished, socket::Socket},
+    http::{
+        self, Shared, Shows, address::PublicUrl, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished, socket::Socket,
+    },
     logging::LogFormat,
     room::{Micros, Policy},
     store::{
@@ -51,12 +54,17 @@ use crate::{
     token::Issuer,
 };
 
+mod arrivals;
 mod descriptors;
+mod memory;
 
 use descriptors::Descriptors;
 
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bounds of what all documents share are this part of all memory at most.
+const PART: usize = 8;
 
 /// Threads for loads and large encodes, and as many for updates that may take long to merge.
 const HELPERS: usize = 2;
@@ -142,8 +150,13 @@ impl Application {
         let descriptors = Descriptors::take(config.connections_max);
         let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
         let metrics = Metrics::new();
-        let writer =
-            Writer::start(store.clone(), metrics.clone(), config.unsaved_bytes_max).map_err(ServeError::System)?;
+        let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
+        // Each of these may be used up at the same time, and documents have to have room beside them.
+        let part = |bytes_max: usize| bytes_max.min(memory_max / PART);
+        let memory = Memory::new(memory_max, part(config.answers_bytes_max));
+        let unfinished_max = (memory_max / PART).max(config.message_bytes_max);
+        let writer = Writer::start(store.clone(), metrics.clone(), part(config.unsaved_bytes_max))
+            .map_err(ServeError::System)?;
         let homes = Homes::new(config.threads);
         let helpers = [Helpers::start(HELPERS), Helpers::start(HELPERS)];
         let [helpers, takers] = helpers.map(|started| started.map_err(ServeError::System));
@@ -151,7 +164,7 @@ impl Application {
             store.clone(),
             writer.clone(),
             [helpers?, takers?],
-            policies(&config),
+            policies(&config, memory.clone()),
             metrics.clone(),
             homes.clone(),
         );
@@ -171,9 +184,12 @@ impl Application {
             is_secure: config.tls.is_some(),
             base_path: config.base_path,
             message_bytes_max: config.message_bytes_max,
-            unfinished: Unfinished::new(config.unfinished_bytes_max),
+            unfinished: Unfinished::new(config.unfinished_bytes_max.min(unfinished_max)),
             outbox_bytes_max: config.outbox_bytes_max,
             auth_timeout: config.auth_timeout,
+            lines: Arc::default(),
+            memory,
+            doorkeeper: Doorkeeper::new(config.budgets.allowed(config.message_bytes_max)),
             connections_max: descriptors.connections_max,
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),
@@ -198,7 +214,15 @@ impl Application {
         });
         let told = admin.as_ref().map(|(address, door)| (*address, door.tls.is_some()));
         let doors = (open, admin.map(|(_, door)| door));
-        let server = serve(doors, &shared, homes, config.threads, descriptors).map_err(ServeError::System)?;
+        let server = serve(
+            doors,
+            &shared,
+            homes,
+            config.threads,
+            descriptors,
+            config.budgets.request_timeout,
+        )
+        .map_err(ServeError::System)?;
         Ok(Self {
             address,
             admin: told,
@@ -241,8 +265,11 @@ impl Application {
         let handle = self.server.handle();
         let server = actix_web::rt::spawn(self.server);
         let reloads = self.tls.map(|tls| actix_web::rt::spawn(keep_fresh(tls)));
+        let watch = memory::watch(self.shared.memory.clone(), self.shared.lines.clone());
+        let watch = actix_web::rt::spawn(watch);
         let reason = stop.await;
         log::info!("{reason}: stopping");
+        watch.abort();
         if let Some(reloads) = reloads {
             reloads.abort();
         }
@@ -262,14 +289,17 @@ struct Door {
 }
 
 impl Door {
-    /// Makes a new connection ready, with its peer's address.
-    async fn open(tcp: TcpStream, tls: Option<Arc<Tls>>) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
+    /// Makes a new connection ready, which comes from `peer`.
+    async fn open(
+        tcp: TcpStream,
+        peer: Option<SocketAddr>,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<(Socket, Option<SocketAddr>), DispatchError> {
         // The builder's own setting does not reach an `h1` service. With Nagle's algorithm a small frame
         // waits 40 ms for the acknowledgement of the one before.
         let _ = tcp.set_nodelay(true);
         // Covers peers that vanish and peers that stop reading, which no close frame reaches.
         let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(PEER_TIMEOUT));
-        let peer = tcp.peer_addr().ok();
         let socket = match tls {
             Some(tls) => tls.accept(tcp).await.map_err(DispatchError::Io)?,
             None => Socket::Plain(tcp),
@@ -285,6 +315,7 @@ fn serve(
     homes: Arc<Homes>,
     threads: usize,
     descriptors: Descriptors,
+    request_timeout: Duration,
 ) -> io::Result<Server> {
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
@@ -309,6 +340,7 @@ fn serve(
         };
         let tls = tls.clone();
         let http = HttpService::build()
+            .client_request_timeout(request_timeout)
             .graceful_shutdown_signal(stop.clone())
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(address)
@@ -318,7 +350,8 @@ fn serve(
                 all.base_path.clone(),
             ))
             .h1(application());
-        fn_service(move |tcp| Door::open(tcp, tls.clone())).and_then(http)
+        let open = fn_service(move |(tcp, peer)| Door::open(tcp, peer, tls.clone()));
+        arrivals::service(open.and_then(http), all.doorkeeper.clone(), request_timeout)
     })?;
     if let Some(Door { listener, tls, shows }) = admin {
         let (all, address) = (shared.clone(), listener.local_addr()?);
@@ -330,7 +363,11 @@ fn serve(
                 .graceful_shutdown_signal(stops.clone())
                 .local_addr(address)
                 .h1(map_config(application, |()| AppConfig::default()));
-            fn_service(move |tcp| Door::open(tcp, tls.clone())).and_then(http)
+            let open = move |tcp: TcpStream| {
+                let peer = tcp.peer_addr().ok();
+                Door::open(tcp, peer, tls.clone())
+            };
+            fn_service(open).and_then(http)
         })?;
     }
     Ok(builder
@@ -456,7 +493,7 @@ fn store_options(config: &ServeConfig) -> Options {
     options
 }
 
-fn policies(config: &ServeConfig) -> Policies {
+fn policies(config: &ServeConfig, memory: Arc<Memory>) -> Policies {
     let rooms = Policy {
         document_bytes_max: config.document_bytes_max,
         outbox_bytes_max: config.outbox_bytes_max,
@@ -470,6 +507,8 @@ fn policies(config: &ServeConfig) -> Policies {
     Policies {
         rooms,
         keep_deleted: config.keep_deleted.clone(),
+        sessions_max: config.budgets.sessions_per_document,
+        memory,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cowrite::{
+    budgets::Memory,
     document::{Deleted, Document},
     protocol::{
         close::CloseReason,
@@ -798,4 +799,93 @@ fn d8_a_document_is_measured_while_others_edit() {
         table.stores(100);
     }
     assert!(table.did().iter().any(|deed| matches!(deed, Deed::Ended(..))));
+}
+
+#[test]
+fn l52_who_asks_again_for_what_is_encoded_for_it_alone_is_answered_once_a_second() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(2_000))));
+    table.joins(2, reader(), None);
+    table.takes(2);
+    let step2s = |table: &Table| {
+        let heard = table.takes(2);
+        heard.iter().filter(|heard| matches!(heard, Heard::Step2(_))).count()
+    };
+
+    // Ten seconds of odd questions, a hundred a second.
+    let mut answered = 0;
+    for clock in 128..1_128_u32 {
+        // Never the same state vector, so that nothing is answered from memory.
+        table.says(2, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
+        table.passes(SECOND / 100);
+        answered += step2s(&table);
+    }
+    assert!((5..=16).contains(&answered), "{answered}");
+
+    // What many ask is answered from memory, and sooner.
+    table.passes(2 * SECOND);
+    step2s(&table);
+    table.joins(3, reader(), None);
+    table.says(3, &step1(&[0]));
+    let mut answered = 0;
+    for _ in 0..100 {
+        table.says(2, &step1(&[0]));
+        table.passes(SECOND / 100);
+        answered += step2s(&table);
+    }
+    assert!((9..=11).contains(&answered), "{answered}");
+}
+
+#[test]
+fn l53_large_answers_that_nobody_reads_are_bounded_together() {
+    let policy = Policy {
+        outbox_bytes_max: 1 << 20,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &StoredDocument::default());
+    let memory = Memory::new(usize::MAX, 20 << 20);
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    let (small, large) = (Editor::new(5), Editor::new(6));
+    table.says(1, &update(&small.types("hello")));
+    for _ in 0..300 {
+        table.says(1, &update(&large.types(&"x".repeat(10 << 10))));
+    }
+    large.applies(&small.state());
+
+    // Each has another part of what the first author wrote, and reads nothing.
+    for (id, clock) in (2..=5).zip(1..) {
+        table.joins_with(id, reader(), None, 2 * policy.outbox_bytes_max);
+        table.says(id, &step1(&[1, 5, clock]));
+        table.passes(SECOND);
+    }
+    // Half of it is for odd questions.
+    assert_eq!(memory.answers() / (300 * (10 << 10)), 3);
+    assert_eq!(table.encodes, 3, "nothing is encoded that has to wait");
+
+    // Who has nothing yet is served beside them.
+    table.joins(6, reader(), None);
+    table.says(6, &step1(&[0]));
+    let newcomer = Editor::new(7);
+    for _ in 0..200 {
+        table.passes(SECOND / 20);
+        for heard in table.takes(6) {
+            if let Heard::Update(piece) | Heard::Step2(piece) = heard {
+                newcomer.applies(&piece);
+            }
+        }
+    }
+    assert_eq!(newcomer.content(), large.content());
+
+    // When one goes, the next is served.
+    table.leaves(2);
+    table.passes(2 * SECOND);
+    assert_eq!(table.encodes, 5);
+    for id in 3..=5 {
+        table.leaves(id);
+    }
+    table.passes(2 * SECOND);
+    assert_eq!(memory.answers(), 0);
 }

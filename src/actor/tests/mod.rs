@@ -33,7 +33,7 @@ use crate::{
 };
 
 use super::{
-    document::{Break, Hear, Join, Leave, ShutDown, Where},
+    document::{Begins, Break, Hear, Join, Leave, ShutDown, Where},
     helpers::Helpers,
     homes::Homes,
     registry::Registry,
@@ -178,13 +178,16 @@ fn joining(id: u64) -> (Join, Arc<Outbox>) {
     let outbox = Arc::new(Outbox::alone(1 << 21));
     let (id, identity, dialect) = (SessionId(id), Identity::anonymous(), Dialect::YWebsocket);
     (
-        Join(Joining {
-            id,
-            identity,
-            expires: None,
-            dialect,
-            outbox: outbox.clone(),
-        }),
+        Join {
+            joining: Joining {
+                id,
+                identity,
+                expires: None,
+                dialect,
+                outbox: outbox.clone(),
+            },
+            begins: Begins::always(),
+        },
         outbox,
     )
 }

@@ -15,6 +15,7 @@ fn write(id: u64) -> Write {
         id: SessionId(id),
         subject: None,
         update: CheckedUpdate::check(Bytes::from_static(LETTER)).unwrap(),
+        begins: Begins::always(),
     }
 }
 

@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tungstenite::{
     Message, WebSocket,
     client::IntoClientRequest,
-    http::{HeaderValue, header::AUTHORIZATION},
+    http::{HeaderValue, StatusCode, header::AUTHORIZATION},
     protocol::{CloseFrame, WebSocketConfig},
 };
 
@@ -118,7 +118,7 @@ impl<'a> Server<'a> {
         match tungstenite::client::client_with_config(request, stream, Some(config)) {
             Ok((socket, _)) => Ok(socket),
             Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(answer)))
-                if !answer.status().is_server_error() =>
+                if !answer.status().is_server_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS =>
             {
                 Err(self.all(format!(
                     "it answers {}: it is no Cowrite, or not at this address",

@@ -1,0 +1,176 @@
+//! What the process holds, and who is refused when that is much.
+//!
+//! What is used is measured by the shell and noted here: documents, outboxes, answers, unfinished messages and unsaved edits
+//! together, with what the estimates of each would leave out. As it grows, first no more documents are opened, then those go
+//! who make it hold most, and at last edits are refused.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use crate::protocol::close::Exceeded;
+
+/// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
+const OPENING: usize = 85;
+const GREEDY: usize = 92;
+/// Of what answers may take together, those to odd questions have half.
+const ODD_SHARE: usize = 2;
+
+/// When somebody who was refused comes back, in microseconds.
+const AGAIN: u64 = 10_000_000;
+
+/// What the process may hold, and holds.
+#[derive(Debug)]
+pub struct Memory {
+    max: usize,
+    used: AtomicUsize,
+    answers_max: usize,
+    answers: AtomicUsize,
+}
+
+impl Memory {
+    /// The process may hold `max` bytes, `answers_max` of them in answers that are on their way to readers.
+    #[must_use]
+    pub fn new(max: usize, answers_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            used: AtomicUsize::new(0),
+            answers_max,
+            answers: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whatever there is.
+    #[must_use]
+    pub fn unbounded() -> Arc<Self> {
+        Self::new(usize::MAX, usize::MAX)
+    }
+
+    /// It holds so many bytes now.
+    pub fn uses(&self, bytes: usize) {
+        self.used.store(bytes, Relaxed);
+    }
+
+    /// How many bytes it held when that was last looked at.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// How many bytes it may hold.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many bytes answers take.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.answers.load(Relaxed)
+    }
+
+    /// Whether a document that nobody has open may be opened.
+    ///
+    /// # Errors
+    /// It is full.
+    pub fn may_open(&self) -> Result<(), Exceeded> {
+        if self.used() <= self.percent(OPENING) {
+            return Ok(());
+        }
+        Err(Exceeded::new("memory", "the server's memory is used up", AGAIN))
+    }
+
+    /// How much the greediest are to give back, in bytes.
+    #[must_use]
+    pub fn excess(&self) -> usize {
+        self.used().saturating_sub(self.percent(GREEDY))
+    }
+
+    /// Whether edits may be taken.
+    ///
+    /// # Errors
+    /// It is full to the brim.
+    pub fn may_edit(&self) -> Result<(), Exceeded> {
+        if self.used() <= self.max {
+            return Ok(());
+        }
+        let what = "the server's memory is used up, keep the edits";
+        Err(Exceeded::new("memory_for_edits", what, AGAIN))
+    }
+
+    /// Room for an answer, given back when the last part of it is; `None` when others have to get theirs first. An odd one is
+    /// for nobody else. Where no other is on its way there is room for any.
+    #[must_use]
+    pub fn answer(self: &Arc<Self>, bytes: usize, is_odd: bool) -> Option<Share> {
+        let most = if is_odd {
+            self.answers_max / ODD_SHARE
+        } else {
+            self.answers_max
+        };
+        let has_room = |held: usize| held == 0 || held.saturating_add(bytes) <= most;
+        let taken = self.answers.fetch_update(Relaxed, Relaxed, |held| {
+            has_room(held).then(|| held.saturating_add(bytes))
+        });
+        taken.ok().map(|_| Share {
+            memory: self.clone(),
+            bytes,
+        })
+    }
+
+    fn percent(&self, percent: usize) -> usize {
+        self.max / 100 * percent
+    }
+}
+
+/// What an answer takes, until this is dropped.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.answers.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l54_as_memory_fills_documents_are_refused_then_the_greedy_go_then_edits() {
+        let memory = Memory::new(1_000, 0);
+        let state = |used: usize| {
+            memory.uses(used);
+            (memory.may_open().is_ok(), memory.excess(), memory.may_edit().is_ok())
+        };
+        assert_eq!(state(0), (true, 0, true));
+        assert_eq!(state(850), (true, 0, true));
+        assert_eq!(state(851), (false, 0, true));
+        assert_eq!(state(1_000), (false, 80, true));
+        assert_eq!(state(1_100), (false, 180, false));
+        assert_eq!(state(100), (true, 0, true), "it comes back");
+        let open = Memory::unbounded();
+        open.uses(usize::MAX / 2);
+        assert!(open.may_open().is_ok() && open.may_edit().is_ok() && open.excess() == 0);
+    }
+
+    #[test]
+    fn l53_answers_take_their_share_of_memory_and_give_it_back() {
+        let memory = Memory::new(usize::MAX, 1_000);
+        let large = memory.answer(5_000, true);
+        assert!(large.is_some(), "where there is no other");
+        assert!(memory.answer(1, false).is_none());
+        drop(large);
+        let odd: Vec<_> = (0..10).map_while(|_| memory.answer(100, true)).collect();
+        assert_eq!(odd.len(), 5);
+        let full: Vec<_> = (0..10).map_while(|_| memory.answer(100, false)).collect();
+        assert_eq!(full.len(), 5, "who asks what many ask is not kept out by odd ones");
+        assert_eq!(memory.answers(), 1_000);
+        drop((odd, full));
+        assert_eq!(memory.answers(), 0);
+    }
+}

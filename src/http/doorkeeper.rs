@@ -1,0 +1,301 @@
+//! Who may take how much: the counters of [`crate::budgets`], for all threads.
+//!
+//! They are asked when somebody comes and goes, never for a message.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use actix_web::HttpRequest;
+
+use crate::{
+    actor::clock,
+    budgets::{Crowd, Limits, Network, pace},
+    protocol::close::Exceeded,
+    room::Micros,
+};
+
+use super::peer::{self, Peer, Strange, TrustProxy};
+
+/// What an operator allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed {
+    /// Who says where clients are.
+    pub proxy: Option<TrustProxy>,
+    /// What each address may take.
+    pub address: Limits,
+    /// What each user may take.
+    pub user: Limits,
+    /// How fast each connection is read.
+    pub pace: pace::Limits,
+}
+
+/// Counts for the whole server.
+pub struct Doorkeeper {
+    allowed: Allowed,
+    addresses: Mutex<Crowd<Network>>,
+    users: Mutex<Crowd<Arc<str>>>,
+    /// A proxy in a private network speaks for others.
+    has_private_proxy: AtomicBool,
+    said: Said,
+}
+
+/// What was logged.
+#[derive(Default)]
+struct Said {
+    not_trusted: AtomicBool,
+    not_said: AtomicBool,
+    is_full: AtomicBool,
+}
+
+/// Calls `say`, the first time.
+fn once(said: &AtomicBool, say: impl FnOnce()) {
+    if !said.swap(true, Ordering::Relaxed) {
+        say();
+    }
+}
+
+/// Somebody who is connected, counted until this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    keeper: Arc<Doorkeeper>,
+    who: Who,
+}
+
+#[derive(Debug)]
+enum Who {
+    Address(Network),
+    User(Arc<str>),
+    Silent(Network),
+}
+
+/// What somebody counts for who is connected, until this is dropped.
+#[derive(Debug, Default)]
+pub struct Visit {
+    /// Where it comes from, if that is counted.
+    pub network: Option<Network>,
+    places: [Option<Place>; 2],
+}
+
+impl Visit {
+    /// It is this user's.
+    ///
+    /// # Errors
+    /// There are too many of that user.
+    pub fn is_of(&mut self, user: Option<&Arc<str>>, keeper: &Arc<Doorkeeper>) -> Result<(), Exceeded> {
+        self.places[1] = keeper.user_connects(user)?;
+        Ok(())
+    }
+}
+
+impl Doorkeeper {
+    /// Nobody has come yet.
+    #[must_use]
+    pub fn new(allowed: Allowed) -> Arc<Self> {
+        Arc::new(Self {
+            addresses: Mutex::new(Crowd::new(allowed.address)),
+            users: Mutex::new(Crowd::new(allowed.user)),
+            allowed,
+            has_private_proxy: AtomicBool::new(false),
+            said: Said::default(),
+        })
+    }
+
+    /// How fast each connection is read.
+    #[must_use]
+    pub fn pace(&self) -> &pace::Limits {
+        &self.allowed.pace
+    }
+
+    /// Whether connections begin with the PROXY protocol.
+    #[must_use]
+    pub fn speaks_proxy_protocol(&self) -> bool {
+        self.allowed.proxy == Some(TrustProxy::Protocol)
+    }
+
+    /// Whose request it is, as far as addresses are counted.
+    #[must_use]
+    pub fn network(&self, request: &HttpRequest) -> Option<Network> {
+        let peer = request.peer_addr();
+        let (whose, strange) = peer::of_request(self.allowed.proxy.as_ref(), peer, request.headers());
+        match strange {
+            Some(Strange::NotTrusted) => self.is_behind_a_proxy(peer),
+            Some(Strange::NotSaid) => once(&self.said.not_said, || {
+                log::warn!(
+                    "a request of {} came without what --trust-proxy names: it is counted as that address; nobody but the \
+                     proxy should reach this server",
+                    Shown(peer)
+                );
+            }),
+            None => {}
+        }
+        match whose {
+            Peer::Address(address) => Some(Network::of(address)),
+            Peer::Anybody => None,
+        }
+    }
+
+    fn is_behind_a_proxy(&self, peer: Option<SocketAddr>) {
+        let is_near = peer.is_none_or(|peer| peer::is_private(peer.ip()));
+        self.has_private_proxy.fetch_or(is_near, Ordering::Relaxed);
+        once(&self.said.not_trusted, || {
+            let limits = if is_near {
+                "limits for each address do not hold for what comes from there"
+            } else {
+                "all who come that way share the limits of one address"
+            };
+            log::warn!(
+                "{} seems to be a proxy: {limits}; name the header in which it says whom it speaks for, such as \
+                 --trust-proxy x-forwarded-for",
+                Shown(peer)
+            );
+        });
+    }
+
+    /// Somebody asks for something.
+    ///
+    /// # Errors
+    /// Too many from there did.
+    pub fn arrives(&self, whose: Option<Network>) -> Result<(), Exceeded> {
+        self.of_address(whose, Crowd::arrive)
+    }
+
+    /// Somebody is refused: whether it is told in full.
+    ///
+    /// # Errors
+    /// Too many from there were.
+    pub fn refuses(&self, whose: Option<Network>) -> Result<(), Exceeded> {
+        self.of_address(whose, Crowd::refuse)
+    }
+
+    /// A document begins.
+    ///
+    /// # Errors
+    /// Too many did that were begun from there, or by that user.
+    pub fn begins_document(&self, whose: Option<Network>, user: Option<&Arc<str>>) -> Result<(), Exceeded> {
+        if let Some(user) = user {
+            lock(&self.users).create(user, clock::now())?;
+        }
+        self.of_address(whose, Crowd::create)
+    }
+
+    /// Somebody connects.
+    ///
+    /// # Errors
+    /// There are too many from there.
+    pub fn connects(self: &Arc<Self>, whose: Option<Network>) -> Result<Visit, Exceeded> {
+        self.of_address(whose, Crowd::connect)?;
+        Ok(Visit {
+            network: whose,
+            places: [whose.map(|network| self.place(Who::Address(network))), None],
+        })
+    }
+
+    /// A connection turns out to be a user's.
+    ///
+    /// # Errors
+    /// There are too many of that user.
+    pub fn user_connects(self: &Arc<Self>, user: Option<&Arc<str>>) -> Result<Option<Place>, Exceeded> {
+        let Some(user) = user else { return Ok(None) };
+        lock(&self.users).connect(user, clock::now())?;
+        Ok(Some(self.place(Who::User(user.clone()))))
+    }
+
+    /// A connection of `peer` did not begin as --trust-proxy says that it would.
+    pub fn says_nothing(&self, peer: Option<SocketAddr>, error: &io::Error) {
+        once(&self.said.not_said, || {
+            log::warn!(
+                "a connection of {} was closed: {error}; --trust-proxy asks for it",
+                Shown(peer)
+            );
+        });
+    }
+
+    /// A TCP connection has come and is not a WebSocket (yet). `None`: there are too many, it is to be closed;
+    /// `Some(None)`: those of that peer are not counted.
+    pub fn is_silent(self: &Arc<Self>, peer: Option<SocketAddr>) -> Option<Option<Place>> {
+        let is_header = matches!(&self.allowed.proxy, Some(proxy) if *proxy != TrustProxy::Protocol);
+        let Some(network) = peer
+            .map(|peer| peer.ip())
+            .filter(|address| !is_header && self.counts(*address))
+        else {
+            return Some(None);
+        };
+        let network = Network::of(network);
+        if lock(&self.addresses).is_silent(&network, clock::now()) {
+            return Some(Some(self.place(Who::Silent(network))));
+        }
+        self.is_full(network, "too many connections that are not WebSockets");
+        None
+    }
+
+    fn counts(&self, address: IpAddr) -> bool {
+        let may_be_proxy = self.has_private_proxy.load(Ordering::Relaxed) && peer::is_private(address);
+        !address.to_canonical().is_loopback() && !may_be_proxy
+    }
+
+    fn place(self: &Arc<Self>, who: Who) -> Place {
+        Place {
+            keeper: self.clone(),
+            who,
+        }
+    }
+
+    fn of_address(
+        &self,
+        whose: Option<Network>,
+        take: impl FnOnce(&mut Crowd<Network>, &Network, Micros) -> Result<(), Exceeded>,
+    ) -> Result<(), Exceeded> {
+        let Some(network) = whose else { return Ok(()) };
+        let taken = take(&mut lock(&self.addresses), &network, clock::now());
+        taken.inspect_err(|exceeded| self.is_full(network, exceeded.text()))
+    }
+
+    /// Logged once: whoever runs the server may have many people behind one address.
+    fn is_full(&self, network: Network, what: &str) {
+        once(&self.said.is_full, || {
+            log::warn!(
+                "the first address reached a limit: {network}: {what}; /metrics counts those that follow. If it is a proxy, see \
+                 --trust-proxy; if many people are behind it, see the limits of addresses"
+            );
+        });
+    }
+}
+
+impl fmt::Debug for Doorkeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Doorkeeper")
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match &self.who {
+            Who::Address(network) => lock(&self.keeper.addresses).disconnect(network),
+            Who::User(user) => lock(&self.keeper.users).disconnect(user),
+            Who::Silent(network) => lock(&self.keeper.addresses).speaks(network),
+        }
+    }
+}
+
+struct Shown(Option<SocketAddr>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(peer) => peer.ip().fmt(f),
+            None => f.write_str("an unknown address"),
+        }
+    }
+}
+
+fn lock<T>(crowd: &Mutex<T>) -> MutexGuard<'_, T> {
+    crowd.lock().unwrap_or_else(PoisonError::into_inner)
+}
