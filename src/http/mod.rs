@@ -41,6 +41,8 @@ pub mod address;
 pub mod admin;
 mod admission;
 mod demo;
+#[cfg(test)]
+mod echo;
 mod health;
 mod hocuspocus;
 pub mod line;
@@ -95,6 +97,8 @@ pub struct Shared {
 
 /// All routes.
 pub fn routes(config: &mut ServiceConfig) {
+    #[cfg(test)]
+    config.route("/echo", web::get().to(echo::connect));
     config
         .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
