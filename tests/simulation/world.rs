@@ -67,6 +67,9 @@ pub fn dice(seed: u64, step: u64) -> Random {
     random
 }
 
+/// The client id of who may only read.
+const MALLORY: u64 = 666;
+
 const WIRES: [Wire; 3] = [Wire::YWebsocket, Wire::YSweet, Wire::Hocuspocus];
 
 impl World {
@@ -612,7 +615,9 @@ impl World {
             // No WebSocket at all.
             0 => noise(random),
             // No message of the wire.
-            1 => dressed(&noise(random)),
+            1 if random.one_in(2) => dressed(&noise(random)),
+            // An edit of its own, which would be a good one.
+            1 => dressed(&update(&Editor::new(MALLORY).types("mallory was here"))),
             // What an honest page said, with a byte changed, cut off, or as it was.
             2 | 3 => match victim.sent.last() {
                 Some(sent) => {
@@ -805,6 +810,8 @@ impl World {
         for (n, page) in self.pages.iter().enumerate() {
             for desk in &page.desks {
                 let expected = self.server.found(desk.document).editor.content();
+                let taken = expected.clocks.get(&yrs::ClientID::new(MALLORY));
+                assert_eq!(taken, 0, "P3: an edit of a reader was taken");
                 assert!(!desk.editor.misses_something());
                 assert_eq!(desk.editor.content(), expected, "P5: page {n} differs from the store");
             }
