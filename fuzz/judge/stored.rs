@@ -146,6 +146,7 @@ fn append(bytes: &mut Vec<u8>, number: u32, how: u8) {
         document: DocumentId::parse(if how & 4 == 0 { "a" } else { "b/c" }).expect("a name"),
         seq: u64::from(number),
         at_ms: u64::from(number) * 1_000,
+        holder: None,
         authors: Vec::new().into(),
         body: if how & 8 == 0 {
             Body::Update(body)

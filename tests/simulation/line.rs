@@ -352,7 +352,7 @@ impl Line {
         for step in 0..outboxes.len() {
             let at = (self.turn + step) % outboxes.len();
             let outbox = &outboxes[at];
-            match outbox.poll_next(Waker::noop()) {
+            match outbox.poll_next(Waker::noop()).map(|(next, _)| next) {
                 Poll::Ready(Next::Bytes(bytes)) => {
                     self.down.extend_from_slice(&bytes);
                     self.turn = at + 1;
@@ -360,7 +360,7 @@ impl Line {
                 }
                 Poll::Ready(Next::Head(head)) => {
                     self.down.extend_from_slice(&head);
-                    match outbox.poll_next(Waker::noop()) {
+                    match outbox.poll_next(Waker::noop()).map(|(next, _)| next) {
                         Poll::Ready(Next::Bytes(body)) => self.down.extend_from_slice(&body),
                         other => panic!("a head without its body: {other:?}"),
                     }

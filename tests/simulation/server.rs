@@ -236,6 +236,7 @@ impl Server {
             document: name(document),
             seq,
             at_ms: self.wall_ms,
+            holder: None,
             authors,
             body,
         };
@@ -278,7 +279,7 @@ impl Server {
             .map(|(_, record)| record.clone())
             .collect();
         match self.journal().commit(&records) {
-            Ok(()) => {}
+            Ok(refused) => assert!(refused.is_empty(), "every record follows on what is stored"),
             Err(StoreError::Io { .. }) => {
                 self.commits_failed += 1;
                 return;
