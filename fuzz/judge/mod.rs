@@ -9,23 +9,45 @@
 //! | `history` | updates that refer to each other, in any order, and every way to get what became of them |
 //! | `honest` | what editors write who are not always connected |
 //! | `message` | any bytes, as messages of two editors of a room |
+//! | `lines` | sequences of what can happen to lines and rooms, in the world of `tests/simulation` |
 //! | `wire` | what is read beside updates: presence, state vectors, JSON, frames |
+//! | `dialect` | what clients say, on each wire, and what is said to them |
+//! | `access` | claims, revocations, credentials, pages, names |
+//! | `stored` | what is read from the disk: records, hints, segments |
+//! | `token` | tokens that nobody signed |
+//! | `sources` | what other servers stored, imported |
 //! | `document` | what must be true of a document, whatever it took |
 //! | `rights` | in which documents all ways have to show the same |
 //! | `forge` | a grammar of updates that nobody honest writes |
 
+mod access;
+mod dialect;
 mod document;
 pub mod forge;
 mod history;
 mod honest;
+mod lines;
 mod message;
 mod rights;
+#[cfg(feature = "import")]
+mod sources;
+mod stored;
+#[cfg(feature = "import")]
+mod token;
 mod update;
 mod wire;
 
+pub use access::access;
+pub use dialect::dialect;
 pub use document::{Outcome, submit};
 pub use history::history;
 pub use honest::honest;
+pub use lines::lines;
 pub use message::message;
+#[cfg(feature = "import")]
+pub use sources::sources;
+pub use stored::stored;
+#[cfg(feature = "import")]
+pub use token::token;
 pub use update::update;
 pub use wire::wire;

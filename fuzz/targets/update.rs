@@ -2,6 +2,6 @@
 
 #![no_main]
 
-use cowrite_fuzz::{judge, let_yrs_panic};
+use cowrite_fuzz::{judge, let_libraries_panic};
 
-libfuzzer_sys::fuzz_target!(init: let_yrs_panic(), |input: &[u8]| judge::update(input));
+libfuzzer_sys::fuzz_target!(init: let_libraries_panic(), |input: &[u8]| judge::update(input));

@@ -423,6 +423,12 @@ impl Socket {
             (Ok((document, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => {
                 live.renew(identity, &document, &self.shared).await?;
             }
+            (Ok(_), Some(Seat::Live(_))) => {
+                // Its room has ended it. A provider that sent this before it heard so takes the next session for the one that
+                // it had: it asks for nothing, and would hear nothing of the document any more.
+                let reason = "the token came after the session had ended, begin anew";
+                return Err(CloseReason::Reset(reason.to_owned()));
+            }
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
             (Err(reason @ CloseReason::Exceeded(_)), _) => return Err(reason),
             (Err(reason), _) => {

@@ -237,23 +237,30 @@ impl Reader {
 
     /// The next event. Nothing follows [`Event::Closes`], [`Event::Errs`] and [`Event::Gone`].
     pub async fn next(&mut self) -> Event {
+        match self.receive().await {
+            Ok(Some(received)) => event(received),
+            Ok(None) => Event::Gone,
+            Err(reason) => Event::Errs(reason),
+        }
+    }
+
+    /// What comes next, whatever a wire makes of it; `None` when the peer is gone.
+    ///
+    /// # Errors
+    /// The peer broke the rules, and is to be told so.
+    pub(super) async fn receive(&mut self) -> Result<Option<Received>, CloseReason> {
         loop {
             if self.pace.is_due(self.outbox.line().spent()) {
                 self.keep_pace().await;
             }
-            let received = match self.frames.next(&mut self.arrived) {
-                Ok(received) => received,
-                Err(reason) => return Event::Errs(reason),
-            };
+            let received = self.frames.next(&mut self.arrived)?;
             let unfinished = self.frames.unfinished_bytes();
-            if (unfinished > 0 || self.begun.bytes > 0)
-                && let Err(reason) = self.begun.are(unfinished, clock::now())
-            {
-                return Event::Errs(reason);
+            if unfinished > 0 || self.begun.bytes > 0 {
+                self.begun.are(unfinished, clock::now())?;
             }
-            if let Some(received) = received {
+            if received.is_some() {
                 self.pace.hears();
-                return event(received);
+                return Ok(received);
             }
             match self.payload.next().await {
                 Some(Ok(bytes)) => {
@@ -265,9 +272,9 @@ impl Reader {
                         .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
                 }
                 Some(Err(PayloadError::Overflow)) => {
-                    return Event::Errs(CloseReason::MessageTooBig("the message is too big".to_owned()));
+                    return Err(CloseReason::MessageTooBig("the message is too big".to_owned()));
                 }
-                Some(Err(_)) | None => return Event::Gone,
+                Some(Err(_)) | None => return Ok(None),
             }
         }
     }

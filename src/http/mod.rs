@@ -49,6 +49,8 @@ pub mod admin;
 mod admission;
 mod demo;
 pub mod doorkeeper;
+#[cfg(test)]
+mod echo;
 pub mod headers;
 mod health;
 mod help;
@@ -156,6 +158,8 @@ pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
 
 /// What people, their pages and the back ends of these ask for.
 fn peoples(config: &mut ServiceConfig) {
+    #[cfg(test)]
+    config.route("/echo", web::get().to(echo::connect));
     config
         .route("/ws/{document:.*}", web::get().to(y_websocket::connect))
         .route("/hocuspocus", web::get().to(hocuspocus::connect))

@@ -49,3 +49,35 @@ fn p3_the_corpus_of_messages_does_no_harm() {
 fn g31_the_corpus_of_what_is_beside_updates_does_no_harm() {
     all_of("wire", 30, judge::wire);
 }
+
+#[test]
+fn p1_to_p6_the_corpus_of_what_happens_to_lines_keeps_the_promises() {
+    all_of("lines", 10, judge::lines);
+}
+
+#[test]
+fn e15_the_corpus_of_what_clients_say_does_no_harm() {
+    all_of("dialect", 20, judge::dialect);
+}
+
+#[test]
+fn a1_the_corpus_of_who_may_do_what_opens_nothing() {
+    all_of("access", 10, judge::access);
+}
+
+#[test]
+fn r7_the_corpus_of_what_is_on_the_disk_does_no_harm() {
+    all_of("stored", 6, judge::stored);
+}
+
+#[cfg(feature = "import")]
+#[test]
+fn t2_the_corpus_of_tokens_opens_nothing() {
+    all_of("token", 5, judge::token);
+}
+
+#[cfg(feature = "import")]
+#[test]
+fn b21_the_corpus_of_what_other_servers_stored_does_no_harm() {
+    all_of("sources", 7, judge::sources);
+}

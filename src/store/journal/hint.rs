@@ -26,6 +26,9 @@ use crate::{id::DocumentId, store::record::Kind};
 
 const MAGIC: [u8; 8] = *b"CWRHNT01";
 
+/// An entry takes so many bytes at least: document, kind, position, time, order and length.
+const ENTRY_BYTES_MIN: usize = 6;
+
 /// The name of the hint of segment `number`.
 #[must_use]
 pub fn file_name(number: u32) -> String {
@@ -128,7 +131,8 @@ pub fn decode(bytes: &[u8], segment: u32) -> Option<Hint> {
     }
     let (salt, end, count) = (fields.u32()?, fields.u64()?, fields.u32()?);
     let mut documents: Vec<DocumentId> = Vec::new();
-    let mut entries = Vec::with_capacity(count as usize);
+    // A sum proves that nothing rotted, not who wrote it: no more is taken than the bytes can hold.
+    let mut entries = Vec::with_capacity((count as usize).min(fields.0.len() / ENTRY_BYTES_MIN));
     let (mut offset, mut at_ms, mut lsn) = (HEADER_BYTES, 0_u64, 0_u64);
     for _ in 0..count {
         let number = usize::try_from(varint(&mut fields)?).ok()?;
@@ -242,5 +246,17 @@ mod tests {
             flipped[at] ^= 0x10;
             assert_eq!(decode(&flipped, 4), None, "flipped at {at}");
         }
+    }
+
+    /// Found by `scripts/fuzz`: it took memory for four thousand million entries.
+    #[test]
+    fn r6_a_hint_is_not_believed_how_many_entries_it_has() {
+        let mut bytes = Builder::default().encode(4, 77);
+        let count_at = bytes.len() - 4;
+        bytes[count_at..].copy_from_slice(&u32::MAX.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+
+        assert_eq!(decode(&bytes, 4), None);
     }
 }

@@ -62,6 +62,24 @@ for (const name of ['hocuspocus 3.4.4', 'hocuspocus 4.8.0']) {
     assert.equal(ended.provider.hasUnsyncedChanges, true)
   })
 
+  test(`x10 ${name}: a fresh token that comes too late begins anew, and everything arrives`, async t => {
+    const server = await guarded(t)
+    const short = await shortLived()
+    const long = await longLived()
+    let calls = 0
+    // The second one was asked for before the end and comes after it, as from a page that slept.
+    const late = () => until('it is refused', () => client.refusals.length > 0).then(() => long)
+    const client = connect(t, version, server, 'notes', { token: async () => calls++ === 1 ? late() : calls === 1 ? short : long })
+    const watcher = connect(t, newest, server, 'notes', { token: long })
+    await Promise.all([settled(client, watcher), over(t, server, short)])
+    await until('its token was taken', () => client.granted > 1)
+    watcher.text.insert(0, 'of others')
+    await until('it hears of others', () => client.text.toString() === 'of others')
+    client.text.insert(0, 'its own, ')
+    await settled(client)
+    await until('it is heard', () => watcher.text.toString() === 'its own, of others')
+  })
+
   test(`x10 ${name}: a fresh token may allow less`, async t => {
     const server = await guarded(t)
     const short = await shortLived()
