@@ -53,7 +53,7 @@ pub(super) const SETTINGS: [(&str, &[&str]); 9] = [
         "jwt-secret",
         &["secret", "auth-secret", "key", "auth", "token-secret", "hmac-secret"],
     ),
-    ("jwt-public-key", &["public-key", "jwks"]),
+    ("jwt-public-key", &["public-key"]),
     (
         "allow-origin",
         &["cors", "origin", "origins", "allowed-origins", "cors-origin"],

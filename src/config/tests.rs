@@ -388,8 +388,8 @@ fn c9_other_programs_words_are_answered_with_ours() {
         ),
         (&["ls"], "there is no command `ls`: did you mean `cowrite doc list`?"),
         (
-            &["sevre"],
-            "unrecognized subcommand 'sevre'; tip: a similar subcommand exists: 'serve'",
+            &["serv"],
+            "unrecognized subcommand 'serv'; tip: a similar subcommand exists: 'serve'",
         ),
         (
             &["serve", "--host=0.0.0.0"],
