@@ -5,6 +5,10 @@ import { defineConfig } from 'vite'
 const server = process.env['COWRITE_URL'] ?? 'http://127.0.0.1:8080'
 
 export default defineConfig({
+  experimental: {
+    // Code and styles find their files by where they are themselves: the server may live below a prefix.
+    renderBuiltUrl: (_file, { hostType }) => (hostType === 'html' ? undefined : { relative: true }),
+  },
   server: { proxy: { '/ws': { target: server, ws: true } } },
   build: {
     target: 'es2022',

@@ -6,8 +6,12 @@
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, header},
+    web::Data,
 };
 use rust_embed::Embed;
+use serde_json::json;
+
+use super::Shared;
 
 #[derive(Embed)]
 #[folder = "web-demo/dist"]
@@ -20,6 +24,18 @@ const PAGE: &str = "index.html";
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// What the addresses of documents begin with: one for each kind of page.
+const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
+
+/// What the start page says about this server: `{"access": "open" | "tokens", "version": "0.1.0"}`.
+pub async fn about(shared: Data<Shared>) -> HttpResponse {
+    let access = if shared.keys.is_some() { "tokens" } else { "open" };
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .json(json!({ "access": access, "version": env!("CARGO_PKG_VERSION") }))
+}
+
 /// Serves a file of the demo, or its page.
 pub async fn serve(request: HttpRequest) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -30,7 +46,7 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
     let path = request.path().trim_start_matches('/');
     let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
         Some(file) => (path, file),
-        None if path.is_empty() || path == PAGE || path.starts_with("d/") => match Files::get(PAGE) {
+        None if path.is_empty() || path == PAGE || KINDS.iter().any(|kind| path.starts_with(kind)) => match Files::get(PAGE) {
             Some(page) => (PAGE, page),
             None => return not_built(),
         },

@@ -115,6 +115,7 @@ pub fn routes(config: &mut ServiceConfig, shows: Shows) {
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
         .configure(|config| operator_routes(config, shows))
+        .route("/about.json", web::get().to(demo::about))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())
