@@ -39,6 +39,7 @@ export function createPeople(presence: Presence, places: Places, signal: AbortSi
     panel.hidePopover()
     if (!places.jumpTo(one.client)) say(`${one.label} has no caret here right now`)
   }
+  let shownNow = ''
   const refresh = (): void => {
     const me = presence.me()
     paint(own, me, me.name)
@@ -56,9 +57,13 @@ export function createPeople(presence: Presence, places: Places, signal: AbortSi
       more.addEventListener('click', () => panel.showPopover())
       items.push(h('li', {}, more))
     }
-    // One's own button stays where it is: taken out between press and release it would lose the click.
-    while (list.lastChild !== ownItem) list.lastChild?.remove()
-    list.append(...items)
+    // What shows the same stays where it is: taken out between press and release it would lose the click.
+    const looks = items.map(({ innerHTML }) => innerHTML).join()
+    if (looks !== shownNow) {
+      shownNow = looks
+      while (list.lastChild !== ownItem) list.lastChild?.remove()
+      list.append(...items)
+    }
     list.dataset['others'] = String(others.length)
     opener.setAttribute('aria-label', others.length === 0 ? 'Who is here: only you' : `Who is here: you and ${others.length} more`)
     if (panel.matches(':popover-open')) fill()
@@ -79,8 +84,10 @@ export function createPeople(presence: Presence, places: Places, signal: AbortSi
   const entry = (one: Somebody): HTMLElement => {
     const isFollowed = following.client() === one.client
     const jump = button('', { class: 'person', title: `Go to ${one.label}` }, () => jumpTo(one))
+    const avatar = avatarOf(one)
+    avatar.setAttribute('aria-hidden', 'true')
     jump.replaceChildren(
-      avatarOf(one),
+      avatar,
       h('span', { class: 'person-name' }, one.label, presence.isOtherWindow(one) ? h('span', { class: 'soft' }, ' your other window') : null),
     )
     if (one.verified) jump.append(h('span', { class: 'verified', title: 'The name comes from a token' }, icon(Check), h('span', { class: 'visually-hidden' }, 'name from a token')))
@@ -146,7 +153,10 @@ function createFollowing(presence: Presence, places: Places, signal: AbortSignal
     const now = presence.others().find(({ client }) => client === followed?.client)
     if (now === undefined) return follow(null)
     followed = now
-    places.jumpTo(now.client)
+    // The page moves the carets when it has heard of it, after this.
+    setTimeout(() => requestAnimationFrame(() => {
+      if (followed?.client === now.client) places.jumpTo(now.client)
+    }))
   })
   for (const event of ['wheel', 'touchmove', 'keydown', 'pointerdown'] as const) {
     addEventListener(event, ({ target }) => {

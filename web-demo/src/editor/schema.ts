@@ -1,7 +1,8 @@
 // What a document may hold. Everything that any version of this page has written must stay in here: what the schema
 // does not know would be lost (see `guard.ts`).
 
-import { Node, type Extensions } from '@tiptap/core'
+import type { Extensions } from '@tiptap/core'
+import { Document } from '@tiptap/extension-document'
 import { TaskItem, TaskList } from '@tiptap/extension-list'
 import { TableKit } from '@tiptap/extension-table'
 import { liftTarget } from '@tiptap/pm/transform'
@@ -14,9 +15,7 @@ import { Picture } from './picture'
  * Any blocks, as ever; but of an empty document the first is a heading: what is written first is the title. (A choice
  * in which everything is allowed is still made by the first that is named.)
  */
-const TitledDocument = Node.create({
-  name: 'doc',
-  topNode: true,
+const TitledDocument = Document.extend({
   content: '(heading | block) block*',
   addCommands: () => ({
     // As Tiptap's own, but what is cleared is a paragraph, also in the first line.

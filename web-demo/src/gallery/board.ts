@@ -5,6 +5,7 @@ import { ArrowUpRight, Minus, MousePointer2, PenLine, Plus, Redo2, Square, Stick
 import * as Y from 'yjs'
 
 import { h, icon } from '../dom'
+import { inkOn } from '../profile'
 import type { Mounted, Shared } from './shared'
 
 const COLORS = ['ink', 'blue', 'green', 'orange', 'red', 'violet'] as const
@@ -118,6 +119,7 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     write(id)
   }
   const remove = (id: string): void => {
+    undo.stopCapturing()
     shapes.delete(id)
     svg.focus()
   }
@@ -336,7 +338,8 @@ function pointerOf({ x, y }: Point, user: { name: string; color: string } | unde
   const label = s('text', { x: 16, y: 30 })
   label.textContent = user?.name ?? ''
   const arrow = s('path', { d: 'M0 0L5 17L9 10L16 8Z' })
-  arrow.style.fill = label.style.fill = user?.color ?? 'gray'
+  arrow.style.fill = label.style.stroke = user?.color ?? 'gray'
+  label.style.fill = inkOn(user?.color ?? '#808080')
   return s('g', { class: 'pointer', transform: `translate(${x} ${y}) scale(${1 / scale})` }, arrow, label)
 }
 

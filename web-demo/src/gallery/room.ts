@@ -187,8 +187,9 @@ function game({ doc, awareness, me, person }: Shared): Part {
     into.fillRect(0, 0, width, height)
     const light = (x: number, y: number, radius: number, color: string): void => {
       const glow = into.createRadialGradient(x * width, y * height, 0, x * width, y * height, radius)
-      glow.addColorStop(0, color)
-      glow.addColorStop(0.25, color)
+      glow.addColorStop(0, '#ffffff')
+      glow.addColorStop(0.18, '#ffffff')
+      glow.addColorStop(0.4, color)
       glow.addColorStop(1, 'rgb(16 19 31 / 0%)')
       into.fillStyle = glow
       into.fillRect(x * width - radius, y * height - radius, 2 * radius, 2 * radius)
