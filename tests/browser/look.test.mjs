@@ -41,7 +41,7 @@ for (const colorScheme of ['light', 'dark']) {
     await page.getByRole('button', { name: 'More', exact: true }).click()
     assert.deepEqual(await violations(page), [], 'menu')
     await page.keyboard.press('Escape')
-    await write(page, '/')
+    await write(page, ' /')
     await page.getByRole('option', { name: 'Table' }).click()
     await page.getByRole('group', { name: 'Table' }).waitFor()
     await page.keyboard.press('Control+F')

@@ -94,7 +94,8 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
     },
   })
   const people = createPeople(presence, content, life.signal)
-  const title = h('p', { class: 'title' }, name)
+  // A document has a heading of its own.
+  const title = h(kind === 'document' ? 'p' : 'h1', { class: 'title' }, name)
   const status = createStatus()
   const badge = h('span', { class: 'badge', hidden: true }, 'Read only')
   const notices = h('div', { class: 'notices' })
