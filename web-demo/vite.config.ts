@@ -9,7 +9,8 @@ export default defineConfig({
     // Code and styles find their files by where they are themselves: the server may live below a prefix.
     renderBuiltUrl: (_file, { hostType }) => (hostType === 'html' ? undefined : { relative: true }),
   },
-  server: { proxy: { '/ws': { target: server, ws: true } } },
+  // The docs lie beside this folder.
+  server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server }, fs: { allow: ['..'] } },
   build: {
     target: 'es2022',
     // Data URLs would need holes in the server's content security policy.

@@ -5,14 +5,15 @@ import { ArrowUpRight, Minus, MousePointer2, PenLine, Plus, Redo2, Square, Stick
 import * as Y from 'yjs'
 
 import { h, icon } from '../dom'
-import { inkOn } from '../profile'
+import { NOBODY, inkOn, profileFrom, type Profile } from '../profile'
 import type { Mounted, Shared } from './shared'
 
+const KINDS = ['line', 'arrow', 'box', 'note'] as const
 const COLORS = ['ink', 'blue', 'green', 'orange', 'red', 'violet'] as const
 
 /** Everything is a place, a size and a colour; `line` has its points from that place on, a `note` its text. */
 interface Shape {
-  readonly kind: 'line' | 'arrow' | 'box' | 'note'
+  readonly kind: (typeof KINDS)[number]
   readonly x: number
   readonly y: number
   readonly width: number
@@ -34,7 +35,7 @@ type Tool = 'select' | Shape['kind']
 const NOTE = { width: 180, height: 140 }
 
 export function mountBoard({ doc, awareness, say }: Shared): Mounted {
-  const shapes = doc.getMap<Shape>('board')
+  const shapes = doc.getMap<unknown>('board')
   const undo = new Y.UndoManager(shapes)
   const layer = s('g')
   const drawing = s('g')
@@ -48,24 +49,28 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
   let view = { x: 0, y: 0, scale: 1 }
 
   // The board as it is.
-  const elements = new Map<string, { readonly shape: Shape; readonly element: SVGElement }>()
+  const elements = new Map<string, { readonly value: unknown; readonly element: SVGElement }>()
+  const shapeOf = (id: string): Shape | null => shapeFrom(shapes.get(id))
   const show = (): void => {
-    const inOrder = [...shapes].sort(([a, one], [b, other]) => one.z - other.z || (a < b ? -1 : 1))
+    const inOrder = [...shapes].flatMap(([id, value]) => {
+      const shape = shapeFrom(value)
+      return shape === null ? [] : [{ id, value, shape }]
+    }).sort((a, b) => a.shape.z - b.shape.z || (a.id < b.id ? -1 : 1))
     for (const [id, { element }] of elements) {
       if (shapes.has(id)) continue
       element.remove()
       elements.delete(id)
     }
-    for (const [id, shape] of inOrder) {
+    for (const { id, value, shape } of inOrder) {
       const before = elements.get(id)
-      if (before?.shape === shape) continue
+      if (before?.value === value) continue
       const isFocused = before?.element === document.activeElement
       const element = draw(shape)
       element.dataset['id'] = id
       if (before === undefined) layer.append(element)
       else before.element.replaceWith(element)
       if (isFocused) element.focus()
-      elements.set(id, { shape, element })
+      elements.set(id, { value, element })
     }
     svg.classList.toggle('empty', shapes.size === 0)
   }
@@ -74,8 +79,11 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
   // The others: their pointers, and what they are drawing.
   const showOthers = (): void => {
     const others = [...awareness.getStates()].filter(([client]) => client !== awareness.clientID)
-    pointers.replaceChildren(...others.flatMap(([, state]) => (state['pointer'] ? [pointerOf(state['pointer'] as Point, state['user'] as { name: string; color: string } | undefined, view.scale)] : [])))
-    drawing.replaceChildren(...[...others.map(([, state]) => state['drawing'] as Shape | undefined), mine].flatMap((shape) => (shape ? [draw(shape)] : [])))
+    pointers.replaceChildren(...others.flatMap(([, state]) => {
+      const at = pointFrom(state['pointer'])
+      return at === null ? [] : [pointerOf(at, profileFrom(state['user']) ?? NOBODY, view.scale)]
+    }))
+    drawing.replaceChildren(...[...others.map(([, state]) => shapeFrom(state['drawing'])), mine].flatMap((shape) => (shape === null ? [] : [draw(shape)])))
   }
   let mine: Shape | null = null
   const tell = (shape: Shape | null): void => {
@@ -124,11 +132,11 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     svg.focus()
   }
   const move = (id: string, dx: number, dy: number): void => {
-    const shape = shapes.get(id)
-    if (shape) shapes.set(id, { ...shape, x: shape.x + dx, y: shape.y + dy })
+    const shape = shapeOf(id)
+    if (shape !== null) shapes.set(id, { ...shape, x: shape.x + dx, y: shape.y + dy })
   }
   const write = (id: string): void => {
-    const shape = shapes.get(id)
+    const shape = shapeOf(id)
     const element = elements.get(id)?.element
     if (shape?.kind !== 'note' || element === undefined) return
     const box = element.getBoundingClientRect()
@@ -136,8 +144,8 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     const input = h('textarea', { class: 'note-text', 'aria-label': 'Text of the note', maxlength: 500, style: `left: ${box.left - outer.left}px; top: ${box.top - outer.top}px; width: ${box.width}px; height: ${box.height}px; font-size: ${16 * view.scale}px` })
     input.value = shape.text ?? ''
     input.addEventListener('input', () => {
-      const now = shapes.get(id)
-      if (now) shapes.set(id, { ...now, text: input.value })
+      const now = shapeOf(id)
+      if (now !== null) shapes.set(id, { ...now, text: input.value })
     })
     input.addEventListener('keydown', (event) => {
       if (event.key === 'Escape') elements.get(id)?.element.focus()
@@ -159,7 +167,7 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     if (pressed.size > 1 || !editable || tool === 'select' || event.button === 1) {
       tell(null)
       drag = { id: editable && pressed.size === 1 && event.button === 0 ? idUnder(event) : null, at: event }
-    } else if (tool !== 'note') tell({ kind: tool, ...at, width: 0, height: 0, color, z: Infinity, points: [] })
+    } else if (tool !== 'note') tell({ kind: tool, ...at, width: 0, height: 0, color, z: 0, points: [] })
   })
   svg.addEventListener('pointermove', (event) => {
     const at = placeOf(event)
@@ -270,12 +278,12 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
   return {
     tools,
     element: surface,
-    title: () => [...shapes.values()].filter(({ text }) => text).sort((a, b) => a.z - b.z)[0]?.text?.split('\n')[0] ?? '',
+    title: () => [...shapes.values()].map(shapeFrom).filter((shape) => shape !== null && shape.text !== '').sort((a, b) => (a?.z ?? 0) - (b?.z ?? 0))[0]?.text?.split('\n')[0] ?? '',
     isEmpty: () => shapes.size === 0,
     setEditable: (now) => (editable = now),
     jumpTo(client) {
-      const pointer = awareness.getStates().get(client)?.['pointer'] as Point | null | undefined
-      if (!pointer) return false
+      const pointer = pointFrom(awareness.getStates().get(client)?.['pointer'])
+      if (pointer === null) return false
       const { x, y } = middle()
       view = { ...view, x: view.x + pointer.x - x, y: view.y + pointer.y - y }
       look()
@@ -289,6 +297,22 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       undo.destroy()
     },
   }
+}
+
+/** What is in the document or comes from others, checked: it can be anything. */
+function shapeFrom(value: unknown): Shape | null {
+  if (typeof value !== 'object' || value === null) return null
+  const { kind, x, y, width, height, color, z, points, text } = value as Record<string, unknown>
+  const known = KINDS.find((one) => one === kind)
+  if (known === undefined || ![x, y, width, height, z].every(Number.isFinite)) return null
+  const numbers = { x, y, width, height, z } as { x: number; y: number; width: number; height: number; z: number }
+  return { kind: known, ...numbers, color: String(color), points: Array.isArray(points) && points.every(Number.isFinite) ? points : [], text: typeof text === 'string' ? text : '' }
+}
+
+function pointFrom(value: unknown): Point | null {
+  if (typeof value !== 'object' || value === null) return null
+  const { x, y } = value as Record<string, unknown>
+  return Number.isFinite(x) && Number.isFinite(y) ? { x, y } as Point : null
 }
 
 function draw({ kind, x, y, width, height, color, points = [], text = '' }: Shape): SVGElement {
@@ -334,12 +358,12 @@ function pathOf(points: readonly number[]): string {
   return `${path}L${points.at(-2) ?? 0} ${points.at(-1) ?? 0}`
 }
 
-function pointerOf({ x, y }: Point, user: { name: string; color: string } | undefined, scale: number): SVGElement {
+function pointerOf({ x, y }: Point, { name, color }: Profile, scale: number): SVGElement {
   const label = s('text', { x: 16, y: 30 })
-  label.textContent = user?.name ?? ''
+  label.textContent = name
   const arrow = s('path', { d: 'M0 0L5 17L9 10L16 8Z' })
-  arrow.style.fill = label.style.stroke = user?.color ?? 'gray'
-  label.style.fill = inkOn(user?.color ?? '#808080')
+  arrow.style.fill = label.style.stroke = color
+  label.style.fill = inkOn(color)
   return s('g', { class: 'pointer', transform: `translate(${x} ${y}) scale(${1 / scale})` }, arrow, label)
 }
 

@@ -6,7 +6,7 @@
 import * as Y from 'yjs'
 
 import { button, h } from '../dom'
-import { inkOn } from '../profile'
+import { inkOn, profileFrom } from '../profile'
 import type { Mounted, Shared } from './shared'
 
 interface Message {
@@ -32,13 +32,13 @@ interface Part {
 
 export function mountRoom(shared: Shared): Mounted {
   const { doc } = shared
-  const messages = doc.getArray<Message>('chat')
+  const messages = doc.getArray<unknown>('chat')
   const poll = doc.getMap<string>('poll')
   const parts = [chat(shared, messages), voting(shared, poll), game(shared)]
   return {
     tools: null,
     element: h('div', { class: 'room' }, ...parts.map(({ element }) => element)),
-    title: () => poll.get('question') ?? '',
+    title: () => String(poll.get('question') ?? ''),
     isEmpty: () => messages.length === 0,
     setEditable: (editable) => {
       for (const part of parts) part.setEditable(editable)
@@ -51,18 +51,18 @@ export function mountRoom(shared: Shared): Mounted {
   }
 }
 
-function chat({ me, person }: Shared, messages: Y.Array<Message>): Part {
+function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
   const list = h('ol', { class: 'messages', tabindex: '0', role: 'log', 'aria-label': 'Messages' })
   const input = h('input', { type: 'text', 'aria-label': 'Message', placeholder: 'Say something', autocomplete: 'off', maxlength: 500 })
   const form = h('form', { class: 'row' }, input, h('button', { type: 'submit', class: 'primary' }, 'Send'))
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const text = input.value.trim()
-    if (text !== '') messages.push([{ person, ...me(), text, at: Date.now() }])
+    if (text !== '') messages.push([{ person, ...me(), text, at: Date.now() } satisfies Message])
     input.value = ''
   })
   const show = (): void => {
-    const shown = messages.toArray().slice(-200)
+    const shown = messages.toArray().slice(-200).map(messageFrom).filter((message) => message !== null)
     list.replaceChildren(...shown.map((message, at) => {
       const isNext = shown[at - 1]?.person === message.person && shown[at - 1]?.name === message.name
       const bubble = h('p', { class: 'bubble-of-chat', style: `--who: ${message.color}; --on-who: ${inkOn(message.color)}` }, message.text)
@@ -142,17 +142,21 @@ function voting({ doc, person }: Shared, poll: Y.Map<string>): Part {
 
 /** Everybody is a lantern and catches the same fireflies: where the next one flies follows from how many were caught. */
 function game({ doc, awareness, me, person }: Shared): Part {
-  const scores = doc.getMap<Score>('fireflies')
+  const scores = doc.getMap<unknown>('fireflies')
   const canvas = h('canvas', { tabindex: '0', role: 'application', 'aria-label': 'Fireflies: steer your lantern with the pointer or the arrow keys, and catch the light' })
   const table = h('ol', { class: 'scores', 'aria-label': 'Scores' })
   const context = canvas.getContext('2d')
   let editable = false
   let lantern = { x: 0.5, y: 0.5 }
+  /** Who only looks catches nothing. */
+  let plays = false
+  const all = (): Score[] => [...scores.values()].map(scoreFrom).filter((score) => score !== null)
   const held = new Set<string>()
 
   const steer = (x: number, y: number): void => {
     lantern = { x: Math.min(1, Math.max(0, x)), y: Math.min(1, Math.max(0, y)) }
-    if (editable) awareness.setLocalStateField('lantern', lantern)
+    plays = editable
+    if (plays) awareness.setLocalStateField('lantern', lantern)
   }
   canvas.addEventListener('pointermove', ({ clientX, clientY }) => {
     const { left, top, width, height } = canvas.getBoundingClientRect()
@@ -167,7 +171,7 @@ function game({ doc, awareness, me, person }: Shared): Part {
   canvas.addEventListener('blur', () => held.clear())
 
   const firefly = (at: number): { x: number; y: number } => {
-    const caught = [...scores.values()].reduce((sum, score) => sum + score.caught, 0)
+    const caught = all().reduce((sum, score) => sum + score.caught, 0)
     const [a, b] = [caught * 2.399 + 1, caught * 1.618 + 2]
     return { x: 0.5 + 0.3 * Math.sin(at / 2_100 + a) + 0.15 * Math.sin(at / 900 + b), y: 0.5 + 0.3 * Math.cos(at / 1_700 + b) + 0.12 * Math.sin(at / 700 + a) }
   }
@@ -175,8 +179,8 @@ function game({ doc, awareness, me, person }: Shared): Part {
     if (held.size > 0) steer(lantern.x + 0.012 * (Number(held.has('ArrowRight')) - Number(held.has('ArrowLeft'))), lantern.y + 0.02 * (Number(held.has('ArrowDown')) - Number(held.has('ArrowUp'))))
     const { x, y } = firefly(Date.now())
     const { width, height } = canvas
-    if (editable && Math.hypot((x - lantern.x) * width, (y - lantern.y) * height) < 0.035 * width) {
-      scores.set(person, { ...me(), caught: (scores.get(person)?.caught ?? 0) + 1 })
+    if (plays && Math.hypot((x - lantern.x) * width, (y - lantern.y) * height) < 0.035 * width) {
+      scores.set(person, { ...me(), caught: (scoreFrom(scores.get(person))?.caught ?? 0) + 1 } satisfies Score)
     }
     if (context !== null) paint(context)
     frame = requestAnimationFrame(step)
@@ -196,10 +200,10 @@ function game({ doc, awareness, me, person }: Shared): Part {
     }
     const { x, y } = firefly(Date.now())
     light(x, y, 0.03 * width, '#fff3b0')
-    for (const [client, state] of awareness.getStates()) {
-      const at = client === awareness.clientID ? lantern : (state['lantern'] as { x: number; y: number } | undefined)
-      const user = state['user'] as { name: string; color: string } | undefined
-      if (!at || !user) continue
+    for (const state of awareness.getStates().values()) {
+      const at = state['lantern'] as { x: unknown; y: unknown } | null | undefined
+      const user = profileFrom(state['user'])
+      if (!at || typeof at.x !== 'number' || typeof at.y !== 'number' || !Number.isFinite(at.x + at.y) || user === null) continue
       light(at.x, at.y, 0.045 * width, user.color)
       into.fillStyle = '#ffffff'
       into.font = `600 ${Math.round(0.022 * width)}px Inter, sans-serif`
@@ -208,7 +212,7 @@ function game({ doc, awareness, me, person }: Shared): Part {
     }
   }
   const show = (): void => {
-    const best = [...scores.values()].sort((a, b) => b.caught - a.caught).slice(0, 8)
+    const best = all().sort((a, b) => b.caught - a.caught).slice(0, 8)
     table.replaceChildren(...best.map(({ name, color, caught }) => h('li', {}, h('span', { class: 'dot', style: `--who: ${color}` }), name, h('span', { class: 'number' }, String(caught)))))
   }
   const resizes = new ResizeObserver(() => {
@@ -221,11 +225,29 @@ function game({ doc, awareness, me, person }: Shared): Part {
   let frame = requestAnimationFrame(step)
   return {
     element: h('section', { class: 'paper game', 'aria-label': 'Game' }, h('h2', {}, 'Fireflies'), canvas, table),
-    setEditable: (now) => void (editable = now),
+    setEditable(now) {
+      editable = now
+      plays &&= now
+    },
     destroy() {
       cancelAnimationFrame(frame)
       resizes.disconnect()
       scores.unobserve(show)
     },
   }
+}
+
+/** What is in the document, checked: anybody may have written it. */
+function messageFrom(value: unknown): Message | null {
+  const who = profileFrom(value)
+  if (who === null) return null
+  const { person, text, at } = value as Record<string, unknown>
+  return typeof person === 'string' && typeof text === 'string' && Number.isFinite(at) ? { person, ...who, text, at: Number(at) } : null
+}
+
+function scoreFrom(value: unknown): Score | null {
+  const who = profileFrom(value)
+  if (who === null) return null
+  const { caught } = value as Record<string, unknown>
+  return Number.isSafeInteger(caught) ? { ...who, caught: Number(caught) } : null
 }
