@@ -46,10 +46,12 @@ pub async fn serve(request: HttpRequest) -> HttpResponse {
     let path = request.path().trim_start_matches('/');
     let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
         Some(file) => (path, file),
-        None if path.is_empty() || path == PAGE || KINDS.iter().any(|kind| path.starts_with(kind)) => match Files::get(PAGE) {
-            Some(page) => (PAGE, page),
-            None => return not_built(),
-        },
+        None if path.is_empty() || path == PAGE || KINDS.iter().any(|kind| path.starts_with(kind)) => {
+            match Files::get(PAGE) {
+                Some(page) => (PAGE, page),
+                None => return not_built(),
+            }
+        }
         None => {
             return HttpResponse::NotFound()
                 .content_type("text/plain; charset=utf-8")
