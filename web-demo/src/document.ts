@@ -1,16 +1,17 @@
 // A document of rich text: Tiptap bound to the Yjs document and to the others' carets.
 
-import { Editor, Extension } from '@tiptap/core'
+import { Editor, Extension, getSchema } from '@tiptap/core'
 import { Collaboration } from '@tiptap/extension-collaboration'
 import { Placeholder } from '@tiptap/extensions'
 import { FileDown, FileUp, Search } from 'lucide'
 import { search } from 'prosemirror-search'
+import * as Y from 'yjs'
 
 import { h } from './dom'
 import { createBubble, modifier } from './editor/bubble'
 import { carets, watchCarets } from './editor/carets'
 import { createFind } from './editor/find'
-import { guardUnknown } from './editor/guard'
+import { guardUnknown, holdsUnknown } from './editor/guard'
 import { insertFile, markdownOf } from './editor/insert'
 import { Typing } from './editor/keys'
 import { openAddress } from './editor/link-dialog'
@@ -25,6 +26,8 @@ const FIELD = 'default'
 
 export function showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Content {
   const paper = h('div', { class: 'paper', id: 'editor' })
+  const fragment = session.doc.getXmlFragment(FIELD)
+  const isKnown = !holdsUnknown(fragment, getSchema(schemaExtensions()))
   const editor = new Editor({
     element: paper,
     editable: false,
@@ -37,14 +40,15 @@ export function showDocument({ session, presence, signal, left, changed, unreada
     extensions: [
       ...schemaExtensions(),
       Placeholder.configure({ placeholder: ({ node, editor: { state: { doc } } }) => hintFor(node.type.name, doc.childCount === 1) }),
-      Collaboration.configure({ document: session.doc, field: FIELD }),
+      Collaboration.configure({ document: isKnown ? session.doc : new Y.Doc(), field: FIELD }),
       carets(session),
       Typing,
       Slash,
       Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),
     ],
   })
-  guardUnknown(editor, session.doc.getXmlFragment(FIELD), unreadable)
+  if (isKnown) guardUnknown(editor, fragment, unreadable)
+  else unreadable()
   const tools = h('div', { class: 'toolbar-row' }, createToolbar(editor))
   const seen = watchCarets(editor.view, session, presence, signal)
   const find = createFind(editor, signal)

@@ -9,6 +9,11 @@ import type { Schema } from '@tiptap/pm/model'
 import { ySyncPluginKey } from '@tiptap/y-tiptap'
 import * as Y from 'yjs'
 
+/** Whether there is something unknown already: then the fragment must not be given to an editor at all. */
+export function holdsUnknown(fragment: Y.XmlFragment, schema: Schema): boolean {
+  return isUnknown(fragment, schema, fragment)
+}
+
 /** Calls `onUnknown` once, after the editor was cut off; from then on it shows what it showed before. */
 export function guardUnknown(editor: Editor, fragment: Y.XmlFragment, onUnknown: () => void): void {
   const { doc } = fragment
@@ -30,7 +35,6 @@ export function guardUnknown(editor: Editor, fragment: Y.XmlFragment, onUnknown:
     }
   }
   doc.on('beforeObserverCalls', look)
-  if (isUnknown(fragment, schema, fragment)) cut()
 }
 
 interface Binding {
