@@ -406,6 +406,8 @@ test('w30_every_tool_does_what_it_says', async (t) => {
   ]
   await page.goto(`${server.origin}/d/tools`)
   await write(page, 'word')
+  // The first line is a heading, until it is told otherwise.
+  await page.keyboard.press('Control+Alt+1')
   await untilStatus(page, 'Saved')
   // Yjs undoes what came quickly together: a fresh page keeps the word out of it.
   await page.reload()

@@ -27,7 +27,8 @@ const FIELD = 'default'
 export function showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Content {
   const paper = h('div', { class: 'paper', id: 'editor' })
   const fragment = session.doc.getXmlFragment(FIELD)
-  const isKnown = !holdsUnknown(fragment, getSchema(schemaExtensions()))
+  const schema = getSchema(schemaExtensions())
+  const isKnown = !holdsUnknown(fragment, schema)
   const editor = new Editor({
     element: paper,
     editable: false,
@@ -40,7 +41,12 @@ export function showDocument({ session, presence, signal, left, changed, unreada
     extensions: [
       ...schemaExtensions(),
       Placeholder.configure({ placeholder: ({ node, editor: { state: { doc } } }) => hintFor(node.type.name, doc.childCount === 1) }),
-      Collaboration.configure({ document: isKnown ? session.doc : new Y.Doc(), field: FIELD }),
+      Collaboration.configure({
+        document: isKnown ? session.doc : new Y.Doc(),
+        field: FIELD,
+        // Undoing that one has made a block leaves it where somebody else has written in it: a heading as well as a paragraph.
+        yUndoOptions: { protectedNodes: new Set(Object.keys(schema.nodes)) },
+      }),
       carets(session),
       Typing,
       Slash,

@@ -52,7 +52,7 @@ export function mountRoom(shared: Shared): Mounted {
 }
 
 function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
-  const list = h('ol', { class: 'messages', tabindex: '0', role: 'log', 'aria-label': 'Messages' })
+  const list = h('div', { class: 'messages', tabindex: '0', role: 'log', 'aria-label': 'Messages' })
   const input = h('input', { type: 'text', 'aria-label': 'Message', placeholder: 'Say something', autocomplete: 'off', maxlength: 500 })
   const form = h('form', { class: 'row' }, input, h('button', { type: 'submit', class: 'primary' }, 'Send'))
   form.addEventListener('submit', (event) => {
@@ -67,9 +67,9 @@ function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
       const isNext = shown[at - 1]?.person === message.person && shown[at - 1]?.name === message.name
       const bubble = h('p', { class: 'bubble-of-chat', style: `--who: ${message.color}; --on-who: ${inkOn(message.color)}` }, message.text)
       const time = new Date(message.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
-      return h('li', { class: message.person === person ? 'own' : null, title: time }, isNext ? null : h('span', { class: 'soft' }, message.name), bubble)
+      return h('div', { class: message.person === person ? 'own' : null, title: time }, isNext ? null : h('span', { class: 'soft' }, message.name), bubble)
     }))
-    if (shown.length === 0) list.append(h('li', { class: 'nothing soft' }, 'Nobody has said anything yet.'))
+    if (shown.length === 0) list.append(h('p', { class: 'soft' }, 'Nobody has said anything yet.'))
     list.scrollTop = list.scrollHeight
   }
   messages.observe(show)
@@ -105,9 +105,8 @@ function voting({ doc, person }: Shared, poll: Y.Map<string>): Part {
       const { row, vote, label, number } = rows.get(key) ?? newRow(key)
       const share = votes.filter((voted) => voted === key).length
       label.textContent = text
-      number.textContent = String(share)
+      number.replaceChildren(String(share), h('span', { class: 'visually-hidden' }, share === 1 ? ' vote' : ' votes'))
       vote.setAttribute('aria-pressed', String(poll.get(`vote ${person}`) === key))
-      vote.setAttribute('aria-label', `${text}: ${share === 1 ? 'one vote' : `${share} votes`}`)
       vote.disabled = !editable
       vote.style.setProperty('--share', `${votes.length === 0 ? 0 : (100 * share) / votes.length}%`)
       options.append(row)
