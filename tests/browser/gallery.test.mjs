@@ -59,7 +59,7 @@ test('w66_code_is_written_together_in_the_language_of_its_name', async (t) => {
 
   await grace.getByRole('textbox', { name: 'Name of the file' }).fill('answer.py')
   await ada.getByText('Python', { exact: true }).waitFor()
-  await ada.waitForFunction(() => document.querySelector('.tok-keyword') === null)
+  await ada.locator('.tok-keyword').waitFor({ state: 'detached' })
   await ada.locator('.cm-content').click()
   await grace.locator('.cm-ySelectionCaret').waitFor()
   await grace.locator('.cm-content').click()
@@ -78,7 +78,7 @@ test('w66_code_is_written_together_in_the_language_of_its_name', async (t) => {
   await server.start()
   const newcomer = await openWindow(t, browser)
   await newcomer.goto(`${server.origin}/code/together`)
-  await newcomer.waitForFunction(() => document.querySelector('.cm-content')?.textContent === '!')
+  await until('it is there', async () => (await codeOf(newcomer)) === '!')
   assert.equal(await newcomer.title(), 'answer.py')
 })
 

@@ -10,6 +10,7 @@ import { yCollab, yUndoManagerKeymap } from 'y-codemirror.next'
 import * as Y from 'yjs'
 
 import { h } from '../dom'
+import styles from '../style/code.css?inline'
 import type { Mounted, Shared } from './shared'
 
 /** By the end of a file's name; each is loaded when it is needed. */
@@ -37,7 +38,14 @@ export function mountCode({ doc, awareness }: Shared): Mounted {
   const access = new Compartment()
   const accessOf = (editable: boolean) => [EditorState.readOnly.of(!editable), EditorView.editable.of(editable)]
 
+  // CodeMirror brings styles of its own. A page whose policy forbids that takes them in a shadow root, where they are no elements.
+  const element = h('div', { class: 'paper code' })
+  const root = element.attachShadow({ mode: 'open' })
+  const sheet = new CSSStyleSheet()
+  sheet.replaceSync(styles)
   const view = new EditorView({
+    root,
+    parent: root,
     doc: text.toString(),
     extensions: [
       keymap.of(yUndoManagerKeymap),
@@ -68,10 +76,11 @@ export function mountCode({ doc, awareness }: Shared): Mounted {
   }
   file.observe(showName)
   showName()
+  root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet]
 
   return {
     tools: h('div', { class: 'toolbar file' }, name, kind),
-    element: h('div', { class: 'paper code' }, view.dom),
+    element,
     title: nameOf,
     isEmpty: () => text.length === 0,
     setEditable(editable) {
