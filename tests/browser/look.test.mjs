@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 
-import { launch, openWindow, untilStatus, untilText, write } from './browser.mjs'
+import { editorOf, launch, openWindow, untilStatus, untilText, write } from './browser.mjs'
 import { startServer } from './server.mjs'
 
 const AXE = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
@@ -51,7 +51,8 @@ for (const colorScheme of ['light', 'dark']) {
     await page.keyboard.press('Control+F')
     assert.deepEqual(await violations(page), [], 'table and find')
     await page.keyboard.press('Escape')
-    await write(page, ' /')
+    await editorOf(page).focus()
+    await page.keyboard.type(' /')
     await page.getByRole('listbox').waitFor()
     assert.deepEqual(await violations(page), [], 'slash')
     await page.keyboard.press('Escape')
