@@ -5,6 +5,8 @@ WORKDIR /build/web-demo
 COPY web-demo/package.json web-demo/package-lock.json web-demo/.npmrc* ./
 RUN npm ci --no-audit --no-fund
 COPY web-demo/ ./
+# The demo shows the docs.
+COPY docs/*.md ../docs/
 RUN npm run build
 
 FROM rust:1.95-slim-bookworm AS server

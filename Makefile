@@ -8,7 +8,7 @@ SHELL := /bin/bash
 # Flags for `cowrite serve`, as in: make run ARGS="--listen 127.0.0.1:9000"
 ARGS ?=
 
-DEMO_SOURCES = $(shell find web-demo \( -name node_modules -o -name dist -o -name build \) -prune -o -type f -print)
+DEMO_SOURCES = $(shell find web-demo \( -name node_modules -o -name dist -o -name build \) -prune -o -type f -print) $(wildcard docs/*.md)
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16

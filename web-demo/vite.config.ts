@@ -7,7 +7,8 @@ const server = process.env['COWRITE_URL'] ?? 'http://127.0.0.1:8080'
 export default defineConfig({
   // The server puts its base path in front of the page's addresses; all others are relative to the file that has them.
   base: './',
-  server: { proxy: { '/ws': { target: server, ws: true } } },
+  // The docs lie beside this folder.
+  server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server }, fs: { allow: ['..'] } },
   build: {
     target: 'es2022',
     // Data URLs would need holes in the server's content security policy.

@@ -9,6 +9,7 @@ use actix_web::{
     web::Data,
 };
 use rust_embed::Embed;
+use serde_json::json;
 
 use super::{
     Shared,
@@ -31,6 +32,20 @@ const NOT_BUILT: &str =
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Where others' carets are coloured by attributes: CodeMirror's binding has no other way.
+const POLICY_OF_CODE: &str = "; style-src-attr 'unsafe-inline'";
+
+/// What the addresses of documents begin with: one for each kind of page.
+const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
+
+/// What the start page says about this server: `{"access": "open" | "tokens", "version": "0.1.0"}`.
+pub async fn about(shared: Data<Shared>) -> HttpResponse {
+    let access = if shared.keys.is_some() { "tokens" } else { "open" };
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({ "access": access, "version": env!("CARGO_PKG_VERSION") }))
+}
+
 /// Serves a file of the demo, or its page.
 ///
 /// # Errors
@@ -50,10 +65,12 @@ pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Res
     let path = super::path(&request, &shared).trim_start_matches('/');
     let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
         Some(file) => (path, file),
-        None if path.is_empty() || path == PAGE || path.starts_with("d/") => match Files::get(PAGE) {
-            Some(page) => (PAGE, page),
-            None => return help::nothing(&request, &shared, NOT_BUILT).await,
-        },
+        None if path.is_empty() || path == PAGE || KINDS.iter().any(|kind| path.starts_with(kind)) => {
+            match Files::get(PAGE) {
+                Some(page) => (PAGE, page),
+                None => return help::nothing(&request, &shared, NOT_BUILT).await,
+            }
+        }
         None => return help::nothing(&request, &shared, NOTHING).await,
     };
     let version = if name == PAGE { base_path.as_str() } else { "" };
@@ -68,7 +85,7 @@ pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Res
     response
         .insert_header((header::CACHE_CONTROL, cache))
         .insert_header((header::ETAG, tag.as_str()))
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY));
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy(path)));
     if name == "track-saved.js" {
         response
             .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
@@ -88,6 +105,11 @@ pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Res
     };
     let kind = mime_guess::from_path(name).first_or_octet_stream().to_string();
     Ok(response.content_type(kind).body(bytes))
+}
+
+fn policy(path: &str) -> String {
+    let more = if path.starts_with("code/") { POLICY_OF_CODE } else { "" };
+    format!("{POLICY}{more}")
 }
 
 /// Whether this binary has the demo.

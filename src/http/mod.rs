@@ -165,6 +165,7 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
+        .route("/about.json", web::get().to(demo::about))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
 
-import { launch, openWindow, untilStatus, untilText, write } from './browser.mjs'
+import { editorOf, launch, openWindow, untilStatus, untilText, write } from './browser.mjs'
 import { startServer } from './server.mjs'
 
 const AXE = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
-const TEXT = '# A title\nSome text with a https://example.org link\n## A part\n- one\ntwo\n\n> quote\n\n'
+const TEXT = 'A title\nSome text with a https://example.org link\n## A part\n- one\ntwo\n\n> quote\n\n```js\nconst one = 1 // two\n\n\n'
 
 let browser
 before(async () => { browser = await launch() })
@@ -23,7 +23,7 @@ async function violations(page) {
 for (const colorScheme of ['light', 'dark']) {
   test(`w31_axe_finds_nothing_on_any_page_in_${colorScheme}`, async (t) => {
     const server = await startServer(t)
-    const page = await openWindow(t, browser, { colorScheme })
+    const page = await openWindow(t, browser, { colorScheme, profile: { name: 'Seal', color: '#1864ab', given: true }, reducedMotion: 'reduce' })
     const other = await openWindow(t, browser, { profile: { name: 'Grace Hopper', color: '#862e9c' } })
 
     await page.goto(`${server.origin}/d/axe`)
@@ -32,7 +32,30 @@ for (const colorScheme of ['light', 'dark']) {
     await write(other, 'and more')
     await untilText(page, 'and more')
     await untilStatus(page, 'Saved')
+    await page.locator('.ProseMirror .hljs-keyword').waitFor()
     assert.deepEqual(await violations(page), [], 'document')
+    await page.getByRole('button', { name: 'Stay unnamed' }).click()
+    await page.getByRole('button', { name: /^Who is here/ }).click()
+    assert.deepEqual(await violations(page), [], 'people')
+    await page.keyboard.press('Escape')
+    await page.getByRole('button', { name: 'More', exact: true }).click()
+    assert.deepEqual(await violations(page), [], 'menu')
+    await page.keyboard.press('Escape')
+    await write(page, ' /')
+    await page.getByRole('option', { name: 'Table' }).click()
+    await page.getByRole('group', { name: 'Table' }).waitFor()
+    for (const head of ['one', 'two', 'three']) {
+      await page.keyboard.type(head)
+      await page.keyboard.press('Tab')
+    }
+    await page.keyboard.press('Control+F')
+    assert.deepEqual(await violations(page), [], 'table and find')
+    await page.keyboard.press('Escape')
+    await editorOf(page).focus()
+    await page.keyboard.type(' /')
+    await page.getByRole('listbox').waitFor()
+    assert.deepEqual(await violations(page), [], 'slash')
+    await page.keyboard.press('Escape')
     await page.getByRole('button', { name: /^You,/ }).click()
     assert.deepEqual(await violations(page), [], 'profile')
     await page.getByRole('button', { name: 'Cancel' }).click()
@@ -42,6 +65,40 @@ for (const colorScheme of ['light', 'dark']) {
     await page.goto(`${server.origin}/d/`)
     await page.getByRole('heading', { name: 'This address names no document' }).waitFor()
     assert.deepEqual(await violations(page), [], 'notice')
+  })
+
+  test(`w70_axe_finds_nothing_in_the_gallery_in_${colorScheme}`, async (t) => {
+    const server = await startServer(t)
+    const page = await openWindow(t, browser, { colorScheme, reducedMotion: 'reduce' })
+
+    await page.goto(`${server.origin}/code/axe`)
+    await untilStatus(page, 'Saved')
+    await page.locator('.cm-content').click()
+    await page.keyboard.type('// a line\nconst one = `1` + two(3)')
+    await page.locator('.tok-keyword').waitFor()
+    assert.deepEqual(await violations(page), [], 'code')
+    await page.goto(`${server.origin}/board/axe`)
+    await untilStatus(page, 'Saved')
+    await page.locator('.board').focus()
+    await page.keyboard.press('b')
+    await page.keyboard.press('n')
+    await page.keyboard.type('a note')
+    assert.deepEqual(await violations(page), [], 'board')
+    await page.goto(`${server.origin}/room/axe`)
+    await untilStatus(page, 'Saved')
+    for (const [box, text] of [['Message', 'hello'], ['Another answer', 'yes']]) {
+      await page.getByRole('textbox', { name: box }).fill(text)
+      await page.keyboard.press('Enter')
+    }
+    await page.getByRole('button', { name: /^yes/ }).click()
+    assert.deepEqual(await violations(page), [], 'room')
+    await page.getByRole('button', { name: 'More', exact: true }).click()
+    await page.getByRole('button', { name: 'How it is made' }).click()
+    await page.getByRole('dialog').waitFor()
+    assert.deepEqual(await violations(page), [], 'source')
+    await page.goto(`${server.origin}/?docs=embedding`)
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    assert.deepEqual(await violations(page), [], 'docs')
   })
 }
 
@@ -75,8 +132,10 @@ test('w33_a_phone_shows_everything_without_scrolling_sideways', async (t) => {
   assert.equal(await wider(), 0)
   await page.getByRole('button', { name: 'Divider' }).tap()
   await page.locator('.ProseMirror hr').waitFor()
-  for (const name of [/^You,/, 'Copy link', 'Switch to dark']) assert.equal(await page.getByRole('button', { name }).isVisible(), true)
-  await page.goto(server.origin)
-
-  assert.equal(await wider(), 0)
+  for (const name of [/^You,/, 'More']) assert.equal(await page.getByRole('button', { name }).isVisible(), true)
+  for (const address of ['/', '/code/phone', '/board/phone', '/room/phone', '/?docs=operating']) {
+    await page.goto(server.origin + address)
+    await page.getByRole('main').waitFor()
+    assert.equal(await wider(), 0, address)
+  }
 })

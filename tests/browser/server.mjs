@@ -31,7 +31,12 @@ export async function startServer(t, { flags = [], env = {} } = {}) {
 
 /** What `cowrite token` prints: for one `PATTERN=write` or `PATTERN=read`. */
 export async function mintToken(secret, grant, expires = '1h') {
-  return run(['token', '--sub', 'tester', '--document', grant, '--expires', expires], { COWRITE_JWT_SECRET: secret })
+  return mintTokenWith(secret, ['--expires', expires], grant)
+}
+
+/** The same with more of what the token says, such as `--name=Ada`. */
+export async function mintTokenWith(secret, flags, grant) {
+  return run(['token', '--sub', 'tester', ...flags, '--document', grant], { COWRITE_JWT_SECRET: secret })
 }
 
 /** What people wrote into a document of a server that has stopped (`cowrite doc export --as text`). */

@@ -14,6 +14,39 @@ await mkdir(shots, { recursive: true })
 const browser = await launch()
 const shot = (page, name, options = {}) => page.screenshot({ path: `${shots}${name}.png`, caret: 'initial', ...options })
 
+const fill = {
+  async code(one, other) {
+    await one.locator('.cm-content').click()
+    await one.keyboard.type('// A tour\nimport { greet } from "./greet.js"\n\nexport function tour(names) {\nreturn names.map(greet).join("\\n")\n')
+    await other.locator('.cm-line').first().click()
+  },
+  async board(one, other) {
+    const { x, y } = await one.locator('.board').boundingBox()
+    await one.mouse.move(x + 300, y + 200)
+    await one.mouse.down()
+    for (let step = 0; step < 30; step++) await one.mouse.move(x + 300 + step * 8, y + 200 + 40 * Math.sin(step / 3))
+    await one.mouse.up()
+    await one.locator('.board').focus()
+    await one.keyboard.press('n')
+    await one.keyboard.type('Bring lanterns')
+    await one.keyboard.press('Escape')
+    await other.mouse.move(x + 200, y + 260)
+  },
+  async room(one, other) {
+    for (const [page, text] of [[one, 'Tea at four?'], [other, 'With pleasure']]) {
+      await page.getByRole('textbox', { name: 'Message' }).fill(text)
+      await page.keyboard.press('Enter')
+    }
+    await one.getByRole('textbox', { name: 'Question' }).fill('Which tea?')
+    for (const answer of ['Assam', 'Mint']) {
+      await one.getByRole('textbox', { name: 'Another answer' }).fill(answer)
+      await one.keyboard.press('Enter')
+    }
+    await other.getByRole('button', { name: /^Mint/ }).click()
+    await one.locator('canvas').hover()
+  },
+}
+
 try {
   const server = await startServer(t)
   const mina = await openWindow(t, browser, { profile: { name: 'Mina', color: '#237032' } })
@@ -63,6 +96,23 @@ try {
   await pocket.goto(server.origin)
   await shot(pocket, 'phone-start-dark')
 
+  for (const kind of ['code', 'board', 'room']) {
+    for (const page of [ada, grace, pocket]) {
+      await page.goto(`${server.origin}/${kind}/pictures`)
+      await untilStatus(page, 'Saved')
+    }
+    await fill[kind](ada, grace)
+    for (const [page, width] of [[ada, 'wide'], [pocket, 'phone']]) {
+      for (const colorScheme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme })
+        await shot(page, `${kind}-${width}-${colorScheme}`)
+      }
+    }
+  }
+  await ada.emulateMedia({ colorScheme: 'light' })
+  await ada.goto(`${server.origin}/?docs=embedding`)
+  await ada.getByRole('heading', { level: 1 }).waitFor()
+  await shot(ada, 'docs-light')
   await ada.goto(`${server.origin}/d/empty`)
   await untilStatus(ada, 'Saved')
   await shot(ada, 'empty-light')
@@ -115,7 +165,7 @@ try {
 
 async function typeDocument(page) {
   const { keyboard } = page
-  await keyboard.type('# Garden party\n')
+  await keyboard.type('Garden party\n')
   await keyboard.type('Saturday the 14th, from half past six, behind the library. Everybody who helped with the harvest is invited, and so is whoever they bring along.\n')
   await keyboard.type('## To do\n[ ] Ask the neighbours about the long table\nLanterns for the old pear tree\nA **rain plan**\n\n')
   await page.locator('.ProseMirror input[type="checkbox"]').first().check()

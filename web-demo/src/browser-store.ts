@@ -1,11 +1,11 @@
 // What this browser remembers between visits. Storage may be refused (private windows, settings):
 // then everything works for as long as the page is open. The documents themselves are in `shared-copy.ts`.
 
-import { scope } from './base'
+import { SCOPE } from './server'
 
 export function read(storage: 'local' | 'session', key: string): string | null {
   try {
-    return storageOf(storage).getItem(`cowrite${scope}:${key}`)
+    return storageOf(storage).getItem(`cowrite${SCOPE}:${key}`)
   } catch {
     return null
   }
@@ -14,8 +14,8 @@ export function read(storage: 'local' | 'session', key: string): string | null {
 /** `null` forgets. */
 export function write(storage: 'local' | 'session', key: string, value: string | null): void {
   try {
-    if (value === null) storageOf(storage).removeItem(`cowrite${scope}:${key}`)
-    else storageOf(storage).setItem(`cowrite${scope}:${key}`, value)
+    if (value === null) storageOf(storage).removeItem(`cowrite${SCOPE}:${key}`)
+    else storageOf(storage).setItem(`cowrite${SCOPE}:${key}`, value)
   } catch {
     // Nothing to do: the value lives on in the page.
   }

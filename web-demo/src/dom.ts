@@ -20,6 +20,8 @@ export function h<K extends keyof HTMLElementTagNameMap>(
 /** `null` and `false` remove, `true` sets the bare attribute. */
 export function setAttribute(element: Element, name: string, value: string | number | boolean | null): void {
   if (value === null || value === false) element.removeAttribute(name)
+  // A style attribute that a script sets is refused by a strict content security policy, its rules are not.
+  else if (name === 'style' && element instanceof HTMLElement) element.style.cssText = String(value)
   else element.setAttribute(name, value === true ? '' : String(value))
 }
 

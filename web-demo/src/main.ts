@@ -1,9 +1,10 @@
 // The entry: which page the address asks for.
 
-import { showDocument } from './document-page'
+import { isDocs, showDocs } from './docs'
 import { unreachable } from './dom'
 import { showLanding } from './landing'
-import { parseRoute } from './route'
+import type { Show } from './page'
+import { parseRoute, type Kind } from './route'
 import { applyTheme } from './theme'
 
 const root = document.getElementById('app')
@@ -11,15 +12,39 @@ if (root === null) throw new Error('index.html holds no #app')
 applyTheme()
 const route = parseRoute(location.pathname)
 switch (route.page) {
-  case 'landing':
-    showLanding(root, null)
+  case 'landing': {
+    const page = new URLSearchParams(location.search).get('docs')
+    if (isDocs(page)) void showDocs(root, page)
+    else showLanding(root, null)
     break
+  }
   case 'document':
-    showDocument(root, route.name)
+    void open(root, route.kind, route.name)
     break
   case 'invalid':
     showLanding(root, route.reason)
     break
   default:
     unreachable(route)
+}
+
+/** Each kind of page is loaded when it is asked for. */
+async function open(into: HTMLElement, kind: Kind, name: string): Promise<void> {
+  const [{ showPage }, show] = await Promise.all([import('./page'), showOf(kind)])
+  showPage(into, kind, name, show)
+}
+
+async function showOf(kind: Kind): Promise<Show> {
+  switch (kind) {
+    case 'document':
+      return (await import('./document')).showDocument
+    case 'code':
+      return (await import('./gallery')).showCode()
+    case 'board':
+      return (await import('./gallery')).showBoard()
+    case 'room':
+      return (await import('./gallery')).showRoom()
+    default:
+      return unreachable(kind)
+  }
 }

@@ -1,7 +1,7 @@
 // What went wrong, in words that say what to do.
 
-import { base } from './base'
 import { button, h, unreachable } from './dom'
+import { BASE } from './server'
 import type { Refusal } from './session'
 import { tokenFromText } from './token'
 
@@ -37,11 +37,11 @@ export function refusalNotice(why: Refusal, reason: string, hasText: boolean, ac
     case 'deleted':
       return notice('This document was deleted', [
         hasText ? 'What you see below is the copy that this browser kept. You can save it as a file before it goes.' : 'Nothing is left of it on the server.',
-      ], download, forget, h('a', { class: 'button quiet', href: base }, 'Start page'))
+      ], download, forget, h('a', { class: 'button quiet', href: BASE }, 'Start page'))
     case 'document-too-large':
       return notice('The document is too large', [
         'It has reached the size that this server allows, and takes no more changes. Your latest edits are only here: download a copy, then go on in a new document.',
-      ], download, h('a', { class: 'button primary', href: base }, 'Start page'))
+      ], download, h('a', { class: 'button primary', href: BASE }, 'Start page'))
     case 'message-too-big':
       return notice('Your last change is too big to send', [
         'The server takes only so much at once, so it has not saved your latest edits. They are still here: undo what you pasted last, in smaller pieces if need be, and try again.',
@@ -78,7 +78,7 @@ export function continuedNotice(dismiss: () => void): HTMLElement {
 }
 
 export function invalidNameNotice(reason: string): HTMLElement {
-  return notice('This address names no document', [`It cannot be opened: ${reason}. Check the link, or start something new.`], h('a', { class: 'button primary', href: base }, 'Start page'))
+  return notice('This address names no document', [`It cannot be opened: ${reason}. Check the link, or start something new.`], h('a', { class: 'button primary', href: BASE }, 'Start page'))
 }
 
 export function unreadableNotice(actions: Pick<NoticeActions, 'download'>): HTMLElement {

@@ -1,10 +1,15 @@
 // Who one is to the others: a name and a colour, kept in this browser.
 
-import { readJson, write } from './browser-store'
+import { read, readJson, write } from './browser-store'
 
 export interface Profile {
   readonly name: string
   readonly color: string
+}
+
+/** One's own: `given` while nobody has chosen the name. */
+export interface OwnProfile extends Profile {
+  readonly given: boolean
 }
 
 export const NAME_LENGTH_MAX = 40
@@ -19,20 +24,34 @@ export const COLORS = [
   { label: 'Copper', value: '#a3460a' },
   { label: 'Green', value: '#237032' },
   { label: 'Sea', value: '#0b6e75' },
+  { label: 'Olive', value: '#5a6212' },
+  { label: 'Walnut', value: '#74492a' },
+  { label: 'Slate', value: '#48566a' },
+  { label: 'Navy', value: '#26377f' },
 ] as const
 
-const ANIMALS = ['Otter', 'Heron', 'Fox', 'Wren', 'Lynx', 'Badger', 'Robin', 'Hare', 'Seal', 'Finch', 'Marten', 'Owl']
+export const ANIMALS = ['Otter', 'Heron', 'Fox', 'Wren', 'Lynx', 'Badger', 'Robin', 'Hare', 'Seal', 'Finch', 'Marten', 'Owl', 'Stoat', 'Crane', 'Moth', 'Newt', 'Vole', 'Swift', 'Hedgehog', 'Plover'] as const
 
-export function ownProfile(): Profile {
-  const stored = profileFrom(readJson('local', 'profile'))
-  if (stored !== null) return stored
-  const fresh = { name: `${pick(ANIMALS)}`, color: pick(COLORS).value }
+export function ownProfile(): OwnProfile {
+  const json = readJson('local', 'profile')
+  const stored = profileFrom(json)
+  if (stored !== null) return { ...stored, given: typeof json === 'object' && json !== null && 'given' in json && json.given === true }
+  const fresh = { name: pick(ANIMALS), color: pick(COLORS).value, given: true }
   keepProfile(fresh)
   return fresh
 }
 
-export function keepProfile(profile: Profile): void {
+export function keepProfile(profile: OwnProfile): void {
   write('local', 'profile', JSON.stringify(profile))
+}
+
+/** What the windows of this browser have in common, so that others take them for one person. */
+export function ownPerson(): string {
+  const stored = read('local', 'person')
+  if (stored !== null) return stored
+  const fresh = crypto.getRandomValues(new Uint32Array(2)).join('-')
+  write('local', 'person', fresh)
+  return fresh
 }
 
 /** What a peer or the storage says about somebody, checked: both can hold anything. */

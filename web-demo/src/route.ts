@@ -5,22 +5,28 @@
 // stay readable. Browsers normalise `.`, `..` and some servers collapse empty segments: a name
 // with such a segment has its slashes encoded too.
 
-import { base } from './base'
+import { belowBase, pathBelow } from './server'
 
 export const DOCUMENT_NAME_BYTES_MAX = 512
 
+/** The kinds of pages that show a document, by the first segment of their address. */
+const FOLDERS = { document: 'd', code: 'code', board: 'board', room: 'room' } as const
+
+export type Kind = keyof typeof FOLDERS
+
 export type Route =
   | { readonly page: 'landing' }
-  | { readonly page: 'document'; readonly name: string }
+  | { readonly page: 'document'; readonly kind: Kind; readonly name: string }
   | { readonly page: 'invalid'; readonly reason: string }
 
 export type ParsedName = { readonly ok: true; readonly name: string } | { readonly ok: false; readonly reason: string }
 
 export function parseRoute(path: string): Route {
-  const pages = `${base}d/`
-  if (!path.startsWith(pages)) return { page: 'landing' }
-  const parsed = parseName(decoded(path.slice(pages.length)))
-  return parsed.ok ? { page: 'document', name: parsed.name } : { page: 'invalid', reason: parsed.reason }
+  const below = belowBase(path)
+  const kind = kinds().find((each) => below.startsWith(`${FOLDERS[each]}/`))
+  if (kind === undefined) return { page: 'landing' }
+  const parsed = parseName(decoded(below.slice(FOLDERS[kind].length + 1)))
+  return parsed.ok ? { page: 'document', kind, name: parsed.name } : { page: 'invalid', reason: parsed.reason }
 }
 
 /** `null` stands for bytes that are not UTF-8. */
@@ -43,8 +49,12 @@ export function pathOfName(name: string): string {
   return segments.map(encodeURIComponent).join(separator)
 }
 
-export function documentPath(name: string): string {
-  return `${base}d/${pathOfName(name)}`
+export function documentPath(name: string, kind: Kind = 'document'): string {
+  return pathBelow(`${FOLDERS[kind]}/${pathOfName(name)}`)
+}
+
+export function kinds(): Kind[] {
+  return Object.keys(FOLDERS) as Kind[]
 }
 
 /** A name that can be read aloud and not be guessed: two words and 50 bits. */

@@ -19,13 +19,14 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 import { trackSaved, type Saved, type SavedView } from '../track-saved/track-saved'
-import { base, scope } from './base'
+import { SCOPE } from './server'
 import { read, write } from './browser-store'
 import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
+import { socketAddress } from './server'
 import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
-import { keepToken, takeToken } from './token'
+import { keepToken, takeToken, whoIs, type Identity } from './token'
 
 export type Refusal =
   | 'token-missing'
@@ -107,8 +108,7 @@ export class Session {
     this.ready = continued !== null
     this.token = takeToken(name)
     this.access = read('local', `reader:${name}`) === null ? { is: 'writer' } : { is: 'reader' }
-    const address = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${base}ws`
-    this.provider = new WebsocketProvider(address, pathOfName(name), this.doc, {
+    this.provider = new WebsocketProvider(socketAddress(), pathOfName(name), this.doc, {
       connect: false,
       params: this.params(),
       shouldReconnect: (event) => refusalOf(event.code, this.token !== null) === null,
@@ -137,7 +137,7 @@ export class Session {
     addEventListener('online', () => this.reconnect(), { signal })
     addEventListener('offline', () => this.reconnect(), { signal })
     const opened = this.open()
-    this.windows = new BroadcastChannel(`cowrite${scope}:${name}`)
+    this.windows = new BroadcastChannel(`cowrite${SCOPE}:${name}`)
     this.windows.onmessage = () => void opened.then(() => this.follow())
     void opened.then(() => this.follow())
   }
@@ -147,10 +147,20 @@ export class Session {
     return { saved: { state, unsavedSince, incompleteSince, closed, kept }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
   }
 
+  /** Who one is by one's token: the server tells the others so, whatever this page says. */
+  get identity(): Identity {
+    return this.token === null ? {} : whoIs(this.token)
+  }
+
   /** Calls the listener now and after every change. */
   subscribe(listener: (view: SessionView) => void): void {
     this.listeners.add(listener)
     listener(this.view)
+  }
+
+  /** It was ended. */
+  get isOver(): boolean {
+    return this.life.signal.aborted
   }
 
   /** Ends it: nothing is sent, kept or told any more. */

@@ -11,7 +11,7 @@
 
 import * as idb from 'lib0/indexeddb'
 
-import { scope } from './base'
+import { SCOPE } from './server'
 import type { Move, Own } from './rewrite'
 
 /** What a copy holds, and under which keys. */
@@ -29,7 +29,7 @@ const OWN = 'custom'
 
 /** The database of the copy after so many moves. */
 export function copyName(name: string, moves: number): string {
-  return moves === 0 ? `cowrite${scope}:${name}` : `cowrite${scope}#${moves}:${name}`
+  return moves === 0 ? `cowrite${SCOPE}:${name}` : `cowrite${SCOPE}#${moves}:${name}`
 }
 
 /** The moves of a document so far. Rejects if the browser refuses, and may never answer. */
@@ -48,7 +48,7 @@ export async function addMove(name: string, known: number, move: Move): Promise<
 }
 
 async function withMoves(use: (store: IDBObjectStore) => Promise<readonly Move[]>, access: IDBTransactionMode): Promise<readonly Move[]> {
-  const db = await idb.openDB(`cowrite-moves${scope}`, (created) => idb.createStores(created, [[MOVES]]))
+  const db = await idb.openDB(`cowrite-moves${SCOPE}`, (created) => idb.createStores(created, [[MOVES]]))
   try {
     const transaction = db.transaction([MOVES], access, { durability: 'strict' })
     const moves = await use(transaction.objectStore(MOVES))

@@ -24,15 +24,19 @@ export function themeButton(): HTMLButtonElement {
     element.title = dark ? 'Switch to light' : 'Switch to dark'
   }
   element.addEventListener('click', () => {
-    const next: Theme = currentTheme() === 'dark' ? 'light' : 'dark'
-    // Choosing what the system says anyway is giving the choice back.
-    write('local', 'theme', next === systemTheme() ? null : next)
-    applyTheme()
+    toggleTheme()
     show()
   })
   system.addEventListener('change', show)
   show()
   return element
+}
+
+export function toggleTheme(): void {
+  const next: Theme = currentTheme() === 'dark' ? 'light' : 'dark'
+  // Choosing what the system says anyway is giving the choice back.
+  write('local', 'theme', next === systemTheme() ? null : next)
+  applyTheme()
 }
 
 function currentTheme(): Theme {

@@ -29,3 +29,24 @@ function tokenIn(fragment: string): string | null {
   const token = new URLSearchParams(fragment.replace(/^#/, '')).get('token')
   return token === '' ? null : token
 }
+
+/** What a token says about its holder; the server has checked it, this page has not. */
+export interface Identity {
+  readonly name?: string
+  readonly color?: string
+}
+
+export function whoIs(token: string): Identity {
+  try {
+    const [, payload = ''] = token.split('.')
+    const bytes = Uint8Array.from(atob(payload.replaceAll('-', '+').replaceAll('_', '/')), (letter) => letter.charCodeAt(0))
+    const claims: unknown = JSON.parse(new TextDecoder().decode(bytes))
+    if (typeof claims !== 'object' || claims === null) return {}
+    return {
+      ...('name' in claims && typeof claims.name === 'string' ? { name: claims.name } : {}),
+      ...('color' in claims && typeof claims.color === 'string' ? { color: claims.color } : {}),
+    }
+  } catch {
+    return {}
+  }
+}

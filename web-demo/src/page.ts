@@ -1,86 +1,138 @@
-// The page of one document: who is here, what is saved, the toolbar and the text.
+// The page of one document, whatever shows it: who is here, what is saved, and the content.
 
-import type { Editor } from '@tiptap/core'
-import { Link2 } from 'lucide'
+import { Link2, Moon, Sun } from 'lucide'
 
-import { base } from './base'
 import { button, h } from './dom'
-import { createEditor, titleOf } from './editor'
+import { createMenu, type Command } from './menu'
 import { continuedNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
 import { createPeople } from './people'
-import { keepProfile, ownProfile } from './profile'
+import { createPresence, type Presence } from './presence'
 import { forgetDocument, rememberDocument } from './recent'
+import type { Kind } from './route'
+import { BASE } from './server'
 import { Session, type Continued, type SessionView } from './session'
 import { statusOf, type Status } from './status'
-import { themeButton } from './theme'
-import { createToolbar } from './toolbar'
+import { toggleTheme } from './theme'
+import { toastLine } from './toast'
 import { wordmark } from './wordmark'
+
+/** What a kind of page is given to show a document. */
+export interface Stage {
+  readonly session: Session
+  readonly presence: Presence
+  /** The page goes on with another session, or ends. */
+  readonly signal: AbortSignal
+  /** What the content before this one left, when a session goes on. */
+  readonly left: unknown
+  /** The content changed: its title may have. */
+  changed(): void
+  /** The document holds what this page cannot show, and must not touch. */
+  unreadable(): void
+}
+
+/** How a kind of page shows it. */
+export interface Content {
+  /** The row of tools. */
+  readonly tools: HTMLElement | null
+  readonly body: HTMLElement
+  /** What lies over the page. */
+  readonly overlay: HTMLElement | null
+  readonly commands: readonly Command[]
+  isEmpty(): boolean
+  /** Empty if it has none. */
+  title(): string
+  isEditable(): boolean
+  setEditable(editable: boolean): void
+  /** Saves what is shown as a file. */
+  download(name: string): void
+  /** Shows where somebody is; false if they are nowhere. */
+  jumpTo(client: number): boolean
+  /** What the next content goes on with. */
+  leave(): unknown
+  end(): void
+}
+
+export type Show = (stage: Stage) => Content
 
 /** "Saved" is shown when it has been true for this long, in ms: a word that blinks is not read. */
 const SETTLE_MS = 350
 
-export function showDocument(root: HTMLElement, name: string): void {
-  showSession(root, name, null)
+export function showPage(root: HTMLElement, kind: Kind, name: string, show: Show): void {
+  document.body.dataset['page'] = kind
+  showSession(root, { kind, name, show }, null)
+}
+
+interface Page {
+  readonly kind: Kind
+  readonly name: string
+  readonly show: Show
 }
 
 /** What is taken along when one session ends and another one goes on. */
 interface Before {
   readonly continued: Continued
-  /** Where the cursor was; null if it was not in the text. */
-  readonly cursor: number | null
+  readonly left: unknown
 }
 
-function showSession(root: HTMLElement, name: string, before: Before | null): void {
-  let me = ownProfile()
+function showSession(root: HTMLElement, page: Page, before: Before | null): void {
+  const { kind, name } = page
   let unreadable = false
   let isTold = before === null
   const life = new AbortController()
   const session = new Session(name, before?.continued ?? null)
-  const paper = h('div', { class: 'paper', id: 'editor' })
-  const editor = createEditor(paper, session, me, () => {
-    unreadable = true
-    // What is there from the beginning is found to be so before there is anything to show it.
-    queueMicrotask(() => show(session.view))
+  const presence = createPresence(session)
+  const content = page.show({
+    session,
+    presence,
+    signal: life.signal,
+    left: before?.left ?? null,
+    changed: () => queueMicrotask(nameThePage),
+    unreadable: () => {
+      unreadable = true
+      // What is there from the beginning is found to be so before there is anything to show it.
+      queueMicrotask(() => show(session.view))
+    },
   })
-  const toolbar = createToolbar(editor)
-  const people = createPeople(session.provider.awareness, () => me, (profile) => {
-    me = profile
-    keepProfile(profile)
-    editor.commands.updateUser({ ...profile })
-    people.refresh()
-  })
-  const title = h('p', { class: 'title' }, name)
+  const people = createPeople(presence, content, life.signal)
+  // A document has a heading of its own.
+  const title = h(kind === 'document' ? 'p' : 'h1', { class: 'title' }, name)
   const status = createStatus()
   const badge = h('span', { class: 'badge', hidden: true }, 'Read only')
   const notices = h('div', { class: 'notices' })
   const copyButton = button('Copy link', { icon: Link2, class: 'quiet copy-link', title: 'Copy the link to this document' }, () => void copyLink(copyButton))
+  const menu = createMenu([
+    ...content.commands,
+    { label: 'Copy link', icon: Link2, run: () => void copyLink(copyButton) },
+    { label: 'Light or dark', icon: matchMedia('(prefers-color-scheme: dark)').matches ? Sun : Moon, run: toggleTheme },
+  ])
   root.replaceChildren(
     h(
       'header',
       { class: 'bar' },
       wordmark(),
       h('div', { class: 'bar-title' }, title, h('div', { class: 'bar-status' }, badge, status.element)),
-      h('div', { class: 'bar-end' }, people.element, copyButton, themeButton()),
+      h('div', { class: 'bar-end' }, people.element, copyButton, menu),
     ),
-    h('main', {}, h('div', { class: 'toolbar-row' }, toolbar), h('div', { class: 'desk' }, notices, paper)),
+    h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body)),
+    h('aside', { class: 'overlay', 'aria-label': 'Notices' }, people.overlay, content.overlay, toastLine()),
     status.announcer,
   )
 
   const actions: NoticeActions = {
     retry: (token) => session.retry(token),
-    download: () => download(editor, titleOf(editor) || name),
+    download: () => content.download(content.title() || name),
     forget: () => void session.forgetCopy().then(() => {
       forgetDocument(name)
-      location.assign(base)
+      location.assign(BASE)
     }),
   }
 
   const goOn = (continued: Continued): void => {
-    const cursor = editor.isFocused ? editor.state.selection.head : null
+    const left = content.leave()
     life.abort()
     session.end()
-    editor.destroy()
-    showSession(root, name, { continued, cursor })
+    content.end()
+    showSession(root, page, { continued, left })
   }
 
   let noticeShown = ''
@@ -94,7 +146,7 @@ function showSession(root: HTMLElement, name: string, before: Before | null): vo
   }
   const noticeDue = ({ access, saved }: SessionView): { readonly key: string; build(): HTMLElement } | null => {
     const { incompleteSince } = saved
-    if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !editor.isEmpty, actions) }
+    if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !content.isEmpty(), actions) }
     if (unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
     if (incompleteSince !== null) return { key: 'incomplete', build: () => incompleteNotice(incompleteSince, actions) }
     if (isTold) return null
@@ -110,37 +162,31 @@ function showSession(root: HTMLElement, name: string, before: Before | null): vo
     const { access } = view
     if (access.is === 'conflict') return goOn(access.next)
     const editable = access.is === 'writer' && view.ready && !unreadable
-    if (editor.isEditable !== editable) editor.setEditable(editable, false)
-    paper.classList.toggle('loading', !view.ready && access.is !== 'refused')
-    toolbar.parentElement?.toggleAttribute('hidden', access.is !== 'writer' || unreadable)
+    if (content.isEditable() !== editable) content.setEditable(editable)
+    content.body.classList.toggle('loading', !view.ready && access.is !== 'refused')
+    content.tools?.toggleAttribute('hidden', access.is !== 'writer' || unreadable)
     badge.hidden = access.is !== 'reader'
     status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.copy, access.is === 'reader', view.ahead))
     showNotice(view)
-    paper.hidden = access.is === 'refused' && editor.isEmpty
+    content.body.hidden = access.is === 'refused' && content.isEmpty()
   }
 
   const nameThePage = (): void => {
-    const text = titleOf(editor) || name
+    const text = content.title() || name
     if (title.textContent === text && document.title === text) return
     title.textContent = text
     title.title = name
     document.title = text
-    if (session.view.ready && session.view.access.is !== 'refused') rememberDocument(name, text)
+    if (session.view.ready && session.view.access.is !== 'refused') rememberDocument(kind, name, text)
   }
-  editor.on('update', nameThePage)
   session.subscribe((view) => {
     show(view)
     if (life.signal.aborted) return
     if (view.ready && document.title === 'Cowrite') nameThePage()
   })
   addEventListener('beforeunload', (event) => {
-    if (session.view.copy !== 'kept' && session.view.saved.unsavedSince !== null && editor.isEditable) event.preventDefault()
+    if (session.view.copy !== 'kept' && session.view.saved.unsavedSince !== null && content.isEditable()) event.preventDefault()
   }, { signal: life.signal })
-  if (before !== null && before.cursor !== null) {
-    editor.commands.setTextSelection(before.cursor)
-    // At once: `commands.focus` waits for the next frame, and a key pressed until then would be lost.
-    editor.view.focus()
-  }
 }
 
 /** The visible status, and a quiet voice for screen readers that tells only of what matters. */
@@ -188,15 +234,4 @@ async function copyLink(source: HTMLElement): Promise<void> {
     dialog.showModal()
     input.select()
   }
-}
-
-function download(editor: Editor, title: string): void {
-  const page = document.implementation.createHTMLDocument(title)
-  page.documentElement.lang = document.documentElement.lang
-  page.head.append(h('meta', { charset: 'utf-8' }))
-  page.body.innerHTML = editor.getHTML()
-  const blob = new Blob(['<!doctype html>\n', page.documentElement.outerHTML], { type: 'text/html' })
-  const link = h('a', { href: URL.createObjectURL(blob), download: `${title.replace(/[^\p{L}\p{N} ._-]/gu, '').trim() || 'document'}.html` })
-  link.click()
-  URL.revokeObjectURL(link.href)
 }

@@ -4,10 +4,11 @@
 import type { ChainedCommands, Editor } from '@tiptap/core'
 import {
   Bold, Code, Heading1, Heading2, Heading3, Italic, Link, List, ListOrdered, ListTodo, Minus, Quote, Redo2,
-  SquareCode, Strikethrough, Underline, Undo2, type IconNode,
+  SquareCode, Strikethrough, Table, Underline, Undo2, Image as ImageIcon, type IconNode,
 } from 'lucide'
 
-import { h, icon } from './dom'
+import { h, icon } from '../dom'
+import { choosePicture } from './insert'
 import { editLink } from './link-dialog'
 
 interface Tool {
@@ -70,6 +71,8 @@ const TOOLS: readonly { readonly label: string; readonly tools: readonly Tool[] 
     tools: [
       mark('Quote', Quote, 'blockquote', (chain) => chain.toggleBlockquote(), 'Mod+Shift+B'),
       mark('Code block', SquareCode, 'codeBlock', (chain) => chain.toggleCodeBlock(), 'Mod+Alt+C', true),
+      command('Table', Table, (chain) => chain.insertTable({ rows: 3, cols: 3, withHeaderRow: true }), { pressed: (editor) => editor.isActive('table') }),
+      { label: 'Picture', icon: ImageIcon, run: choosePicture, possible: (editor) => editor.isEditable && !editor.isActive('codeBlock') },
       command('Divider', Minus, (chain) => chain.setHorizontalRule()),
     ],
   },

@@ -2,7 +2,7 @@
 
 import type { Editor } from '@tiptap/core'
 
-import { button, h } from './dom'
+import { button, h } from '../dom'
 
 export function editLink(editor: Editor): void {
   const current: unknown = editor.getAttributes('link')['href']
@@ -61,4 +61,8 @@ function addressFrom(text: string): string | null {
   const withScheme = /^[a-z][a-z0-9+.-]*:/i.test(trimmed) && !/^[^:/]+:\d+(\/|$)/.test(trimmed) ? trimmed : `https://${trimmed}`
   if (!URL.canParse(withScheme)) return null
   return ['http:', 'https:', 'mailto:', 'tel:'].includes(new URL(withScheme).protocol) ? withScheme : null
+}
+
+export function openAddress(href: string): void {
+  if (addressFrom(href) !== null) window.open(href, '_blank', 'noopener,noreferrer')
 }

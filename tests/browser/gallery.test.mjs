@@ -1,0 +1,168 @@
+// The start page and what it offers beside the document. The first word of a test is its rule in docs/SPEC.md.
+
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+
+import { launch, openWindow, until, untilStatus } from './browser.mjs'
+import { mintToken, startServer } from './server.mjs'
+
+const SECRET = 'a secret for tests that is long enough to be one'
+const ADA = { name: 'Ada Lovelace', color: '#1864ab' }
+const GRACE = { name: 'Grace Hopper', color: '#a3460a' }
+
+let browser
+before(async () => { browser = await launch() })
+after(() => browser.close())
+
+/** A page of this kind with two people in it. */
+async function two(t, kind, options = {}) {
+  const server = await startServer(t)
+  const pages = []
+  for (const profile of [ADA, GRACE]) {
+    const page = await openWindow(t, browser, { profile, ...options })
+    await page.goto(`${server.origin}/${kind}/together`)
+    await untilStatus(page, 'Saved')
+    pages.push(page)
+  }
+  await pages[0].getByRole('img', { name: 'Grace Hopper' }).waitFor()
+  return { server, ada: pages[0], grace: pages[1] }
+}
+
+test('w65_the_start_page_opens_each_kind_with_one_click_and_each_shows_how_it_is_made', async (t) => {
+  const server = await startServer(t)
+  const page = await openWindow(t, browser)
+  for (const [kind, folder, needed] of [['document', 'd', null], ['code', 'code', 'yCollab'], ['board', 'board', 'getMap'], ['room', 'room', 'getArray']]) {
+    await page.goto(server.origin)
+    await page.getByRole('button', { name: new RegExp(`^New ${kind}`) }).click()
+    await page.waitForURL(new RegExp(`/${folder}/[a-z]+-[a-z]+-[a-z0-9]{10}$`))
+    await untilStatus(page, 'Saved')
+    if (needed === null) continue
+    await page.getByRole('button', { name: 'More', exact: true }).click()
+    await page.getByRole('button', { name: 'How it is made' }).click()
+    await page.getByRole('dialog', { name: 'How this page is made' }).getByText(needed).first().waitFor()
+    await page.getByText('new WebsocketProvider').waitFor()
+  }
+})
+
+/** The code without the others' names at their carets. */
+const codeOf = (page) => page.locator('.cm-content').evaluate((content) => {
+  const copy = content.cloneNode(true)
+  for (const caret of copy.querySelectorAll('.cm-ySelectionCaret')) caret.remove()
+  return [...copy.querySelectorAll('.cm-line')].map(({ textContent }) => textContent).join('\n')
+})
+
+test('w66_code_is_written_together_in_the_language_of_its_name', async (t) => {
+  const { server, ada, grace } = await two(t, 'code')
+  await ada.locator('.cm-content').click()
+  await ada.keyboard.type('const answer = 42')
+  await grace.locator('.tok-keyword', { hasText: 'const' }).waitFor()
+
+  await grace.getByRole('textbox', { name: 'Name of the file' }).fill('answer.py')
+  await ada.getByText('Python', { exact: true }).waitFor()
+  await ada.locator('.tok-keyword').waitFor({ state: 'detached' })
+  await ada.locator('.cm-content').click()
+  await grace.locator('.cm-ySelectionCaret').waitFor()
+  await grace.locator('.cm-content').click()
+  await grace.keyboard.press('Control+End')
+  await grace.keyboard.type('!')
+  await until('it arrived', async () => (await codeOf(ada)).endsWith('!'))
+  // What was typed slowly is taken back in several steps.
+  await until('nothing is left but what Grace wrote', async () => {
+    await ada.keyboard.press('Control+Z')
+    return (await codeOf(grace)) === '!'
+  })
+
+  await untilStatus(grace, 'Saved')
+  await Promise.all([ada, grace].map((page) => page.close()))
+  await server.kill()
+  await server.start()
+  const newcomer = await openWindow(t, browser)
+  await newcomer.goto(`${server.origin}/code/together`)
+  await until('it is there', async () => (await codeOf(newcomer)) === '!')
+  assert.equal(await newcomer.title(), 'answer.py')
+})
+
+test('w67_a_board_is_drawn_on_together_by_hand_and_from_the_keyboard', async (t) => {
+  const { ada, grace } = await two(t, 'board')
+  const shapes = (page) => page.locator('.board [data-id]')
+  const board = await ada.locator('.board').boundingBox()
+
+  await ada.mouse.move(board.x + 100, board.y + 100)
+  await grace.locator('.pointer', { hasText: 'Ada Lovelace' }).waitFor()
+  await ada.mouse.down()
+  await ada.mouse.move(board.x + 160, board.y + 140, { steps: 4 })
+  // What is being drawn is seen before it is there.
+  await grace.locator('.board .shape:not([data-id])').waitFor()
+  assert.equal(await shapes(grace).count(), 0)
+  await ada.mouse.up()
+  await until('the line is there', async () => (await shapes(grace).count()) === 1)
+
+  await grace.locator('.board').focus()
+  await grace.keyboard.press('n')
+  await grace.getByRole('textbox', { name: 'Text of the note' }).fill('Ask Ada')
+  await grace.keyboard.press('Escape')
+  const note = ada.getByRole('img', { name: 'Note: Ask Ada' })
+  await note.waitFor()
+  const before = await note.boundingBox()
+  await grace.getByRole('img', { name: 'Note: Ask Ada' }).focus()
+  await grace.keyboard.press('ArrowRight')
+  await until('the note has moved', async () => (await note.boundingBox()).x === before.x + 10)
+  await grace.keyboard.press('Delete')
+  await until('the note is gone', async () => (await shapes(ada).count()) === 1)
+  await grace.getByRole('button', { name: 'Undo' }).click()
+  await note.waitFor()
+  await untilStatus(grace, 'Saved')
+})
+
+test('w68_a_room_has_a_chat_a_poll_and_a_game', async (t) => {
+  const { ada, grace } = await two(t, 'room')
+  await ada.getByRole('textbox', { name: 'Message' }).fill('Tea at four?')
+  await ada.keyboard.press('Enter')
+  await grace.getByRole('log').getByText('Tea at four?').waitFor()
+
+  await grace.getByRole('textbox', { name: 'Question' }).fill('Which tea?')
+  for (const answer of ['Assam', 'Mint']) {
+    await grace.getByRole('textbox', { name: 'Another answer' }).fill(answer)
+    await grace.keyboard.press('Enter')
+  }
+  await ada.getByRole('button', { name: /^Mint\s*0 votes$/ }).click()
+  await grace.getByRole('button', { name: /^Mint\s*1 vote$/ }).click()
+  await ada.getByRole('button', { name: /^Mint\s*2 votes$/ }).waitFor()
+  // One vote each: it moves.
+  await ada.getByRole('button', { name: /^Assam\s*0 votes$/ }).click()
+  await grace.getByRole('button', { name: /^Mint\s*1 vote$/ }).waitFor()
+  assert.equal(await grace.getByRole('button', { name: /^Assam\s*1 vote$/ }).evaluate((bar) => bar.style.getPropertyValue('--share')), '50%')
+
+  const caught = ada.getByRole('list', { name: 'Scores' }).getByText('Grace Hopper')
+  const field = await grace.locator('canvas').boundingBox()
+  for (let step = 0; !(await caught.isVisible()); step++) {
+    assert.ok(step < 3_000, 'a firefly is caught by whoever is everywhere')
+    await grace.mouse.move(field.x + field.width * (0.05 + 0.9 * ((step % 19) / 18)), field.y + field.height * (0.1 + 0.8 * ((Math.floor(step / 19) % 11) / 10)))
+  }
+  await untilStatus(grace, 'Saved')
+})
+
+test('w69_the_start_page_says_what_this_server_is_and_how_to_use_it', async (t) => {
+  const open = await startServer(t)
+  const guarded = await startServer(t, { env: { COWRITE_JWT_SECRET: SECRET } })
+  const page = await openWindow(t, browser)
+
+  await page.goto(open.origin)
+  await page.getByText(/on this machine, open to whoever is on it/).waitFor()
+  const program = await page.locator('.snippet pre').textContent()
+  assert.ok(program.includes(`${open.origin.replace('http', 'ws')}/ws`), program)
+  await page.getByRole('link', { name: 'Run a server' }).click()
+  await page.getByRole('heading', { level: 1 }).waitFor()
+  for (const name of ['Every editor, as a program', 'Your own editor']) {
+    await page.getByRole('navigation', { name: 'Docs' }).getByRole('link', { name }).click()
+    await page.getByRole('heading', { level: 1 }).waitFor()
+  }
+
+  await page.goto(guarded.origin)
+  await page.getByText(/asks for a token: open the link/).waitFor()
+  assert.equal(await page.getByRole('button', { name: /^New / }).count(), 0)
+  await page.getByRole('textbox', { name: /Or open one/ }).fill(`${guarded.origin}/d/team/plan#token=${await mintToken(SECRET, 'team/*=write')}`)
+  await page.getByRole('button', { name: 'Open', exact: true }).click()
+  await untilStatus(page, 'Saved')
+  assert.equal(page.url(), `${guarded.origin}/d/team/plan`)
+})

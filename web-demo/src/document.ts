@@ -1,0 +1,135 @@
+// A document of rich text: Tiptap bound to the Yjs document and to the others' carets.
+
+import { Editor, Extension, getSchema } from '@tiptap/core'
+import { Collaboration } from '@tiptap/extension-collaboration'
+import { Placeholder } from '@tiptap/extensions'
+import { FileDown, FileUp, Search } from 'lucide'
+import { search } from 'prosemirror-search'
+import * as Y from 'yjs'
+
+import { h } from './dom'
+import { createBubble, modifier } from './editor/bubble'
+import { carets, watchCarets } from './editor/carets'
+import { createFind } from './editor/find'
+import { guardUnknown, holdsUnknown } from './editor/guard'
+import { insertFile, markdownOf } from './editor/insert'
+import { Typing } from './editor/keys'
+import { openAddress } from './editor/link-dialog'
+import { schemaExtensions } from './editor/schema'
+import { Slash } from './editor/slash'
+import { createToolbar } from './editor/toolbar'
+import { chooseFile, fileNameOf, saveFile } from './files'
+import type { Content, Stage } from './page'
+
+/** Where Tiptap keeps its text in a Yjs document. */
+const FIELD = 'default'
+
+export function showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Content {
+  const paper = h('div', { class: 'paper', id: 'editor' })
+  const fragment = session.doc.getXmlFragment(FIELD)
+  const schema = getSchema(schemaExtensions())
+  const isKnown = !holdsUnknown(fragment, schema)
+  const editor = new Editor({
+    element: paper,
+    editable: false,
+    // The stylesheet has these rules.
+    injectCSS: false,
+    editorProps: {
+      attributes: { 'aria-label': 'Document', 'aria-multiline': 'true', role: 'textbox', spellcheck: 'true' },
+      handleClick: (_view, _position, event) => openLink(event),
+    },
+    extensions: [
+      ...schemaExtensions(),
+      Placeholder.configure({ placeholder: ({ node, editor: { state: { doc } } }) => hintFor(node.type.name, doc.childCount === 1) }),
+      Collaboration.configure({
+        document: isKnown ? session.doc : new Y.Doc(),
+        field: FIELD,
+        // Undoing that one has made a block leaves it where somebody else has written in it: a heading as well as a paragraph.
+        yUndoOptions: { protectedNodes: new Set(Object.keys(schema.nodes)) },
+      }),
+      carets(session),
+      Typing,
+      Slash,
+      Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),
+    ],
+  })
+  if (isKnown) guardUnknown(editor, fragment, unreadable)
+  else unreadable()
+  const tools = h('div', { class: 'toolbar-row' }, createToolbar(editor))
+  const seen = watchCarets(editor.view, session, presence, signal)
+  const find = createFind(editor, signal)
+  editor.on('update', changed)
+  if (typeof left === 'number') {
+    editor.commands.setTextSelection(left)
+    // At once: `commands.focus` waits for the next frame, and a key pressed until then would be lost.
+    queueMicrotask(() => editor.view.focus())
+  }
+  let isNew = left === null
+
+  return {
+    tools,
+    body: paper,
+    overlay: h('div', {}, seen.element, createBubble(editor, signal), find.element),
+    commands: [
+      { label: 'Find', icon: Search, keys: `${modifier()}+F`, run: find.open },
+      { label: 'Save as Markdown', icon: FileDown, run: () => void saveMarkdown(editor) },
+      { label: 'Save as HTML', icon: FileDown, run: () => saveHtml(editor, titleOf(editor)) },
+      { label: 'Put a file in here', icon: FileUp, run: () => chooseFile('.md,.markdown,.txt,.html,.htm,text/markdown,text/plain,text/html', (file) => void insertFile(editor, file)) },
+    ],
+    isEmpty: () => editor.isEmpty,
+    title: () => titleOf(editor),
+    isEditable: () => editor.isEditable,
+    setEditable(editable) {
+      editor.setEditable(editable, false)
+      // Who opens an empty page wants to write: the caret is there. Who opens a text wants to read it.
+      if (editable && isNew && editor.isEmpty && document.activeElement === document.body) editor.view.focus()
+      if (editable) isNew = false
+    },
+    download: (name) => saveHtml(editor, name),
+    jumpTo: seen.jumpTo,
+    leave: () => (editor.isFocused ? editor.state.selection.head : 'elsewhere'),
+    end: () => editor.destroy(),
+  }
+}
+
+function hintFor(type: string, isAlone: boolean): string {
+  if (type === 'heading') return isAlone ? 'Title' : 'Heading'
+  return type === 'paragraph' ? 'Write, or press / for more' : ''
+}
+
+/** The first heading, or else the first line; empty if nothing is written yet. */
+function titleOf(editor: Editor): string {
+  let heading: string | null = null
+  let line: string | null = null
+  editor.state.doc.descendants((node) => {
+    if (heading !== null) return false
+    if (!node.isTextblock) return true
+    const text = node.textContent.trim()
+    if (text !== '' && node.type.name === 'heading') heading = text
+    if (text !== '') line ??= text
+    return false
+  })
+  return (heading ?? line ?? '').slice(0, 120)
+}
+
+async function saveMarkdown(editor: Editor): Promise<void> {
+  saveFile(`${fileNameOf(titleOf(editor))}.md`, 'text/markdown', await markdownOf(editor))
+}
+
+function saveHtml(editor: Editor, title: string): void {
+  const page = document.implementation.createHTMLDocument(title)
+  page.documentElement.lang = document.documentElement.lang
+  page.head.append(h('meta', { charset: 'utf-8' }))
+  page.body.innerHTML = editor.getHTML()
+  saveFile(`${fileNameOf(title)}.html`, 'text/html', '<!doctype html>\n', page.documentElement.outerHTML)
+}
+
+/** Links open with Ctrl or Cmd while writing, with a plain click while reading. */
+function openLink(event: MouseEvent): boolean {
+  const link = event.target instanceof Element ? event.target.closest('a[href]') : null
+  if (!(link instanceof HTMLAnchorElement)) return false
+  const reading = link.closest('[contenteditable="false"]') !== null
+  if (!reading && !event.ctrlKey && !event.metaKey) return false
+  openAddress(link.href)
+  return true
+}

@@ -1,0 +1,252 @@
+// A room: a chat, a poll and a game. What a socket is for beside text.
+//
+// A Yjs array is a chat that works offline, a map is a poll in which nobody votes twice, and the awareness carries
+// sixty positions a second that nobody needs to keep.
+
+import * as Y from 'yjs'
+
+import { button, h } from '../dom'
+import { inkOn, profileFrom } from '../profile'
+import type { Mounted, Shared } from './shared'
+
+interface Message {
+  readonly person: string
+  readonly name: string
+  readonly color: string
+  readonly text: string
+  /** ms since 1970 */
+  readonly at: number
+}
+
+interface Score {
+  readonly name: string
+  readonly color: string
+  readonly caught: number
+}
+
+interface Part {
+  readonly element: HTMLElement
+  setEditable(editable: boolean): void
+  destroy(): void
+}
+
+export function mountRoom(shared: Shared): Mounted {
+  const { doc } = shared
+  const messages = doc.getArray<unknown>('chat')
+  const poll = doc.getMap<string>('poll')
+  const parts = [chat(shared, messages), voting(shared, poll), game(shared)]
+  return {
+    tools: null,
+    element: h('div', { class: 'room' }, ...parts.map(({ element }) => element)),
+    title: () => String(poll.get('question') ?? ''),
+    isEmpty: () => messages.length === 0,
+    setEditable: (editable) => {
+      for (const part of parts) part.setEditable(editable)
+    },
+    jumpTo: () => false,
+    file: () => ({ name: 'room.json', type: 'application/json', text: JSON.stringify(doc.toJSON(), null, 2) }),
+    destroy: () => {
+      for (const part of parts) part.destroy()
+    },
+  }
+}
+
+function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
+  const list = h('div', { class: 'messages', tabindex: '0', role: 'log', 'aria-label': 'Messages' })
+  const input = h('input', { type: 'text', 'aria-label': 'Message', placeholder: 'Say something', autocomplete: 'off', maxlength: 500 })
+  const form = h('form', { class: 'row' }, input, h('button', { type: 'submit', class: 'primary' }, 'Send'))
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const text = input.value.trim()
+    if (text !== '') messages.push([{ person, ...me(), text, at: Date.now() } satisfies Message])
+    input.value = ''
+  })
+  const show = (): void => {
+    const shown = messages.toArray().slice(-200).map(messageFrom).filter((message) => message !== null)
+    list.replaceChildren(...shown.map((message, at) => {
+      const isNext = shown[at - 1]?.person === message.person && shown[at - 1]?.name === message.name
+      const bubble = h('p', { class: 'bubble-of-chat', style: `--who: ${message.color}; --on-who: ${inkOn(message.color)}` }, message.text)
+      const time = new Date(message.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+      return h('div', { class: message.person === person ? 'own' : null, title: time }, isNext ? null : h('span', { class: 'soft' }, message.name), bubble)
+    }))
+    if (shown.length === 0) list.append(h('p', { class: 'soft' }, 'Nobody has said anything yet.'))
+    list.scrollTop = list.scrollHeight
+  }
+  messages.observe(show)
+  show()
+  return {
+    element: h('section', { class: 'paper chat', 'aria-label': 'Chat' }, h('h2', {}, 'Chat'), list, form),
+    setEditable: (editable) => void (form.hidden = !editable),
+    destroy: () => messages.unobserve(show),
+  }
+}
+
+/** The options are the entries `option …` of a map, the votes the entries `vote …`: one for each person. */
+function voting({ doc, person }: Shared, poll: Y.Map<string>): Part {
+  let editable = false
+  const question = h('input', { type: 'text', class: 'question', 'aria-label': 'Question', placeholder: 'Ask the room something', maxlength: 120, autocomplete: 'off' })
+  const options = h('ul', { class: 'options' })
+  const count = h('p', { class: 'soft', role: 'status' })
+  const input = h('input', { type: 'text', 'aria-label': 'Another answer', placeholder: 'Another answer', maxlength: 60, autocomplete: 'off' })
+  const form = h('form', { class: 'row' }, input, h('button', { type: 'submit', class: 'quiet' }, 'Add'))
+  question.addEventListener('change', () => void poll.set('question', question.value.trim()))
+  form.addEventListener('submit', (event) => {
+    event.preventDefault()
+    const text = input.value.trim()
+    if (text !== '') poll.set(`option ${Date.now()} ${doc.clientID}`, text)
+    input.value = ''
+  })
+  const rows = new Map<string, { readonly row: HTMLElement; readonly vote: HTMLButtonElement; readonly label: HTMLElement; readonly number: HTMLElement }>()
+  const show = (): void => {
+    if (document.activeElement !== question) question.value = poll.get('question') ?? ''
+    const votes = [...poll].filter(([key]) => key.startsWith('vote ')).map(([, option]) => option)
+    const answers = [...poll].filter(([key]) => key.startsWith('option ')).sort(([a], [b]) => (a < b ? -1 : 1))
+    for (const [key, text] of answers) {
+      const { row, vote, label, number } = rows.get(key) ?? newRow(key)
+      const share = votes.filter((voted) => voted === key).length
+      label.textContent = text
+      number.replaceChildren(String(share), h('span', { class: 'visually-hidden' }, share === 1 ? ' vote' : ' votes'))
+      vote.setAttribute('aria-pressed', String(poll.get(`vote ${person}`) === key))
+      vote.disabled = !editable
+      vote.style.setProperty('--share', `${votes.length === 0 ? 0 : (100 * share) / votes.length}%`)
+      options.append(row)
+    }
+    options.hidden = answers.length === 0
+    count.textContent = answers.length === 0 ? 'Answers can be added by everybody.' : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
+  }
+  const newRow = (key: string) => {
+    const [label, number] = [h('span'), h('span', { class: 'number' })]
+    const vote = button('', { class: 'option' }, () => {
+      if (poll.get(`vote ${person}`) === key) poll.delete(`vote ${person}`)
+      else poll.set(`vote ${person}`, key)
+    })
+    vote.replaceChildren(label, number)
+    const entry = { row: h('li', {}, vote), vote, label, number }
+    rows.set(key, entry)
+    return entry
+  }
+  poll.observe(show)
+  show()
+  return {
+    element: h('section', { class: 'paper poll', 'aria-label': 'Poll' }, h('h2', {}, 'Poll'), question, options, form, count),
+    setEditable(now) {
+      editable = now
+      question.disabled = !now
+      form.hidden = !now
+      show()
+    },
+    destroy: () => poll.unobserve(show),
+  }
+}
+
+/** Everybody is a lantern and catches the same fireflies: where the next one flies follows from how many were caught. */
+function game({ doc, awareness, me, person }: Shared): Part {
+  const scores = doc.getMap<unknown>('fireflies')
+  const canvas = h('canvas', { tabindex: '0', role: 'application', 'aria-label': 'Fireflies: steer your lantern with the pointer or the arrow keys, and catch the light' })
+  const table = h('ol', { class: 'scores', 'aria-label': 'Scores' })
+  const context = canvas.getContext('2d')
+  let editable = false
+  let lantern = { x: 0.5, y: 0.5 }
+  /** Who only looks catches nothing. */
+  let plays = false
+  const all = (): Score[] => [...scores.values()].map(scoreFrom).filter((score) => score !== null)
+  const held = new Set<string>()
+
+  const steer = (x: number, y: number): void => {
+    lantern = { x: Math.min(1, Math.max(0, x)), y: Math.min(1, Math.max(0, y)) }
+    plays = editable
+    if (plays) awareness.setLocalStateField('lantern', lantern)
+  }
+  canvas.addEventListener('pointermove', ({ clientX, clientY }) => {
+    const { left, top, width, height } = canvas.getBoundingClientRect()
+    steer((clientX - left) / width, (clientY - top) / height)
+  })
+  canvas.addEventListener('keydown', (event) => {
+    if (!event.key.startsWith('Arrow')) return
+    event.preventDefault()
+    held.add(event.key)
+  })
+  canvas.addEventListener('keyup', ({ key }) => void held.delete(key))
+  canvas.addEventListener('blur', () => held.clear())
+
+  const firefly = (at: number): { x: number; y: number } => {
+    const caught = all().reduce((sum, score) => sum + score.caught, 0)
+    const [a, b] = [caught * 2.399 + 1, caught * 1.618 + 2]
+    return { x: 0.5 + 0.3 * Math.sin(at / 2_100 + a) + 0.15 * Math.sin(at / 900 + b), y: 0.5 + 0.3 * Math.cos(at / 1_700 + b) + 0.12 * Math.sin(at / 700 + a) }
+  }
+  const step = (): void => {
+    if (held.size > 0) steer(lantern.x + 0.012 * (Number(held.has('ArrowRight')) - Number(held.has('ArrowLeft'))), lantern.y + 0.02 * (Number(held.has('ArrowDown')) - Number(held.has('ArrowUp'))))
+    const { x, y } = firefly(Date.now())
+    const { width, height } = canvas
+    if (plays && Math.hypot((x - lantern.x) * width, (y - lantern.y) * height) < 0.035 * width) {
+      scores.set(person, { ...me(), caught: (scoreFrom(scores.get(person))?.caught ?? 0) + 1 } satisfies Score)
+    }
+    if (context !== null) paint(context)
+    frame = requestAnimationFrame(step)
+  }
+  const paint = (into: CanvasRenderingContext2D): void => {
+    const { width, height } = canvas
+    into.fillStyle = '#10131f'
+    into.fillRect(0, 0, width, height)
+    const light = (x: number, y: number, radius: number, color: string): void => {
+      const glow = into.createRadialGradient(x * width, y * height, 0, x * width, y * height, radius)
+      glow.addColorStop(0, '#ffffff')
+      glow.addColorStop(0.18, '#ffffff')
+      glow.addColorStop(0.4, color)
+      glow.addColorStop(1, 'rgb(16 19 31 / 0%)')
+      into.fillStyle = glow
+      into.fillRect(x * width - radius, y * height - radius, 2 * radius, 2 * radius)
+    }
+    const { x, y } = firefly(Date.now())
+    light(x, y, 0.03 * width, '#fff3b0')
+    for (const state of awareness.getStates().values()) {
+      const at = state['lantern'] as { x: unknown; y: unknown } | null | undefined
+      const user = profileFrom(state['user'])
+      if (!at || typeof at.x !== 'number' || typeof at.y !== 'number' || !Number.isFinite(at.x + at.y) || user === null) continue
+      light(at.x, at.y, 0.045 * width, user.color)
+      into.fillStyle = '#ffffff'
+      into.font = `600 ${Math.round(0.022 * width)}px Inter, sans-serif`
+      into.textAlign = 'center'
+      into.fillText(user.name, at.x * width, at.y * height + 0.065 * width)
+    }
+  }
+  const show = (): void => {
+    const best = all().sort((a, b) => b.caught - a.caught).slice(0, 8)
+    table.replaceChildren(...best.map(({ name, color, caught }) => h('li', {}, h('span', { class: 'dot', style: `--who: ${color}` }), name, h('span', { class: 'number' }, String(caught)))))
+  }
+  const resizes = new ResizeObserver(() => {
+    canvas.width = canvas.clientWidth * devicePixelRatio
+    canvas.height = canvas.clientHeight * devicePixelRatio
+  })
+  resizes.observe(canvas)
+  scores.observe(show)
+  show()
+  let frame = requestAnimationFrame(step)
+  return {
+    element: h('section', { class: 'paper game', 'aria-label': 'Game' }, h('h2', {}, 'Fireflies'), canvas, table),
+    setEditable(now) {
+      editable = now
+      plays &&= now
+    },
+    destroy() {
+      cancelAnimationFrame(frame)
+      resizes.disconnect()
+      scores.unobserve(show)
+    },
+  }
+}
+
+/** What is in the document, checked: anybody may have written it. */
+function messageFrom(value: unknown): Message | null {
+  const who = profileFrom(value)
+  if (who === null) return null
+  const { person, text, at } = value as Record<string, unknown>
+  return typeof person === 'string' && typeof text === 'string' && Number.isFinite(at) ? { person, ...who, text, at: Number(at) } : null
+}
+
+function scoreFrom(value: unknown): Score | null {
+  const who = profileFrom(value)
+  if (who === null) return null
+  const { caught } = value as Record<string, unknown>
+  return Number.isSafeInteger(caught) ? { ...who, caught: Number(caught) } : null
+}

@@ -1,0 +1,43 @@
+// Where the server is: every address that the page asks it for is made here, and nowhere else.
+//
+// The server may live below a prefix (`https://example.org/collab/`). The page finds it by where its own code came
+// from: all of it lies in one folder below the prefix (`assets/` when built, `src/` while developing).
+
+/** The path of the start page, with a slash at its end. */
+export const BASE = new URL('..', import.meta.url).pathname
+
+/** What this browser stores is named after it: two servers below one host have nothing in common. Empty at the root. */
+export const SCOPE = BASE.slice(0, -1)
+
+/** What providers connect to; the document's name is appended. */
+export function socketAddress(): string {
+  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}${BASE}ws`
+}
+
+/** The path of a page below the start page. */
+export function pathBelow(path: string): string {
+  return BASE + path
+}
+
+/** What of a path is below the start page. */
+export function belowBase(path: string): string {
+  return path.startsWith(BASE) ? path.slice(BASE.length) : path.replace(/^\//, '')
+}
+
+export interface About {
+  /** Who may come: everybody who reaches it, or who shows a token. */
+  readonly access: 'open' | 'tokens'
+  readonly version: string
+}
+
+/** What the server says about itself; null if it does not say. */
+export async function aboutServer(): Promise<About | null> {
+  try {
+    const about: unknown = await (await fetch(pathBelow('about.json'))).json()
+    if (typeof about !== 'object' || about === null || !('access' in about) || !('version' in about)) return null
+    const { access, version } = about
+    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, version } : null
+  } catch {
+    return null
+  }
+}
