@@ -27,7 +27,7 @@ COPY --from=demo /build/web-demo/dist ./web-demo/dist
 RUN cargo build --release --locked
 
 FROM debian:bookworm-slim
-# Whom to believe when the issuer's keys are fetched (COWRITE_JWKS).
+# Whom to believe when the issuer's keys are fetched (COWRITE_JWKS), and as a database (sslmode=verify-full).
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 cowrite \
     && useradd --system --uid 10001 --gid cowrite --home-dir /nonexistent --shell /usr/sbin/nologin cowrite \

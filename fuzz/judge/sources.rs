@@ -6,7 +6,7 @@ use std::{
 };
 
 use cowrite::operator::{
-    Request,
+    Place, Request,
     import::{Import, To},
     run,
 };
@@ -45,7 +45,7 @@ pub fn sources(input: &[u8]) {
     let _ = run(Request::MoveIn(import), &mut Vec::new());
     assert!(read(&from) == before, "the source is another one");
     let mut told = Vec::new();
-    if data.exists() && run(Request::VerifyData(data), &mut told).is_err() {
+    if data.exists() && run(Request::Verify(Place::Folder(data)), &mut told).is_err() {
         panic!("{}", String::from_utf8_lossy(&told));
     }
 }

@@ -27,6 +27,8 @@ use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
 pub use self::{budgets::Budgets, token::TokenRequest};
+#[cfg(feature = "postgres")]
+use crate::store::postgres::link::DatabaseUrl;
 use crate::{
     access::{Expected, OriginPolicy, Patterns},
     http::address::{BasePath, PublicUrl},
@@ -76,8 +78,11 @@ impl Command {
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
             CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
-            CommandArgs::Verify(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Verify(args) => args.try_into().map(Self::Operate),
             CommandArgs::Doc { command } => command.try_into().map(Self::Operate),
+            CommandArgs::Copy(args) => args.try_into().map(Self::Operate),
+            #[cfg(feature = "postgres")]
+            CommandArgs::Db { command } => command.try_into().map(Self::Operate),
             #[cfg(feature = "import")]
             CommandArgs::Import(args) => Ok(Self::Operate(args.into())),
         }
@@ -98,6 +103,9 @@ pub struct ServeConfig {
     pub public_metrics: bool,
     /// What speaks TLS; `None` leaves that to a proxy.
     pub tls: Option<Arc<Tls>>,
+    /// Where the documents are kept in place of the folder.
+    #[cfg(feature = "postgres")]
+    pub database: Option<DatabaseUrl>,
     /// Who may connect.
     pub admission: Admission,
     /// What an operator shows at `/admin`.
@@ -170,6 +178,8 @@ impl ServeConfig {
             admin_listen: None,
             public_metrics: true,
             tls: None,
+            #[cfg(feature = "postgres")]
+            database: None,
             admission: Admission::Open,
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -288,6 +298,27 @@ restored.")]
     #[command(after_help = "\
 Works beside a running server, and changes nothing. Exit code 1 when something is damaged.")]
     Verify(operator::VerifyArgs),
+    /// Copy all documents from a data folder or a database to another
+    #[command(after_help = "\
+Examples:
+  cowrite copy --from /var/lib/cowrite --to postgres://cowrite@db/cowrite
+      from one machine to Postgres (run `cowrite db init` there first)
+  cowrite copy --from postgres://cowrite@db/cowrite --to ./data
+      and back
+
+Positions, times and authors stay. Each document is read as of one moment, also while servers run on
+the source; a folder that is copied to must have none. What was copied is read back and compared.
+A document that is there already gets what it lacks, if all that it holds is in the source, and is
+refused and named otherwise: so the command can be repeated, and brings what is new. Exit code 1
+when a document was not copied.")]
+    Copy(operator::CopyArgs),
+    /// Make or upgrade the tables of a database
+    #[cfg(feature = "postgres")]
+    #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+    Db {
+        #[command(subcommand)]
+        command: operator::DbArgs,
+    },
     /// Move in from another server: Hocuspocus, y-sweet, y-websocket, or files
     #[cfg(feature = "import")]
     #[command(after_help = "\
@@ -359,6 +390,10 @@ struct ServeArgs {
         default_value = "./data"
     )]
     data: PathBuf,
+
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    database: operator::DatabaseArgs,
 
     /// Files of the journal are kept this long after a snapshot holds their edits
     #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
@@ -621,6 +656,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
             public_metrics: args.public_metrics.unwrap_or(args.admin_listen.is_none()),
             tls: tls.transpose().map_err(|error| error.to_string())?,
             data: args.data,
+            #[cfg(feature = "postgres")]
+            database: args.database.url()?,
             admission,
             admin_token,
             origins,

@@ -7,10 +7,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::duration;
 #[cfg(feature = "import")]
 use crate::operator::import::{Import, To};
+#[cfg(feature = "postgres")]
+use crate::store::postgres::link::DatabaseUrl;
 use crate::{
     content::Form,
     id::{DocumentId, InvalidDocumentId},
-    operator::{Export, Request, What},
+    operator::{Export, Place, Request, What},
 };
 
 #[derive(Args)]
@@ -24,6 +26,110 @@ pub(super) struct DataArgs {
         default_value = "./data"
     )]
     data: PathBuf,
+}
+
+/// A database in place of the folder.
+#[cfg(feature = "postgres")]
+#[derive(Args)]
+pub(super) struct DatabaseArgs {
+    /// Postgres that the documents are kept in, in place of --data: postgres://USER:PASSWORD@HOST/DATABASE. Other users of
+    /// the machine see flags: prefer the variable
+    #[arg(long, env = "COWRITE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+#[cfg(feature = "postgres")]
+impl DatabaseArgs {
+    /// Parsed here, since what clap says of a value shows it, and its password.
+    pub(super) fn url(self) -> Result<Option<DatabaseUrl>, String> {
+        let url = self.database_url.filter(|url| !url.is_empty());
+        let url = url.map(|url| DatabaseUrl::parse(&url)).transpose();
+        url.map_err(|why| format!("--database-url: {why}"))
+    }
+}
+
+/// A folder or a database.
+#[derive(Args)]
+pub(super) struct PlaceArgs {
+    #[command(flatten)]
+    data: DataArgs,
+
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+impl PlaceArgs {
+    fn place(self) -> Result<Place, String> {
+        #[cfg(feature = "postgres")]
+        if let Some(url) = self.database.url()? {
+            return Ok(Place::Database(url));
+        }
+        Ok(Place::Folder(self.data.data))
+    }
+}
+
+#[derive(Args)]
+pub(super) struct CopyArgs {
+    /// Where the documents are: a data folder, or postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, value_name = "FOLDER|URL")]
+    from: String,
+
+    /// Where they are to be: the same; a folder is made when it is not there
+    #[arg(long, value_name = "FOLDER|URL")]
+    to: String,
+}
+
+impl TryFrom<CopyArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: CopyArgs) -> Result<Self, String> {
+        Ok(Self::Copy {
+            from: place(&args.from).map_err(|why| format!("--from: {why}"))?,
+            to: place(&args.to).map_err(|why| format!("--to: {why}"))?,
+        })
+    }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    if !text.contains("://") {
+        return Ok(Place::Folder(text.into()));
+    }
+    #[cfg(feature = "postgres")]
+    return DatabaseUrl::parse(text).map(Place::Database);
+    #[cfg(not(feature = "postgres"))]
+    Err("this build of cowrite has no databases (the cargo feature `postgres`)".to_owned())
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Subcommand)]
+pub(super) enum DbArgs {
+    /// Make the tables in an empty database
+    Init {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Bring the tables up to date; servers may run meanwhile
+    Upgrade {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+}
+
+#[cfg(feature = "postgres")]
+impl TryFrom<DbArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: DbArgs) -> Result<Self, String> {
+        let (database, may_exist) = match args {
+            DbArgs::Init { database } => (database, false),
+            DbArgs::Upgrade { database } => (database, true),
+        };
+        let url = database
+            .url()?
+            .ok_or("which database? Set COWRITE_DATABASE_URL, or --database-url")?;
+        Ok(Self::Prepare { url, may_exist })
+    }
 }
 
 #[derive(Args)]
@@ -73,7 +179,7 @@ pub(super) struct VerifyArgs {
     all: bool,
 
     #[command(flatten)]
-    data: DataArgs,
+    place: PlaceArgs,
 }
 
 #[cfg(feature = "import")]
@@ -162,7 +268,7 @@ pub(super) enum DocArgs {
         prefix: String,
 
         #[command(flatten)]
-        data: DataArgs,
+        place: PlaceArgs,
     },
     /// Write a whole document: as one Yjs update (v1) for `Y.applyUpdate`, or its content
     #[command(after_help = "\
@@ -182,7 +288,7 @@ for value; text is what people wrote. docs/operating.md says how they look.")]
         form: ExportForm,
 
         #[command(flatten)]
-        data: DataArgs,
+        place: PlaceArgs,
     },
     /// Merge a Yjs update (v1) into a document, which is made when it is not there
     #[command(after_help = "\
@@ -198,7 +304,7 @@ stays. To replace a document, delete it first. No server may be running on the f
         from: PathBuf,
 
         #[command(flatten)]
-        data: DataArgs,
+        place: PlaceArgs,
     },
     /// Delete a document
     #[command(after_help = "\
@@ -214,7 +320,7 @@ content back when it reconnects. Copies stay in backups and in the kept history.
         yes: bool,
 
         #[command(flatten)]
-        data: DataArgs,
+        place: PlaceArgs,
     },
 }
 
@@ -260,12 +366,14 @@ impl From<RestoreArgs> for Request {
     }
 }
 
-impl From<VerifyArgs> for Request {
-    fn from(args: VerifyArgs) -> Self {
-        match args.backup {
+impl TryFrom<VerifyArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: VerifyArgs) -> Result<Self, String> {
+        Ok(match args.backup {
             Some(folder) => Self::VerifyBackup { folder, all: args.all },
-            None => Self::VerifyData(args.data.data),
-        }
+            None => Self::Verify(args.place.place()?),
+        })
     }
 }
 
@@ -275,23 +383,23 @@ impl TryFrom<DocArgs> for Request {
     fn try_from(args: DocArgs) -> Result<Self, String> {
         let file = |path: PathBuf| Some(path).filter(|path| path.as_os_str() != "-");
         Ok(match args {
-            DocArgs::List { prefix, data } => Self::List {
-                data: data.data,
+            DocArgs::List { prefix, place } => Self::List {
+                place: place.place()?,
                 prefix,
             },
             DocArgs::Export {
                 document,
                 to,
                 form,
-                data,
+                place,
             } => Self::Export {
-                data: data.data,
+                place: place.place()?,
                 document,
                 form: form.into(),
                 to: file(to),
             },
-            DocArgs::Import { document, from, data } => Self::Import {
-                data: data.data,
+            DocArgs::Import { document, from, place } => Self::Import {
+                place: place.place()?,
                 document,
                 from: file(from),
             },
@@ -302,8 +410,8 @@ impl TryFrom<DocArgs> for Request {
                     "deleting {document} cannot be undone: add --yes if that is what you want"
                 ));
             }
-            DocArgs::Delete { document, data, .. } => Self::Delete {
-                data: data.data,
+            DocArgs::Delete { document, place, .. } => Self::Delete {
+                place: place.place()?,
                 document,
             },
         })

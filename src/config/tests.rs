@@ -3,6 +3,7 @@ use crate::{
     access::{Access, Claims, Grants},
     content::Form,
     id::DocumentId,
+    operator::Place,
     operator::{Export, What},
 };
 
@@ -107,6 +108,8 @@ fn c1_flags_reach_their_fields() {
     ]);
 
     let expected = ServeConfig {
+        #[cfg(feature = "postgres")]
+        database: None,
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
         admin_listen: Some("127.0.0.1:9090".parse().expect("an address")),
@@ -544,7 +547,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
             &["restore", "b", "--at=1970-01-01T00:00:01.5+00:00"],
             restored(What::At(1_500)),
         ),
-        (&["verify"], Request::VerifyData(data.clone())),
+        (&["verify"], Request::Verify(Place::Folder(data.clone()))),
         (
             &["verify", "b", "--all"],
             Request::VerifyBackup {
@@ -555,7 +558,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["doc", "export", "plan"],
             Request::Export {
-                data: data.clone(),
+                place: Place::Folder(data.clone()),
                 document: plan.clone(),
                 form: Export::Update,
                 to: None,
@@ -564,7 +567,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["doc", "export", "plan", "plan.json", "--as=json"],
             Request::Export {
-                data: data.clone(),
+                place: Place::Folder(data.clone()),
                 document: plan.clone(),
                 form: Export::Content(Form::Json),
                 to: Some("plan.json".into()),
@@ -573,7 +576,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["doc", "import", "plan", "-"],
             Request::Import {
-                data: data.clone(),
+                place: Place::Folder(data.clone()),
                 document: plan.clone(),
                 from: None,
             },
@@ -581,7 +584,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["doc", "delete", "plan", "--yes"],
             Request::Delete {
-                data: data.clone(),
+                place: Place::Folder(data.clone()),
                 document: plan,
             },
         ),

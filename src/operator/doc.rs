@@ -11,8 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
+#[cfg(feature = "postgres")]
+use uuid::Uuid;
 
-use super::{Export, Failure, count, failed, image::Image, journal_in, say, size, time_text};
+use super::{Export, Failure, Place, count, failed, image::Image, journal_in, say, size, time_text};
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{Options, PostgresStore};
 use crate::{
     actor::clock::wall_ms,
     content,
@@ -20,7 +24,7 @@ use crate::{
     id::DocumentId,
     protocol::update::{CheckedUpdate, Clocks},
     store::{
-        Body, DocumentEntry, Record, Store, StoreError,
+        Body, DocumentEntry, Holder, Record, Store, StoreError,
         journal::{self, Journal, JournalOptions, disk::FileDisk},
     },
 };
@@ -29,12 +33,12 @@ use crate::{
 const PAGE: usize = 1_000;
 
 /// A line for each document whose name begins with `prefix`.
-pub(super) fn list(data: &Path, prefix: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    let lines = viewed(data, |journal| {
+pub(super) fn list(place: &Place, prefix: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let lines = viewed(place, |store| {
         let mut lines: Vec<String> = Vec::new();
         let mut after: Option<DocumentId> = None;
         loop {
-            let page = journal.list(after.as_ref(), PAGE)?;
+            let page = store.list(after.as_ref(), PAGE)?;
             let Some(last) = page.last() else { return Ok(lines) };
             after = Some(last.document.clone());
             let named = page.iter().filter(|entry| entry.document.as_str().starts_with(prefix));
@@ -59,7 +63,7 @@ fn line(entry: &DocumentEntry) -> String {
 
 /// Writes the whole document, to a new file or to stdout.
 pub(super) fn export(
-    data: &Path,
+    place: &Place,
     name: &DocumentId,
     form: Export,
     to: Option<&Path>,
@@ -71,9 +75,9 @@ pub(super) fn export(
             "an update is no text for a terminal: name a file, pipe it into a program, or add --as json".to_owned(),
         ));
     }
-    let written = viewed(data, |journal| {
-        existing(journal, data, name)?;
-        let document = document(journal, name)?;
+    let written = viewed(place, |store| {
+        existing(store, place, name)?;
+        let document = document(store, name)?;
         let state = document.since(&Clocks::default());
         match form {
             Export::Update => Ok(state),
@@ -109,7 +113,12 @@ pub(super) fn export(
 const IMPORT_BYTES_MAX: u64 = 1 << 30;
 
 /// Merges an update from a file, or from stdin, into a document.
-pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn import(
+    place: &Place,
+    name: &DocumentId,
+    from: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let source = from.map_or_else(|| "stdin".to_owned(), |from| from.display().to_string());
     let mut bytes = Vec::new();
     let read = match from {
@@ -126,11 +135,8 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
     let update = CheckedUpdate::check(Bytes::from(bytes))
         .map_err(|malformed| Failure(format!("{source} is no Yjs update of version 1: {malformed}")))?;
 
-    if !data.is_dir() {
-        return Err(Failure(format!("the folder {} does not exist", data.display())));
-    }
-    let journal = locked(data)?;
-    let update = match document(&journal, name)?.judge(update) {
+    let hand = Hand::on(place, name)?;
+    let update = match document(&*hand.store, name)?.judge(update) {
         Verdict::News(news) if !news.is_partial() => news.update().clone(),
         Verdict::News(_) | Verdict::Nothing => {
             return Err(Failure(format!(
@@ -147,20 +153,24 @@ pub(super) fn import(data: &Path, name: &DocumentId, from: Option<&Path>, out: &
         }
     };
     let bytes = update.bytes().len() as u64;
-    let seq = journal.load(name)?.last_seq() + 1;
-    journal.commit_all(&[record(name, seq, Body::Update(update.bytes().clone()))])?;
-    journal.close()?;
+    let seq = hand.store.load(name)?.last_seq() + 1;
+    hand.write(record(name, seq, Body::Update(update.bytes().clone())))?;
     say(out, format!("{name}: {} merged from {source}", size(bytes)))
 }
 
 /// Deletes a document. The deletion takes a position of its own, so that its loss leaves a gap.
-pub(super) fn delete(data: &Path, name: &DocumentId, out: &mut dyn Write) -> Result<(), Failure> {
-    journal::refuse_unfinished(data)?;
-    journal_in(data)?;
-    let journal = locked(data)?;
-    let entry = existing(&journal, data, name)?;
-    journal.commit_all(&[record(name, entry.last_seq + 1, Body::Deleted)])?;
-    journal.close()?;
+pub(super) fn delete(place: &Place, name: &DocumentId, out: &mut dyn Write) -> Result<(), Failure> {
+    match place {
+        Place::Folder(data) => {
+            journal::refuse_unfinished(data)?;
+            journal_in(data)?;
+        }
+        #[cfg(feature = "postgres")]
+        Place::Database(_) => {}
+    }
+    let hand = Hand::on(place, name)?;
+    let entry = existing(&*hand.store, place, name)?;
+    hand.write(record(name, entry.last_seq + 1, Body::Deleted))?;
     say(
         out,
         format!(
@@ -182,10 +192,69 @@ pub(super) fn record(name: &DocumentId, seq: u64, body: Body) -> Record {
     }
 }
 
-/// What `look` finds in the journal as it is at one moment.
-fn viewed<T>(data: &Path, look: impl Fn(&Journal) -> Result<T, Failure>) -> Result<T, Failure> {
-    let folder = journal_in(data)?;
-    Image::read(&folder, |image| look(&Journal::view(Arc::new(image.clone()), &folder)?))
+/// A document that this command may write to.
+struct Hand {
+    store: Box<dyn Store>,
+    holder: Option<Holder>,
+}
+
+impl Hand {
+    /// The whole folder, or the document in a database.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "a folder is had whole")
+    )]
+    fn on(place: &Place, name: &DocumentId) -> Result<Self, Failure> {
+        match place {
+            Place::Folder(data) if !data.is_dir() => {
+                Err(Failure(format!("the folder {} does not exist", data.display())))
+            }
+            Place::Folder(data) => Ok(Self {
+                store: Box::new(locked(data)?),
+                holder: None,
+            }),
+            #[cfg(feature = "postgres")]
+            Place::Database(url) => {
+                let store = PostgresStore::open(url, Options::default())?;
+                let holder = Holder::drawn(Uuid::new_v4().as_u64_pair().1);
+                match store.take(name, holder) {
+                    Err(error @ StoreError::Elsewhere { .. }) => Err(Failure(format!(
+                        "{error}: wait until nobody has it open, or stop that server"
+                    ))),
+                    // A deletion heals it.
+                    Ok(_) | Err(StoreError::Damaged { .. }) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }?;
+                Ok(Self {
+                    store: Box::new(store),
+                    holder: Some(holder),
+                })
+            }
+        }
+    }
+
+    /// Writes this, and lets go.
+    fn write(self, record: Record) -> Result<(), Failure> {
+        let name = record.document.clone();
+        let holder = self.holder;
+        self.store.commit_all(&[Record { holder, ..record }])?;
+        if let Some(holder) = self.holder {
+            self.store.release(&name, holder, None)?;
+        }
+        Ok(self.store.close()?)
+    }
+}
+
+/// What `look` finds: in a journal as it is at one moment, in a database as each document is when it is looked at.
+pub(super) fn viewed<T>(place: &Place, look: impl Fn(&dyn Store) -> Result<T, Failure>) -> Result<T, Failure> {
+    match place {
+        Place::Folder(data) => {
+            let folder = journal_in(data)?;
+            Image::read(&folder, |image| look(&Journal::view(Arc::new(image.clone()), &folder)?))
+        }
+        #[cfg(feature = "postgres")]
+        Place::Database(url) => look(&PostgresStore::open(url, Options::default())?),
+    }
 }
 
 /// The journal of a data folder, which no server has, for this command alone.
@@ -201,25 +270,25 @@ pub(super) fn locked(data: &Path) -> Result<Journal, Failure> {
 }
 
 /// The catalogue's line of a document that must be there.
-fn existing(journal: &Journal, data: &Path, name: &DocumentId) -> Result<DocumentEntry, Failure> {
+fn existing(store: &dyn Store, place: &Place, name: &DocumentId) -> Result<DocumentEntry, Failure> {
     // The name right before it in the order of names is not known: look from the start.
     let mut after: Option<DocumentId> = None;
     loop {
-        let page = journal.list(after.as_ref(), PAGE)?;
+        let page = store.list(after.as_ref(), PAGE)?;
         let last = page.last().map(|entry| entry.document.clone());
         if let Some(entry) = page.into_iter().find(|entry| entry.document == *name) {
             return Ok(entry);
         }
         match last {
             Some(last) if last < *name => after = Some(last),
-            _ => return Err(Failure(format!("there is no document {name} in {}", data.display()))),
+            _ => return Err(Failure(format!("there is no document {name} in {place}"))),
         }
     }
 }
 
 /// A document with all that is stored of it.
-pub(super) fn document(journal: &Journal, name: &DocumentId) -> Result<Document, Failure> {
-    Document::open(journal.load(name)?.records(), Deleted::Kept).map_err(|damaged| unreadable(name, &damaged))
+pub(super) fn document(store: &dyn Store, name: &DocumentId) -> Result<Document, Failure> {
+    Document::open(store.load(name)?.records(), Deleted::Kept).map_err(|damaged| unreadable(name, &damaged))
 }
 
 /// Text that only looks like something on a terminal: what would command it is shown as U+FFFD.

@@ -1,16 +1,18 @@
-//! Commands for operators: `backup`, `restore`, `verify`, `doc` and `import` (rules B1 to B22).
+//! Commands for operators: `backup`, `restore`, `verify`, `doc` and `import` (rules B1 to B25).
 //!
 //! * `image`: one moment of a journal, as a disk that can only be read; what all commands that read look at
 //! * `pool`: the folder of a backup: segments, and runs that say which of them belong together
 //! * `backup`, `restore`: from a journal into a pool, and back
 //! * `history`: which records make a document what it was at a time, and when nobody can know
 //! * `verify`: reads and checks everything
+//! * `copy`: all documents from one store to another
 //! * `doc`: one document, from outside of the server
 //! * `import`: the documents of other servers
 //!
 //! What must stay true: a command either takes the lock of the data folder or writes nothing in it.
 
 mod backup;
+mod copy;
 mod doc;
 mod history;
 mod image;
@@ -27,6 +29,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{self, link::DatabaseUrl};
 use crate::{content::Form, id::DocumentId, store::StoreError};
 
 /// What a command for operators was asked to do.
@@ -52,8 +56,8 @@ pub enum Request {
         /// Restores the documents that can be, also when others cannot.
         partial: bool,
     },
-    /// Checks a data folder.
-    VerifyData(PathBuf),
+    /// Checks what is kept there.
+    Verify(Place),
     /// Checks a backup.
     VerifyBackup {
         /// The folder of the backup.
@@ -63,15 +67,15 @@ pub enum Request {
     },
     /// Lists documents.
     List {
-        /// The data folder.
-        data: PathBuf,
+        /// Where it is kept.
+        place: Place,
         /// Names begin with this.
         prefix: String,
     },
     /// Writes a document out.
     Export {
-        /// The data folder.
-        data: PathBuf,
+        /// Where it is kept.
+        place: Place,
         /// Which.
         document: DocumentId,
         /// What it is written as.
@@ -81,8 +85,8 @@ pub enum Request {
     },
     /// Merges a file into a document.
     Import {
-        /// The data folder.
-        data: PathBuf,
+        /// Where it is kept.
+        place: Place,
         /// Which.
         document: DocumentId,
         /// The file, or none for stdin.
@@ -91,13 +95,48 @@ pub enum Request {
     /// Moves in from another server.
     #[cfg(feature = "import")]
     MoveIn(import::Import),
+    /// Copies all documents.
+    Copy {
+        /// Where they are.
+        from: Place,
+        /// Where they are to be.
+        to: Place,
+    },
+    /// Makes the tables of a database, or brings them up to date.
+    #[cfg(feature = "postgres")]
+    Prepare {
+        /// Which database.
+        url: DatabaseUrl,
+        /// Whether there must be tables already; otherwise there must be none.
+        may_exist: bool,
+    },
     /// Deletes a document.
     Delete {
-        /// The data folder.
-        data: PathBuf,
+        /// Where it is kept.
+        place: Place,
         /// Which.
         document: DocumentId,
     },
+}
+
+/// Where documents are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a data folder.
+    Folder(PathBuf),
+    /// In a database.
+    #[cfg(feature = "postgres")]
+    Database(DatabaseUrl),
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "{}", folder.display()),
+            #[cfg(feature = "postgres")]
+            Self::Database(url) => f.write_str(url.label()),
+        }
+    }
 }
 
 /// What a document is written out as.
@@ -144,19 +183,22 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
             what,
             partial,
         } => restore::restore(&from, &data, what, partial, out),
-        Request::VerifyData(data) => verify::data(&data, out),
+        Request::Verify(place) => verify::place(&place, out),
         Request::VerifyBackup { folder, all } => verify::backup(&folder, all, out),
-        Request::List { data, prefix } => doc::list(&data, &prefix, out),
+        Request::List { place, prefix } => doc::list(&place, &prefix, out),
         Request::Export {
-            data,
+            place,
             document,
             form,
             to,
-        } => doc::export(&data, &document, form, to.as_deref(), out),
-        Request::Import { data, document, from } => doc::import(&data, &document, from.as_deref(), out),
+        } => doc::export(&place, &document, form, to.as_deref(), out),
+        Request::Import { place, document, from } => doc::import(&place, &document, from.as_deref(), out),
         #[cfg(feature = "import")]
         Request::MoveIn(import) => import::import(&import, out),
-        Request::Delete { data, document } => doc::delete(&data, &document, out),
+        Request::Delete { place, document } => doc::delete(&place, &document, out),
+        Request::Copy { from, to } => copy::copy(&from, &to, out),
+        #[cfg(feature = "postgres")]
+        Request::Prepare { url, may_exist } => prepare(&url, may_exist, out),
     }
 }
 
@@ -167,6 +209,16 @@ pub fn time_text(at_ms: u64) -> String {
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| format!("{at_ms} ms"), |time| format!("{time:.3}"))
+}
+
+#[cfg(feature = "postgres")]
+fn prepare(url: &DatabaseUrl, may_exist: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let label = url.label();
+    match postgres::prepare(url, may_exist)? {
+        (None, now) => say(out, format!("{label}: tables of version {now} were made")),
+        (Some(before), now) if before == now => say(out, format!("{label}: the tables are of version {now} already")),
+        (Some(before), now) => say(out, format!("{label}: from version {before} to {now}")),
+    }
 }
 
 /// The folder of the journal in a data folder.

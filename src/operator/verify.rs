@@ -16,14 +16,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Failure, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
+#[cfg(feature = "postgres")]
+use super::doc::viewed;
+use super::{Failure, Place, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
 use crate::{
     content::{self, Opinion},
     document::{Deleted, Document},
     id::DocumentId,
     protocol::update::Clocks,
     store::{
-        Store, StoreError,
+        Store, StoreError, StoredDocument,
         journal::{
             Journal, recovery,
             segment::{self, Entry, Lost},
@@ -76,11 +78,56 @@ impl Report {
     }
 }
 
-/// Checks a data folder, beside a server or without one.
-pub(super) fn data(data: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let journal = journal_in(data)?;
-    let report = Image::read(&journal, |image| check_with_content(image, &journal))?;
-    verdict(&data.display().to_string(), &report, &[], out)
+/// Checks a data folder or a database, beside servers or without any.
+pub(super) fn place(place: &Place, out: &mut dyn Write) -> Result<(), Failure> {
+    let report = match place {
+        Place::Folder(data) => {
+            let journal = journal_in(data)?;
+            Image::read(&journal, |image| check_with_content(image, &journal))?
+        }
+        #[cfg(feature = "postgres")]
+        Place::Database(_) => viewed(place, check_store)?,
+    };
+    verdict(&place.to_string(), &report, &[], out)
+}
+
+/// Reads every document of a store, and asks for a second opinion on each.
+#[cfg(feature = "postgres")]
+fn check_store(store: &dyn Store) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    let mut progress = Progress::new();
+    let mut after: Option<DocumentId> = None;
+    loop {
+        let page = store.list(after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.document.clone());
+        for entry in page {
+            report.documents += 1;
+            if let Err(reason) = read(store, &entry.document)? {
+                report.damaged.insert(entry.document, reason);
+                continue;
+            }
+            let stored = store.load(&entry.document)?;
+            report.records += stored.records().count() as u64;
+            report.bytes += stored.records().map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
+            compare(&mut report, entry.document, &stored);
+            let done = report.documents;
+            progress.tell(|| format!("verify: {done} documents"));
+        }
+    }
+    Ok(report)
+}
+
+/// Asks for a second opinion on a document.
+fn compare(report: &mut Report, name: DocumentId, stored: &StoredDocument) {
+    let opened = Document::open(stored.records(), Deleted::Kept);
+    let opinion = opened.map(|document| content::second_opinion(&document.since(&Clocks::default())));
+    match opinion {
+        Ok(Ok(Opinion::Same)) => {}
+        Ok(Ok(Opinion::Different(how))) => drop(report.disputed.insert(name, how)),
+        Ok(Err(why)) => drop(report.unshown.insert(name, why.to_string())),
+        Err(damaged) => drop(report.damaged.insert(name, damaged.to_string())),
+    }
 }
 
 /// Checks the newest run of a backup, or all.
@@ -242,21 +289,14 @@ fn check_with_content(image: &Image, folder: &Path) -> Result<Report, Failure> {
                 continue;
             }
             let stored = journal.load(&name)?;
-            let opened = Document::open(stored.records(), Deleted::Kept);
-            let opinion = opened.map(|document| content::second_opinion(&document.since(&Clocks::default())));
-            match opinion {
-                Ok(Ok(Opinion::Same)) => {}
-                Ok(Ok(Opinion::Different(how))) => drop(report.disputed.insert(name, how)),
-                Ok(Err(why)) => drop(report.unshown.insert(name, why.to_string())),
-                Err(damaged) => drop(report.damaged.insert(name, damaged.to_string())),
-            }
+            compare(&mut report, name, &stored);
         }
     }
 }
 
 /// Puts a document together; the inner error says why it cannot be read.
-fn read(journal: &Journal, name: &DocumentId) -> Result<Result<(), String>, Failure> {
-    let stored = match journal.load(name) {
+fn read(store: &dyn Store, name: &DocumentId) -> Result<Result<(), String>, Failure> {
+    let stored = match store.load(name) {
         Ok(stored) => stored,
         Err(StoreError::Damaged { reason, .. }) => return Ok(Err(reason)),
         Err(error) => return Err(error.into()),

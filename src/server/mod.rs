@@ -28,6 +28,8 @@ use tokio::{
     sync::Notify,
 };
 
+#[cfg(feature = "postgres")]
+use crate::store::postgres::{self, PostgresStore};
 use crate::{
     actor::{
         document::ShutDown,
@@ -148,7 +150,7 @@ impl Application {
             set.start().map_err(ServeError::System)?;
         }
         let descriptors = Descriptors::take(config.connections_max);
-        let store: Arc<dyn Store> = Arc::new(DurableStore::open(&config.data, store_options(&config))?);
+        let store = open_store(&config)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
         // Each of these may be used up at the same time, and documents have to have room beside them.
@@ -483,6 +485,23 @@ fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, Sock
         setting,
         source,
     })
+}
+
+/// The database, if there is one, or the folder.
+fn open_store(config: &ServeConfig) -> Result<Arc<dyn Store>, ServeError> {
+    #[cfg(feature = "postgres")]
+    if let Some(url) = &config.database {
+        let options = postgres::Options {
+            keep_history: config.keep_history,
+            ..postgres::Options::default()
+        };
+        // Revocations are kept there all the same.
+        if config.admin_token.is_some() {
+            std::fs::create_dir_all(&config.data).map_err(ServeError::Revocations)?;
+        }
+        return Ok(Arc::new(PostgresStore::open(url, options)?));
+    }
+    Ok(Arc::new(DurableStore::open(&config.data, store_options(config))?))
 }
 
 fn store_options(config: &ServeConfig) -> Options {

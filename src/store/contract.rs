@@ -236,6 +236,8 @@ pub fn r4_the_catalogue_lists_documents_in_the_order_of_their_names<S: Store>(op
     assert!(all[0].bytes > all[1].bytes && all[1].bytes > 0);
     assert_eq!(two, all[..2]);
     assert_eq!(rest, all[2..]);
+    // A store may look at its sizes with its upkeep.
+    store.maintain(10).unwrap();
     assert_eq!((store.status().documents, store.status().damaged), (3, 0));
 }
 
@@ -360,6 +362,31 @@ pub fn r9_overwriting_does_not_fill_the_disk<S: Store>(open: impl Fn(&Path) -> S
         status.disk_bytes < 3 * status.live_bytes + 8 * 1024 * 1024,
         "{status:?}"
     );
+}
+
+pub fn r24_what_a_load_reads_has_its_times_and_authors<S: Store>(open: impl Fn(&Path) -> S) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let anonymous = |record: Record| Record {
+        authors: Arc::default(),
+        ..record
+    };
+    let records = [
+        snapshot("a", 3, vec![7; 3_000_000]),
+        anonymous(update("a", 4, "four")),
+        update("a", 5, "five"),
+    ];
+    store.put(&[update("a", 1, "one"), update("a", 2, "two")]).unwrap();
+    store.put(&records).unwrap();
+    store
+        .put(&[update("b", 1, "uno"), deleted("b", 2), update("b", 3, "tre")])
+        .unwrap();
+
+    assert_eq!(store.history(&id("a")).unwrap(), records);
+    let b = store.history(&id("b")).unwrap();
+    assert_eq!(b.iter().map(|record| record.seq).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((&b[0].body, &b[1]), (&Body::Deleted, &update("b", 3, "tre")));
+    assert_eq!(store.history(&id("nobody")).unwrap(), []);
 }
 
 pub fn r12_after_a_take_nothing_of_an_earlier_holder_becomes_durable<S: Store>(open: impl Fn(&Path) -> S) {
@@ -592,18 +619,23 @@ fn names(store: &impl Store) -> Vec<String> {
         .collect()
 }
 
-/// Makes a test of each rule for the store that `$open` makes of a folder.
+/// Makes a test of each rule for the store that `$open` makes of a folder; after `@`, with these attributes.
 macro_rules! contract {
-    ($open:expr; $($rule:ident)*) => {
-        $(
-            #[test]
-            fn $rule() {
-                $crate::store::contract::$rule($open);
-            }
-        )*
+    (@one [$(#[$attribute:meta])*] $open:expr; $rule:ident) => {
+        #[test]
+        $(#[$attribute])*
+        fn $rule() {
+            $crate::store::contract::$rule($open);
+        }
+    };
+    (@ $attributes:tt $open:expr; $($rule:ident)*) => {
+        $( $crate::store::contract::contract! { @one $attributes $open; $rule } )*
     };
     ($open:expr) => {
-        $crate::store::contract::contract! { $open;
+        $crate::store::contract::contract! { @ [] $open }
+    };
+    (@ $attributes:tt $open:expr) => {
+        $crate::store::contract::contract! { @ $attributes $open;
             r1_what_was_committed_is_found_after_a_restart
             r1_a_document_that_nobody_wrote_is_empty
             r1_a_large_snapshot_comes_back_as_it_was
@@ -617,6 +649,7 @@ macro_rules! contract {
             r8_a_gap_or_another_record_at_a_position_is_refused
             r8_the_same_records_again_are_not_doubled
             r9_overwriting_does_not_fill_the_disk
+            r24_what_a_load_reads_has_its_times_and_authors
             r12_after_a_take_nothing_of_an_earlier_holder_becomes_durable
             r12_what_is_on_its_way_is_in_what_a_take_returns_or_refused
             r12_a_document_that_was_released_takes_nothing
@@ -630,7 +663,10 @@ pub(super) use contract;
 /// The same for stores that several nodes share: opening the same folder again makes another node.
 macro_rules! contract_of_nodes {
     ($open:expr) => {
-        $crate::store::contract::contract! { $open;
+        $crate::store::contract::contract_of_nodes! { @ [] $open }
+    };
+    (@ $attributes:tt $open:expr) => {
+        $crate::store::contract::contract! { @ $attributes $open;
             r15_two_handles_see_each_others_commits_at_once
             r15_a_node_that_lives_keeps_its_documents
             r16_after_a_release_for_a_node_only_that_can_take_the_document_while_it_lives
@@ -642,7 +678,7 @@ pub(super) use contract_of_nodes;
 /// The same for stores that one server has.
 macro_rules! contract_of_one {
     ($open:expr) => {
-        $crate::store::contract::contract! { $open;
+        $crate::store::contract::contract! { @ [] $open;
             r12_a_record_of_nobody_is_taken_while_nobody_has_the_document
         }
     };

@@ -92,6 +92,10 @@ impl Store for DurableStore {
             .load_with(document, |name, base| self.read_side.find(name, base))
     }
 
+    fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
+        self.journal.history(document)
+    }
+
     fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {
         self.journal.list(after, most)
     }

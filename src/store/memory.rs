@@ -49,6 +49,8 @@ struct State {
 #[derive(Debug, Clone, Default)]
 struct Kept {
     stored: StoredDocument,
+    /// The same with times and authors.
+    records: Vec<Record>,
     deleted: bool,
     changed_ms: u64,
 }
@@ -221,6 +223,13 @@ impl Store for MemoryStore {
         self.state().load(document)
     }
 
+    fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
+        self.load(document)?;
+        let state = self.state();
+        let kept = state.documents.get(document);
+        Ok(kept.map(|kept| kept.records.clone()).unwrap_or_default())
+    }
+
     fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {
         let state = self.state();
         state.readable()?;
@@ -266,25 +275,32 @@ impl Kept {
     fn apply(&mut self, record: &Record) -> Result<(), String> {
         let last = self.stored.last_seq();
         match &record.body {
-            Body::Update(body) if record.seq == last + 1 => self.stored.updates.push((record.seq, body.clone())),
+            Body::Update(body) if record.seq == last + 1 => {
+                self.stored.updates.push((record.seq, body.clone()));
+                self.records.push(unheld(record));
+            }
             Body::Update(body) if self.stored.updates.contains(&(record.seq, body.clone())) => return Ok(()),
             Body::Update(_) => {
                 return Err(format!("an update with position {} cannot follow {last}", record.seq));
             }
-            Body::Snapshot(body) => self.rebase(record.seq, body.clone(), false),
-            Body::Deleted => self.rebase(record.seq, EMPTY_UPDATE, true),
+            Body::Snapshot(body) => self.rebase(record, body.clone(), false),
+            Body::Deleted => self.rebase(record, EMPTY_UPDATE, true),
         }
         self.changed_ms = self.changed_ms.max(record.at_ms);
         Ok(())
     }
 
-    fn rebase(&mut self, seq: Seq, body: bytes::Bytes, deleted: bool) {
+    fn rebase(&mut self, record: &Record, body: bytes::Bytes, deleted: bool) {
+        let seq: Seq = record.seq;
         if self.stored.snapshot.as_ref().is_some_and(|(newer, _)| *newer > seq) {
             return;
         }
         self.deleted = deleted;
         self.stored.snapshot = Some((seq, body));
         self.stored.updates.retain(|(position, _)| *position > seq);
+        self.records
+            .retain(|known| known.seq > seq && matches!(known.body, Body::Update(_)));
+        self.records.insert(0, unheld(record));
     }
 
     fn exists(&self) -> bool {
@@ -298,6 +314,13 @@ impl Kept {
             .chain(updates)
             .map(|bytes| (bytes + record::FIXED_BYTES) as u64)
             .sum()
+    }
+}
+
+fn unheld(record: &Record) -> Record {
+    Record {
+        holder: None,
+        ..record.clone()
     }
 }
 

@@ -9,6 +9,7 @@
 //! * `journal`: the truth on disk, an append-only log of segments
 //! * `sled` (feature `server`): what is read: snapshots and the catalogue, rebuilt from the journal
 //! * `durable` (feature `server`): the two together, what the server runs on
+//! * `postgres` (feature `postgres`): a database that several servers may share
 
 #[cfg(test)]
 mod contract;
@@ -20,6 +21,8 @@ pub mod journal;
 #[cfg(feature = "server")]
 mod measure;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod record;
 #[cfg(feature = "server")]
 pub mod sled;
@@ -182,6 +185,26 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Damaged`] when a record of it fails its check: a person must look. Never an
     /// empty document instead. [`StoreError::Io`] when the disk did not answer: try again later.
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError>;
+
+    /// The records that [`Store::load`] reads, with their times and authors: the newest snapshot or deletion, then the
+    /// updates after it. A store that keeps no times says 0.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
+        let stored = self.load(document)?;
+        let snapshot = stored.snapshot.map(|(seq, body)| (seq, Body::Snapshot(body)));
+        let updates = stored.updates.into_iter().map(|(seq, body)| (seq, Body::Update(body)));
+        let record = |(seq, body)| Record {
+            document: document.clone(),
+            seq,
+            at_ms: 0,
+            authors: Arc::default(),
+            body,
+            holder: None,
+        };
+        Ok(snapshot.into_iter().chain(updates).map(record).collect())
+    }
 
     /// Up to `most` documents whose names follow `after`, in the order of their names.
     ///

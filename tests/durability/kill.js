@@ -1,6 +1,6 @@
 // Kills the server at random moments under load, again and again on the same folder.
 //
-//   npm run kill -- --rounds 300 [--seed N] [--documents 40] [--writers 60] [--keep]
+//   npm run kill -- --rounds 300 [--seed N] [--documents 40] [--writers 60] [--keep] [--database URL]
 //
 // A round: start (one in six is killed again while it starts); a fresh reader judges every document; writers
 // connect, half of them with what they had not saved, and write; SIGKILL when 20 to 300 edits are acknowledged, in
@@ -9,9 +9,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 
 import { killLoop } from './lib/kill-loop.js'
+import { SMALL } from './lib/server.js'
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +22,7 @@ const { values } = parseArgs({
     documents: { type: 'string', default: '40' },
     writers: { type: 'string', default: '60' },
     keep: { type: 'boolean', default: false },
+    database: { type: 'string' },
   },
 })
 const folder = mkdtempSync(join(process.env.DURABILITY_FOLDER ?? tmpdir(), 'cowrite-kill-'))
@@ -34,6 +37,9 @@ try {
     documents: Number(values.documents),
     writers: Number(values.writers),
     say: text => console.log(text),
+    // A server that was killed keeps its documents for five seconds.
+    rest: () => sleep(values.database ? 5_500 : 0),
+    options: values.database && { flags: [...SMALL, '--database-url', values.database] },
   })
   console.log(totals)
 } catch (error) {

@@ -1,4 +1,4 @@
-//! The commands for operators, with the real binary and real servers (rules B1 to B22).
+//! The commands for operators, with the real binary and real servers (rules B1 to B25).
 //!
 //! No wait is without a bound, and no test asserts how long anything takes.
 
@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup;
+#[cfg(feature = "postgres")]
+mod database;
 mod doc;
 #[cfg(feature = "import")]
 mod import;

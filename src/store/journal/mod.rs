@@ -363,6 +363,24 @@ impl Journal {
         Ok(())
     }
 
+    /// Reads and checks the record at `position`, which is of this document.
+    fn read_at(&self, name: &DocumentId, position: &Position) -> Result<Record, Unread> {
+        let (salt, file) = self.segment_file(position.segment)?;
+        let path = self.folder.join(segment::file_name(position.segment));
+        let read = segment::read_record(&*file, salt, position.offset, u64::from(position.bytes))
+            .map_err(|error| Unread::Io(io_error("read", &path, error)))?;
+        let moved = || {
+            Unread::Damaged(
+                position.segment,
+                format!("{}: another record lies there", path.display()),
+            )
+        };
+        read.ok()
+            .map(|(record, _)| record)
+            .filter(|record| record.document == *name)
+            .ok_or_else(moved)
+    }
+
     /// The salt and the file of a segment.
     fn segment_file(&self, number: u32) -> Result<(u32, Arc<dyn DiskFile>), Unread> {
         let salt = self.index().segments.get(&number).map(|segment| segment.salt);
@@ -439,6 +457,24 @@ impl Store for Journal {
 
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
         self.load_with(document, |_, _| None)
+    }
+
+    fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
+        loop {
+            // It says what is wrong, if something is.
+            self.load(document)?;
+            let Some(known) = self.index().documents.get(document).cloned() else {
+                return Ok(Vec::new());
+            };
+            let places = known.base.iter().map(|base| &base.position).chain(&known.updates);
+            let read: Result<Vec<Record>, Unread> = places.map(|place| self.read_at(document, place)).collect();
+            match read {
+                Ok(records) => return Ok(records),
+                Err(Unread::Io(error)) => return Err(error),
+                // Compaction moved a record meanwhile.
+                Err(Unread::Damaged(..)) => {}
+            }
+        }
     }
 
     fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {

@@ -1,5 +1,5 @@
 // SIGKILL at random moments on one folder; the oracle after each.
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -24,7 +24,7 @@ const settled = live => 3 * live + 3 * MIB
  */
 const peak = live => ({ journal: 3 * live + 10 * MIB, sled: 4 * live + 72 * MIB })
 
-export async function killLoop({ folder, seed, rounds, documents, writers, say = () => {}, options }) {
+export async function killLoop({ folder, seed, rounds, documents, writers, say = () => {}, rest = async () => {}, options }) {
   const dice = new Dice(seed)
   const ledger = new Ledger()
   const server = new Server(folder, options)
@@ -47,6 +47,7 @@ export async function killLoop({ folder, seed, rounds, documents, writers, say =
         await server.kill()
         totals.killsWhileStarting++
       }
+      await rest()
       await server.start()
       await judgeServer(ledger, server.url)
 
@@ -88,6 +89,7 @@ export async function killLoop({ folder, seed, rounds, documents, writers, say =
           `(newest ${disk.newest}), sled ${mb(disk.sled)}`)
       }
     }
+    await rest()
     await server.start()
     await judgeServer(ledger, server.url)
     await allConverge(ledger, server, crew)
@@ -144,6 +146,11 @@ async function whenSettled(server, folder) {
 }
 
 async function weigh(server, folder) {
+  const inDatabase = !existsSync(join(folder, 'journal'))
+  if (inDatabase) {
+    const damaged = await server.metric('cowrite_store_documents_damaged')
+    return { all: 0, journal: 0, sled: 0, segments: 0, newest: 0, live: 0, damaged }
+  }
   const all = diskBytes(folder)
   const journal = diskBytes(join(folder, 'journal'))
   const numbers = readdirSync(join(folder, 'journal')).filter(name => name.endsWith('.segment')).map(name => parseInt(name, 10))

@@ -1,0 +1,351 @@
+//! Takes and loads, the catalogue, and upkeep.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    Node,
+    link::{Link, Trouble},
+    plan::Open,
+};
+use crate::{
+    id::DocumentId,
+    store::{Body, DocumentEntry, EMPTY_UPDATE, Holder, NodeId, Record, Seq, StoreError, StoreStatus, StoredDocument},
+};
+
+/// A document is taken when nobody has it, this node has, or whoever has it was not seen for five seconds by the
+/// database's clock. What a node says of itself is compared with the start of this statement, so that waiting for a lock
+/// makes nobody look dead.
+const TAKE: &str = "
+insert into cowrite_document as d (name, holder, node, taken) values ($1, $2, $3, statement_timestamp())
+on conflict (name) do update set holder = excluded.holder, node = excluded.node, taken = excluded.taken
+where d.node is null or d.node = excluded.node or not exists (
+  select from cowrite_node n where n.id = d.node and n.seen > statement_timestamp() - interval '5 s')
+returning d.id";
+
+const LOAD: &str = "
+select d.id, d.last_seq, d.base_seq, d.deleted, d.damaged, r.seq, r.crc, r.body, r.at_ms, r.authors, d.changed_ms
+from cowrite_document d left join cowrite_record r on r.document = d.id and r.seq > d.base_seq
+where d.name = $1 order by r.seq";
+
+const SNAPSHOT: &str = "
+select piece, pieces, crc, body, at_ms, authors from cowrite_snapshot where document = $1 and seq = $2 order by piece";
+
+const LIST: &str = "
+select name, last_seq, live_bytes, changed_ms, damaged from cowrite_document
+where name > $1 and last_seq > 0 and not (deleted and last_seq = base_seq)
+order by name limit $2";
+
+const STATUS: &str = "
+select count(*) filter (where last_seq > 0 and not (deleted and last_seq = base_seq)),
+  count(damaged), coalesce(sum(live_bytes) filter (where not (deleted and last_seq = base_seq)), 0)::bigint,
+  (select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class c
+   where c.relnamespace = (select relnamespace from pg_class where oid = 'cowrite_document'::regclass)
+     and c.relkind = 'r' and c.relname like 'cowrite\\_%')
+from cowrite_document";
+
+/// Documents that one step of upkeep trims.
+const TRIM_STEP: i64 = 50;
+
+const TRIM: &str = "
+with due as (
+  delete from cowrite_trim t using (
+    select document, upto from cowrite_trim where after < statement_timestamp()
+    order by after limit $1 for update skip locked
+  ) as d where t.document = d.document and t.upto = d.upto
+  returning t.document, t.upto
+), most as (
+  select d.document, max(d.upto) as upto from due d
+  join cowrite_document o on o.id = d.document and o.base_seq >= d.upto group by d.document
+), records as (
+  delete from cowrite_record r using most m where r.document = m.document and r.seq <= m.upto
+), snapshots as (
+  delete from cowrite_snapshot s using most m where s.document = m.document and s.seq < m.upto
+)
+select count(*) from due";
+
+/// What a load found.
+struct Found {
+    id: i64,
+    last_seq: Seq,
+    base_seq: Seq,
+    stored: StoredDocument,
+    /// Times and authors: of the base, then of the updates.
+    notes: Vec<Note>,
+}
+
+/// When something was written, in milliseconds, and by whom (JSON).
+type Note = (i64, Option<String>);
+
+/// Why a load found nothing.
+enum Unread {
+    Trouble(Trouble),
+    /// The document, and why it cannot be read.
+    Damaged(i64, String),
+}
+
+impl From<Trouble> for Unread {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Node {
+    pub(super) async fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError> {
+        let error = |trouble| self.links.error("take a document in", trouble);
+        let link = self.links.other().await.map_err(error)?;
+        let tried = self
+            .links
+            .limited(async {
+                let take = link.prepare_cached(TAKE).await?;
+                let (name, number) = (document.as_str(), holder.number() as i64);
+                if link.query_opt(&take, &[&name, &number, &self.id]).await?.is_some() {
+                    return Ok(None);
+                }
+                let who = link
+                    .prepare_cached("select node from cowrite_document where name = $1")
+                    .await?;
+                let who = link.query_opt(&who, &[&name]).await?;
+                Ok(Some(
+                    who.and_then(|row| row.get::<_, Option<Uuid>>(0)).unwrap_or_default(),
+                ))
+            })
+            .await;
+        if let Some(node) = self.links.settle(link, tried).map_err(error)? {
+            return Err(StoreError::Elsewhere {
+                document: document.clone(),
+                node: NodeId(node.as_u128()),
+            });
+        }
+        let found = self.find(document).await?;
+        let Some(found) = found else {
+            let gone = Trouble::Lost("the document's row is gone".to_owned());
+            return Err(error(gone));
+        };
+        let open = Open {
+            id: found.id,
+            holder,
+            last_seq: found.last_seq,
+            base_seq: found.base_seq,
+        };
+        self.open().insert(document.clone(), open);
+        Ok(found.stored)
+    }
+
+    pub(super) async fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
+        let found = self.find(document).await?;
+        Ok(found.map(|found| found.stored).unwrap_or_default())
+    }
+
+    pub(super) async fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
+        let Some(found) = self.find(document).await? else {
+            return Ok(Vec::new());
+        };
+        let StoredDocument { snapshot, updates } = found.stored;
+        let base = snapshot.map(|(seq, body)| match body == EMPTY_UPDATE {
+            true => (seq, Body::Deleted),
+            false => (seq, Body::Snapshot(body)),
+        });
+        let updates = updates.into_iter().map(|(seq, body)| (seq, Body::Update(body)));
+        let record = |((seq, body), (at_ms, authors)): ((Seq, Body), Note)| Record {
+            document: document.clone(),
+            seq,
+            at_ms: at_ms as u64,
+            authors: authors
+                .and_then(|json| serde_json::from_str(&json).ok())
+                .unwrap_or_default(),
+            body,
+            holder: None,
+        };
+        Ok(base.into_iter().chain(updates).zip(found.notes).map(record).collect())
+    }
+
+    async fn find(&self, document: &DocumentId) -> Result<Option<Found>, StoreError> {
+        match self.read(document).await {
+            Ok(found) => Ok(found),
+            Err(Unread::Trouble(trouble)) => Err(self.links.error("read", trouble)),
+            Err(Unread::Damaged(id, reason)) => {
+                log::error!("document {document} is damaged in the database: {reason}");
+                if let Err(Trouble::Lost(why)) = self.mark(id, &reason).await {
+                    log::warn!("that document {document} is damaged could not be noted: {why}");
+                }
+                let document = document.clone();
+                Err(StoreError::Damaged { document, reason })
+            }
+        }
+    }
+
+    async fn mark(&self, id: i64, reason: &str) -> Result<(), Trouble> {
+        let link = self.links.other().await?;
+        let mark = "update cowrite_document set damaged = $2 where id = $1 and damaged is null";
+        let tried = self.links.limited(link.execute(mark, &[&id, &reason])).await;
+        self.links.settle(link, tried).map(drop)
+    }
+
+    /// All of a document as of one moment: its row and records in one statement, and its snapshot, which stays for a
+    /// while when it is superseded.
+    async fn read(&self, document: &DocumentId) -> Result<Option<Found>, Unread> {
+        let link = self.links.other().await?;
+        let tried = self
+            .links
+            .limited(async {
+                let load = link.prepare_cached(LOAD).await?;
+                let rows = link.query(&load, &[&document.as_str()]).await?;
+                let base = rows
+                    .first()
+                    .map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(2), row.get::<_, bool>(3)));
+                let pieces = match base {
+                    Some((id, seq, false)) if seq > 0 => snapshot(&link, id, seq).await?,
+                    _ => Vec::new(),
+                };
+                Ok((rows, pieces))
+            })
+            .await;
+        let (rows, pieces) = self.links.settle(link, tried)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let (id, last_seq, base_seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let damaged = |reason: String| Unread::Damaged(id, reason);
+        if let Some(reason) = row.get::<_, Option<String>>(4) {
+            return Err(damaged(reason));
+        }
+        let (last_seq, base_seq) = (last_seq as Seq, base_seq as Seq);
+        let snapshot = match (base_seq, row.get::<_, bool>(3)) {
+            (0, false) if pieces.is_empty() => None,
+            (_, true) => Some((base_seq, EMPTY_UPDATE)),
+            _ => Some((base_seq, joined(&pieces, base_seq).map_err(damaged)?)),
+        };
+        let deletion = || (row.get(10), None);
+        let base_note = || {
+            pieces
+                .first()
+                .map_or_else(deletion, |piece| (piece.get(4), piece.get(5)))
+        };
+        let mut notes: Vec<Note> = snapshot.iter().map(|_| base_note()).collect();
+        let mut updates = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let Some(seq) = row.get::<_, Option<i64>>(5) else { break };
+            let (seq, body): (Seq, &[u8]) = (seq as Seq, row.get(7));
+            if seq > last_seq {
+                return Err(damaged(format!("record {seq} is behind the last, {last_seq}")));
+            }
+            if i64::from(crc32fast::hash(body)) != row.get::<_, i64>(6) {
+                return Err(damaged(format!("record {seq} fails its check")));
+            }
+            updates.push((seq, Bytes::copy_from_slice(body)));
+            notes.push((row.get(8), row.get(9)));
+        }
+        let expected = base_seq + 1..=last_seq;
+        if !updates.iter().map(|(seq, _)| *seq).eq(expected) {
+            let there = updates.len();
+            return Err(damaged(format!(
+                "of the records from {} to {last_seq} there are {there}",
+                base_seq + 1
+            )));
+        }
+        Ok(Some(Found {
+            id,
+            last_seq,
+            base_seq,
+            stored: StoredDocument { snapshot, updates },
+            notes,
+        }))
+    }
+
+    pub(super) async fn list(&self, after: Option<&DocumentId>, most: usize) -> Result<Vec<DocumentEntry>, StoreError> {
+        let error = |trouble| self.links.error("list", trouble);
+        let link = self.links.other().await.map_err(error)?;
+        let tried = self
+            .links
+            .limited(async {
+                let list = link.prepare_cached(LIST).await?;
+                let after = after.map_or("", DocumentId::as_str);
+                link.query(&list, &[&after, &(most as i64)]).await
+            })
+            .await;
+        let rows = self.links.settle(link, tried).map_err(error)?;
+        rows.iter().map(entry).collect()
+    }
+
+    /// Asks for what the store says about itself, if that is due.
+    pub(super) async fn renew_status(&self) -> Result<(), StoreError> {
+        let asked = self.status().0;
+        if asked.is_some_and(|asked| asked.elapsed() < self.options.status_every) {
+            return Ok(());
+        }
+        let status = self.ask_status().await?;
+        *self.status() = (Some(Instant::now()), status);
+        Ok(())
+    }
+
+    async fn ask_status(&self) -> Result<StoreStatus, StoreError> {
+        let error = |trouble| self.links.error("ask", trouble);
+        let link = self.links.other().await.map_err(error)?;
+        let tried = self.links.limited(link.query_one(STATUS, &[])).await;
+        let row = self.links.settle(link, tried).map_err(error)?;
+        let number = |column| row.get::<_, i64>(column) as u64;
+        Ok(StoreStatus {
+            documents: number(0),
+            damaged: number(1),
+            live_bytes: number(2),
+            disk_bytes: number(3),
+            ..StoreStatus::default()
+        })
+    }
+
+    /// Deletes what was superseded long enough ago, of a few documents; says whether there may be more.
+    pub(super) async fn trim(&self) -> Result<bool, StoreError> {
+        let error = |trouble| self.links.error("tidy", trouble);
+        let link = self.links.other().await.map_err(error)?;
+        let tried = self
+            .links
+            .limited(async {
+                let trim = link.prepare_cached(TRIM).await?;
+                link.query_one(&trim, &[&TRIM_STEP]).await
+            })
+            .await;
+        let row = self.links.settle(link, tried).map_err(error)?;
+        Ok(row.get::<_, i64>(0) == TRIM_STEP)
+    }
+}
+
+async fn snapshot(link: &Link, id: i64, seq: i64) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let statement = link.prepare_cached(SNAPSHOT).await?;
+    link.query(&statement, &[&id, &seq]).await
+}
+
+/// The pieces of a snapshot in one.
+fn joined(rows: &[Row], seq: Seq) -> Result<Bytes, String> {
+    let wanted: i32 = rows.first().map_or(0, |row| row.get(1));
+    let pieces: BTreeMap<i32, &Row> = rows.iter().map(|row| (row.get(0), row)).collect();
+    if wanted == 0 {
+        return Err(format!("its snapshot {seq} is missing"));
+    }
+    let mut all = BytesMut::new();
+    for piece in 0..wanted {
+        let row = pieces
+            .get(&piece)
+            .ok_or_else(|| format!("piece {piece} of its snapshot {seq} is missing"))?;
+        let body: &[u8] = row.get(3);
+        if i64::from(crc32fast::hash(body)) != row.get::<_, i64>(2) {
+            return Err(format!("piece {piece} of its snapshot {seq} fails its check"));
+        }
+        all.extend_from_slice(body);
+    }
+    Ok(all.freeze())
+}
+
+fn entry(row: &Row) -> Result<DocumentEntry, StoreError> {
+    let name: &str = row.get(0);
+    let document = DocumentId::parse(name)
+        .map_err(|error| StoreError::Unusable(format!("the database holds a document of no valid name: {error}")))?;
+    Ok(DocumentEntry {
+        document,
+        last_seq: row.get::<_, i64>(1) as u64,
+        bytes: row.get::<_, i64>(2) as u64,
+        changed_ms: row.get::<_, i64>(3) as u64,
+        damaged: row.get(4),
+    })
+}
