@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn o3_metrics_name_their_units() {
+    fn metrics_name_their_units() {
         let metrics = Metrics::new();
         metrics.room(Counts {
             updates: 2,

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn g19_ids_drawn_at_random_or_counted_up_are_never_refused() {
+    fn v5_ids_drawn_at_random_or_counted_up_are_never_refused() {
         let mut state = 7u64;
         let mut random = || {
             state = state
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn g19_ids_chosen_to_collide_are_refused() {
+    fn v5_ids_chosen_to_collide_are_refused() {
         let soon = CROWDED_CLIENTS_MIN + 10;
         assert!(refused((0..200_000).map(|i| i << 32)).is_some_and(|count| count < soon));
         assert!(refused((0..200_000).map(|i| i << 16)).is_some_and(|count| count < soon));

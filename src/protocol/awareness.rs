@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn g32_states_are_accepted_up_to_the_bounds_and_left_out_beyond() {
+    fn g32_p22_states_are_accepted_up_to_the_bounds_and_left_out_beyond() {
         let text = |len: usize| format!("\"{}\"", "a".repeat(len - 2));
         let taken = |clock, text: &str| decode(&payload(&[(1, clock, text), (2, 1, "{}")])).unwrap().len() == 2;
         assert!(taken(1, &text(AWARENESS_STATE_BYTES_MAX)));

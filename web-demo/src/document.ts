@@ -3,6 +3,7 @@
 import { Editor, Extension, getSchema } from '@tiptap/core'
 import { Collaboration } from '@tiptap/extension-collaboration'
 import { Placeholder } from '@tiptap/extensions'
+import { DOMSerializer } from '@tiptap/pm/model'
 import { FileDown, FileUp, Search } from 'lucide'
 import { search } from 'prosemirror-search'
 import * as Y from 'yjs'
@@ -120,7 +121,9 @@ function saveHtml(editor: Editor, title: string): void {
   const page = document.implementation.createHTMLDocument(title)
   page.documentElement.lang = document.documentElement.lang
   page.head.append(h('meta', { charset: 'utf-8' }))
-  page.body.innerHTML = editor.getHTML()
+  page.body.append(DOMSerializer.fromSchema(editor.schema).serializeFragment(editor.state.doc.content, { document: page }))
+  // The policy of this page refuses them in a file that is put in again, and the browser says so.
+  for (const styled of page.querySelectorAll('[style]')) styled.removeAttribute('style')
   saveFile(`${fileNameOf(title)}.html`, 'text/html', '<!doctype html>\n', page.documentElement.outerHTML)
 }
 

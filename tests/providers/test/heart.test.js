@@ -329,7 +329,7 @@ test('g20 patterned client ids are admitted, however many', async t => {
   assert.deepEqual(ada.closes, [])
 })
 
-test('d24 content that was deleted is kept where the server is told so, and gone elsewhere', async t => {
+test('k5 content that was deleted is kept where the server is told so, and gone elsewhere', async t => {
   const server = await startServer(t, ['--keep-deleted', 'versions/*', '--idle-timeout', '200ms'])
   const old = 'the first version'
   const check = async (when, snapshots) => {

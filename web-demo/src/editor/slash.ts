@@ -34,7 +34,9 @@ function matching(query: string, editor: Editor): Block[] {
 function renderList() {
   let props: SuggestionProps<Block, Block> | null = null
   let chosen = 0
-  const element = h('div', { class: 'panel slash', role: 'listbox', id: 'slash-list', 'aria-label': 'Blocks' })
+  const element = h('div', { class: 'panel slash', role: 'listbox', id: 'slash-list', 'aria-label': 'Blocks', tabindex: '0' })
+  // The caret stays in the document.
+  element.addEventListener('mousedown', (event) => event.preventDefault())
 
   const show = (): void => {
     if (props === null) return
@@ -59,7 +61,7 @@ function renderList() {
     onStart(next: SuggestionProps<Block, Block>) {
       props = next
       chosen = 0
-      document.body.append(element)
+      ;(next.editor.view.dom.closest('main') ?? document.body).append(element)
       show()
     },
     onUpdate(next: SuggestionProps<Block, Block>) {
