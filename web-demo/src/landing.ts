@@ -49,8 +49,7 @@ export function showLanding(root: HTMLElement, invalid: string | null): void {
 
 function card({ kind, title, text, icon: node }: (typeof GALLERY)[number]): HTMLElement {
   const element = button('', { class: 'card' }, () => location.assign(documentPath(randomName(), kind)))
-  element.setAttribute('aria-label', `New ${title.toLowerCase()}: ${text}`)
-  element.replaceChildren(h('span', { class: 'card-icon' }, icon(node)), h('span', { class: 'card-title' }, title), h('span', { class: 'card-text' }, text))
+  element.replaceChildren(h('span', { class: 'card-icon' }, icon(node)), h('span', { class: 'visually-hidden' }, `New ${title.toLowerCase()}: `), h('span', { class: 'card-title', 'aria-hidden': 'true' }, title), h('span', { class: 'card-text' }, text))
   return h('li', {}, element)
 }
 
