@@ -50,10 +50,7 @@ impl LogFormat {
 pub fn start(format: LogFormat, chosen: Option<&str>) {
     let mut builder = Builder::new();
     builder.parse_filters(&filters(chosen.unwrap_or(DEFAULT)));
-    // At their lower levels they say requests as they came, and addresses with their queries.
-    for module in ["actix_http", "ureq"] {
-        builder.filter_module(module, LevelFilter::Off);
-    }
+    silence(&mut builder);
     if format == LogFormat::Json {
         builder.format(|out, record| {
             let time = jiff::Timestamp::now();
@@ -67,7 +64,18 @@ pub fn start(format: LogFormat, chosen: Option<&str>) {
 
 /// Starts the log of a command that says itself, in the end, what it finds wrong.
 pub fn start_quiet(chosen: Option<&str>) {
-    Builder::new().parse_filters(chosen.unwrap_or("off")).init();
+    let mut builder = Builder::new();
+    builder.parse_filters(chosen.unwrap_or("off"));
+    silence(&mut builder);
+    builder.init();
+}
+
+/// At their lower levels these say requests as they came, addresses with their queries, and statements with what people
+/// wrote.
+fn silence(builder: &mut Builder) {
+    for module in ["actix_http", "ureq", "tokio_postgres", "deadpool_postgres"] {
+        builder.filter_module(module, LevelFilter::Off);
+    }
 }
 
 /// `chosen`, and the libraries where it does not name them.

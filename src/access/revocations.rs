@@ -71,9 +71,14 @@ pub struct Revocations(Vec<Revocation>);
 
 impl Revocations {
     /// Remembers one more, and forgets those whose time has passed at `now_ms`.
-    pub fn add(&mut self, revocation: Revocation, now_ms: u64) {
-        let is_same = |known: &Revocation| (&known.revoked, known.leaves) == (&revocation.revoked, revocation.leaves);
+    pub fn add(&mut self, mut revocation: Revocation, now_ms: u64) {
+        let wanted = (revocation.revoked.clone(), revocation.leaves);
+        let is_same = |known: &Revocation| (&known.revoked, known.leaves) == (&wanted.0, wanted.1);
+        // Who says it again shortens nothing.
+        let known = self.0.iter().filter(|known| is_same(known)).map(|known| known.until_ms);
+        let until_ms = known.max().unwrap_or_default();
         self.0.retain(|known| known.until_ms > now_ms && !is_same(known));
+        revocation.until_ms = revocation.until_ms.max(until_ms);
         if self.0.len() >= REMEMBERED_MAX {
             self.0.remove(0);
         }

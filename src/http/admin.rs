@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, ResponseError,
     http::{StatusCode, header},
     web::{self, Data, Query, ServiceConfig},
 };
@@ -25,7 +25,7 @@ use crate::{
     protocol::close::CloseReason,
 };
 
-use super::{Shared, admission::Refusal};
+use super::{Shared, admission::Refusal, y_sweet::body};
 
 /// Where revocations are kept in the data folder.
 const FILE: &str = "revocations.json";
@@ -126,11 +126,19 @@ impl Wanted {
     }
 }
 
+/// Longest description of what is to be revoked, in bytes.
+const WANTED_BYTES_MAX: usize = 16 * 1024;
+
 /// `POST /admin/revoke`.
-async fn revoke(request: HttpRequest, body: web::Bytes, shared: Data<Shared>) -> HttpResponse {
+async fn revoke(request: HttpRequest, payload: web::Payload, shared: Data<Shared>) -> HttpResponse {
+    // Nobody else's body is waited for.
     if let Some(refused) = refusal(&request, &shared) {
         return refused;
     }
+    let body = match body(payload, WANTED_BYTES_MAX, &shared).await {
+        Ok(body) => body,
+        Err(reason) => return ResponseError::error_response(&Refusal::Close(reason)),
+    };
     const USAGE: &str = "send one of {\"user\": …}, {\"token\": …} and {\"document\": …}, or a user and a document, with \"leave\": \"read\" to \
          take only writing, and \"remember_seconds\" if you like";
     let wanted = serde_json::from_slice::<Wanted>(&body);

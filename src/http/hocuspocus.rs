@@ -416,12 +416,16 @@ impl Socket {
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
         admission::prepare(Some(token), &self.shared).await;
-        match (self.admit(&address, token), self.seats.get_mut(&address)) {
+        let began = clock::thread_cpu();
+        let admitted = self.admit(&address, token);
+        self.own.line().spends(clock::thread_cpu().saturating_sub(began));
+        match (admitted, self.seats.get_mut(&address)) {
             (Ok((_, identity)), Some(Seat::Opening(opening))) => {
                 self.opening_bytes += opening.say(Said::Renewed(identity));
             }
             (Ok((document, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => {
-                live.renew(identity, &document, &self.shared).await?;
+                let renewed = live.renew(identity, &document, &self.shared).await;
+                renewed.or_else(|reason| self.end(&address, reason))?;
             }
             (Ok(_), Some(Seat::Live(_))) => {
                 // Its room has ended it. A provider that sent this before it heard so takes the next session for the one that
@@ -430,7 +434,7 @@ impl Socket {
                 return Err(CloseReason::Reset(reason.to_owned()));
             }
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
-            (Err(reason @ CloseReason::Exceeded(_)), _) => return Err(reason),
+            (Err(reason @ (CloseReason::Exceeded(_) | CloseReason::Overloaded(_))), _) => return Err(reason),
             (Err(reason), _) => {
                 drop(self.leave(&address));
                 self.deny(address, &reason);

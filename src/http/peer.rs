@@ -101,16 +101,18 @@ pub fn of_request(
             return (if is_near { Peer::Anybody } else { of_peer }, Some(Strange::NotTrusted));
         }
         Some(TrustProxy::Protocol) => return (of_peer, None),
-        Some(TrustProxy::Header(name)) => texts(headers, name.as_str()).last().and_then(address),
-        Some(TrustProxy::ForwardedFor(places)) => texts(headers, FORWARDED_FOR)
-            .flat_map(|text| text.split(','))
-            .rev()
-            .nth(places - 1)
-            .and_then(address),
+        Some(TrustProxy::Header(name)) => texts(headers, name.as_str()).pop(),
+        Some(TrustProxy::ForwardedFor(places)) => {
+            let texts = texts(headers, FORWARDED_FOR);
+            let mut all: Vec<&str> = texts.iter().flat_map(|text| text.split(',')).collect();
+            all.reverse();
+            all.get(places - 1).map(|text| (*text).to_owned())
+        }
     };
-    match said {
+    match said.as_deref().and_then(address) {
         Some(address) => (Peer::Address(address), None),
-        None => (of_peer, Some(Strange::NotSaid)),
+        // Who gets the proxy to say nothing is not free of limits: the proxy counts.
+        None => (peer.map_or(Peer::Anybody, Peer::Address), Some(Strange::NotSaid)),
     }
 }
 
@@ -119,9 +121,12 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
     OF_PROXIES.iter().any(|name| headers.contains_key(*name))
 }
 
-fn texts<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a str> {
-    let values: Vec<_> = headers.get_all(name).collect();
-    values.into_iter().filter_map(|value| value.to_str().ok())
+/// All values of a header. What is no text in one of them spoils nothing else of it.
+fn texts(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name);
+    values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect()
 }
 
 /// An address, with a port or without.

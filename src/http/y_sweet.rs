@@ -227,11 +227,11 @@ async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRes
 /// `POST /d/{document}/update`: answered when it is durable.
 async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     let (document, identity) = admit(&request, "/update", &shared).await?;
-    if identity.access == Access::Read {
-        let reason = "the token is read-only";
-        return Err(CloseReason::Forbidden(reason.to_owned()).into());
-    }
+    may_write(&identity)?;
     let bytes = body(payload, shared.message_bytes_max, &shared).await?;
+    // It may have taken long, and the token may have ended meanwhile.
+    let identity = identify(&admission::credentials(&request), &document, &shared)?;
+    may_write(&identity)?;
     let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
@@ -246,6 +246,13 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     };
     shared.registry.write(&document, write).await?;
     Ok(HttpResponse::Ok().finish())
+}
+
+fn may_write(identity: &Identity) -> Result<(), CloseReason> {
+    match identity.access {
+        Access::Write => Ok(()),
+        Access::Read => Err(CloseReason::Forbidden("the token is read-only".to_owned())),
+    }
 }
 
 /// `GET /d/{document}/ws/{document}`, and `/doc/ws/{document}` of older clients.
@@ -348,7 +355,11 @@ async fn question<T: Default + DeserializeOwned>(payload: Payload, shared: &Shar
 }
 
 /// The body of a request, which is bounded like a message (H4).
-async fn body(mut payload: Payload, bytes_max: usize, shared: &Shared) -> Result<Bytes, CloseReason> {
+/// A whole body that comes at a rate.
+///
+/// # Errors
+/// It has more bytes than are taken, comes too slowly, or does not come whole.
+pub(super) async fn body(mut payload: Payload, bytes_max: usize, shared: &Shared) -> Result<Bytes, CloseReason> {
     let mut begun = Begun::of(&shared.unfinished);
     let mut bytes = BytesMut::new();
     loop {

@@ -66,7 +66,7 @@ pub async fn answer(
         Err(refusal) => {
             let denied = match &refusal {
                 // A page that has to come back later is not denied.
-                Refusal::Close(CloseReason::Exceeded(_)) => None,
+                Refusal::Close(CloseReason::Exceeded(_) | CloseReason::Overloaded(_)) => None,
                 Refusal::Close(reason) => dialect.frame(Outbound::Denied(&dialect.denial(reason))),
                 _ => None,
             };

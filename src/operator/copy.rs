@@ -102,11 +102,19 @@ fn copy_one(source: &dyn Store, target: &dyn Store, name: &DocumentId) -> Result
         ));
     }
     let rest = behind(all, last);
+    // Both may have gone on since the last copy: positions alone do not tell.
+    let would_be: Vec<Record> = there.iter().chain(&rest).cloned().collect();
+    if !holds(&put_together(&would_be)?, &whole)? {
+        return Err(Failure(
+            "the source has edits that the target lacks at positions that it has given to others, and it was left as it is"
+                .to_owned(),
+        ));
+    }
     if rest.is_empty() {
         // The same edits, in another snapshot.
         return Ok(Outcome::AlreadyThere);
     }
-    write(target, name, &rest)?;
+    write(target, name, &rest, last)?;
     let found = target.history(name)?;
     let copied = found.ends_with(&rest);
     let same = put_together(&found)?.since(&Clocks::default()) == whole.since(&Clocks::default());
@@ -122,13 +130,18 @@ fn behind(all: Vec<Record>, last: Seq) -> Vec<Record> {
     all.into_iter().filter(|record| record.seq > last).collect()
 }
 
-/// As the only one that has the document.
-fn write(target: &dyn Store, name: &DocumentId, records: &[Record]) -> Result<(), Failure> {
+/// As the only one that has the document, behind position `last`.
+fn write(target: &dyn Store, name: &DocumentId, records: &[Record], last: Seq) -> Result<(), Failure> {
     if target.node() == crate::store::NodeId::ALONE {
         return Ok(target.commit_all(records)?);
     }
     let holder = Holder::drawn(uuid::Uuid::new_v4().as_u64_pair().1);
-    target.take(name, holder)?;
+    if target.take(name, holder)?.last_seq() != last {
+        target.release(name, holder, None)?;
+        return Err(Failure(
+            "the target was written to meanwhile, and it was left as it is: repeat the command".to_owned(),
+        ));
+    }
     let records: Vec<Record> = records.iter().map(|record| held(record, holder)).collect();
     target.commit_all(&records)?;
     Ok(target.release(name, holder, None)?)

@@ -3,9 +3,11 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crate::{
+    actor::clock,
     budgets::Memory,
     http::lines::Lines,
     protocol::close::{CloseReason, Exceeded},
+    room::Micros,
 };
 
 /// How often it is looked at.
@@ -59,6 +61,7 @@ fn kilobytes(text: &str, name: &str) -> Option<usize> {
 /// Looks at it for as long as the server runs.
 pub async fn watch(memory: Arc<Memory>, lines: Arc<Lines>) {
     let mut was_full = false;
+    let mut closes_again = 0;
     loop {
         let Some(bytes) = held() else {
             log::warn!("the system does not say how much memory this process takes: --memory-max has no effect");
@@ -75,8 +78,10 @@ pub async fn watch(memory: Arc<Memory>, lines: Arc<Lines>) {
         }
         was_full = is_full;
         let excess = memory.excess();
-        let closed = if excess > 0 { close_greediest(&lines, excess) } else { 0 };
-        actix_web::rt::time::sleep(if closed > 0 { SETTLES } else { LOOK }).await;
+        if excess > 0 && clock::now() >= closes_again && close_greediest(&lines, excess) > 0 {
+            closes_again = clock::now() + SETTLES.as_micros() as Micros;
+        }
+        actix_web::rt::time::sleep(LOOK).await;
     }
 }
 

@@ -150,6 +150,10 @@ impl Application {
             set.start().map_err(ServeError::System)?;
         }
         let descriptors = Descriptors::take(config.connections_max);
+        let mut budgets = config.budgets.clone();
+        // However few there are, nobody takes all of them.
+        let requests_max = (descriptors.requests_max / 4).max(1);
+        budgets.requests_per_address = budgets.requests_per_address.min(requests_max);
         let store = open_store(&config)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
@@ -191,7 +195,7 @@ impl Application {
             auth_timeout: config.auth_timeout,
             lines: Arc::default(),
             memory,
-            doorkeeper: Doorkeeper::new(config.budgets.allowed(config.message_bytes_max)),
+            doorkeeper: Doorkeeper::new(budgets.allowed(config.message_bytes_max)),
             connections_max: descriptors.connections_max,
             connections: AtomicUsize::new(0),
             next_session: AtomicU64::new(1),
@@ -222,7 +226,7 @@ impl Application {
             homes,
             config.threads,
             descriptors,
-            config.budgets.request_timeout,
+            budgets.request_timeout,
         )
         .map_err(ServeError::System)?;
         Ok(Self {

@@ -18,12 +18,13 @@ use crate::{
 
 /// A document is taken when nobody has it, this node has, or whoever has it was not seen for five seconds by the
 /// database's clock. What a node says of itself is compared with the start of this statement, so that waiting for a lock
-/// makes nobody look dead.
+/// makes nobody look dead. Nor does a clock that was set back keep a dead node alive.
 const TAKE: &str = "
 insert into cowrite_document as d (name, holder, node, taken) values ($1, $2, $3, statement_timestamp())
 on conflict (name) do update set holder = excluded.holder, node = excluded.node, taken = excluded.taken
 where d.node is null or d.node = excluded.node or not exists (
-  select from cowrite_node n where n.id = d.node and n.seen > statement_timestamp() - interval '5 s')
+  select from cowrite_node n where n.id = d.node and n.seen > statement_timestamp() - interval '5 s'
+  and n.seen < statement_timestamp() + interval '5 s')
 returning d.id";
 
 const LOAD: &str = "

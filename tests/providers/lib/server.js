@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url'
 const binary = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../../target/debug/cowrite', import.meta.url))
 
 /** Starts a server; `flags` follow `cowrite serve`. It is stopped when the test `t` ends. `files`: as many may it open; `log`: its RUST_LOG; `variables`: of its environment. */
+/** For tests in which one connection does what a thousand people do: it is not to wait for its turn. */
+export const AS_FAST_AS_IT_GOES = ['--messages-per-second=1000000', '--presence-per-second=1000000', '--received-bytes-per-second=1GiB', '--cpu-percent=100']
+
 export async function startServer(t, flags = [], { files, log, variables } = {}) {
   const data = await mkdtemp(join(tmpdir(), 'cowrite-test-'))
   const server = new Server(data, flags, files)

@@ -116,8 +116,10 @@ test('t11 unknown keys do not make the server a burden to its issuer', async t =
   const { issuer, server } = await start(t, [good])
   const tokens = await Promise.all(Array.from({ length: 60 }, (_, number) => unknown.sign('eve', { kid: `unknown ${number}` })))
 
+  const began = Date.now()
   assert.deepEqual(new Set(await Promise.all(tokens.map(token => lets(server, token)))), new Set([401]))
-  assert.ok(issuer.asked <= 4, `${issuer.asked} times for ${tokens.length} tokens`)
+  // One at the start, three that were saved up, and one in ten seconds.
+  assert.ok(issuer.asked <= 4 + Math.ceil((Date.now() - began) / 10_000), `${issuer.asked} times for ${tokens.length} tokens`)
   assert.equal(await lets(server, await good.sign()), 200)
 })
 

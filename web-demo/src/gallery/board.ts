@@ -306,7 +306,7 @@ function shapeFrom(value: unknown): Shape | null {
   const known = KINDS.find((one) => one === kind)
   if (known === undefined || ![x, y, width, height, z].every(Number.isFinite)) return null
   const numbers = { x, y, width, height, z } as { x: number; y: number; width: number; height: number; z: number }
-  return { kind: known, ...numbers, color: String(color), points: Array.isArray(points) && points.every(Number.isFinite) ? points : [], text: typeof text === 'string' ? text : '' }
+  return { kind: known, ...numbers, color: typeof color === 'string' ? color : '', points: Array.isArray(points) && points.every(Number.isFinite) ? points : [], text: typeof text === 'string' ? text : '' }
 }
 
 function pointFrom(value: unknown): Point | null {

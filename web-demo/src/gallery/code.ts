@@ -7,9 +7,11 @@ import { EditorView, keymap } from '@codemirror/view'
 import { classHighlighter } from '@lezer/highlight'
 import { basicSetup } from 'codemirror'
 import { yCollab, yUndoManagerKeymap } from 'y-codemirror.next'
+import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 
 import { h } from '../dom'
+import { profileFrom } from '../profile'
 import styles from '../style/code.css?inline'
 import type { Mounted, Shared } from './shared'
 
@@ -30,9 +32,22 @@ const LANGUAGES: readonly (readonly [RegExp, string, () => Promise<LanguageSuppo
   [/\.ya?ml$/, 'YAML', async () => (await import('@codemirror/lang-yaml')).yaml()],
 ]
 
+/** The same presence; who others say they are is checked, since their colours become styles. */
+function checked(awareness: Awareness): Awareness {
+  const users = (): Map<number, Record<string, unknown>> =>
+    new Map([...awareness.getStates()].map(([client, state]) => [client, { ...state, user: profileFrom(state['user']) ?? undefined }]))
+  return new Proxy(awareness, {
+    get(target, key) {
+      if (key === 'getStates') return users
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
 export function mountCode({ doc, awareness }: Shared): Mounted {
   const text = doc.getText('code')
-  const file = doc.getMap<string>('file')
+  const file = doc.getMap<unknown>('file')
   const undoManager = new Y.UndoManager(text)
   const language = new Compartment()
   const access = new Compartment()
@@ -55,14 +70,17 @@ export function mountCode({ doc, awareness }: Shared): Mounted {
       EditorView.contentAttributes.of({ 'aria-label': 'Code' }),
       language.of([]),
       access.of(accessOf(false)),
-      yCollab(text, awareness, { undoManager }),
+      yCollab(text, checked(awareness), { undoManager }),
     ],
   })
 
   const name = h('input', { type: 'text', class: 'file-name', 'aria-label': 'Name of the file', spellcheck: false, autocomplete: 'off', maxlength: 80 })
   const kind = h('span', { class: 'soft', role: 'status' })
   name.addEventListener('input', () => void file.set('name', name.value))
-  const nameOf = (): string => file.get('name') ?? 'main.js'
+  const nameOf = (): string => {
+    const name = file.get('name')
+    return typeof name === 'string' ? name : 'main.js'
+  }
   let wanted: string | null = null
   const showName = (): void => {
     if (name.value !== nameOf()) name.value = nameOf()

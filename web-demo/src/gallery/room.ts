@@ -33,12 +33,12 @@ interface Part {
 export function mountRoom(shared: Shared): Mounted {
   const { doc } = shared
   const messages = doc.getArray<unknown>('chat')
-  const poll = doc.getMap<string>('poll')
+  const poll = doc.getMap<unknown>('poll')
   const parts = [chat(shared, messages), voting(shared, poll), game(shared)]
   return {
     tools: null,
     element: h('div', { class: 'room' }, ...parts.map(({ element }) => element)),
-    title: () => String(poll.get('question') ?? ''),
+    title: () => textFrom(poll.get('question')),
     isEmpty: () => messages.length === 0,
     setEditable: (editable) => {
       for (const part of parts) part.setEditable(editable)
@@ -82,7 +82,7 @@ function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
 }
 
 /** The options are the entries `option …` of a map, the votes the entries `vote …`: one for each person. */
-function voting({ doc, person }: Shared, poll: Y.Map<string>): Part {
+function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
   let editable = false
   const question = h('input', { type: 'text', class: 'question', 'aria-label': 'Question', placeholder: 'Ask the room something', maxlength: 120, autocomplete: 'off' })
   const options = h('ul', { class: 'options' })
@@ -98,13 +98,13 @@ function voting({ doc, person }: Shared, poll: Y.Map<string>): Part {
   })
   const rows = new Map<string, { readonly row: HTMLElement; readonly vote: HTMLButtonElement; readonly label: HTMLElement; readonly number: HTMLElement }>()
   const show = (): void => {
-    if (document.activeElement !== question) question.value = poll.get('question') ?? ''
+    if (document.activeElement !== question) question.value = textFrom(poll.get('question'))
     const votes = [...poll].filter(([key]) => key.startsWith('vote ')).map(([, option]) => option)
     const answers = [...poll].filter(([key]) => key.startsWith('option ')).sort(([a], [b]) => (a < b ? -1 : 1))
     for (const [key, text] of answers) {
       const { row, vote, label, number } = rows.get(key) ?? newRow(key)
       const share = votes.filter((voted) => voted === key).length
-      label.textContent = text
+      label.textContent = textFrom(text)
       number.replaceChildren(String(share), h('span', { class: 'visually-hidden' }, share === 1 ? ' vote' : ' votes'))
       vote.setAttribute('aria-pressed', String(poll.get(`vote ${person}`) === key))
       vote.disabled = !editable
@@ -237,6 +237,10 @@ function game({ doc, awareness, me, person }: Shared): Part {
 }
 
 /** What is in the document, checked: anybody may have written it. */
+function textFrom(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
 function messageFrom(value: unknown): Message | null {
   const who = profileFrom(value)
   if (who === null) return null
