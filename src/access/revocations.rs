@@ -155,6 +155,23 @@ mod tests {
         assert_eq!(text, r#"[{"revoked":{"user":"eve"},"at_ms":1000,"until_ms":5000}]"#);
         assert_eq!(serde_json::from_str::<Revocations>(&text).expect("read"), all);
     }
+
+    #[test]
+    fn a8_who_revokes_again_for_a_shorter_time_shortens_nothing() {
+        let mut all = Revocations::default();
+        let long = revocation(Revoked::User("ada".into()));
+        let short = Revocation {
+            until_ms: 2_000,
+            ..long.clone()
+        };
+        all.add(long, 1_000);
+        all.add(short, 1_000);
+
+        all.add(revocation(Revoked::User("eve".into())), 2_001);
+
+        assert_eq!(all.leave(&holder("ada", None, None), &named("d")), None);
+    }
+
     #[test]
     fn a13_reading_may_be_left_and_less_is_not_given_back() {
         let lowers = |revoked| Revocation {

@@ -218,6 +218,18 @@ mod tests {
     }
 
     #[test]
+    fn l39_what_is_no_text_in_a_header_frees_nobody() {
+        let mut map = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"\xff, 203.0.113.7").expect("a value");
+        map.append(HeaderName::from_static(FORWARDED_FOR), value);
+        let proxy = SocketAddr::new("127.0.0.1".parse().expect("an address"), 1_234);
+        let says = |places| of_request(Some(&trust(places)), Some(proxy), &map).0;
+
+        assert_eq!(says("x-forwarded-for"), is("203.0.113.7"));
+        assert_eq!(says("x-forwarded-for=2"), is("127.0.0.1"), "the proxy counts");
+    }
+
+    #[test]
     fn l42_who_may_speak_for_everybody_is_not_counted() {
         let forwarded = [("x-forwarded-for", "203.0.113.7")];
         assert_eq!(peer_of(None, "127.0.0.1", &[]), (Peer::Anybody, None));

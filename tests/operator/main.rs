@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup;
+mod copy;
 #[cfg(feature = "postgres")]
 mod database;
 mod doc;
