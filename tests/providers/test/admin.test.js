@@ -1,11 +1,14 @@
 // What an operator may do while the server runs, with the real providers of all wires.
 import assert from 'node:assert/strict'
+import { request } from 'node:http'
 import { test } from 'node:test'
+
+import * as Y from 'yjs'
 
 import { connect as connectYWebsocket, newest as newestYWebsocket, synced as syncedYWebsocket } from '../lib/clients.js'
 import { address, connect, connectSocket, newest, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until, within } from '../lib/wait.js'
 
 const SECRET = 'a secret of at least thirty-two bytes'
 const ADMIN = 'an-admin-token-of-thirty-two-bytes'
@@ -51,6 +54,40 @@ test('a9 no token and nothing that people write is in the log, at any level', as
   const secrets = [good, good.split('.')[2], 'planted', SECRET, ADMIN, 'a-server-token', Buffer.from(text).toString('hex')]
   const lines = server.log.split('\n').filter(line => secrets.some(secret => line.includes(secret)))
   assert.deepEqual(lines, [])
+})
+
+/** A request whose body has begun; `status` is that of its answer. */
+function begin(server, path, token, body) {
+  const headers = { 'content-length': body.length, ...(token === undefined ? {} : { authorization: `Bearer ${token}` }) }
+  const begun = request(server.http + path, { method: 'POST', headers: { ...headers, expect: '100-continue' } })
+  begun.on('error', () => {})
+  const goesOn = new Promise(resolve => begun.on('continue', resolve))
+  const status = new Promise(resolve => begun.on('response', response => resolve(response.resume().statusCode)))
+  begun.write(body.subarray(0, 1))
+  return { status, goesOn, end: () => begun.end(body.subarray(1)), drop: () => begun.destroy() }
+}
+
+test('h4 nobody waits for the body of somebody who may ask for nothing', async t => {
+  const { server: running } = await server(t)
+  for (const token of [undefined, 'another-token-of-thirty-two-bytes']) {
+    const begun = begin(running, '/admin/revoke', token, Buffer.alloc(1_000, 'x'))
+    t.after(begun.drop)
+    assert.equal(await within('it is answered', begun.status), 401)
+  }
+})
+
+test('a8 what a user who is revoked had begun to send is not taken', async t => {
+  const { server: running, ask, token } = await server(t)
+  const doc = new Y.Doc()
+  doc.getText('text').insert(0, 'too late')
+  const begun = begin(running, '/d/notes/update', await token('ada'), Buffer.from(Y.encodeStateAsUpdate(doc)))
+  await within('it may go on', begun.goesOn)
+  assert.equal((await ask('revoke', { user: 'ada' })).status, 200)
+  begun.end()
+  assert.equal(await within('it is answered', begun.status), 403)
+  const reader = connectYWebsocket(t, newestYWebsocket, running, 'notes', { params: { token: await token('bob') } })
+  await syncedYWebsocket(reader)
+  assert.equal(reader.text.toString(), '')
 })
 
 const revoked = /the token was revoked/
