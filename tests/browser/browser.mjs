@@ -34,8 +34,10 @@ export async function openWindow(t, browser, { profile = null, ...options } = {}
   const page = await context.newPage()
   page.setDefaultTimeout(PATIENCE_MS)
   t.after(async () => {
+    // What is cut off when the window closes, as a worker that was still loading, is no problem of the page's.
+    const found = [...problems]
     await context.close()
-    assert.deepEqual(problems, [])
+    assert.deepEqual(found, [])
   })
   return page
 }

@@ -196,7 +196,8 @@ async function openTokenPage(t, tag) {
   const how = { grants: 'team/*=write', asked: 0 }
   const token = async () => {
     how.asked++
-    return mintToken(secret, how.grants, '1s')
+    // So long that a slow machine has the next one before it ends.
+    return mintToken(secret, how.grants, '5s')
   }
   // What the test does with the document.
   const source = `${programOf(tokens, tag)}\nglobalThis.write = (text) => doc.getText('text').insert(0, text)\nglobalThis.read = () => doc.getText('text').toString()`
