@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bytes::Bytes;
 use cowrite::{
     document::Deleted,
@@ -24,6 +26,12 @@ mod room;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
+/// Tests that are threads of one process count each other's memory: one runs at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What `work` makes the process hold at most, beyond what it held before, in bytes.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = MEMORY.current_usage();
@@ -34,6 +42,7 @@ fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
 
 #[test]
 fn p6_an_update_makes_the_server_hold_what_its_bytes_allow() {
+    let _alone = alone();
     let count = std::env::var("COSTLY").map_or(50_000, |count| count.parse().unwrap());
     for (name, updates) in costly::costly(count) {
         let mut room = room::Room::new();
@@ -52,6 +61,7 @@ fn p6_an_update_makes_the_server_hold_what_its_bytes_allow() {
 
 #[test]
 fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
+    let _alone = alone();
     for (name, updates) in costly::costly(20_000) {
         let before = MEMORY.current_usage();
         let mut room = room::Room::new();
@@ -89,6 +99,7 @@ fn written(length: usize) -> Bytes {
 
 #[test]
 fn p6_an_open_document_takes_two_and_a_half_times_its_state_at_most() {
+    let _alone = alone();
     for length in [3_000, 30_000] {
         let stored = StoredDocument {
             snapshot: Some((1, written(length))),
