@@ -64,6 +64,8 @@ pub struct DocumentActor {
     durable: Arc<Durable>,
     /// What of `durable` the room has been told.
     told: (Seq, u64),
+    /// The last position that was stored when it was opened.
+    opened: Seq,
     /// The last position that was handed to the writer.
     appended: Seq,
     life: Life,
@@ -224,6 +226,7 @@ impl DocumentActor {
             registry,
             durable,
             told: (0, 0),
+            opened: 0,
             appended: 0,
             life,
             timer: None,
@@ -237,14 +240,17 @@ impl DocumentActor {
         let policy = self.registry.policies.of(&document);
         let loaded = self.registry.helpers.run(move || {
             let stored: StoredDocument = store.take(&document, holder)?;
-            Room::open(document.clone(), &stored, policy, clock::now()).map_err(|damaged| StoreError::Damaged {
+            let room = Room::open(document.clone(), &stored, policy, clock::now());
+            let room = room.map_err(|damaged| StoreError::Damaged {
                 document,
                 reason: damaged.to_string(),
-            })
+            })?;
+            Ok((room, stored.last_seq()))
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
-                Ok(Ok(mut room)) => {
+                Ok(Ok((mut room, opened))) => {
+                    actor.opened = opened;
                     room.shares(actor.registry.policies.memory.clone());
                     room.serves(clock::now());
                     actor.life = Life::Serving(Box::new(room));
@@ -513,7 +519,7 @@ impl DocumentActor {
     fn give_up_document(&mut self, ctx: &mut Context<Self>) {
         self.drain(&CloseReason::Restarting, ctx);
         if let Some(state) = self.call(|room, _, _| room.read()) {
-            self.registry.give_back(self.document.clone(), state);
+            self.registry.give_back(self.document.clone(), state, self.opened);
         }
         self.go(ctx);
     }
