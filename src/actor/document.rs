@@ -509,7 +509,7 @@ impl DocumentActor {
             // Nobody waits for the answer.
             drop(self.registry.helpers.run(move || drop(room)));
         }
-        self.registry.writer.release(self.document.clone(), self.holder);
+        self.registry.writer.release(self.document.clone(), self.holder, None);
         self.registry.forget(&self.document, self.generation);
         ctx.stop();
     }

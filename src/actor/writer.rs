@@ -24,7 +24,7 @@ use rustc_hash::FxBuildHasher;
 use crate::{
     id::DocumentId,
     room::Micros,
-    store::{Body, Holder, Record, Refusals, Seq, Store},
+    store::{Body, Holder, NodeId, Record, Refusals, Release, Seq, Store},
     telemetry::Metrics,
 };
 
@@ -69,7 +69,7 @@ pub struct Append {
 
 enum Job {
     Append(Append),
-    Release(DocumentId, Holder),
+    Release(Release),
     Stop(mpsc::SyncSender<()>),
 }
 
@@ -147,9 +147,11 @@ impl Writer {
         let _ = self.lane(&append.document).send(Job::Append(append));
     }
 
-    /// Lets go of a document, behind all that was handed over for it.
-    pub fn release(&self, document: DocumentId, holder: Holder) {
-        let _ = self.lane(&document).send(Job::Release(document.clone(), holder));
+    /// Lets go of a document, behind all that was handed over for it, so that `next` can take it, or anybody.
+    pub fn release(&self, document: DocumentId, holder: Holder, next: Option<NodeId>) {
+        let _ = self
+            .lane(&document)
+            .send(Job::Release(Release { document, holder, next }));
     }
 
     /// Bytes handed over that are not durable yet.
@@ -295,7 +297,7 @@ impl Thread {
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Append(append) => group.push(append),
-                Job::Release(document, holder) => releases.push((document, holder)),
+                Job::Release(release) => releases.push(release),
                 Job::Stop(done) => stop = Some(done),
             }
             if group.len() >= GROUP_MAX || stop.is_some() {
@@ -303,10 +305,11 @@ impl Thread {
             }
         }
         let next = self.commit(group);
-        for (document, holder) in releases {
-            if let Err(error) = self.store.release(&document, holder, None) {
-                log::warn!("document {document} could not be released for other servers: {error}");
-            }
+        if !releases.is_empty()
+            && let Err(error) = self.store.release_all(&releases)
+        {
+            let (count, first) = (releases.len(), &releases[0].document);
+            log::warn!("{count} documents ({first} first) could not be released for other servers: {error}");
         }
         stop.map_or(Committed::Next(next), Committed::Stop)
     }
