@@ -26,7 +26,7 @@ mod tests;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,7 +38,7 @@ use self::{
     link::{DatabaseUrl, Engine, LIMIT, Links, Trouble},
     plan::Open,
 };
-use super::{DocumentEntry, Holder, NodeId, Record, Refusals, Store, StoreError, StoreStatus, StoredDocument};
+use super::{DocumentEntry, Holder, NodeId, Record, Refusals, Release, Store, StoreError, StoreStatus, StoredDocument};
 use crate::id::DocumentId;
 
 /// Commits that may be under way at once: while one waits for the disk, the next is put together.
@@ -85,6 +85,8 @@ struct Node {
     beating: tokio::sync::Mutex<()>,
     /// What this node has taken.
     open: Mutex<FxHashMap<DocumentId, Open>>,
+    /// Documents that the next step of upkeep trims.
+    trim_step: AtomicI64,
     /// What the store says about itself, and when that was asked for: whoever wants to know cannot wait for a database.
     status: Mutex<(Option<Instant>, StoreStatus)>,
 }
@@ -157,6 +159,7 @@ impl PostgresStore {
             closed: AtomicBool::new(false),
             beating: tokio::sync::Mutex::default(),
             open: Mutex::default(),
+            trim_step: AtomicI64::new(read::TRIM_STEP_MAX),
             status: Mutex::default(),
         });
         engine.run({
@@ -166,7 +169,10 @@ impl PostgresStore {
                 node.beat()
                     .await
                     .map_err(|trouble| node.links.error("reach", trouble))?;
-                node.renew_status().await
+                if let Err(error) = node.renew_status().await {
+                    log::warn!("sizes and counts are not known: {error}");
+                }
+                Ok(())
             }
         })?;
         engine.spawn({
@@ -304,7 +310,12 @@ impl Store for PostgresStore {
 
     fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError> {
         let document = document.clone();
-        self.run(|node| async move { node.release(&document, holder, next).await })
+        self.release_all(&[Release { document, holder, next }])
+    }
+
+    fn release_all(&self, releases: &[Release]) -> Result<(), StoreError> {
+        let releases = releases.to_vec();
+        self.run(|node| async move { node.release(&releases).await })
     }
 
     fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
@@ -331,8 +342,12 @@ impl Store for PostgresStore {
     /// The time is the database's own.
     fn maintain(&self, _: u64) -> Result<bool, StoreError> {
         self.run(|node| async move {
-            node.renew_status().await?;
-            node.trim().await
+            // Looking at all documents may take too long in a large database, and nothing waits for it.
+            let more = node.trim().await?;
+            if let Err(error) = node.renew_status().await {
+                log::warn!("sizes and counts are not known: {error}");
+            }
+            Ok(more)
         })
     }
 
