@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn a17_no_filter_makes_a_library_say_what_goes_through_it() {
-        let asked = "trace,actix_http=trace,actix_http::h1=trace,sled::tree=trace,rustls::conn=trace,unknown::deep=trace";
+        let asked =
+            "trace,actix_http=trace,actix_http::h1=trace,sled::tree=trace,rustls::conn=trace,unknown::deep=trace";
         let log = Discreet(Builder::new().parse_filters(&filters(asked)).build());
         let is_heard = |target: &str, level| log.enabled(&Metadata::builder().target(target).level(level).build());
         for (target, least) in [

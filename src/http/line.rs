@@ -33,7 +33,10 @@ use crate::{
         frame,
         frame_reader::{FrameReader, Received},
     },
-    room::{Micros, outbox::Outbox},
+    room::{
+        Micros,
+        outbox::{Outbox, Side},
+    },
 };
 
 use super::{
@@ -121,6 +124,13 @@ pub enum Event {
     Gone,
 }
 
+/// The answer to a request that becomes the line of `outbox`, written from `body`. Whoever writes it hears when it is given up.
+pub fn begins<B: MessageBody + 'static>(response: HttpResponse, body: B, outbox: Arc<Outbox>) -> HttpResponse {
+    let mut response = response.map_body(|_, _| BoxBody::new(body));
+    response.extensions_mut().insert(outbox);
+    response
+}
+
 /// What of all connections' messages has arrived and is not complete, in bytes.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -136,6 +146,12 @@ impl Unfinished {
             bytes: AtomicUsize::new(0),
             bytes_max,
         })
+    }
+
+    /// How many bytes that are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -225,9 +241,10 @@ impl Reader {
 
     /// Waits as long as it is not to be read (H5). What is not read fills the network's buffers, and its peer waits as well.
     async fn keep_pace(&mut self) {
-        while let Some(wait) = self
-            .pace
-            .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
+        while !self.outbox.is_closing()
+            && let Some(wait) = self
+                .pace
+                .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
         {
             // It is not the peer who is silent.
             self.outbox.line().heard(clock::now() / 1_000);
@@ -262,7 +279,7 @@ impl Reader {
                 self.pace.hears();
                 return Ok(received);
             }
-            match self.payload.next().await {
+            match self.arrives().await {
                 Some(Ok(bytes)) => {
                     // Also of a message that takes longer than anybody may be silent.
                     self.outbox.line().heard(clock::now() / 1_000);
@@ -277,6 +294,18 @@ impl Reader {
                 Some(Err(_)) | None => return Ok(None),
             }
         }
+    }
+
+    /// What comes next; nothing does any more on a line that is given up.
+    async fn arrives(&mut self) -> Option<Result<Bytes, PayloadError>> {
+        let (payload, line) = (&mut self.payload, self.outbox.line());
+        std::future::poll_fn(|cx| {
+            if line.is_given_up(Side::Reads, cx.waker()) {
+                return Poll::Ready(None);
+            }
+            payload.poll_next_unpin(cx)
+        })
+        .await
     }
 
     /// The next event, if it has arrived.
