@@ -184,7 +184,9 @@ impl Begun {
         let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
         all.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
         self.bytes = bytes;
-        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED {
+        // One alone is never too much: whoever comes back with it would be refused for ever.
+        let has_others = together > bytes;
+        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED && has_others {
             let reason = "too many messages are on their way, come back".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }
@@ -416,6 +418,16 @@ mod tests {
         drop((many, small));
 
         assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn h4_one_message_alone_is_never_too_much() {
+        let all = Unfinished::new(1_000_000);
+        let mut one = Begun::of(&all);
+        assert!((1..50).all(|part| one.are(part * 100_000, 0) == Ok(())));
+        let mut other = Begun::of(&all);
+        assert_eq!(other.are(UNFINISHED_SPARED, 0), Ok(()));
+        assert!(matches!(one.are(5_000_000, 0), Err(CloseReason::Overloaded(_))));
     }
 
     #[test]
