@@ -82,7 +82,7 @@ export class HocuspocusWire implements Wire {
       open: () => this.begin(() => tracker.opened()),
       close: ({ event }: { event: Closed }) => this.ended(() => tracker.lost(finalOf(event))),
       authenticated: () => this.admitted(tracker),
-      authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => refuse(tracker, closedOf(reason))),
+      authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => tracker.refused(closedOf(reason))),
       synced: ({ state }: { state: boolean }) => {
         if (!state || !this.mayHaveMissed) return
         this.answeredBack()
@@ -230,12 +230,6 @@ function readAlong(line: Line, all: ReadonlySet<(message: Uint8Array) => void>):
 function closedOf(text: string): Closed {
   const [, reason, code] = /^(.*) \((\d{4})\)$/s.exec(text) ?? [null, text, CLOSE_FORBIDDEN]
   return { code: Number(code), reason: reason! }
-}
-
-/** With a code that is not final, the document cannot be entered for now. */
-function refuse(tracker: Tracker, closed: Closed): void {
-  if (closed.code >= 4400 && closed.code < 4500) tracker.refused(closed)
-  else tracker.lost(closed)
 }
 
 /** Providers 2 and 3 cannot be refused one document: their connection is closed with 4205 and the reason of the refusal. */
