@@ -267,7 +267,7 @@ fn l52_who_leaves_and_comes_back_on_a_connection_is_answered_a_thousand_times_an
         let (id, clock) = (u64::from(number) + 2, number % 1_800 + 128);
         table.joins_on_hocuspocus(id, reader(), line.clone());
         table.says(id, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
-        let said = hears(&mut table, id);
+        let said = hears(&table, id);
         answered += said.iter().filter(|said| matches!(said, Said::Step2)).count();
         table.passes(SECOND / 100);
         table.leaves(id);
