@@ -163,7 +163,8 @@ impl Writer {
     /// Whether so much waits for the disk that documents should take no more edits.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.waiting_bytes() >= self.waiting_bytes_max
+        // Where nothing waits there is room for anything.
+        self.waiting_bytes() >= self.waiting_bytes_max.max(1)
     }
 
     /// Whether the store takes writes.

@@ -11,6 +11,8 @@ use std::sync::{
 
 use crate::protocol::close::Exceeded;
 
+use super::Tally;
+
 /// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
 const OPENING: usize = 85;
 const GREEDY: usize = 92;
@@ -27,6 +29,8 @@ pub struct Memory {
     used: AtomicUsize,
     answers_max: usize,
     answers: AtomicUsize,
+    documents: Arc<Tally>,
+    outboxes: Arc<Tally>,
 }
 
 impl Memory {
@@ -38,6 +42,8 @@ impl Memory {
             used: AtomicUsize::new(0),
             answers_max,
             answers: AtomicUsize::new(0),
+            documents: Arc::default(),
+            outboxes: Arc::default(),
         })
     }
 
@@ -68,6 +74,18 @@ impl Memory {
     #[must_use]
     pub fn answers(&self) -> usize {
         self.answers.load(Relaxed)
+    }
+
+    /// How many bytes the documents weigh that are open.
+    #[must_use]
+    pub fn documents(&self) -> &Arc<Tally> {
+        &self.documents
+    }
+
+    /// How many bytes wait to be read by connections.
+    #[must_use]
+    pub fn outboxes(&self) -> &Arc<Tally> {
+        &self.outboxes
     }
 
     /// Whether a document that nobody has open may be opened.

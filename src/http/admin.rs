@@ -76,12 +76,17 @@ impl Kept {
         Ok(Identity { access, ..identity })
     }
 
-    /// Remembers one more: at once, and durably when this returns.
-    fn add(&self, revocation: Revocation) -> io::Result<()> {
+    /// Remembers one more from now on, until the process ends.
+    fn add(&self, revocation: Revocation) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.add(revocation, clock::wall_ms());
+    }
+
+    /// Writes down all that were added.
+    fn write(&self) -> io::Result<()> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = {
-            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-            all.add(revocation, clock::wall_ms());
+            let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
             serde_json::to_vec(&*all)?
         };
         let part = file.with_extension("part");
@@ -158,23 +163,29 @@ async fn revoke(request: HttpRequest, payload: web::Payload, shared: Data<Shared
         until_ms: now_ms.saturating_add(remembered),
         leaves,
     };
-    let (keeps, kept) = (shared.clone(), revocation.clone());
-    match web::block(move || keeps.revocations.add(kept)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            log::error!("a revocation could not be kept: {error}");
-            let reason = "the revocation holds until the server ends and could not be kept: try again";
-            return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, reason);
-        }
-        Err(_) => return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, "try again"),
-    }
-    let mut concerned = 0;
-    for document in shared.registry.all() {
-        concerned += document.send(Revoke(revocation.clone())).await.unwrap_or_default();
-    }
+    shared.revocations.add(revocation.clone());
+    let keeps = shared.clone();
+    let written = web::block(move || keeps.revocations.write());
+    // Whoever is here hears of it at once: the disk may take long, or fail, and so may a document that is busy.
+    let documents = shared.registry.all();
+    let told = documents
+        .iter()
+        .map(|document| document.send(Revoke(revocation.clone())));
+    let told = futures_util::future::join_all(told).await;
+    let concerned: usize = told.into_iter().filter_map(Result::ok).sum();
     let what = if leaves.is_some() { "lowered" } else { "ended" };
     log::info!("revoked {:?}: {concerned} sessions were {what}", revocation.revoked);
-    HttpResponse::Ok().json(json!({ what: concerned }))
+    let error = match written.await {
+        Ok(Ok(())) => return HttpResponse::Ok().json(json!({ what: concerned })),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    log::error!("a revocation could not be written down: {error}");
+    let reason = format!(
+        "{concerned} sessions were {what}, and such tokens are refused until the server ends. The revocation could not be \
+         written down ({error}), and is not remembered after that: send it again"
+    );
+    Refusal::response(StatusCode::SERVICE_UNAVAILABLE, &reason)
 }
 
 /// Which sessions are asked for.

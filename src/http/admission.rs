@@ -48,13 +48,11 @@ impl Admitted {
     ///
     /// # Errors
     /// They are.
-    pub fn new(
-        document: DocumentId,
-        identity: Identity,
-        mut visit: Visit,
-        shared: &Shared,
-    ) -> Result<Self, CloseReason> {
-        visit.is_of(identity.subject.as_ref(), &shared.doorkeeper)?;
+    pub fn new(document: DocumentId, identity: Identity, mut visit: Visit, shared: &Shared) -> Result<Self, Refusal> {
+        // Others may have come while its key was looked for.
+        has_room(shared)?;
+        let counted = visit.is_of(identity.subject.as_ref(), &shared.doorkeeper);
+        counted.map_err(CloseReason::from)?;
         Ok(Self {
             document,
             identity,
@@ -186,8 +184,9 @@ fn status(reason: &CloseReason) -> StatusCode {
     }
 }
 
-/// Decides about an upgrade request for the raw path `raw_name`.
-pub fn admit_session(
+/// Decides about an upgrade request for the raw path `raw_name`. What costs nothing comes first: nobody has keys looked for
+/// who would not be let in with them.
+pub async fn admit_session(
     request: &HttpRequest,
     credentials: Result<Option<&str>, String>,
     raw_name: &str,
@@ -196,8 +195,9 @@ pub fn admit_session(
     let visit = admit_line(request, shared)?;
     let document = DocumentId::from_url_path(raw_name)
         .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
+    prepare(credentials.as_ref().ok().copied().flatten(), shared).await;
     let identity = identify(credentials, &document, shared)?;
-    Ok(Admitted::new(document, identity, visit, shared)?)
+    Admitted::new(document, identity, visit, shared)
 }
 
 /// Decides about an upgrade request, whatever it is for.
@@ -212,13 +212,18 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refus
         return Err(Refusal::Http(StatusCode::BAD_REQUEST, what.to_owned()));
     }
     admit(request, shared)?;
-    if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
-        return Err(Refusal::Http(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many connections, try again later".to_owned(),
-        ));
-    }
+    has_room(shared)?;
     Ok(shared.doorkeeper.connects(network)?)
+}
+
+fn has_room(shared: &Shared) -> Result<(), Refusal> {
+    if shared.connections.load(Ordering::Relaxed) < shared.connections_max {
+        return Ok(());
+    }
+    Err(Refusal::Http(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many connections, try again later".to_owned(),
+    ))
 }
 
 /// Answers a request to become a WebSocket that is refused. What is refused again and again from one address is answered

@@ -12,7 +12,6 @@ use std::{
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::BoxBody,
     rt::time::{Instant, sleep_until},
     web::{Data, Payload},
 };
@@ -33,7 +32,7 @@ use crate::{
         hocuspocus::{self, Address, Message, Unread},
     },
     room::{
-        outbox::{Kind, Outbox},
+        outbox::{Kind, Outbox, Side},
         session::{Joining, SessionId},
     },
 };
@@ -59,6 +58,8 @@ const OPENINGS_MAX: usize = 64;
 const RENEWAL_COST: usize = 1_024;
 /// How often a socket is looked at of which nothing is heard.
 const LOOK: Duration = Duration::from_secs(15);
+/// How long a socket whose only documents have no room waits for others before it is closed, so that it comes back.
+const ALONE: Duration = Duration::from_secs(2);
 /// Most documents on one socket.
 const DOCUMENTS_MAX: usize = 1_000;
 /// Most messages that are taken before what they are for is handed over.
@@ -74,15 +75,15 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     };
     let network = visit.network;
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
-    let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
-    shared.lines.add(&own);
+    let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
+    shared.lines.add(&board);
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = super::path(&request, &shared).to_owned();
-    let socket = Socket::new(shared, board, own, path, network);
+    let socket = Socket::new(shared, board, own.clone(), path, network);
     log::debug!("connection {} begins, from {}", socket.id, line::peer(&request));
     actix_web::rt::spawn(socket.live(reader));
-    Ok(response.map_body(|_, _| BoxBody::new(body)))
+    Ok(line::begins(response, body, own))
 }
 
 /// The reading side.
@@ -104,6 +105,8 @@ struct Socket {
     /// Sessions whose batch is not empty.
     touched: Vec<Address>,
     waiting: Waiting,
+    /// Documents that could not be entered for now, while nobody is on the socket.
+    outside: Outside,
     /// Bytes that wait for documents that are being opened.
     opening_bytes: usize,
     /// Documents that are being opened.
@@ -119,6 +122,14 @@ struct Waiting {
     bytes: usize,
     messages: usize,
     documents: usize,
+}
+
+/// Documents that could not be entered for now. With somebody else on the socket their clients are told so. With nobody, the
+/// socket is closed: its provider comes back by itself.
+#[derive(Debug, Default)]
+struct Outside {
+    documents: Vec<(Address, CloseReason)>,
+    until: Option<Instant>,
 }
 
 /// One document on the socket.
@@ -207,6 +218,7 @@ impl Socket {
             seats: FxHashMap::default(),
             touched: Vec::new(),
             waiting: Waiting::default(),
+            outside: Outside::default(),
             opening_bytes: 0,
             openings: 0,
             unknown_since: Some(Instant::now()),
@@ -249,7 +261,8 @@ impl Socket {
                 }
                 self.unknown_since.get_or_insert_with(Instant::now);
             }
-            let deadline = self.unknown_since.map(|since| since + shared.auth_timeout);
+            let unknown_until = self.unknown_since.map(|since| since + shared.auth_timeout);
+            let deadline = unknown_until.into_iter().chain(self.outside.until).min();
             if let Some(deadline) = deadline
                 && deadline != alarm.deadline()
             {
@@ -274,12 +287,19 @@ impl Socket {
                     self.hand_over().await?;
                 }
                 () = alarm.as_mut() => {
-                    if deadline.is_some() {
+                    let has_passed = |until: &Instant| *until <= Instant::now();
+                    if self.outside.until.as_ref().is_some_and(has_passed)
+                        && let Some((_, reason)) = std::mem::take(&mut self.outside).documents.pop()
+                    {
+                        return Err(reason);
+                    }
+                    if unknown_until.as_ref().is_some_and(has_passed) {
                         return Err(CloseReason::Reset("no token came in time".to_owned()));
                     }
                     alarm.as_mut().reset(Instant::now() + LOOK);
                 }
                 () = stops.as_mut() => stops.set(shared.stopping.notified()),
+                () = self.own.line().given_up(Side::Reads) => return Ok(()),
             }
             if self.own.is_closing() {
                 return Ok(());
@@ -415,10 +435,7 @@ impl Socket {
     }
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
-        admission::prepare(Some(token), &self.shared).await;
-        let began = clock::thread_cpu();
-        let admitted = self.admit(&address, token);
-        self.own.line().spends(clock::thread_cpu().saturating_sub(began));
+        let admitted = self.admit(&address, token).await;
         match (admitted, self.seats.get_mut(&address)) {
             (Ok((_, identity)), Some(Seat::Opening(opening))) => {
                 self.opening_bytes += opening.say(Said::Renewed(identity));
@@ -434,7 +451,12 @@ impl Socket {
                 return Err(CloseReason::Reset(reason.to_owned()));
             }
             (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
-            (Err(reason @ (CloseReason::Exceeded(_) | CloseReason::Overloaded(_))), _) => return Err(reason),
+            // What holds of the token that it has nobody knows: it comes back with both.
+            (Err(reason), Some(Seat::Opening(_) | Seat::Live(_))) if is_for_now(&reason) => return Err(reason),
+            (Err(reason), _) if is_for_now(&reason) => {
+                drop(self.leave(&address));
+                self.stays_outside(address, reason);
+            }
             (Err(reason), _) => {
                 drop(self.leave(&address));
                 self.deny(address, &reason);
@@ -445,7 +467,19 @@ impl Socket {
         Ok(())
     }
 
-    fn admit(&mut self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+    /// What costs nothing comes first: nobody has keys looked for who would not be let in with them.
+    async fn admit(&mut self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+        let document = self.may_be_opened(address, token)?;
+        admission::prepare(Some(token), &self.shared).await;
+        let began = clock::thread_cpu();
+        let identity = admission::identify(Ok(Some(token)), &document, &self.shared);
+        self.own.line().spends(clock::thread_cpu().saturating_sub(began));
+        let identity = identity?;
+        self.is_of(identity.subject.as_ref())?;
+        Ok((document, identity))
+    }
+
+    fn may_be_opened(&self, address: &Address, token: &str) -> Result<DocumentId, CloseReason> {
         let document =
             DocumentId::parse(address.document()).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
         if token.is_empty() && self.shared.keys.is_some() {
@@ -458,9 +492,7 @@ impl Socket {
             let reason = format!("a connection takes {DOCUMENTS_MAX} documents");
             return Err(CloseReason::Forbidden(reason));
         }
-        let identity = admission::identify(Ok(Some(token)), &document, &self.shared)?;
-        self.is_of(identity.subject.as_ref())?;
-        Ok((document, identity))
+        Ok(document)
     }
 
     /// Counts the socket for a user, once.
@@ -486,6 +518,7 @@ impl Socket {
             }
             None => None,
         };
+        self.outside.documents.retain(|(outside, _)| *outside != address);
         let mut meanwhile = Meanwhile::default();
         for unread in self.said_before(&address) {
             self.opening_bytes += meanwhile.add(Said::Message(unread));
@@ -562,9 +595,16 @@ impl Socket {
             Err(reason) => {
                 self.shared.metrics.ended(reason.label());
                 outbox.hang_up();
+                if is_for_now(&reason) {
+                    self.stays_outside(address, reason);
+                    return Ok(());
+                }
                 return self.refuse(address, &dialect, reason);
             }
         };
+        for (outside, reason) in std::mem::take(&mut self.outside).documents {
+            self.deny(outside, &reason);
+        }
         log::debug!(
             "session {} of document {} has joined, on connection {}",
             id.0,
@@ -613,6 +653,20 @@ impl Socket {
                 self.deny(address, &reason);
                 Ok(())
             }
+        }
+    }
+
+    /// A document cannot be entered for now. Others of its socket go on.
+    fn stays_outside(&mut self, address: Address, reason: CloseReason) {
+        if self.seats.values().any(|seat| matches!(seat, Seat::Live(_))) {
+            return self.deny(address, &reason);
+        }
+        self.said_before(&address);
+        self.remember(address.clone(), Seat::Denied);
+        self.outside.until.get_or_insert_with(|| Instant::now() + ALONE);
+        self.outside.documents.retain(|(outside, _)| *outside != address);
+        if self.outside.documents.len() < DOCUMENTS_MAX {
+            self.outside.documents.push((address, reason));
         }
     }
 
@@ -706,6 +760,11 @@ impl Socket {
         }
         Ok(())
     }
+}
+
+/// Whether it is another time that makes the difference, and nothing that a client would do otherwise.
+fn is_for_now(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Exceeded(_) | CloseReason::Overloaded(_))
 }
 
 impl Seat {

@@ -17,6 +17,7 @@
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
@@ -117,6 +118,50 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Tells it those who have no document that does.
     pub stopping: Notify,
+}
+
+/// What the process holds, by kind, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Documents that are open, as they would be stored.
+    pub documents: usize,
+    /// What waits to be read by connections.
+    pub outboxes: usize,
+    /// Large answers on their way to readers.
+    pub answers: usize,
+    /// Messages that are not complete.
+    pub unfinished: usize,
+    /// Edits that are not durable.
+    pub unsaved: usize,
+}
+
+impl Shared {
+    /// What is held. Nothing is looked through for it.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            documents: self.memory.documents().sum(),
+            outboxes: self.memory.outboxes().sum(),
+            answers: self.memory.answers(),
+            unfinished: self.unfinished.bytes(),
+            unsaved: self.writer.waiting_bytes(),
+        }
+    }
+}
+
+/// In MiB, for a line of the log.
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "documents {}, outboxes {}, answers {}, unfinished messages {}, unsaved edits {}",
+            self.documents >> 20,
+            self.outboxes >> 20,
+            self.answers >> 20,
+            self.unfinished >> 20,
+            self.unsaved >> 20
+        )
+    }
 }
 
 /// What an address shows beside documents.

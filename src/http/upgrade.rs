@@ -39,6 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::{
     actor::homes::{Home, Homes},
     id::DocumentId,
+    room::outbox::{Outbox, Side},
 };
 
 use super::{
@@ -185,6 +186,7 @@ where
         Err(error) => error.error_response(),
     };
     let (head, body) = response.into_parts();
+    let outbox = head.extensions().get::<Arc<Outbox>>().cloned();
     let is_upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     let mut head: actix_http::Response<()> = head.into();
     let encoded = if is_upgraded {
@@ -200,6 +202,8 @@ where
     let outgoing = Outgoing {
         writer,
         unwritten: smallvec![begin.freeze()],
+        outbox,
+        is_held_up: false,
     };
     match encoded {
         // A task of its own: nothing of the dispatcher stays in memory.
@@ -261,6 +265,10 @@ impl Stream for Incoming {
 struct Outgoing {
     writer: WriteHalf,
     unwritten: SmallVec<[Bytes; 1]>,
+    /// An outbox of the line, if it is one.
+    outbox: Option<Arc<Outbox>>,
+    /// Its peer does not read.
+    is_held_up: bool,
 }
 
 impl Outgoing {
@@ -272,6 +280,7 @@ impl Outgoing {
             // The peer has gone. The reading side sees that too, behind all that had arrived.
             Err(_) => self.shut(),
         }
+        self.goes_on();
     }
 
     /// Writes what waits and then `body`, to its end.
@@ -280,14 +289,42 @@ impl Outgoing {
             loop {
                 let has_ended = self.take(body.as_mut().as_pin_mut(), cx);
                 if self.unwritten.is_empty() {
+                    self.goes_on();
                     // TLS keeps what the socket did not take yet.
                     let flushed = Pin::new(&mut self.writer).poll_flush(cx)?;
                     return if has_ended { flushed.map(Ok) } else { Poll::Pending };
                 }
-                ready!(self.poll_write(cx))?;
+                if let Poll::Ready(written) = self.poll_write(cx) {
+                    written?;
+                } else {
+                    self.waits_for_peer(cx)?;
+                    return Poll::Pending;
+                }
             }
         })
         .await
+    }
+
+    /// The peer does not read: says how much that makes us hold. What is left of a line that was given up is let go, unless it
+    /// is little: a peer that reads a little is told why, behind it.
+    fn waits_for_peer(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let bytes = self.unwritten.iter().map(Bytes::len).sum();
+        outbox.line().holds_unwritten(bytes);
+        self.is_held_up = true;
+        if outbox.line().is_given_up(Side::Writes, cx.waker()) && bytes > WRITE_BYTES_MAX {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    /// What the peer was to read it has read, or never will.
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.is_held_up)
+            && let Some(outbox) = &self.outbox
+        {
+            outbox.line().holds_unwritten(0);
+        }
     }
 
     /// Takes frames for one write; true when none follow.
@@ -377,8 +414,87 @@ mod tests {
     use actix_web::{App, HttpRequest, HttpResponse, dev::AppConfig, web};
 
     use super::*;
+    use crate::{
+        protocol::{close::CloseReason, frame},
+        room::outbox::Kind,
+    };
 
     const THREADS: usize = 3;
+
+    struct Written(Arc<Outbox>);
+
+    impl MessageBody for Written {
+        type Error = Infallible;
+
+        fn size(&self) -> BodySize {
+            BodySize::Stream
+        }
+
+        fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+            self.0.poll_take(cx.waker()).map(|bytes| bytes.map(Ok))
+        }
+    }
+
+    /// A line on which `frames` wait for a peer that reads nothing: its outbox, its peer, and the task that writes.
+    async fn held_up(
+        frames: impl IntoIterator<Item = Bytes>,
+    ) -> (Arc<Outbox>, std::net::TcpStream, actix_web::rt::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let peer = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (tcp, _) = listener.accept().expect("a connection");
+        tcp.set_nonblocking(true).expect("not blocking");
+        let (_, writer) = Socket::Plain(TcpStream::from_std(tcp).expect("a stream"))
+            .split()
+            .expect("halves");
+        let outbox = Arc::new(Outbox::alone(1 << 30));
+        frames.into_iter().for_each(|frame| outbox.push(frame, Kind::Other));
+        let outgoing = Outgoing {
+            writer,
+            unwritten: SmallVec::new(),
+            outbox: Some(outbox.clone()),
+            is_held_up: false,
+        };
+        let body = BoxBody::new(Written(outbox.clone()));
+        let runs = actix_web::rt::spawn(outgoing.run(Some(body)));
+        while outbox.line().held_bytes() == outbox.line().waiting_bytes() {
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
+        (outbox, peer, runs)
+    }
+
+    #[actix_web::test]
+    async fn l55_what_a_peer_does_not_read_is_let_go_when_its_line_is_given_up() {
+        let large = Bytes::from(vec![0; 64 << 20]);
+        let (outbox, _peer, runs) = held_up([large.clone(), large.clone()]).await;
+        assert!(outbox.line().held_bytes() > 64 << 20);
+
+        outbox.give_up(&CloseReason::Restarting);
+
+        assert!(outbox.line().waiting_bytes() == 0, "at once");
+        let ended = actix_web::rt::time::timeout(Duration::from_secs(20), runs).await;
+        ended.expect("it ends").expect("no panic");
+        assert_eq!(outbox.line().held_bytes(), 0);
+        assert!(large.is_unique());
+    }
+
+    #[actix_web::test]
+    async fn l55_a_peer_that_reads_a_little_is_told_why() {
+        let small = || Bytes::from(vec![0; 1_000]);
+        let (outbox, mut peer, runs) = held_up((0..30_000).map(|_| small())).await;
+
+        outbox.give_up(&CloseReason::Restarting);
+
+        assert_eq!(outbox.line().waiting_bytes(), 0, "at once");
+        let reads = actix_web::web::block(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).map(|_| all)
+        });
+        let all = reads.await.expect("no panic").expect("all that was written");
+        let (frames, close) = all.split_at(all.len() / 1_000 * 1_000);
+        assert!(frames.iter().all(|byte| *byte == 0));
+        assert_eq!(close, frame::close(&CloseReason::Restarting));
+        runs.await.expect("no panic");
+    }
 
     /// Says on which thread an upgrade is answered, and what arrived there of it.
     async fn tell(request: HttpRequest) -> HttpResponse {

@@ -258,12 +258,15 @@ fn may_write(identity: &Identity) -> Result<(), CloseReason> {
 /// `GET /d/{document}/ws/{document}`, and `/doc/ws/{document}` of older clients.
 async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let credentials = admission::credentials(&request);
-    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
-    let admitted = admit_session(&request, &credentials, &shared);
+    let admitted = admit_session(&request, &credentials, &shared).await;
     y_websocket::answer(&request, payload, &credentials, &shared, Dialect::YSweet, admitted).await
 }
 
-fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &Shared) -> Result<Admitted, Refusal> {
+async fn admit_session(
+    request: &HttpRequest,
+    credentials: &Credentials<'_>,
+    shared: &Shared,
+) -> Result<Admitted, Refusal> {
     let visit = admission::admit_line(request, shared)?;
     let path = super::path(request, shared);
     let parse = |raw| DocumentId::from_url_path(raw).map_err(|invalid| CloseReason::Refused(invalid.to_string()));
@@ -274,8 +277,9 @@ fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &
         let reason = "the two names in the path differ";
         return Err(CloseReason::Refused(reason.to_owned()).into());
     }
+    admission::prepare(credentials.shown().ok().flatten(), shared).await;
     let identity = identify(credentials, &document, shared)?;
-    Ok(Admitted::new(document, identity, visit, shared)?)
+    Admitted::new(document, identity, visit, shared)
 }
 
 /// Decides about a request for a document whose path ends with `end`.

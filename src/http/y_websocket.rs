@@ -8,7 +8,6 @@ use std::sync::{Arc, atomic::Ordering};
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::BoxBody,
     web::{Data, Payload},
 };
 
@@ -47,8 +46,7 @@ pub fn raw_name(path: &str) -> Option<&str> {
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let raw_name = raw_name(super::path(&request, &shared)).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
-    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
-    let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared);
+    let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared).await;
     answer(&request, payload, &credentials, &shared, Dialect::YWebsocket, admitted).await
 }
 
@@ -91,7 +89,10 @@ async fn upgrade(
     } = admitted;
     let begins = session::begins(shared, visit.network, identity.subject.clone());
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
+    let outbox = Arc::new(Outbox::alone_counted(
+        2 * shared.outbox_bytes_max,
+        shared.memory.outboxes().clone(),
+    ));
     shared.lines.add(&outbox);
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
@@ -108,14 +109,14 @@ async fn upgrade(
         shared: shared.clone(),
         is_new: true,
     };
-    let reader = Reader::new(payload, outbox, shared);
+    let reader = Reader::new(payload, outbox.clone(), shared);
     log::debug!(
         "session {} of document {document} begins, from {}",
         id.0,
         line::peer(request)
     );
     actix_web::rt::spawn(connection.live(Join { joining, begins }, document, reader));
-    Ok(response.map_body(|_, _| BoxBody::new(body)))
+    Ok(line::begins(response, body, outbox))
 }
 
 /// The reading side.

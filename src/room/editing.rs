@@ -170,8 +170,10 @@ impl Room {
             return Err(CloseReason::DocumentTooLarge(reason));
         }
         self.memory.may_edit()?;
-        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes + bytes;
-        if self.store_full || unsaved_bytes > self.policy.unsaved_bytes_max {
+        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
+        // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
+        let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;
+        if self.store_full || is_too_much {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }

@@ -26,7 +26,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
-    budgets::{Bucket, Memory},
+    budgets::{Counted, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
@@ -134,6 +134,8 @@ pub struct Room {
     compacted_bytes: usize,
     store_full: bool,
     memory: Arc<Memory>,
+    /// What the document weighs, among all that are open.
+    weighs: Counted,
     counts: Counts,
 }
 
@@ -172,12 +174,15 @@ impl Room {
             compacted_bytes: snapshot_bytes,
             store_full: false,
             memory: Memory::unbounded(),
+            weighs: Counted::default(),
             counts: Counts::default(),
         })
     }
 
     /// It shares this with all others; without this it may take what it likes.
     pub fn shares(&mut self, memory: Arc<Memory>) {
+        self.weighs = Counted::of(memory.documents().clone());
+        self.weighs.is(self.document.weight_bytes());
         self.memory = memory;
     }
 
@@ -231,6 +236,7 @@ impl Room {
 
     /// What happened since the last call.
     pub fn take_counts(&mut self) -> Counts {
+        self.weighs.is(self.document.weight_bytes());
         std::mem::take(&mut self.counts)
     }
 
@@ -302,7 +308,6 @@ impl Room {
             wants_document: false,
             served: None,
             asks_again: false,
-            odd: Bucket::default(),
             saving: Saving::new(now),
             told_read_only: false,
         };

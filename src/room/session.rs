@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use crate::{
     access::{Access, Identity},
-    budgets::Bucket,
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -102,8 +101,6 @@ pub(super) struct Session {
     pub asked_about: BTreeMap<u64, u32>,
     /// It was answered before, and asks again.
     pub asks_again: bool,
-    /// What it was answered that was encoded for it alone.
-    pub odd: Bucket,
 }
 
 impl Session {

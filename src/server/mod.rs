@@ -271,7 +271,7 @@ impl Application {
         let handle = self.server.handle();
         let server = actix_web::rt::spawn(self.server);
         let reloads = self.tls.map(|tls| actix_web::rt::spawn(keep_fresh(tls)));
-        let watch = memory::watch(self.shared.memory.clone(), self.shared.lines.clone());
+        let watch = memory::watch(self.shared.clone());
         let watch = actix_web::rt::spawn(watch);
         let reason = stop.await;
         log::info!("{reason}: stopping");

@@ -232,3 +232,45 @@ fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered()
     let heard = answers(&mut table, 3, &ada);
     assert_eq!(statuses(&heard), [0_u64; 0], "DDD is nowhere but in this page");
 }
+
+#[test]
+fn l52_all_documents_of_a_connection_are_answered_once_a_second_what_is_encoded_for_it_alone() {
+    let line = Line::new(2 * POLICY.outbox_bytes_max);
+    let mut tables: Vec<_> = (0..5).map(|_| Table::new()).collect();
+    for table in &mut tables {
+        table.seats(1);
+        table.says(1, &update(&Editor::new(5).types(&"x".repeat(2_000))));
+        table.joins_on_hocuspocus(2, reader(), line.clone());
+        table.says(2, &step1(&[0]));
+        hears(table, 2);
+    }
+    let mut answered = 0;
+    for clock in 128..1_128_u32 {
+        for table in &mut tables {
+            table.says(2, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
+            table.passes(SECOND / 100);
+            let said = hears(table, 2);
+            answered += said.iter().filter(|said| matches!(said, Said::Step2)).count();
+        }
+    }
+    assert!((5..=16).contains(&answered), "{answered}");
+}
+
+#[test]
+fn l52_who_leaves_and_comes_back_on_a_connection_is_answered_a_thousand_times_and_five_times_a_second() {
+    let line = Line::new(2 * POLICY.outbox_bytes_max);
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &update(&Editor::new(5).types(&"x".repeat(2_000))));
+    let mut answered = 0;
+    for number in 0..2_000_u32 {
+        let (id, clock) = (u64::from(number) + 2, number % 1_800 + 128);
+        table.joins_on_hocuspocus(id, reader(), line.clone());
+        table.says(id, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
+        let said = hears(&table, id);
+        answered += said.iter().filter(|said| matches!(said, Said::Step2)).count();
+        table.passes(SECOND / 100);
+        table.leaves(id);
+    }
+    assert!((1_000..=1_150).contains(&answered), "{answered}");
+}
