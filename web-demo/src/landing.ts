@@ -94,8 +94,8 @@ function grantItem({ pattern, access, isName }: Grant): HTMLElement {
 }
 
 function timeOf(ms: number): string {
-  const soon = ms - Date.now() < 86_400_000
-  return new Date(ms).toLocaleString([], soon ? { hour: '2-digit', minute: '2-digit' } : { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
+  const isToday = new Date(ms).toDateString() === new Date().toDateString()
+  return new Date(ms).toLocaleString([], isToday ? { hour: '2-digit', minute: '2-digit' } : { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
 }
 
 function card({ kind, title, text, icon: node }: (typeof GALLERY)[number]): HTMLElement {
