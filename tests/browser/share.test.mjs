@@ -25,6 +25,7 @@ const linkIn = (page) => dialogOf(page).getByRole('textbox', { name: 'Link' })
 async function openShare(page) {
   await page.getByRole('button', { name: 'Share', exact: true }).click()
   await dialogOf(page).waitFor()
+  await dialogOf(page).getByText('Asking the server…').waitFor({ state: 'detached' })
 }
 
 /** Makes a link to read or to write. */
