@@ -36,7 +36,7 @@ use crate::{
     logging::LogFormat,
     operator::Request,
     tls::Tls,
-    token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
+    token::{Issuer, Jwks, KeyError, Keys, LinkKeys, ServerToken, Source, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -417,6 +417,19 @@ struct ServeArgs {
     #[command(flatten)]
     key: KeyArgs,
 
+    /// Secret of 32 bytes or more that links are signed with which holders of a `share` claim make: all servers of one database
+    /// have the same. Repeatable, or one a line: all are believed, and the first signs. Prefer the variable [default:
+    /// derived from --jwt-secret, else from --server-token]
+    #[arg(
+        long,
+        env = "COWRITE_SHARE_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        value_delimiter = '\n',
+        help_heading = "Who may connect"
+    )]
+    share_secret: Vec<String>,
+
     /// PEM file with a public key of the issuer: RSA (RS256), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA). Repeatable,
     /// or with commas; with the key's `kid` before it, only tokens of that `kid`, and those without one, may use it
     #[arg(
@@ -625,7 +638,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             set: args.jwks,
             refresh: args.jwks_refresh,
         };
-        let admission = admission(args.key, public, args.server_token.as_deref())?;
+        let admission = admission(&args.key, public, args.server_token.as_deref(), &args.share_secret)?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
             (Admission::Tokens(_), true) => {
@@ -688,11 +701,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
 }
 
 impl KeyArgs {
-    /// The secrets; the end of a file's last line is none.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let is_one = self.jwt_secret.len() == 1;
-        let all = self.jwt_secret.iter().map(|secret| secret.trim_end_matches('\r'));
-        all.filter(move |secret| is_one || !secret.is_empty())
+        lines(&self.jwt_secret)
     }
 
     fn expected(&self) -> Expected {
@@ -704,6 +714,13 @@ impl KeyArgs {
     }
 }
 
+/// The secrets of a setting; the end of a file's last line is none.
+fn lines(secrets: &[String]) -> impl Iterator<Item = &str> {
+    let is_one = secrets.len() == 1;
+    let all = secrets.iter().map(|secret| secret.trim_end_matches('\r'));
+    all.filter(move |secret| is_one || !secret.is_empty())
+}
+
 /// Where the issuer's public keys are.
 struct PublicKeys {
     files: Vec<String>,
@@ -711,17 +728,38 @@ struct PublicKeys {
     refresh: Duration,
 }
 
-fn admission(key: KeyArgs, public: PublicKeys, server_token: Option<&str>) -> Result<Admission, String> {
+fn admission(
+    key: &KeyArgs,
+    public: PublicKeys,
+    server_token: Option<&str>,
+    share_secrets: &[String],
+) -> Result<Admission, String> {
     if key.secrets().any(|secret| Some(secret) == server_token) {
         return Err("--jwt-secret and --server-token are the same: the second one travels, choose another".to_owned());
     }
-    let issuer = issuer(&key, &public)?;
+    let issuer = issuer(key, &public)?;
     let server = server_token.map(ServerToken::parse).transpose();
     let server = server.map_err(|error| format!("--server-token: {error}"))?;
-    Ok(match (issuer, server) {
-        (None, None) => Admission::Open,
-        (issuer, server) => Admission::Tokens(Keys { issuer, server }),
-    })
+    let links = links(share_secrets, key, server_token)?;
+    match (issuer, server) {
+        (None, None) if !share_secrets.is_empty() => Err(
+            "--share-secret signs links for holders of tokens, and this server asks for none: set COWRITE_JWT_SECRET, \
+             COWRITE_JWT_PUBLIC_KEY or COWRITE_JWKS"
+                .to_owned(),
+        ),
+        (None, None) => Ok(Admission::Open),
+        (issuer, server) => Ok(Admission::Tokens(Keys { issuer, server, links })),
+    }
+}
+
+/// What links are signed with: what was chosen for that, or else what is there.
+fn links(chosen: &[String], key: &KeyArgs, server_token: Option<&str>) -> Result<Option<LinkKeys>, String> {
+    let links = match server_token {
+        _ if !chosen.is_empty() => LinkKeys::new(lines(chosen)),
+        Some(server_token) if key.secrets().next().is_none() => LinkKeys::new([server_token]),
+        _ => LinkKeys::new(key.secrets()),
+    };
+    links.map_err(|error| format!("--share-secret: {error}"))
 }
 
 fn issuer(key: &KeyArgs, public: &PublicKeys) -> Result<Option<Issuer>, String> {

@@ -1,10 +1,11 @@
 use super::*;
 use crate::{
-    access::{Access, Claims, Grants},
+    access::{Access, Claims, Grants, LinkClaims, Share},
     content::Form,
     id::DocumentId,
     operator::Place,
     operator::{Export, What},
+    token::LinkKeys,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -251,7 +252,8 @@ fn c4_without_a_key_only_this_machine_is_served_unless_told_otherwise() {
         with_server_token.admission,
         Admission::Tokens(Keys {
             issuer: None,
-            server: Some(_)
+            server: Some(_),
+            ..
         })
     ));
     assert_eq!(with_server_token.origins, OriginPolicy::same_origin());
@@ -498,8 +500,90 @@ fn c6_a_token_is_minted_for_the_servers_key() {
         name: Some("Ada L".into()),
         color: Some("#2266cc".into()),
         documents: Grants::new(documents).expect("grants"),
+        share: None,
     };
     assert_eq!(server.verify(&token, 1_000_000), Ok(expected));
+}
+
+#[test]
+fn t18_a_token_is_minted_whose_holder_may_share() {
+    let shares = |more: &[&str]| {
+        let least = ["token", "--sub=ada", "--document=*=write", "--jwt-secret", SECRET];
+        let Ok(Command::Token(request)) = parse(&[&least[..], more].concat()) else {
+            panic!("a token request: {more:?}");
+        };
+        let token = request.mint(1_000).expect("a token");
+        let Admission::Tokens(keys) = serve(&["--jwt-secret", SECRET]).admission else {
+            panic!("a key")
+        };
+        let issuer = keys.issuer.expect("an issuer");
+        issuer.verify(&token, 1_000_000).expect("a good token").share
+    };
+    let least = ["token", "--sub=ada", "--document=*=write", "--jwt-secret", SECRET];
+    let bad = |more: &[&str]| refused(&[&least[..], more].concat());
+
+    assert_eq!(shares(&[]), None);
+    assert_eq!(shares(&["--share"]), Some(Share::default()));
+    let narrow = Share {
+        documents: Some(Grants::new([("notes/*".to_owned(), Access::Read)]).expect("grants")),
+        seconds: Some(7 * 86_400),
+        again: true,
+    };
+    let more = [
+        "--share",
+        "--share-document=notes/*=read",
+        "--share-expires=7d",
+        "--share-again",
+    ];
+    assert_eq!(shares(&more), Some(narrow));
+    assert!(bad(&["--share-again"]).contains("--share"));
+    assert!(bad(&["--share", "--share-document=x"]).contains("write PATTERN=write or PATTERN=read"));
+    assert!(bad(&["--share", "--share-document=x=read", "--share-document=x=write"]).contains("two --share-document"));
+    assert!(bad(&["--share", "--share-expires=31d"]).contains("1s to 30d"));
+    assert!(bad(&["--share", "--share-expires=0s"]).contains("1s to 30d"));
+}
+
+/// A link that servers with these settings make, and whether servers with others believe it.
+fn links(flags: &[&str]) -> Option<LinkKeys> {
+    match serve(flags).admission {
+        Admission::Tokens(keys) => keys.links,
+        Admission::Open => None,
+    }
+}
+
+#[test]
+fn t17_links_are_signed_with_what_was_chosen_for_them_or_else_with_what_is_there() {
+    const SHARE: &str = "share-secret-0123456789abcdefghi";
+    let claims = serde_json::json!({
+        "jti": "l", "iat": 1, "exp": 9, "document": "d", "access": "read", "by": [{ "sub": "ada" }],
+    });
+    let claims = LinkClaims::try_from(claims).expect("claims");
+    let public = key_file("p256.public");
+    let believe = |by: &[&str], of: &[&str]| {
+        let token = links(of).expect("it makes links").mint(&claims);
+        links(by).expect("it believes links").verify(&token, 1_000).is_ok()
+    };
+    let jwt = ["--jwt-secret", SECRET];
+    let server = ["--server-token", SERVER_TOKEN];
+    let both = ["--jwt-secret", SECRET, "--server-token", SERVER_TOKEN];
+    let chosen = ["--jwt-secret", SECRET, "--share-secret", SHARE];
+    let elsewhere = ["--jwt-public-key", &public, "--share-secret", SHARE];
+    let rotated = format!("new-share-secret-0123456789abcdef\n{SHARE}\n");
+    let next = ["--jwt-secret", SECRET, "--share-secret", &rotated];
+
+    assert!(links(&["--jwt-public-key", &public]).is_none(), "nothing to sign with");
+    assert!(believe(&jwt, &jwt) && believe(&both, &jwt) && believe(&server, &server));
+    assert!(!believe(&both, &server), "the JWT secret comes first");
+    assert!(believe(&elsewhere, &chosen) && !believe(&chosen, &jwt));
+    assert!(
+        believe(&next, &chosen) && !believe(&chosen, &next),
+        "the first signs, all are believed"
+    );
+    assert!(refused(&["serve", "--share-secret", SHARE]).starts_with("--share-secret signs links"));
+    assert!(
+        refused(&["serve", "--jwt-secret", SECRET, "--share-secret", "short"])
+            .starts_with("--share-secret: the HMAC secret is 5 bytes long")
+    );
 }
 
 #[test]

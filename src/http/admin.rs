@@ -22,6 +22,7 @@ use crate::{
         document::{Revoke, Who},
     },
     id::DocumentId,
+    limits::LINK_S_MAX,
     protocol::close::CloseReason,
 };
 
@@ -30,7 +31,7 @@ use super::{Shared, admission::Refusal, y_sweet::body};
 /// Where revocations are kept in the data folder.
 const FILE: &str = "revocations.json";
 /// How long a revocation is remembered if nobody says so, in seconds: no token should live longer.
-const REMEMBERED_S: u64 = 30 * 24 * 3_600;
+const REMEMBERED_S: u64 = LINK_S_MAX;
 /// Most sessions in one answer.
 const SESSIONS_MAX: usize = 10_000;
 
@@ -209,15 +210,17 @@ async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared
             continue;
         }
         for one in present {
-            if sessions.len() < SESSIONS_MAX
-                && asked
-                    .user
-                    .as_deref()
-                    .is_none_or(|user| one.user.as_deref() == Some(user))
-            {
+            let by: Option<Vec<&str>> = one
+                .by
+                .as_deref()
+                .map(|by| by.iter().map(|sharer| &*sharer.sub).collect());
+            // Whom revoking that user would end.
+            let is_of =
+                |user: &str| one.user.as_deref() == Some(user) || by.as_ref().is_some_and(|by| by.contains(&user));
+            if sessions.len() < SESSIONS_MAX && asked.user.as_deref().is_none_or(is_of) {
                 let access = one.access;
                 sessions.push(json!({
-                    "document": name, "session": one.session.0, "user": one.user, "access": access,
+                    "document": name, "session": one.session.0, "user": one.user, "shared_by": by, "access": access,
                     "wire": one.wire, "seconds": one.seconds,
                 }));
             }

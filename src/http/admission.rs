@@ -19,7 +19,7 @@ use crate::{
     actor::clock,
     id::DocumentId,
     protocol::close::{CloseReason, Exceeded},
-    token::TokenError,
+    token::{Believed, Keys, TokenError},
 };
 
 use super::{
@@ -256,6 +256,13 @@ pub fn admit_request(request: &HttpRequest, shared: &Shared) -> Result<(), Refus
     admit(request, shared)
 }
 
+/// Whether the page that asks, if one does, is of an origin that may connect.
+pub fn is_of_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+    let all = |name| all_of(request, name);
+    let (origin, host) = (all(header::ORIGIN), all(header::HOST));
+    shared.origins.check(origin.as_deref(), host.as_deref()).is_ok()
+}
+
 fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     let all = |name| all_of(request, name);
     shared
@@ -318,14 +325,23 @@ pub fn identify(
     let token = token.ok_or_else(|| {
         CloseReason::Unauthenticated("a token is needed: pass it as ?token= (provider `params`)".to_owned())
     })?;
-    let identity = keys
-        .identify(token, document, clock::wall_ms())
-        .map_err(|error| match error {
-            // The token may be good: whoever comes back later is let in then.
-            TokenError::NoKeys => CloseReason::Overloaded(error.to_string()),
-            _ => CloseReason::Unauthenticated(error.to_string()),
-        })?
-        .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
+    identify_believed(&believe(token, keys)?, document, shared)
+}
+
+/// Decides whether a token is good.
+pub fn believe(token: &str, keys: &Keys) -> Result<Believed, CloseReason> {
+    keys.believe(token, clock::wall_ms()).map_err(|error| match error {
+        // The token may be good: whoever comes back later is let in then.
+        TokenError::NoKeys => CloseReason::Overloaded(error.to_string()),
+        _ => CloseReason::Unauthenticated(error.to_string()),
+    })
+}
+
+/// Decides what the holder of a good token may do with a document.
+pub fn identify_believed(believed: &Believed, document: &DocumentId, shared: &Shared) -> Result<Identity, CloseReason> {
+    let identity = believed.identity(document);
+    let identity =
+        identity.ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
     shared.revocations.apply(identity, document)
 }
 

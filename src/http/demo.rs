@@ -15,7 +15,7 @@ use super::{
     Shared,
     address::BasePath,
     admission::{self, Refusal},
-    help,
+    help, share,
 };
 
 #[derive(Embed)]
@@ -38,12 +38,12 @@ const POLICY_OF_CODE: &str = "; style-src-attr 'unsafe-inline'";
 /// What the addresses of documents begin with: one for each kind of page.
 const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
 
-/// What the start page says about this server: `{"access": "open" | "tokens", "version": "0.1.0"}`.
+/// What the start page says about this server: `{"access": "open" | "tokens", "share": true, "version": "0.1.0"}`.
 pub async fn about(shared: Data<Shared>) -> HttpResponse {
     let access = if shared.keys.is_some() { "tokens" } else { "open" };
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "access": access, "version": env!("CARGO_PKG_VERSION") }))
+        .json(json!({ "access": access, "share": share::is_on(&shared), "version": env!("CARGO_PKG_VERSION") }))
 }
 
 /// Serves a file of the demo, or its page.

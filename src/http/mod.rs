@@ -5,6 +5,7 @@
 //! * `lines`: all WebSockets, for whoever has to find the greediest
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
+//! * `share`: `/share`, the tokens of links for whoever may share
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
@@ -63,6 +64,7 @@ pub mod peer;
 pub mod proxy_protocol;
 pub mod refusals;
 mod session;
+mod share;
 pub mod socket;
 mod switchboard;
 pub mod upgrade;
@@ -210,6 +212,7 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
+        .configure(share::routes)
         .route("/about.json", web::get().to(demo::about))
         .service(
             web::resource("/{file:.*}")

@@ -560,6 +560,7 @@ impl Room {
         let present = self.sessions.iter().map(|(id, session)| Present {
             session: *id,
             user: session.identity.subject.clone(),
+            by: session.identity.by.clone(),
             access: session.identity.access,
             wire: session.dialect.wire(),
             seconds: now.saturating_sub(session.joined) / SECOND,

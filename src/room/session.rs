@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    access::{Access, Identity},
+    access::{Access, Identity, Sharer},
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -49,6 +49,8 @@ pub struct Present {
     pub session: SessionId,
     /// Its subject.
     pub user: Option<Arc<str>>,
+    /// By whom the link came that it holds.
+    pub by: Option<Arc<[Sharer]>>,
     /// What it may do.
     pub access: Access,
     /// The wire that it speaks.

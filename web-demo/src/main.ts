@@ -6,10 +6,15 @@ import { showLanding } from './landing'
 import type { Show } from './page'
 import { parseRoute, type Kind } from './route'
 import { applyTheme } from './theme'
+import { hasToken } from './token'
 
 const root = document.getElementById('app')
 if (root === null) throw new Error('index.html holds no #app')
 applyTheme()
+// A link with a token that is opened where one is already: only the fragment changes.
+addEventListener('hashchange', () => {
+  if (hasToken(location.hash)) location.reload()
+})
 const route = parseRoute(location.pathname)
 switch (route.page) {
   case 'landing': {

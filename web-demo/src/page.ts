@@ -1,6 +1,6 @@
 // The page of one document, whatever shows it: who is here, what is saved, and the content.
 
-import { Link2, Moon, Sun } from 'lucide'
+import { KeyRound, Link2, Moon, Share2, Sun } from 'lucide'
 
 import { button, h } from './dom'
 import { createMenu, type Command } from './menu'
@@ -11,9 +11,11 @@ import { forgetDocument, rememberDocument } from './recent'
 import type { Kind } from './route'
 import { BASE } from './server'
 import { Session, type Continued, type SessionView } from './session'
+import { openShare } from './share'
 import { statusOf, type Status } from './status'
 import { toggleTheme } from './theme'
-import { toastLine } from './toast'
+import { say, toastLine } from './toast'
+import { forgetToken } from './token'
 import { wordmark } from './wordmark'
 
 /** What a kind of page is given to show a document. */
@@ -99,10 +101,21 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
   const status = createStatus()
   const badge = h('span', { class: 'badge', hidden: true }, 'Read only')
   const notices = h('div', { class: 'notices' })
-  const copyButton = button('Copy link', { icon: Link2, class: 'quiet copy-link', title: 'Copy the link to this document' }, () => void copyLink(copyButton))
+  const share = (): void => void openShare(kind, name, session.holding)
+  const shareButton = button('Share', { icon: Share2, class: 'quiet share-button', title: 'Share this document' }, share)
+  const forgetOwn = (token: string): Command => ({
+    label: 'Forget my token',
+    icon: KeyRound,
+    run: () => {
+      forgetToken(token)
+      location.assign(BASE)
+    },
+  })
   const menu = createMenu([
     ...content.commands,
-    { label: 'Copy link', icon: Link2, run: () => void copyLink(copyButton) },
+    { label: 'Share', icon: Share2, run: share },
+    { label: 'Copy link', icon: Link2, run: () => void copyLink() },
+    ...(session.holding === null ? [] : [forgetOwn(session.holding.token)]),
     { label: 'Light or dark', icon: matchMedia('(prefers-color-scheme: dark)').matches ? Sun : Moon, run: toggleTheme },
   ])
   root.replaceChildren(
@@ -111,7 +124,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
       { class: 'bar' },
       wordmark(),
       h('div', { class: 'bar-title' }, title, h('div', { class: 'bar-status' }, badge, status.element)),
-      h('div', { class: 'bar-end' }, people.element, copyButton, menu),
+      h('div', { class: 'bar-end' }, people.element, shareButton, menu),
     ),
     h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body)),
     h('aside', { class: 'overlay', 'aria-label': 'Notices' }, people.overlay, content.overlay, toastLine()),
@@ -213,18 +226,11 @@ function createStatus(): { readonly element: HTMLElement; readonly announcer: HT
 }
 
 /** The address without fragment, and so without a token. */
-async function copyLink(source: HTMLElement): Promise<void> {
+async function copyLink(): Promise<void> {
   const address = location.origin + location.pathname
-  const label = source.querySelector('.label')
   try {
     await navigator.clipboard.writeText(address)
-    if (label === null) return
-    label.textContent = 'Copied'
-    source.classList.add('done')
-    setTimeout(() => {
-      label.textContent = 'Copy link'
-      source.classList.remove('done')
-    }, 1_600)
+    say('The link is copied')
   } catch {
     // Without HTTPS there is no clipboard for scripts: offer the text.
     const input = h('input', { type: 'text', readonly: true, value: address, 'aria-label': 'Link to this document' })

@@ -26,7 +26,7 @@ import { pathOfName } from './route'
 import { socketAddress } from './server'
 import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
-import { keepToken, takeToken, whoIs, type Identity } from './token'
+import { keepTokenFor, keptTokens, onTokens, readToken, takeToken, tokenFor, type Holding } from './token'
 
 export type Refusal =
   | 'token-missing'
@@ -97,6 +97,8 @@ export class Session {
   private ready = false
   private ahead = false
   private token: string | null
+  /** Tokens that the server has not taken. */
+  private readonly refused = new Set<string>()
 
   /** `continued`: what an earlier session of this document left to this one. */
   constructor(readonly name: string, private readonly continued: Continued | null = null) {
@@ -128,6 +130,7 @@ export class Session {
       const why = refusalOf(code, this.token !== null) ?? 'refused'
       if (why === 'conflict' && this.times < CONTINUED_TIMES_MAX) return void this.endInConflict(this.takenBy(reason))
       this.access = { is: 'refused', why, reason }
+      if (why === 'token-refused' && this.hasOther()) return
       this.publish()
     })
     this.provider.on('sync', (synced) => {
@@ -136,6 +139,7 @@ export class Session {
     const { signal } = this.life
     addEventListener('online', () => this.reconnect(), { signal })
     addEventListener('offline', () => this.reconnect(), { signal })
+    onTokens(() => this.followTokens(), signal)
     const opened = this.open()
     this.windows = new BroadcastChannel(`cowrite${SCOPE}:${name}`)
     this.windows.onmessage = () => void opened.then(() => this.follow())
@@ -147,9 +151,9 @@ export class Session {
     return { saved: { state, unsavedSince, incompleteSince, closed, kept }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
   }
 
-  /** Who one is by one's token: the server tells the others so, whatever this page says. */
-  get identity(): Identity {
-    return this.token === null ? {} : whoIs(this.token)
+  /** What one's token says, also who one is: the server tells the others so, whatever this page says. */
+  get holding(): Holding | null {
+    return this.token === null ? null : readToken(this.token)
   }
 
   /** Calls the listener now and after every change. */
@@ -180,12 +184,37 @@ export class Session {
       return void this.endInConflict(this.takenBy(this.access.reason))
     }
     if (token !== null) {
-      keepToken(this.name, token)
+      keepTokenFor(this.name, token)
       this.token = token
       this.provider.params = this.params()
     }
     this.access = { is: 'writer' }
     this.provider.connect()
+    this.publish()
+  }
+
+  /** The token is no good any more: goes on with another one of this browser, if there is one. */
+  private hasOther(): boolean {
+    if (this.token !== null) this.refused.add(this.token)
+    const other = tokenFor(this.name, this.refused)
+    if (other === null) return false
+    // The provider has to be done with the connection that was closed.
+    queueMicrotask(() => this.retry(other))
+    return true
+  }
+
+  /** Another window has got a token, or has forgotten one. */
+  private followTokens(): void {
+    const { access, token, holding } = this
+    const other = tokenFor(this.name, this.refused)
+    const isForgotten = holding !== null && !keptTokens().some((kept) => kept.token === token)
+    const lacksOne = access.is === 'refused' && ['token-missing', 'token-refused', 'forbidden'].includes(access.why)
+    if (other !== null && other !== token && (isForgotten || lacksOne)) return this.retry(other)
+    if (!isForgotten || access.is === 'conflict') return
+    this.token = null
+    this.provider.params = this.params()
+    this.provider.disconnect()
+    this.access = { is: 'refused', why: 'token-missing', reason: '' }
     this.publish()
   }
 
