@@ -12,6 +12,7 @@
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
+//! * `plug`: killing the server of `cowrite demo`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
@@ -38,6 +39,7 @@ use crate::{
     actor::{registry::Registry, writer::Writer},
     budgets::Memory,
     store::Store,
+    supervisor::Plug,
     telemetry::Metrics,
     token::{Keys, ServerToken},
 };
@@ -60,6 +62,7 @@ pub mod line;
 pub mod lines;
 mod moving;
 pub mod peer;
+mod plug;
 pub mod proxy_protocol;
 pub mod refusals;
 mod session;
@@ -118,6 +121,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Tells it those who have no document that does.
     pub stopping: Notify,
+    /// The line to the supervisor that started this server; `None` has nobody to kill it.
+    pub plug: Option<Plug>,
 }
 
 /// What the process holds, by kind, in bytes.
@@ -211,6 +216,7 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
         .route("/about.json", web::get().to(demo::about))
+        .route("/demo/pull-the-plug", web::route().to(plug::pull))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())
