@@ -28,6 +28,8 @@ export interface About {
   /** Who may come: everybody who reaches it, or who shows a token. */
   readonly access: 'open' | 'tokens'
   readonly version: string
+  /** The process that a page may have killed; null if it may not. */
+  readonly process: number | null
 }
 
 /** What the server says about itself; null if it does not say. */
@@ -36,8 +38,24 @@ export async function aboutServer(): Promise<About | null> {
     const about: unknown = await (await fetch(pathBelow('about.json'))).json()
     if (typeof about !== 'object' || about === null || !('access' in about) || !('version' in about)) return null
     const { access, version } = about
-    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, version } : null
+    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, version, process: processOf(about) } : null
   } catch {
     return null
   }
+}
+
+function processOf(about: object): number | null {
+  const plug = 'plug' in about ? about.plug : null
+  const process = typeof plug === 'object' && plug !== null && 'process' in plug ? plug.process : null
+  return typeof process === 'number' ? process : null
+}
+
+/**
+ * Has the server's process killed. Never resolves once that was asked for: the answer may be lost with the process.
+ * Rejects with what the server says if it refuses.
+ */
+export async function pullThePlug(): Promise<never> {
+  const answer = await fetch(pathBelow('demo/pull-the-plug'), { method: 'POST', headers: { 'X-Cowrite-Demo': 'pull-the-plug' } }).catch(() => null)
+  if (answer !== null && !answer.ok) throw new Error(`The server refuses: ${(await answer.text()).trim()}`)
+  return new Promise(() => {})
 }
