@@ -8,7 +8,7 @@ import { startServer } from './server.mjs'
 
 /** How many times slower. */
 const RATE = 6
-const LINES = 15
+const LINES = 8
 
 let browser
 before(async () => { browser = await launch() })
@@ -52,7 +52,7 @@ test('w82_the_caret_follows_the_click_on_a_slow_machine_while_somebody_else_writ
   const boxes = await editorOf(ada).locator('> p').evaluateAll((all) => all.map((one) => one.getBoundingClientRect().toJSON()))
   for (let step = 1; step <= LINES; step++) {
     // Not line by line: where the caret was is another line than where it goes.
-    const at = (step * 7) % LINES
+    const at = (step * 3) % LINES
     await ada.evaluate(() => (globalThis.waiting = []))
     await grace.keyboard.type('x')
     await ada.waitForFunction(() => globalThis.waiting.length > 0)
