@@ -18,12 +18,16 @@ export interface Counts {
   readonly all: Count
 }
 
-/** `confirmed`: how much of each client was confirmed; `authors`: who writes in this page. */
-export function compareLetters(here: Y.Doc, there: Y.Doc, authors: ReadonlySet<number>, confirmed: ReadonlyMap<number, number>): Counts {
+/**
+ * `authors`: who writes in this page; `confirmed`: how much of each client was confirmed; `held`: how much of each the page
+ * had before the copy was asked for, which is all that is looked at.
+ */
+export function compareLetters(here: Y.Doc, there: Y.Doc, authors: ReadonlySet<number>, confirmed: ReadonlyMap<number, number>, held: ReadonlyMap<number, number>): Counts {
   const counts: Counts = { confirmed: { here: 0, there: 0 }, unconfirmed: { here: 0, there: 0 }, all: { here: 0, there: 0 } }
-  for (const client of here.store.clients.keys()) {
+  for (const [client, end] of held) {
     const copied = lettersBy(there, client)
     for (const [clock, letter] of lettersBy(here, client)) {
+      if (clock >= end) continue
       const own = clock < (confirmed.get(client) ?? 0) ? counts.confirmed : counts.unconfirmed
       for (const count of authors.has(client) ? [counts.all, own] : [counts.all]) {
         count.here++

@@ -4,6 +4,7 @@
 // Everything that is shown was measured here: times by this page's clock, letters by asking the server for a copy.
 
 import { Unplug } from 'lucide'
+import * as Y from 'yjs'
 
 import { button, h } from './dom'
 import { compareLetters, type Counts } from './letters'
@@ -77,8 +78,9 @@ async function measure(session: Session, signal: AbortSignal, say: (step: string
   await until(() => provider.synced && session.view.saved.state === 'saved', signal, 'The server is back, but has not said that everything is saved.')
   const saved = since()
   say('Saved. Comparing every letter…')
+  const held = Y.decodeStateVector(Y.encodeStateVector(session.doc))
   const copy = await session.freshCopy(PATIENCE_MS)
-  const counts = compareLetters(session.doc, copy, session.authors, confirmed)
+  const counts = compareLetters(session.doc, copy, session.authors, confirmed, held)
   copy.destroy()
   return { killed, next, times: { lost, answered, saved }, counts }
 }
