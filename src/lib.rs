@@ -27,6 +27,8 @@ pub mod room;
 pub mod server;
 pub mod store;
 #[cfg(feature = "server")]
+pub mod supervisor;
+#[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]
 pub mod tls;

@@ -10,6 +10,7 @@
 //! about the commands that work on a folder, `near` about what people write who mean something else.
 
 mod budgets;
+mod demo;
 mod near;
 mod operator;
 mod token;
@@ -26,7 +27,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
-pub use self::{budgets::Budgets, token::TokenRequest};
+pub use self::{budgets::Budgets, demo::Demo, token::TokenRequest};
 #[cfg(feature = "postgres")]
 use crate::store::postgres::link::DatabaseUrl;
 use crate::{
@@ -47,6 +48,8 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 pub enum Command {
     /// Run the server.
     Serve(Box<ServeConfig>),
+    /// Run the server under a supervisor that its page may have kill it.
+    Demo(Box<Demo>),
     /// Print a token.
     Token(TokenRequest),
     /// Work on a data folder or a backup.
@@ -75,6 +78,7 @@ impl Command {
         let cli = Cli::try_parse_from(&arguments).map_err(|error| stop(&error, &arguments))?;
         match cli.command {
             CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
+            CommandArgs::Demo(args) => args.command(arguments.get(2..).unwrap_or_default()),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
             CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
             CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
@@ -156,6 +160,8 @@ pub struct ServeConfig {
     pub threads: usize,
     /// How long stopping may take.
     pub shutdown_timeout: Duration,
+    /// Whether the supervisor of `cowrite demo` is at stdin.
+    pub is_supervised: bool,
 }
 
 /// Who may connect.
@@ -205,6 +211,7 @@ impl ServeConfig {
             segment_bytes: 64 * 1024 * 1024,
             threads: cores,
             shutdown_timeout: Duration::from_secs(10),
+            is_supervised: false,
         }
     }
 
@@ -236,6 +243,8 @@ impl ServeConfig {
 Examples:
   cowrite serve
       open to this machine alone, on http://127.0.0.1:8080, documents in ./data
+  cowrite demo
+      the same with a button that kills the server: see what survives
   COWRITE_JWT_SECRET=$(openssl rand -hex 32) cowrite serve --listen 0.0.0.0:8080
       asks for tokens that are signed with the secret
   cowrite token --sub ada --document 'notes/*=write' --expires 1h
@@ -263,6 +272,16 @@ Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
 origins separated by commas, COWRITE_JWT_SECRET one secret a line. A flag wins over its variable.")]
     Serve(Box<ServeArgs>),
+    /// Run an open server for this machine whose demo page has a button that kills it, and start it again
+    #[command(after_help = "\
+Example:
+  cowrite demo --port 8080 --data /tmp/demo
+      open a document, write, press \"Pull the plug\", and see what was saved
+
+It takes the settings of `cowrite serve`, except those of a server that others can reach or that asks
+for tokens. The process that serves is killed with SIGKILL and started again on the same port with the
+same folder. SIGTERM and SIGINT stop both.")]
+    Demo(Box<demo::DemoArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
 Example:
@@ -696,6 +715,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             segment_bytes: args.segment_bytes,
             threads: limits.threads.unwrap_or_else(cores),
             shutdown_timeout: limits.shutdown_timeout,
+            is_supervised: false,
         })
     }
 }

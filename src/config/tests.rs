@@ -155,6 +155,7 @@ fn c1_flags_reach_their_fields() {
         segment_bytes: 1 << 20,
         threads: 3,
         shutdown_timeout: Duration::from_millis(500),
+        is_supervised: false,
     };
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
 }

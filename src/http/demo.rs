@@ -38,12 +38,16 @@ const POLICY_OF_CODE: &str = "; style-src-attr 'unsafe-inline'";
 /// What the addresses of documents begin with: one for each kind of page.
 const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
 
-/// What the start page says about this server: `{"access": "open" | "tokens", "share": true, "version": "0.1.0"}`.
+/// What the pages say about this server: `{"access": "open" | "tokens", "share": true, "version": "0.1.0", "plug": null}`. Under
+/// `cowrite demo`, `plug` is `{"process": 4711}`: the number of the process that can be killed.
 pub async fn about(shared: Data<Shared>) -> HttpResponse {
     let access = if shared.keys.is_some() { "tokens" } else { "open" };
+    let plug = shared.plug.as_ref().map(|_| json!({ "process": std::process::id() }));
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "access": access, "share": share::is_on(&shared), "version": env!("CARGO_PKG_VERSION") }))
+        .json(
+            json!({ "access": access, "share": share::is_on(&shared), "version": env!("CARGO_PKG_VERSION"), "plug": plug }),
+        )
 }
 
 /// Serves a file of the demo, or its page.

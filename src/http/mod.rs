@@ -13,6 +13,7 @@
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
+//! * `plug`: killing the server of `cowrite demo`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
@@ -39,6 +40,7 @@ use crate::{
     actor::{registry::Registry, writer::Writer},
     budgets::Memory,
     store::Store,
+    supervisor::Plug,
     telemetry::Metrics,
     token::{Keys, ServerToken},
 };
@@ -61,6 +63,7 @@ pub mod line;
 pub mod lines;
 mod moving;
 pub mod peer;
+mod plug;
 pub mod proxy_protocol;
 pub mod refusals;
 mod session;
@@ -120,6 +123,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Tells it those who have no document that does.
     pub stopping: Notify,
+    /// The line to the supervisor that started this server; `None` has nobody to kill it.
+    pub plug: Option<Plug>,
 }
 
 /// What the process holds, by kind, in bytes.
@@ -214,6 +219,7 @@ fn peoples(config: &mut ServiceConfig) {
         .configure(y_sweet::routes)
         .configure(share::routes)
         .route("/about.json", web::get().to(demo::about))
+        .route("/demo/pull-the-plug", web::route().to(plug::pull))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())

@@ -51,6 +51,7 @@ use crate::{
         Store, StoreError,
         durable::{DurableStore, Options},
     },
+    supervisor::Plug,
     telemetry::Metrics,
     tls::Tls,
     token::Issuer,
@@ -97,7 +98,14 @@ pub fn run(config: ServeConfig) -> Result<(), ServeError> {
         log::info!("{}", where_to_go(application.address(), &application.shared));
         // That nobody reads it is no failure.
         let _ = application.say_where(&mut io::stdout(), log_format);
-        application.run_until(stop_signal(), shutdown_timeout).await
+        let shared = application.shared.clone();
+        let stop = async {
+            tokio::select! {
+                reason = stop_signal() => reason,
+                () = without_supervisor(shared.plug.as_ref()) => "the supervisor is gone",
+            }
+        };
+        application.run_until(stop, shutdown_timeout).await
     })
 }
 
@@ -155,6 +163,7 @@ impl Application {
         let requests_max = (descriptors.requests_max / 4).max(1);
         budgets.requests_per_address = budgets.requests_per_address.min(requests_max);
         let store = open_store(&config)?;
+        let plug = plug(config.is_supervised, address)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
         // Each of these may be used up at the same time, and documents have to have room beside them.
@@ -201,6 +210,7 @@ impl Application {
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
+            plug,
         });
         let open = Door {
             listener,
@@ -473,6 +483,23 @@ async fn stop_signal() -> &'static str {
     }
 }
 
+/// The line to the supervisor, if one has started this server, which hears where it listens.
+fn plug(is_supervised: bool, address: SocketAddr) -> Result<Option<Plug>, ServeError> {
+    let taken = is_supervised.then(|| Plug::at_stdin().map_err(ServeError::Supervisor));
+    let plug = taken.transpose()?;
+    if let Some(plug) = &plug {
+        plug.listening(address).map_err(ServeError::Supervisor)?;
+    }
+    Ok(plug)
+}
+
+async fn without_supervisor(plug: Option<&Plug>) {
+    match plug {
+        Some(plug) => plug.gone().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
     use socket2::{Domain, Protocol, Socket, Type};
     let bound = || {
@@ -556,6 +583,9 @@ pub enum ServeError {
         "revocations.json in the data folder cannot be read: {0}; restore it, or delete it to let everybody in again"
     )]
     Revocations(io::Error),
+    /// No supervisor has started this process.
+    #[error("`--supervised` is for `cowrite demo` itself, leave it out: stdin does not lead to a supervisor: {0}")]
+    Supervisor(io::Error),
     /// The system refused something that every server needs.
     #[error("the system refused: {0}")]
     System(io::Error),

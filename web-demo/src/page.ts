@@ -6,6 +6,7 @@ import { button, h } from './dom'
 import { createMenu, type Command } from './menu'
 import { continuedNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
 import { createPeople } from './people'
+import { createPlug } from './plug'
 import { createPresence, type Presence } from './presence'
 import { forgetDocument, rememberDocument } from './recent'
 import type { Kind } from './route'
@@ -111,6 +112,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
       location.assign(BASE)
     },
   })
+  const plug = kind === 'document' ? createPlug(session, () => content.body.querySelector<HTMLElement>('[contenteditable="true"]')?.focus(), life.signal) : null
   const menu = createMenu([
     ...content.commands,
     { label: 'Share', icon: Share2, run: share },
@@ -126,7 +128,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
       h('div', { class: 'bar-title' }, title, h('div', { class: 'bar-status' }, badge, status.element)),
       h('div', { class: 'bar-end' }, people.element, shareButton, menu),
     ),
-    h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body)),
+    h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body, plug)),
     h('aside', { class: 'overlay', 'aria-label': 'Notices' }, people.overlay, content.overlay, toastLine()),
     status.announcer,
   )

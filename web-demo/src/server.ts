@@ -30,6 +30,8 @@ export interface About {
   /** Whether it makes links for whoever may share. */
   readonly share: boolean
   readonly version: string
+  /** The process that a page may have killed; null if it may not. */
+  readonly process: number | null
 }
 
 /** What the server says about itself; null if it does not say. */
@@ -39,7 +41,7 @@ export async function aboutServer(): Promise<About | null> {
     if (typeof about !== 'object' || about === null || !('access' in about) || !('version' in about)) return null
     const { access, version } = about
     const share = 'share' in about && about.share === true
-    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, share, version } : null
+    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, share, version, process: processOf(about) } : null
   } catch {
     return null
   }
@@ -69,4 +71,20 @@ export async function makeLink(token: string, wanted: LinkWanted): Promise<LinkM
   } catch {
     return { ok: false, reason: 'it cannot be reached' }
   }
+}
+
+function processOf(about: object): number | null {
+  const plug = 'plug' in about ? about.plug : null
+  const process = typeof plug === 'object' && plug !== null && 'process' in plug ? plug.process : null
+  return typeof process === 'number' ? process : null
+}
+
+/**
+ * Has the server's process killed. Never resolves once that was asked for: the answer may be lost with the process.
+ * Rejects with what the server says if it refuses.
+ */
+export async function pullThePlug(): Promise<never> {
+  const answer = await fetch(pathBelow('demo/pull-the-plug'), { method: 'POST', headers: { 'X-Cowrite-Demo': 'pull-the-plug' } }).catch(() => null)
+  if (answer !== null && !answer.ok) throw new Error(`The server refuses: ${(await answer.text()).trim()}`)
+  return new Promise(() => {})
 }

@@ -76,6 +76,8 @@ const CONTINUED_TIMES_MAX = 5
 export class Session {
   readonly doc = new Y.Doc()
   readonly provider: WebsocketProvider
+  /** Called before anything of others comes into the document. */
+  beforeOthers = (): void => {}
   private readonly saved: Saved
   private readonly life = new AbortController()
   /** What was written in this browser: here, in its other windows, and in those that are gone. */
@@ -87,9 +89,9 @@ export class Session {
   /** The client id under which this page writes. */
   private readonly author = this.doc.clientID
   /** All client ids under which this page has written, also in the sessions before. */
-  private readonly authors: Set<number>
-  /** How much of each client is known to be durable. */
-  private confirmed: ReadonlyMap<number, number>
+  readonly authors: Set<number>
+  /** How much of each client is known to be durable; another map each time. */
+  confirmed: ReadonlyMap<number, number>
   private times: number
   private readonly listeners = new Set<(view: SessionView) => void>()
   private access: Access
@@ -216,6 +218,25 @@ export class Session {
     this.provider.disconnect()
     this.access = { is: 'refused', why: 'token-missing', reason: '' }
     this.publish()
+  }
+
+  /** The document as the server gives it to somebody who has nothing of it. Rejects after `patience` ms. */
+  async freshCopy(patience: number): Promise<Y.Doc> {
+    const doc = new Y.Doc()
+    const provider = new WebsocketProvider(socketAddress(), pathOfName(this.name), doc, { disableBc: true, params: this.params() })
+    // It is nobody, and nobody sees it come.
+    provider.awareness.setLocalState(null)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        provider.on('sync', (synced) => {
+          if (synced) resolve()
+        })
+        setTimeout(() => reject(new Error('The server gives no copy of the document.')), patience)
+      })
+      return doc
+    } finally {
+      provider.destroy()
+    }
   }
 
   /** Deletes the copy in this browser. */
@@ -376,6 +397,7 @@ export class Session {
         this.showOwnEdits(theirs)
       }
       this.isFromWindow = !overWebsocket && kind === 2
+      this.beforeOthers()
       try {
         handleSync?.(encoder, decoder, provider, overWebsocket, type)
       } finally {
