@@ -32,6 +32,7 @@ use crate::{
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
         Effect, Micros, Room,
+        inside::{Inside, Onlooker},
         session::{Joining, Present, SessionId},
         states::Encoded,
     },
@@ -194,6 +195,25 @@ pub struct Revoke(pub Revocation);
 #[derive(Debug, Message)]
 #[rtype(result = "(DocumentId, Vec<Present>)")]
 pub struct Who;
+
+/// Somebody looks inside; `None` while it cannot be looked into.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<Insight>")]
+pub struct Inspect {
+    /// Who looks.
+    pub onlooker: Onlooker,
+    /// How many sessions are shown at most.
+    pub sessions_max: usize,
+}
+
+/// What is seen inside.
+#[derive(Debug, Clone)]
+pub struct Insight {
+    /// What the room says.
+    pub inside: Inside,
+    /// How long it takes from an edit to its being durable, in microseconds: the last time, and in the mean.
+    pub took: Option<[Micros; 2]>,
+}
 
 /// A session is gone.
 #[derive(Debug, Message)]
@@ -684,6 +704,17 @@ impl Handler<Who> for DocumentActor {
     fn handle(&mut self, _: Who, _: &mut Self::Context) -> Self::Result {
         let present = self.call(|room, _, now| room.present(now)).unwrap_or_default();
         MessageResult((self.document.clone(), present))
+    }
+}
+
+impl Handler<Inspect> for DocumentActor {
+    type Result = Option<Insight>;
+
+    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Self::Result {
+        self.serves().ok()?;
+        let inside = self.call(|room, _, now| room.inside(inspect.onlooker, inspect.sessions_max, now))?;
+        let took = self.durable.took();
+        Some(Insight { inside, took })
     }
 }
 

@@ -171,6 +171,25 @@ impl Registry {
         self.len() == 0
     }
 
+    /// The actor of `document`, if it runs.
+    #[must_use]
+    pub fn find(&self, document: &DocumentId) -> Option<Addr<DocumentActor>> {
+        self.lock().open.get(document).map(|(_, addr)| addr.clone())
+    }
+
+    /// Those that run, of documents whose names hold `part`.
+    #[must_use]
+    pub fn holding(&self, part: &str) -> Vec<(DocumentId, Addr<DocumentActor>)> {
+        let actors = self.lock();
+        let named = actors
+            .open
+            .iter()
+            .filter(|(document, _)| document.as_str().contains(part));
+        named
+            .map(|(document, (_, addr))| (document.clone(), addr.clone()))
+            .collect()
+    }
+
     /// Those that run.
     #[must_use]
     pub fn all(&self) -> Vec<Addr<DocumentActor>> {

@@ -387,7 +387,9 @@ impl Thread {
                 continue;
             }
             if !snapshot {
-                self.metrics.durable(now.saturating_sub(received));
+                let took = now.saturating_sub(received);
+                self.metrics.durable(took);
+                durable.takes(took);
             }
             wanted |= durable.advance(seq, u64::from(snapshot), &mut news);
         }

@@ -1,4 +1,4 @@
-//! What an operator may do while the server runs: revoke tokens, and see who is here. Whoever shows the admin token may.
+//! What an operator may do while the server runs: revoke tokens, see who is here, look into documents ([`super::inspect`]). Whoever shows the admin token may.
 
 use std::{
     fs::{self, File},
@@ -26,7 +26,7 @@ use crate::{
     protocol::close::CloseReason,
 };
 
-use super::{Shared, admission::Refusal, y_sweet::body};
+use super::{Shared, admission::Refusal, inspect, y_sweet::body};
 
 /// Where revocations are kept in the data folder.
 const FILE: &str = "revocations.json";
@@ -39,7 +39,10 @@ const SESSIONS_MAX: usize = 10_000;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .route("/admin/revoke", web::post().to(revoke))
-        .route("/admin/sessions", web::get().to(sessions));
+        .route("/admin/sessions", web::get().to(sessions))
+        .route("/admin/documents", web::get().to(inspect::documents))
+        .route("/admin/document", web::get().to(inspect::for_operator))
+        .route("/admin/update", web::get().to(inspect::update));
 }
 
 /// The revocations that hold, in memory and on disk.
@@ -230,7 +233,7 @@ async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared
 }
 
 /// The answer to somebody who is not the operator.
-fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
+pub(super) fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
     let Some(token) = &shared.admin_token else {
         let reason = "this server has no admin token: start it with COWRITE_ADMIN_TOKEN";
         return Some(Refusal::response(StatusCode::NOT_FOUND, reason));

@@ -77,6 +77,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
     shared.lines.add(&board);
+    network.iter().for_each(|network| own.line().comes_from(*network));
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = super::path(&request, &shared).to_owned();

@@ -11,6 +11,7 @@
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
+//! * `inspect`: what is inside documents, for readers and for the operator
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
 //! * `plug`: killing the server of `cowrite demo`
@@ -59,6 +60,7 @@ pub mod headers;
 mod health;
 mod help;
 mod hocuspocus;
+mod inspect;
 pub mod line;
 pub mod lines;
 mod moving;
@@ -208,6 +210,13 @@ pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
         .route("/version", web::get().to(health::version));
 }
 
+/// The page for operators, where nothing is but what they ask for.
+pub fn operator_page(config: &mut ServiceConfig) {
+    config
+        .route("/inspect", web::get().to(demo::serve_operator))
+        .route("/assets/{file:.*}", web::get().to(demo::serve_operator));
+}
+
 /// What people, their pages and the back ends of these ask for.
 fn peoples(config: &mut ServiceConfig) {
     #[cfg(test)]
@@ -220,6 +229,7 @@ fn peoples(config: &mut ServiceConfig) {
         .configure(share::routes)
         .route("/about.json", web::get().to(demo::about))
         .route("/demo/pull-the-plug", web::route().to(plug::pull))
+        .route("/inspect.json", web::get().to(inspect::for_readers))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())

@@ -214,14 +214,18 @@ fn claims(document: &DocumentId, asked: &AuthQuestion) -> Result<ClientClaims, C
 /// `GET /d/{document}/as-update`: all of it, as an update.
 async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     let (document, _) = admit(&request, "/as-update", &shared).await?;
-    let copy = shared.registry.read(&document).await?;
+    Ok(whole(shared.registry.read(&document).await?))
+}
+
+/// A whole document, as an update.
+pub(super) fn whole(copy: Copy) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer.content_type("application/octet-stream");
     // In pieces: the dispatcher copies what it is given.
     let pieces = |mut copy: Copy| async move { copy.next(PIECE_BYTES).map(|piece| (Ok::<_, Infallible>(piece), copy)) };
     let length = copy.len() as u64;
-    Ok(answer.body(SizedStream::new(length, Box::pin(stream::unfold(copy, pieces)))))
+    answer.body(SizedStream::new(length, Box::pin(stream::unfold(copy, pieces))))
 }
 
 /// `POST /d/{document}/update`: answered when it is durable.

@@ -94,6 +94,10 @@ async fn upgrade(
         shared.memory.outboxes().clone(),
     ));
     shared.lines.add(&outbox);
+    visit
+        .network
+        .iter()
+        .for_each(|network| outbox.line().comes_from(*network));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,

@@ -185,6 +185,7 @@ impl Room {
         let update = news.update().clone();
         self.document.take(news);
         self.counts.updates += 1;
+        self.pulse.beat(now);
         self.counts.update_bytes += update.bytes().len() as u64;
         if self.batch.updates.is_empty() {
             self.batch.oldest = now;

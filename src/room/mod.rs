@@ -16,6 +16,7 @@
 //! | `cadence` | when edits and presence leave |
 //! | `sweep` | silence, expiry, the end of a document that nobody uses |
 //! | `authorship` | who writes under which client id |
+//! | `inside` | what whoever looks inside may know, and rates |
 //!
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
@@ -44,6 +45,7 @@ pub mod cadence;
 mod editing;
 mod effect;
 mod fan_out;
+pub mod inside;
 pub mod outbox;
 pub mod presence;
 mod questions;
@@ -59,6 +61,7 @@ pub use effect::{Counts, Effect};
 use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
+use inside::{Pulse, present};
 use presence::Presence;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
@@ -137,6 +140,8 @@ pub struct Room {
     /// What the document weighs, among all that are open.
     weighs: Counted,
     counts: Counts,
+    /// Updates that were taken.
+    pulse: Pulse,
 }
 
 impl Room {
@@ -176,6 +181,7 @@ impl Room {
             memory: Memory::unbounded(),
             weighs: Counted::default(),
             counts: Counts::default(),
+            pulse: Pulse::default(),
         })
     }
 
@@ -557,15 +563,8 @@ impl Room {
     /// Who is here.
     #[must_use]
     pub fn present(&self, now: Micros) -> Vec<Present> {
-        let present = self.sessions.iter().map(|(id, session)| Present {
-            session: *id,
-            user: session.identity.subject.clone(),
-            by: session.identity.by.clone(),
-            access: session.identity.access,
-            wire: session.dialect.wire(),
-            seconds: now.saturating_sub(session.joined) / SECOND,
-        });
-        present.collect()
+        let sessions = self.sessions.iter();
+        sessions.map(|(id, session)| present(*id, session, now)).collect()
     }
 
     /// Ends every session with the same reason.

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    budgets::{Bucket, Rate, Tally},
+    budgets::{Bucket, Network, Rate, Tally},
     protocol::{
         close::CloseReason,
         frame::{self, Frame},
@@ -56,6 +56,8 @@ pub struct Line {
 struct Seldom {
     asked: [Bucket; 2],
     sides: [Option<Waker>; 2],
+    /// Where it comes from, where that is counted.
+    network: Option<Network>,
 }
 
 /// Whoever has to hear that a line is given up.
@@ -101,6 +103,17 @@ impl Line {
             given_up: AtomicBool::new(false),
             seldom: Mutex::default(),
         }
+    }
+
+    /// Its peer is there.
+    pub fn comes_from(&self, network: Network) {
+        self.seldom().network = Some(network);
+    }
+
+    /// Where it comes from; `None` when that is not counted (this machine, a proxy that speaks for everybody).
+    #[must_use]
+    pub fn network(&self) -> Option<Network> {
+        self.seldom().network
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.

@@ -373,7 +373,9 @@ fn serve(
         let (all, address) = (shared.clone(), listener.local_addr()?);
         builder = builder.listen("admin", listener, move || {
             let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
-            let application = application.configure(|config| http::operator_routes(config, shows));
+            let application = application
+                .configure(|config| http::operator_routes(config, shows))
+                .configure(http::operator_page);
             let tls = tls.clone();
             let http = HttpService::build()
                 .graceful_shutdown_signal(stops.clone())

@@ -26,6 +26,12 @@ switch (route.page) {
   case 'document':
     void open(root, route.kind, route.name)
     break
+  case 'inspect':
+    void import('./inspect/page').then(({ showInspector }) => showInspector(root, route.name))
+    break
+  case 'admin':
+    void import('./inspect/admin').then(({ showAdmin }) => showAdmin(root))
+    break
   case 'invalid':
     showLanding(root, route.reason)
     break

@@ -24,6 +24,7 @@ import { read, write } from './browser-store'
 import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
 import { socketAddress } from './server'
+import { Tap } from './tap'
 import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
 import { keepTokenFor, keptTokens, onTokens, readToken, takeToken, tokenFor, type Holding } from './token'
@@ -75,6 +76,8 @@ const CONTINUED_TIMES_MAX = 5
 
 export class Session {
   readonly doc = new Y.Doc()
+  /** What went over the connection. */
+  readonly tap = new Tap()
   readonly provider: WebsocketProvider
   /** Called before anything of others comes into the document. */
   beforeOthers = (): void => {}
@@ -115,6 +118,7 @@ export class Session {
     this.provider = new WebsocketProvider(socketAddress(), pathOfName(name), this.doc, {
       connect: false,
       params: this.params(),
+      WebSocketPolyfill: this.tap.socket,
       shouldReconnect: (event) => refusalOf(event.code, this.token !== null) === null,
     })
     this.doc.on('afterTransaction', (transaction) => {
@@ -513,7 +517,7 @@ export class Session {
 }
 
 /** What a close code says about trying again: null is yes. */
-function refusalOf(code: number, hasToken: boolean): Refusal | null {
+export function refusalOf(code: number, hasToken: boolean): Refusal | null {
   switch (code) {
     case 4401:
       return hasToken ? 'token-refused' : 'token-missing'
