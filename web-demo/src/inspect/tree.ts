@@ -22,6 +22,8 @@ interface Node {
 const CHILDREN_MAX = 100
 /** Most of a value or a text that is shown on its line, in UTF-16 units. */
 const TEXT_MAX = 240
+/** How much of the text in a type is on its line, in UTF-16 units. */
+const PREVIEW_MAX = 60
 /** A document that changes without a pause is shown anew this often, in ms. */
 const EVERY_MS = 100
 /** Of so many roots each is unfolded from the start. */
@@ -91,12 +93,22 @@ function kindOfValue(value: unknown): string {
 
 /** The beginning of the text in a type, or else how large it is. */
 function previewOf(type: Type): string {
+  const text = beginningOf(type, PREVIEW_MAX + 1, 2 * PREVIEW_MAX).text
+  return text === '' ? sizeOf(type) : `“${text.slice(0, PREVIEW_MAX)}${text.length > PREVIEW_MAX ? '…' : ''}”`
+}
+
+/** The first text in a type and in what is in it, looking at so many things at most. */
+function beginningOf(type: Type, max: number, looks: number): { readonly text: string; readonly looks: number } {
   let text = ''
   for (const part of listOf(type)) {
+    if (text.length >= max || looks-- <= 0) break
     if (part.is === 'text') text += part.text
-    if (part.is !== 'text' || text.length > 60) break
+    if (part.is !== 'type') continue
+    const below = beginningOf(part.type, max - text.length, looks)
+    text += below.text
+    looks = below.looks
   }
-  return text === '' ? sizeOf(type) : `“${text.slice(0, 60)}${text.length > 60 ? '…' : ''}”`
+  return { text, looks }
 }
 
 interface List {
@@ -156,7 +168,8 @@ interface Row {
 
 function createRow(first: Node, isUnfolded: boolean): Row {
   const [label, kind, text, marks] = [h('span', { class: 'tree-label' }), h('span', { class: 'tree-kind' }), h('span', { class: 'tree-text' }), h('span', { class: 'tree-marks' })]
-  const line = [label, kind, text, marks]
+  // Spaces, for who copies it and for who hears it.
+  const line = [label, ' ', kind, ' ', text, ' ', marks]
   let node = first
   const list = first.children === null ? null : createList(false)
   const fold = list === null ? null : h('details', isUnfolded ? { open: true } : {}, h('summary', {}, ...line), list.element)
