@@ -487,7 +487,7 @@ struct ServeArgs {
     )]
     server_token: Option<String>,
 
-    /// Token of 32 characters or more that opens /admin: revoking tokens, who is here. Prefer the variable
+    /// Token of 32 characters or more that opens /admin: revoking tokens, who is here, what is in the documents that are open. Prefer the variable
     #[arg(
         long,
         env = "COWRITE_ADMIN_TOKEN",

@@ -105,7 +105,7 @@ function beginningOf(type: Type, max: number, looks: number): { readonly text: s
     if (part.is === 'text') text += part.text
     if (part.is !== 'type') continue
     const below = beginningOf(part.type, max - text.length, looks)
-    text += below.text
+    text += text === '' || below.text === '' ? below.text : ` ${below.text}`
     looks = below.looks
   }
   return { text, looks }
