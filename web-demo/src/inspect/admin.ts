@@ -91,7 +91,7 @@ function forgetButton(): HTMLElement {
 }
 
 const COLUMNS: readonly { readonly name: string; text(figures: Figures): string }[] = [
-  { name: 'People', text: ({ sessions }) => number(sessions) },
+  { name: 'Connections', text: ({ sessions }) => number(sessions) },
   { name: 'Updates', text: ({ updates_per_second }) => `${updates_per_second.toFixed(1)}/s` },
   { name: 'Size', text: (figures) => bytes(figures.bytes) },
   { name: 'In memory', text: ({ memory_bytes }) => bytes(memory_bytes) },

@@ -41,6 +41,8 @@ export type Insight =
 
 /** How often the server is asked, in ms. */
 const EVERY_MS = 1_000
+/** After an answer that failed it is left alone for so many times as long: it may have been asked too much. */
+const LONGER = 10
 
 /** The server does not answer, or not with what was asked for. */
 export class NotTold extends Error {
@@ -73,14 +75,16 @@ export function keepAsking<T>(question: () => Promise<T>, on: { answer(answer: T
     clearTimeout(timer)
     if (isAsking || document.visibilityState !== 'visible') return
     isAsking = true
+    let wait = every
     try {
       const answer = await question()
       if (!signal.aborted) on.answer(answer)
     } catch (why) {
+      wait = LONGER * every
       if (!signal.aborted) on.failure(why instanceof NotTold ? why : new NotTold(String(why), 0))
     }
     isAsking = false
-    if (!signal.aborted) timer = setTimeout(() => void again(), every)
+    if (!signal.aborted) timer = setTimeout(() => void again(), wait)
   }
   signal.addEventListener('abort', () => clearTimeout(timer))
   document.addEventListener('visibilitychange', () => void again(), { signal })

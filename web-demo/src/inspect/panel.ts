@@ -49,7 +49,7 @@ export function openPanel(session: Session, pageSignal: AbortSignal, onClose: ()
   element.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') close()
   })
-  pageSignal.addEventListener('abort', () => element.remove())
+  pageSignal.addEventListener('abort', close, { signal: life.signal })
   document.body.classList.add('inspecting')
   document.body.append(element)
   element.querySelector<HTMLElement>('[role="tab"]')?.focus()
