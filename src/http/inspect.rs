@@ -15,10 +15,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    actor::document::{Insight, Inspect},
+    actor::{
+        clock,
+        document::{Insight, Inspect},
+    },
     id::DocumentId,
     protocol::close::CloseReason,
-    room::inside::{Inside, Onlooker, Seen},
+    room::{
+        Micros,
+        inside::{Inside, Onlooker, Seen},
+    },
 };
 
 use super::{
@@ -32,8 +38,9 @@ const SESSIONS_MAX: usize = 500;
 /// Most documents that are asked for one answer, and that it shows.
 const DOCUMENTS_ASKED_MAX: usize = 5_000;
 const DOCUMENTS_MAX: usize = 500;
-/// How long each of many documents may take.
+/// How long each of many documents may take, and all of them together.
 const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE_WITH_ALL: Micros = 5_000_000;
 
 /// Which document.
 #[derive(Debug, Deserialize)]
@@ -127,7 +134,11 @@ pub async fn documents(request: HttpRequest, shared: Data<Shared>) -> Result<Htt
         sessions_max: 0,
     };
     let mut found = Vec::new();
+    let until = clock::now() + PATIENCE_WITH_ALL;
     for (document, actor) in open.into_iter().take(DOCUMENTS_ASKED_MAX) {
+        if clock::now() > until {
+            break;
+        }
         // One that is loading, or takes a large edit, holds up no other.
         if let Ok(Ok(Some(insight))) = timeout(PATIENCE, actor.send(inspect)).await {
             found.push((document, insight));
