@@ -13,7 +13,7 @@ import { refusalOf } from '../session'
 import '../style/inspect.css'
 import { Tap } from '../tap'
 import { themeButton } from '../theme'
-import { keepToken, takeToken } from '../token'
+import { keepTokenFor, takeToken } from '../token'
 import { wordmark } from '../wordmark'
 import { rootsOf } from './content'
 import { createContentView } from './content-view'
@@ -72,7 +72,7 @@ export function showInspector(root: HTMLElement, name: string): void {
     notices.replaceChildren(refusalNotice(refusalOf(code, token !== null) ?? 'refused', reason, false, {
       retry(given) {
         if (given !== null) {
-          keepToken(name, given)
+          keepTokenFor(name, given)
           token = given
           provider.params = params()
         }
