@@ -106,6 +106,9 @@ enum Command {
         /// The server's `--memory-max`, in MiB
         #[arg(long, default_value_t = 512)]
         memory: u64,
+        /// Attacks with this in their name alone
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// A little of everything against Cowrite; fails if an edit is lost, looks at no clock
     Smoke,
@@ -175,6 +178,7 @@ fn main() -> ExitCode {
             hostile,
             seconds,
             memory,
+            only,
         } => {
             cores::stay_on(&[cores::of_load()]);
             abuse::run(&abuse::Plan {
@@ -184,6 +188,7 @@ fn main() -> ExitCode {
                 large_bytes: 10_000_000,
                 memory_mib: memory,
                 prints_lives: true,
+                only,
             })
         }
         Command::Smoke => smoke::run(),

@@ -101,8 +101,9 @@ pub fn run() -> Result<(), String> {
         hostile: 24,
         seconds: 3,
         large_bytes: 1_000_000,
-        memory_mib: 512,
+        memory_mib: 1_024,
         prints_lives: false,
+        only: String::new(),
     })?;
     let held = said(sockets::hold("sockets", 2_000, Kind::Cowrite, &place))?;
     demand(&held, "held", 2_000.0)?;

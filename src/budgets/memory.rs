@@ -107,16 +107,16 @@ impl Memory {
         self.used().saturating_sub(self.percent(GREEDY))
     }
 
-    /// Whether an edit may be taken that makes a document of `document_bytes`: as memory fills, first the large ones take no
-    /// more, so that who makes documents grow is refused before others are.
+    /// Whether an edit may be taken with which a document takes `document_bytes` of memory, which is asked for only when it
+    /// matters: as memory fills, first the large ones take no more, so that who makes documents grow is refused before others
+    /// are.
     ///
     /// # Errors
     /// It is full, for a document of this size.
-    pub fn may_edit(&self, document_bytes: usize) -> Result<(), Exceeded> {
+    pub fn may_edit(&self, document_bytes: impl FnOnce() -> usize) -> Result<(), Exceeded> {
         let used = self.used();
         let free = self.max.saturating_sub(used);
-        let fits = used <= self.max && document_bytes <= free / GROWING_SHARE;
-        if used <= self.percent(OPENING) || fits {
+        if used <= self.percent(OPENING) || (used <= self.max && document_bytes() <= free / GROWING_SHARE) {
             return Ok(());
         }
         let what = "the server's memory is used up, keep the edits";
@@ -169,7 +169,11 @@ mod tests {
         let memory = Memory::new(1_000, 0);
         let state = |used: usize| {
             memory.uses(used);
-            (memory.may_open().is_ok(), memory.excess(), memory.may_edit(0).is_ok())
+            (
+                memory.may_open().is_ok(),
+                memory.excess(),
+                memory.may_edit(|| 0).is_ok(),
+            )
         };
         assert_eq!(state(0), (true, 0, true));
         assert_eq!(state(850), (true, 0, true));
@@ -179,7 +183,7 @@ mod tests {
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
-        assert!(open.may_open().is_ok() && open.may_edit(usize::MAX).is_ok() && open.excess() == 0);
+        assert!(open.may_open().is_ok() && open.may_edit(|| usize::MAX).is_ok() && open.excess() == 0);
     }
 
     #[test]
@@ -187,7 +191,9 @@ mod tests {
         let memory = Memory::new(1_000_000, 0);
         let largest = |used: usize| {
             memory.uses(used);
-            (0..300_000).step_by(100).rfind(|bytes| memory.may_edit(*bytes).is_ok())
+            (0..300_000)
+                .step_by(100)
+                .rfind(|bytes| memory.may_edit(|| *bytes).is_ok())
         };
         assert_eq!(largest(850_000), Some(299_900), "whatever it is");
         assert_eq!(largest(860_000), Some(17_500));

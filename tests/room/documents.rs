@@ -853,7 +853,10 @@ fn l67_as_memory_fills_a_large_document_takes_no_more_edits_before_a_small_one()
         let edit = update(&ada.types("y"));
         tables.each_mut().map(|table| {
             table.says(1, &edit);
-            !table.takes(1).iter().any(|heard| matches!(heard, Heard::Close(1_013, _)))
+            !table
+                .takes(1)
+                .iter()
+                .any(|heard| matches!(heard, Heard::Close(1_013, _)))
         })
     };
     assert_eq!(takes(&mut tables), [true, true]);
@@ -861,6 +864,30 @@ fn l67_as_memory_fills_a_large_document_takes_no_more_edits_before_a_small_one()
     assert_eq!(takes(&mut tables), [true, false]);
     memory.uses((1 << 20) + 1);
     assert_eq!(takes(&mut tables), [false, true], "the large one has closed before");
+}
+
+#[test]
+fn l67_large_is_what_a_document_takes_and_not_what_it_weighs() {
+    let memory = Memory::new(1 << 20, 0);
+    let mut table = Table::new();
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    // A letter each: 8 kB on the wire.
+    for client in 100..900 {
+        table.says(1, &update(&Editor::new(client).types("x")));
+    }
+    table.takes(1);
+    memory.uses((1 << 20) / 100 * 86);
+    assert!(table.room.weight_bytes() < (1 << 20) / 100 * 14 / 8, "it weighs little");
+
+    table.says(1, &update(&Editor::new(5).types("y")));
+
+    assert!(
+        table
+            .takes(1)
+            .iter()
+            .any(|heard| matches!(heard, Heard::Close(1_013, _)))
+    );
 }
 
 #[test]

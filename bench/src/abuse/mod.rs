@@ -38,7 +38,7 @@ mod poison;
 use attacks::{Attack, BUSY, LARGE, Life, Mallory};
 
 /// What is played.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// People, four in each document.
     pub honest: usize,
@@ -52,6 +52,8 @@ pub struct Plan {
     pub memory_mib: u64,
     /// Say what became of each kind of hostile client.
     pub prints_lives: bool,
+    /// Attacks with this in their name; all, if it is empty.
+    pub only: String,
 }
 
 const EDITORS: usize = 4;
@@ -112,13 +114,21 @@ pub fn run(plan: &Plan) -> Result<(), String> {
     println!("{:3} s calm:  {}", calm_seconds, told(&calm));
     judge(&calm, "calm")?;
 
+    let attacks: Vec<&Attack> = attacks::ALL
+        .iter()
+        .filter(|attack| attack.name.contains(&plan.only))
+        .collect();
+    if attacks.is_empty() {
+        return Err(format!("no attack has {:?} in its name", plan.only));
+    }
     let (over, memory_kb) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
     let mallories = mallories(plan, &server, &over)?;
     let busy = thread::scope(|scope| {
         for (n, mallory) in mallories.iter().enumerate() {
+            let attack = attacks[n % attacks.len()];
             scope.spawn(move || {
                 steps_back();
-                mallory.lives(&attacks::ALL[n % attacks::ALL.len()]);
+                mallory.lives(attack);
             });
         }
         scope.spawn(|| {
@@ -140,7 +150,7 @@ pub fn run(plan: &Plan) -> Result<(), String> {
         plan.memory_mib
     );
     if plan.prints_lives {
-        print_lives(&mallories);
+        print_lives(&attacks, &mallories);
     }
 
     judge(&busy, "under abuse")?;
@@ -285,9 +295,9 @@ fn judge(measured: &Measured, when: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn print_lives(mallories: &[Mallory]) {
-    for (n, Attack { name, .. }) in attacks::ALL.iter().enumerate() {
-        let of_this = mallories.iter().skip(n).step_by(attacks::ALL.len());
+fn print_lives(attacks: &[&Attack], mallories: &[Mallory]) {
+    for (n, Attack { name, .. }) in attacks.iter().enumerate() {
+        let of_this = mallories.iter().skip(n).step_by(attacks.len());
         let (mut lives, mut messages, mut ends) = (0, 0, BTreeMap::new());
         for Mallory { life, .. } in of_this {
             lives += life.lives.load(Relaxed);

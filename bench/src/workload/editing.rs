@@ -257,8 +257,10 @@ impl Editing {
         }
         ears.expected = ears.sent * (self.editors as u64 - 1);
         let until = clock::now() + scale.patience.as_micros() as Micros;
+        // Nothing comes any more for who was sent away.
         while (ears.delivered < ears.expected || (self.asks_saved && ears.saved.len() < ears.sent))
             && clock::now() < until
+            && fleet.ended == 0
         {
             fleet.turn(Some((clock::now() + 20_000).min(until)), &mut ears);
         }
