@@ -105,6 +105,8 @@ struct Socket {
     seats: FxHashMap<Address, Seat>,
     /// Sessions whose batch is not empty.
     touched: Vec<Address>,
+    /// One of these is to be handed over before more is added.
+    has_full_batch: bool,
     waiting: Waiting,
     /// Documents that could not be entered for now, while nobody is on the socket.
     outside: Outside,
@@ -218,6 +220,7 @@ impl Socket {
             presence: 0,
             seats: FxHashMap::default(),
             touched: Vec::new(),
+            has_full_batch: false,
             waiting: Waiting::default(),
             outside: Outside::default(),
             opening_bytes: 0,
@@ -319,7 +322,7 @@ impl Socket {
             let goes_on = taken < TURN_MESSAGES_MAX
                 && self.opening_bytes < OPENING_BYTES_MAX
                 && self.openings < OPENINGS_MAX
-                && !self.a_batch_is_full();
+                && !self.has_full_batch;
             // What is fetched here has to be taken.
             if goes_on {
                 next = reader.next_now();
@@ -340,7 +343,10 @@ impl Socket {
                     )));
                 }
                 if let hocuspocus::Said::To(address, message) = hocuspocus::parse(&bytes)? {
-                    self.hear(address, message).await?;
+                    let is_heard = matches!(&message, Message::Other(unread) if self.hear_live(&address, unread));
+                    if !is_heard {
+                        self.hear(address.kept(), message).await?;
+                    }
                 }
             }
             Event::Ping(payload) => self.own.pong(&payload),
@@ -368,17 +374,32 @@ impl Socket {
         }
     }
 
+    /// Hears what most messages are, with two looks at a table and no copy: something sound for a document that is open.
+    /// False when it is anything else.
+    fn hear_live(&mut self, address: &Address, unread: &Unread) -> bool {
+        let Some(Seat::Live(live)) = self.seats.get_mut(address) else {
+            return false;
+        };
+        if live.outbox.is_closing() {
+            return false;
+        }
+        let Ok(inbound) = unread.read() else { return false };
+        if live.batch.is_empty() {
+            self.touched.push(address.clone());
+        }
+        self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
+        live.batch.add(unread.bytes(), inbound);
+        self.has_full_batch |= live.batch.is_full();
+        true
+    }
+
     async fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
+        if self.hear_live(&address, &unread) {
+            return Ok(());
+        }
         match self.seats.get_mut(&address) {
             Some(Seat::Live(live)) if !live.outbox.is_closing() => match unread.read() {
-                Ok(inbound) => {
-                    if live.batch.is_empty() {
-                        self.touched.push(address);
-                    }
-                    self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
-                    live.batch.add(unread.bytes(), inbound);
-                    Ok(())
-                }
+                Ok(_) => Ok(()),
                 Err(reason) => self.end(&address, reason),
             },
             // What it says until it has read that it is denied goes nowhere.
@@ -743,13 +764,9 @@ impl Socket {
         self.seats.values().any(Seat::is_session)
     }
 
-    fn a_batch_is_full(&self) -> bool {
-        let last = self.touched.last().and_then(|address| self.seats.get(address));
-        matches!(last, Some(Seat::Live(live)) if live.batch.is_full())
-    }
-
     /// Hands over what was gathered.
     async fn hand_over(&mut self) -> Result<(), CloseReason> {
+        self.has_full_batch = false;
         for address in std::mem::take(&mut self.touched) {
             let Some(Seat::Live(live)) = self.seats.get_mut(&address) else {
                 continue;

@@ -49,6 +49,12 @@ const ADDRESS_BYTES_MAX: usize = crate::limits::DOCUMENT_ID_BYTES_MAX + 128;
 pub struct Address(Bytes);
 
 impl Address {
+    /// The same with bytes of its own, to be kept: as it comes it is a part of a message, which may be large.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Whether it names a session beside the document.
     #[must_use]
     pub fn has_session(&self) -> bool {
@@ -66,7 +72,7 @@ impl Address {
 /// What a provider sent.
 #[derive(Debug)]
 pub enum Said {
-    /// Something about one document.
+    /// Something about one document. The address lies in the message ([`Address::kept`]).
     To(Address, Message),
     /// Something that needs no answer.
     Nothing,
@@ -125,8 +131,7 @@ fn take_apart(message: &Bytes) -> Result<Said, Malformed> {
     if text.len() > ADDRESS_BYTES_MAX {
         return Err(reader.malformed("the name of the document is too long"));
     }
-    // Copied: it is kept for as long as the session, and the message may be large.
-    let address = Address(Bytes::copy_from_slice(&message[..reader.position()]));
+    let address = Address(message.slice(..reader.position()));
     let kind = reader.var_uint()?;
     let said = match kind {
         AUTH => {

@@ -169,7 +169,8 @@ impl Room {
                 format!("the document has reached the server's limit of {limit} bytes and takes no more edits");
             return Err(CloseReason::DocumentTooLarge(reason));
         }
-        self.memory.may_edit()?;
+        // Not what it weighs: a letter each of many clients takes twenty times as much.
+        self.memory.may_edit(|| self.document.memory_bytes() + bytes)?;
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
         // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
         let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;

@@ -22,31 +22,37 @@ enum Said {
 /// What a Hocuspocus session was sent.
 fn hears(table: &Table, id: u64) -> Vec<Said> {
     let mut all = Vec::new();
-    while let Some(bytes) = table.outbox(id).take_frame() {
-        let mut frames = &bytes[..];
-        while !frames.is_empty() {
-            let (head, length) = match usize::from(frames[1]) {
-                126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
-                127 => (10, u64::from_be_bytes(frames[2..10].try_into().unwrap()) as usize),
-                short => (2, short),
-            };
-            if frames[0] == 0x82 {
-                let mut r = Reader::new(&frames[head..head + length]);
-                assert_eq!(r.var_string().unwrap(), "d");
-                all.push(match r.var_uint().unwrap() {
-                    0 => match r.var_uint().unwrap() {
-                        0 => Said::Step1(r.var_bytes().unwrap().to_vec()),
-                        1 => Said::Step2,
-                        _ => Said::Update,
-                    },
-                    8 => Said::Status(r.var_uint().unwrap()),
-                    other => Said::Other(other),
-                });
-            } else {
-                all.push(Said::Other(1_000 + u64::from(frames[0])));
-            }
-            frames = &frames[head + length..];
+    while let Some(frames) = table.outbox(id).take_frame() {
+        all.extend(said(&frames));
+    }
+    all
+}
+
+/// The messages in these frames.
+fn said(mut frames: &[u8]) -> Vec<Said> {
+    let mut all = Vec::new();
+    while !frames.is_empty() {
+        let (head, length) = match usize::from(frames[1]) {
+            126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
+            127 => (10, u64::from_be_bytes(frames[2..10].try_into().unwrap()) as usize),
+            short => (2, short),
+        };
+        if frames[0] == 0x82 {
+            let mut r = Reader::new(&frames[head..head + length]);
+            assert_eq!(r.var_string().unwrap(), "d");
+            all.push(match r.var_uint().unwrap() {
+                0 => match r.var_uint().unwrap() {
+                    0 => Said::Step1(r.var_bytes().unwrap().to_vec()),
+                    1 => Said::Step2,
+                    _ => Said::Update,
+                },
+                8 => Said::Status(r.var_uint().unwrap()),
+                other => Said::Other(other),
+            });
+        } else {
+            all.push(Said::Other(1_000 + u64::from(frames[0])));
         }
+        frames = &frames[head + length..];
     }
     all
 }
@@ -100,6 +106,48 @@ fn x6_what_waited_for_a_gap_is_acknowledged_when_what_closed_it_is_durable_and_n
     table.stores(1);
     table.passes(SECOND);
     assert_eq!(statuses(&hears(&table, 1)), [1], "what forceSync waits for");
+}
+
+#[test]
+fn l65_acknowledgements_that_are_due_together_leave_together() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    // Some in one batch, and batches of their own: several records, one commit.
+    for _ in 0..3 {
+        let some: Vec<_> = (0..40).map(|_| update(&ada.types("x"))).collect();
+        table.says_all(1, &some);
+    }
+    assert_eq!(table.did().len(), 3, "three records");
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "nothing is durable yet");
+
+    table.stores(2);
+    let frames = table.outbox(1).take_frame().expect("an acknowledgement");
+    assert_eq!(
+        statuses(&said(&frames)),
+        [1; 80],
+        "exactly once for each that is durable"
+    );
+    assert_eq!(table.outbox(1).take_frame(), None, "with one entry of the outbox");
+    table.stores(3);
+    assert_eq!(statuses(&hears(&table, 1)), [1; 40]);
+}
+
+#[test]
+fn l65_as_many_as_a_socket_takes_at_once() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    let many: Vec<_> = (0..10_000).map(|_| update(&ada.types("x"))).collect();
+    table.says_all(1, &many);
+    table.stores(1);
+
+    let mut told = 0;
+    while let Some(frames) = table.outbox(1).take_frame() {
+        assert!(frames.len() <= 16 * 1024);
+        told += statuses(&said(&frames)).len();
+    }
+    assert_eq!(told, 10_000);
 }
 
 #[test]
