@@ -1,0 +1,106 @@
+// Nodes that are killed, frozen, or stopped one after the other, under edits: what was acknowledged is there, and everybody
+// ends with the same.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+
+import { connect, newest, synced } from '../lib/clients.js'
+import { Writer, balance, ownerOf, sql, startNodes } from '../lib/cluster.js'
+import { until } from '../lib/wait.js'
+
+const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
+
+/** Editors of `names`, `each` for a document, behind a balancer, and all of them write. */
+async function begin(t, nodes, names, each) {
+  const front = await balance(t, nodes)
+  const writers = []
+  for (const name of names) {
+    for (let i = 0; i < each; i++) {
+      const client = connect(t, newest, front, name)
+      client.name = name
+      await synced(client)
+      writers.push(new Writer(client, `${name}.${i}`))
+    }
+  }
+  t.after(() => writers.forEach(writer => writer.stop()))
+  await until('all are acknowledged', () => writers.every(writer => writer.acknowledged > 5))
+  return { front, writers }
+}
+
+/** All that anybody has written is acknowledged, and everybody has it, also who comes now. */
+async function end(t, { front, writers }) {
+  await Promise.all(writers.map(writer => writer.settled()))
+  for (const name of new Set(writers.map(({ client }) => client.name))) {
+    const all = writers.filter(({ client }) => client.name === name)
+    const newcomer = connect(t, newest, front, name)
+    await synced(newcomer)
+    const words = newcomer.doc.getArray('words')
+    const count = all.reduce((sum, writer) => sum + writer.written, 0)
+    await until(`a newcomer has all ${count} of ${name}`, () => words.length === count)
+    for (const writer of all) assert.deepEqual(writer.missingIn(words), [], `of ${writer.name}`)
+    await until('everybody has the same', () =>
+      all.every(writer => JSON.stringify(writer.words) === JSON.stringify(words)))
+  }
+  const longest = writers.map(writer => writer.longest).toSorted((a, b) => a - b)
+  const closes = writers.map(({ client }) => client.closes.length)
+  t.diagnostic(`longest without an acknowledgement: ${longest.at(-1)} ms; closed at most ${Math.max(...closes)} times`)
+}
+
+const NAMES = ['a', 'b', 'c', 'd', 'e', 'f']
+
+describe('nodes that come and go', () => {
+  test('n8 a node that is killed under edits loses nothing, and its documents go on elsewhere', async t => {
+    const nodes = await startNodes(t, 3)
+    const all = await begin(t, nodes, NAMES, 2)
+    const victim = await ownerOf(nodes, 'a')
+    await nodes[victim].stop('SIGKILL')
+    const before = all.writers.map(writer => writer.acknowledged)
+    await until('all are acknowledged again', () => all.writers.every((writer, i) => writer.acknowledged > before[i] + 20), 60_000)
+    const owner = await ownerOf(nodes, 'a')
+    assert.ok(owner >= 0 && owner !== victim, `${owner}`)
+    await end(t, all)
+  })
+
+  test('n10 nodes that are restarted one after the other lose nothing, and nobody is long without one', async t => {
+    const nodes = await startNodes(t, 3)
+    const all = await begin(t, nodes, NAMES, 2)
+    for (const node of nodes) {
+      const { code } = await node.stop('SIGTERM')
+      assert.equal(code, 0, node.log)
+      await node.start()
+      const before = all.writers.map(writer => writer.acknowledged)
+      await until('all are acknowledged', () => all.writers.every((writer, i) => writer.acknowledged > before[i] + 5), 60_000)
+    }
+    await end(t, all)
+    const left = await sql(nodes.database, "select count(*) from cowrite_node where seen < now() - interval '5 s'")
+    assert.equal(left, '0', 'a node that was stopped is forgotten')
+  })
+
+  for (const seconds of [1, 8]) {
+    test(`n11 a node that is frozen for ${seconds} s loses nothing, and does not go on with what others have`, async t => {
+      const nodes = await startNodes(t, 3)
+      const all = await begin(t, nodes, ['a', 'b', 'c'], 3)
+      const frozen = nodes[await ownerOf(nodes, 'a')]
+      frozen.process.kill('SIGSTOP')
+      await pause(seconds * 1000)
+      frozen.process.kill('SIGCONT')
+      const before = all.writers.map(writer => writer.acknowledged)
+      await until('all are acknowledged', () => all.writers.every((writer, i) => writer.acknowledged > before[i] + 20), 60_000)
+      await end(t, all)
+    })
+  }
+
+  test('n11 a reader of a node that lost a document is not left with an old one', async t => {
+    const nodes = await startNodes(t, 2)
+    const reader = connect(t, newest, nodes[0], 'plan')
+    await synced(reader)
+    const owner = nodes[await ownerOf(nodes, 'plan')]
+    assert.equal(owner, nodes[0])
+    owner.process.kill('SIGSTOP')
+    const writer = connect(t, newest, nodes[1], 'plan')
+    await until('another node has it', () => writer.provider.synced, 30_000)
+    writer.text.insert(0, 'news')
+    assert.equal(await ownerOf(nodes, 'plan'), 1)
+    owner.process.kill('SIGCONT')
+    await until('the reader has it', () => reader.text.toString() === 'news', 30_000)
+  })
+})
