@@ -164,6 +164,12 @@ impl Registry {
         self.is_closed().then(|| others.heir()).flatten()
     }
 
+    /// The largest document, in bytes.
+    #[must_use]
+    pub fn document_bytes_max(&self) -> usize {
+        self.policies.rooms.document_bytes_max
+    }
+
     /// Whether a document is open here.
     #[must_use]
     pub fn has(&self, document: &DocumentId) -> bool {

@@ -1,6 +1,6 @@
 //! What makes a server one of several on a database.
 
-use clap::Args;
+use clap::{Args, builder::BoolishValueParser};
 
 use super::Cluster;
 use crate::nodes::ClusterSecret;
@@ -22,7 +22,23 @@ pub(super) struct ClusterArgs {
     /// machine see flags: prefer the variable
     #[arg(long, env = "COWRITE_CLUSTER_SECRET", hide_env_values = true, value_name = "SECRET")]
     cluster_secret: Option<String>,
+
+    /// At fly.io: whether its proxy is asked to bring a WebSocket to the machine of its document, before this server carries
+    /// it there; needs a proxy of fly.io in front of all servers
+    #[arg(
+        long,
+        env = "COWRITE_FLY_REPLAY",
+        hide_env_values = true,
+        value_name = "BOOL",
+        default_value = "true",
+        value_parser = BoolishValueParser::new(),
+        action = clap::ArgAction::Set
+    )]
+    fly_replay: bool,
 }
+
+/// Where fly.io says which machine this is.
+const FLY_MACHINE: &str = "FLY_MACHINE_ID";
 
 impl ClusterArgs {
     /// Parsed here, since what clap says of a value shows it.
@@ -45,6 +61,9 @@ impl ClusterArgs {
             (Some(address), Some(secret)) => Ok(Some(Cluster {
                 address: checked(address)?,
                 secret: ClusterSecret::parse(&secret).map_err(|why| format!("--cluster-secret: {why}"))?,
+                machine: std::env::var(FLY_MACHINE)
+                    .ok()
+                    .filter(|machine| self.fly_replay && !machine.is_empty()),
             })),
         }
     }

@@ -176,6 +176,8 @@ pub struct Cluster {
     pub address: String,
     /// What all nodes know.
     pub secret: ClusterSecret,
+    /// This machine's name at fly.io, whose proxy is asked to bring a WebSocket to the machine of its document.
+    pub machine: Option<String>,
 }
 
 /// Who may connect.

@@ -8,7 +8,8 @@
 //! * `share`: `/share`, the tokens of links for whoever may share
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
-//! * `tunnel`: how a request reaches the node that has its document; `cluster`: what nodes ask each other
+//! * `tunnel`: how a request reaches the node that has its document; `inner`: the same
+//!   for one document of a Hocuspocus socket; `cluster`: what nodes ask each other
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
@@ -62,6 +63,7 @@ pub mod headers;
 mod health;
 mod help;
 mod hocuspocus;
+mod inner;
 pub mod line;
 pub mod lines;
 mod moving;

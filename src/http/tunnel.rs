@@ -59,6 +59,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How often the owner is looked for, and how much longer is waited before each further look: some two seconds in all.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(75);
+/// How fly.io's proxy is asked to bring a request to another machine, and what it adds to one that it has tried to bring.
+const FLY_REPLAY: &str = "fly-replay";
+const FLY_TRIED: [&str; 2] = ["fly-replay-src", "fly-replay-failed"];
 /// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// A node of which so little is heard that its machine may be gone is asked, and given up when it does not answer.
@@ -159,6 +162,15 @@ pub async fn taken(nodes: &Nodes, document: &DocumentId, shared: &Shared) -> Tak
     Taken::Nowhere
 }
 
+/// What fly.io's proxy is told, if it is to bring a request to its owner itself; it says so in a request that it has brought,
+/// or could not.
+fn replayed_at(nodes: &Nodes, request: &HttpRequest, owner: &Peer) -> Option<String> {
+    nodes.machine()?;
+    let machine = owner.machine.as_ref()?;
+    let was_tried = FLY_TRIED.iter().any(|name| request.headers().contains_key(*name));
+    (!was_tried).then(|| format!("instance={machine};timeout=2s;fallback=force_self"))
+}
+
 async fn send(
     nodes: &Nodes,
     request: &HttpRequest,
@@ -171,6 +183,9 @@ async fn send(
         return Way::Answered(not_here());
     }
     let is_upgrade = admission::is_upgrade(request);
+    if is_upgrade && let Some(machine) = replayed_at(nodes, request, &owner) {
+        return Way::Answered(HttpResponse::NoContent().insert_header((FLY_REPLAY, machine)).finish());
+    }
     if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
         let full = "too many connections, try again later";
         return Way::Answered(Refusal::response(StatusCode::SERVICE_UNAVAILABLE, full));
@@ -505,7 +520,9 @@ pub fn not_here() -> HttpResponse {
     Refusal::response(StatusCode::MISDIRECTED_REQUEST, "the document is not here")
 }
 
-fn moves() -> CloseReason {
+/// Why a document is not served now that has no node for a moment.
+#[must_use]
+pub fn moves() -> CloseReason {
     CloseReason::Overloaded("the document is moving between servers, come back".to_owned())
 }
 

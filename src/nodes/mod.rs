@@ -41,6 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Nodes {
     directory: Arc<dyn Directory>,
     secret: ClusterSecret,
+    machine: Option<String>,
     /// Documents that live elsewhere, and since when that is known.
     known: Mutex<FxHashMap<DocumentId, (Instant, Peer)>>,
     questions: Semaphore,
@@ -60,12 +61,13 @@ impl std::fmt::Debug for Nodes {
 }
 
 impl Nodes {
-    /// Knows of no other node yet.
+    /// Knows of no other node yet. `machine` is this one's name at fly.io.
     #[must_use]
-    pub fn new(directory: Arc<dyn Directory>, secret: ClusterSecret) -> Arc<Self> {
+    pub fn new(directory: Arc<dyn Directory>, secret: ClusterSecret, machine: Option<String>) -> Arc<Self> {
         Arc::new(Self {
             directory,
             secret,
+            machine,
             known: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
             living: Mutex::default(),
@@ -86,6 +88,12 @@ impl Nodes {
     #[must_use]
     pub fn secret(&self) -> &ClusterSecret {
         &self.secret
+    }
+
+    /// This machine's name at fly.io, if its proxy is to be asked.
+    #[must_use]
+    pub fn machine(&self) -> Option<&str> {
+        self.machine.as_deref()
     }
 
     /// What the nodes know of each other.

@@ -45,7 +45,7 @@ fn nodes() -> (Arc<Nodes>, Arc<Written>, DocumentId) {
     let written = Arc::new(Written::default());
     let secret = ClusterSecret::parse(&"s".repeat(32)).expect("32 bytes");
     let document = DocumentId::parse("plan").expect("a name");
-    (Nodes::new(written.clone(), secret), written, document)
+    (Nodes::new(written.clone(), secret, None), written, document)
 }
 
 #[actix_web::test]

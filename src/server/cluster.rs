@@ -38,8 +38,6 @@ const BUSY: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(500);
 /// How often a node that could not say that it is there says so again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The machine's name at fly.io.
-const FLY_MACHINE: &str = "FLY_MACHINE_ID";
 
 /// Listens for other nodes; returns the address that they are told.
 ///
@@ -169,7 +167,7 @@ impl Member {
     async fn stands(&self, draining: bool) {
         let standing = Standing {
             address: self.address.clone(),
-            machine: std::env::var(FLY_MACHINE).ok().filter(|machine| !machine.is_empty()),
+            machine: self.nodes.machine().map(str::to_owned),
             draining,
         };
         let (directory, news) = (self.nodes.directory().clone(), self.news.clone());

@@ -588,7 +588,7 @@ fn open_store(config: &ServeConfig) -> Result<Opened, ServeError> {
         }
         let store = Arc::new(PostgresStore::open(url, options)?);
         let nodes = config.cluster.as_ref();
-        let nodes = nodes.map(|cluster| Nodes::new(store.clone(), cluster.secret.clone()));
+        let nodes = nodes.map(|cluster| Nodes::new(store.clone(), cluster.secret.clone(), cluster.machine.clone()));
         return Ok((store, nodes));
     }
     Ok((Arc::new(DurableStore::open(&config.data, store_options(config))?), None))

@@ -1,0 +1,98 @@
+// The other wires on several servers: y-sweet's client, and Hocuspocus' sockets, whose documents live on different nodes.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+
+import { connect as connectYWebsocket, newest as yWebsocket, saved, synced } from '../lib/clients.js'
+import { ownerOf, startNodes } from '../lib/cluster.js'
+import { address, connectSocket, connect as attach, newest, versions } from '../lib/hocuspocus.js'
+import { mintToken } from '../lib/server.js'
+import { until } from '../lib/wait.js'
+import { open } from '../lib/y-sweet.js'
+
+/** Has `name` live on the node with this index. */
+async function settle(t, nodes, index, name, params = {}) {
+  const client = connectYWebsocket(t, yWebsocket, nodes[index], name, { params })
+  await synced(client)
+  client.text.insert(0, `${name}: `)
+  await saved(client)
+  assert.equal(await ownerOf(nodes, name), index)
+  return client
+}
+
+describe('other wires on several servers', () => {
+  test('n5 an editor of each wire on a node of its own write one document', async t => {
+    const nodes = await startNodes(t, 3)
+    const first = await settle(t, nodes, 0, 'plan')
+    const second = open(t, nodes[1], 'plan', {}, { token: null })
+    const third = attach(t, newest, nodes[2], 'plan')
+    await until('they have it', () => [second, third].every(({ text }) => text.toString() === 'plan: '))
+    second.text.insert(6, 'y-sweet ')
+    third.text.insert(6, 'hocuspocus ')
+    await until('all have all', () => [first, second, third].every(({ text }) => text.length === 25))
+    await until('all is acknowledged', () => !second.provider.hasLocalChanges && third.provider.unsyncedChanges === 0)
+    assert.equal(await ownerOf(nodes, 'plan'), 0)
+  })
+
+  for (const [version, Provider] of Object.entries(versions)) {
+    test(`n7 a socket with documents on three nodes reaches each where it lives (${version})`, async t => {
+      const nodes = await startNodes(t, 3)
+      const owners = []
+      for (const index of [0, 1, 2]) owners.push(await settle(t, nodes, index, `doc-${index}`))
+      const wire = connectSocket(t, Provider, address(nodes[0]))
+      const clients = [0, 1, 2].map(index => attach(t, Provider, nodes[0], `doc-${index}`, { wire }))
+      await until('it has all', () => clients.every(({ text }, i) => text.toString() === `doc-${i}: `))
+      clients.forEach(({ text }, i) => text.insert(text.length, `${i}`.repeat(1000)))
+      owners.forEach(({ text }) => text.insert(0, 'o'))
+      await until('all have all', () => [...clients, ...owners].every(({ text }) => text.length === 1008))
+      await until('all is acknowledged', () => clients.every(({ provider }) => provider.unsyncedChanges === 0))
+
+      clients[1].provider.setAwarenessField('user', { name: 'ada' })
+      await until('presence reaches the owner', () =>
+        [...owners[1].provider.awareness.getStates().values()].some(({ user }) => user?.name === 'ada'))
+      clients[1].leave()
+      await until('and ends with the document', () =>
+        ![...owners[1].provider.awareness.getStates().values()].some(({ user }) => user?.name === 'ada'))
+      clients[2].text.insert(0, '!')
+      await until('the others go on', () => owners[2].text.toString().startsWith('!'))
+      assert.equal(wire.opened, 1)
+      assert.deepEqual(wire.closes, [])
+      const again = attach(t, Provider, nodes[0], 'doc-1', { wire })
+      await until('it can come back', () => again.text.length === 1008)
+      assert.equal(wire.opened, 1)
+    })
+  }
+
+  test('n7 a document that is denied where it lives leaves the others of the socket alone', async t => {
+    const key = 'jwt-secret-of-at-least-thirty-two-bytes'
+    const nodes = await startNodes(t, 2, ['--jwt-secret', key, '--document-bytes-max', '20KiB'])
+    const token = await mintToken(key, ['--sub', 'ada', '--document', 'doc-*=write', '--expires', '1h'])
+    await settle(t, nodes, 0, 'doc-0', { token })
+    await settle(t, nodes, 1, 'doc-1', { token })
+    const wire = connectSocket(t, newest, address(nodes[0]))
+    const [here, there] = [0, 1].map(index => attach(t, newest, nodes[0], `doc-${index}`, { wire, token }))
+    await until('both are there', () => [here, there].every(({ text }) => text.length === 7))
+
+    for (let i = 0; i < 3; i++) there.text.insert(0, 'x'.repeat(30_000))
+    await until('it is denied', () => there.refusals.length > 0)
+    assert.match(there.refusals[0], /4413/)
+    here.text.insert(0, 'goes on ')
+    await until('the other goes on', () => here.provider.unsyncedChanges === 0)
+    assert.equal(wire.opened, 1)
+    assert.deepEqual(wire.closes, [])
+  })
+
+  test('n7 a socket comes back when the node of one of its documents dies', async t => {
+    const nodes = await startNodes(t, 3)
+    await settle(t, nodes, 0, 'doc-0')
+    const lost = await settle(t, nodes, 1, 'doc-1')
+    lost.provider.destroy()
+    const wire = connectSocket(t, newest, address(nodes[0]))
+    const clients = [0, 1].map(index => attach(t, newest, nodes[0], `doc-${index}`, { wire }))
+    await until('both are there', () => clients.every(({ text }) => text.length === 7))
+    await nodes[1].stop('SIGKILL')
+    clients.forEach(({ text }) => text.insert(0, 'more '))
+    await until('both are acknowledged', () => clients.every(({ provider }) => provider.unsyncedChanges === 0), 60_000)
+    assert.equal(clients[1].text.toString(), 'more doc-1: ')
+    assert.notEqual(await ownerOf(nodes, 'doc-1'), 1)
+  })
+})
