@@ -111,6 +111,7 @@ fn c1_flags_reach_their_fields() {
     let expected = ServeConfig {
         #[cfg(feature = "postgres")]
         database: None,
+        cluster: None,
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
         admin_listen: Some("127.0.0.1:9090".parse().expect("an address")),

@@ -230,3 +230,7 @@ impl Node {
         tried.map_err(|trouble| self.links.error(doing, trouble))
     }
 }
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+mod tests;

@@ -1,10 +1,14 @@
 // Several real servers on one real Postgres, which `scripts/with-postgres` starts, and what stands in front of them.
 import { execFile } from 'node:child_process'
+import { createHmac } from 'node:crypto'
 import { connect as dial, createServer } from 'node:net'
 import { promisify } from 'node:util'
 
 import { run, startServer } from './server.js'
 import { until } from './wait.js'
+
+// Each provider listens to the end of the process.
+process.setMaxListeners(0)
 
 export const secret = 'cluster-secret-of-at-least-32-bytes'
 let schemas = 0
@@ -45,6 +49,52 @@ export async function ownerOf(nodes, name) {
   const address = await sql(nodes.database,
     `select n.address from cowrite_document d join cowrite_node n on n.id = d.node where d.name = '${name}'`)
   return nodes.findIndex(node => node.cluster === address)
+}
+
+/** A connection to a node as another node makes one, on behalf of `said`; sends a request and returns the whole answer. */
+export function askAsNode(node, said, request) {
+  return new Promise((resolve, reject) => {
+    const [host, port] = node.cluster.split(':')
+    const socket = dial({ host, port })
+    const proof = words => createHmac('sha256', secret).update(words).digest('base64url')
+    let [answer, step] = ['', 0]
+    socket.on('data', data => {
+      answer += data.toString('latin1')
+      if (step < 2 && answer.includes('\n')) {
+        const line = answer.slice(0, answer.indexOf('\n'))
+        answer = answer.slice(line.length + 1)
+        const rest = `11111111-1111-1111-1111-111111111111 nonce ${said}`
+        if (step++ === 0) {
+          socket.opening = line
+          socket.write(`${rest} ${proof(`sender\n${line}\n${rest}`)}\n`)
+        } else {
+          if (line !== proof(`owner\n${socket.opening}\n${rest}`)) reject(new Error('the node did not prove the secret'))
+          socket.write(request)
+        }
+      }
+      if (answer.startsWith('HTTP/1.1 101')) socket.destroy()
+    })
+    socket.on('close', () => resolve(answer)).on('error', reject)
+  })
+}
+
+/** The head of a request to become a WebSocket. */
+export const upgrade = (path, headers = []) => [
+  `GET ${path} HTTP/1.1`, 'Host: 127.0.0.1', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', ...headers, '', ''
+].join('\r\n')
+
+/** Sends a request to a server and returns the whole answer. */
+export function askRaw(server, request) {
+  return new Promise((resolve, reject) => {
+    const [host, port] = server.address.split(':')
+    const socket = dial({ host, port }, () => socket.write(request))
+    let answer = ''
+    socket.on('data', data => {
+      answer += data.toString('latin1')
+      if (answer.includes('\r\n\r\n')) socket.destroy()
+    }).on('close', () => resolve(answer)).on('error', reject)
+  })
 }
 
 /** A balancer that gives each connection to the next node that is ready. */

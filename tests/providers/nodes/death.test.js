@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
-import { connect, newest, synced } from '../lib/clients.js'
+import { connect, newest, saved, synced } from '../lib/clients.js'
 import { Writer, balance, ownerOf, sql, startNodes } from '../lib/cluster.js'
 import { until } from '../lib/wait.js'
 
@@ -88,6 +88,25 @@ describe('nodes that come and go', () => {
       await end(t, all)
     })
   }
+
+  test('n13 what somebody wrote to a frozen node and left comes to the document all the same', async t => {
+    const nodes = await startNodes(t, 2)
+    const author = connect(t, newest, nodes[0], 'plan')
+    await synced(author)
+    author.text.insert(0, 'first ')
+    await saved(author)
+    const frozen = nodes[0]
+    frozen.process.kill('SIGSTOP')
+    author.text.insert(6, 'last words')
+    await until('they are sent', () => author.provider.ws.bufferedAmount === 0)
+    author.provider.destroy()
+    const reader = connect(t, newest, nodes[1], 'plan')
+    await until('another node has it', () => reader.provider.synced, 30_000)
+    assert.equal(reader.text.toString(), 'first ')
+    frozen.process.kill('SIGCONT')
+    await until('they are there', () => reader.text.toString() === 'first last words', 30_000)
+    assert.deepEqual(reader.closes, [])
+  })
 
   test('n11 a reader of a node that lost a document is not left with an old one', async t => {
     const nodes = await startNodes(t, 2)

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import * as Y from 'yjs'
 
 import { connect, newest, same, saved, synced, versions } from '../lib/clients.js'
-import { ownerOf, secret, startDatabase, startNode, startNodes } from '../lib/cluster.js'
+import { askAsNode, askRaw, ownerOf, secret, startDatabase, startNode, startNodes, upgrade } from '../lib/cluster.js'
 import { mintToken, run } from '../lib/server.js'
 import { until, within } from '../lib/wait.js'
 
@@ -122,6 +122,45 @@ describe('documents on several servers', () => {
     assert.doesNotMatch(heard, /HTTP/)
   })
 
+  test('n12 a node that is asked for what it does not have says so, and asks no other', async t => {
+    const nodes = await startNodes(t, 2)
+    const client = connect(t, newest, nodes[0], 'plan')
+    await synced(client)
+    for (const request of [upgrade('/ws/plan'), upgrade('/d/plan/ws/plan'), upgrade('/hocuspocus', ['cowrite-document: plan'])]) {
+      const said = request.includes('hocuspocus') ? 'document=203.0.113.1:80' : 'client=203.0.113.1:80'
+      assert.match(await askAsNode(nodes[1], said, request), /^HTTP\/1\.1 421 /, request)
+      assert.match(await askAsNode(nodes[0], said, request), /^HTTP\/1\.1 101 /, request)
+    }
+    const read = 'GET /d/plan/as-update HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n'
+    assert.match(await askAsNode(nodes[1], 'client=-', read), /^HTTP\/1\.1 421 /)
+    assert.match(await askAsNode(nodes[0], 'client=-', read), /^HTTP\/1\.1 200 /)
+  })
+
+  test('n13 only a node writes on its own behalf', async t => {
+    const key = 'jwt-secret-of-at-least-thirty-two-bytes'
+    const [node] = await startNodes(t, 1, ['--jwt-secret', key])
+    const write = 'POST /cluster/write/plan HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n\0\0'
+    assert.match(await askAsNode(node, 'client=-', write), /^HTTP\/1\.1 403 /)
+    assert.match(await askAsNode(node, 'node', write), /^HTTP\/1\.1 200 /)
+    assert.match(await askRaw(node, write), /^HTTP\/1\.1 40[45] /)
+  })
+
+  test('n15 the proxy of fly.io is asked to go to the machine itself, once', async t => {
+    const url = await startDatabase()
+    const nodes = []
+    for (const machine of ['aaa', 'bbb']) nodes.push(await startNode(t, url, [], { variables: { FLY_MACHINE_ID: machine } }))
+    nodes.push(await startNode(t, url, ['--fly-replay', 'false'], { variables: { FLY_MACHINE_ID: 'ccc' } }))
+    const client = connect(t, newest, nodes[0], 'plan')
+    await synced(client)
+    const answer = await askRaw(nodes[1], upgrade('/ws/plan'))
+    assert.match(answer, /^HTTP\/1\.1 204 /)
+    assert.match(answer, /fly-replay: instance=aaa;/)
+    for (const header of ['fly-replay-src: instance=bbb', 'fly-replay-failed: instance=aaa']) {
+      assert.match(await askRaw(nodes[1], upgrade('/ws/plan', [header])), /^HTTP\/1\.1 101 /)
+    }
+    assert.match(await askRaw(nodes[2], upgrade('/ws/plan')), /^HTTP\/1\.1 101 /)
+  })
+
   test('n1 what does not fit together is said at the start', async () => {
     const url = await startDatabase()
     const { code, output } = await run(['serve', '--database-url', url, '--cluster-address', '192.0.2.1:0', '--cluster-secret', secret])
@@ -129,7 +168,7 @@ describe('documents on several servers', () => {
     assert.match(output, /--cluster-address 192\.0\.2\.1:0: .*an address or a name of this machine/)
   })
 
-  test('n5 a large document reaches a slow reader through a tunnel, and fills no memory', async t => {
+  test('n14 a large document reaches a slow reader through a tunnel, and fills no memory', async t => {
     const nodes = await startNodes(t, 2)
     const client = connect(t, newest, nodes[0], 'large')
     await synced(client)

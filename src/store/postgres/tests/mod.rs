@@ -86,7 +86,7 @@ fn options() -> Options {
     }
 }
 
-fn open(folder: &Path) -> PostgresStore {
+pub(super) fn open(folder: &Path) -> PostgresStore {
     PostgresStore::open(&made(folder), options()).unwrap()
 }
 
