@@ -277,7 +277,8 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     shared
         .origins
         .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
-    if shared.draining.load(Ordering::Relaxed) {
+    let others = shared.nodes.as_ref().and_then(|nodes| nodes.heir());
+    if shared.draining.load(Ordering::Relaxed) && others.is_none() {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,
             "the server is stopping".to_owned(),

@@ -4,7 +4,10 @@ use std::{pin::Pin, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, StatusCode, header::HeaderMap},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
     rt::net::TcpStream,
     web::{self, Bytes, Data, Payload, ServiceConfig},
 };
@@ -104,8 +107,11 @@ impl Others for Arc<Nodes> {
             };
             let name = utf8_percent_encode(document.as_str(), NON_ALPHANUMERIC);
             let target = format!("/cluster/write/{name}");
+            let mut headers = HeaderMap::new();
+            // HTTP asks for one.
+            headers.insert(header::HOST, HeaderValue::from_static("node"));
             let asked = Asked {
-                head: tunnel::head(&Method::POST, &target, &HeaderMap::new(), false, Some(update.len())),
+                head: tunnel::head(&Method::POST, &target, &headers, false, Some(update.len())),
                 body: update,
                 said: Said::Node,
             };

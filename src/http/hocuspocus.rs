@@ -64,6 +64,8 @@ const RENEWAL_COST: usize = 1_024;
 const LOOK: Duration = Duration::from_secs(15);
 /// How long a socket whose only documents have no room waits for others before it is closed, so that it comes back.
 const ALONE: Duration = Duration::from_secs(2);
+/// The same for one between two nodes, which ends when its session has.
+const INNER_LOOK: Duration = Duration::from_secs(1);
 /// Most documents on one socket.
 const DOCUMENTS_MAX: usize = 1_000;
 /// Most messages that are taken before what they are for is handed over.
@@ -300,10 +302,14 @@ impl Socket {
         let shared = self.shared.clone();
         // Kept over the turns: to wait for a time or for a notice anew costs more than a message does.
         let mut stops = pin!(shared.stopping.notified());
-        let mut alarm = pin!(sleep_until(Instant::now() + LOOK));
+        let look = if self.is_inner { INNER_LOOK } else { LOOK };
+        let mut alarm = pin!(sleep_until(Instant::now() + look));
         loop {
             if !self.has_session() {
                 if self.is_inner && self.has_begun && self.openings == 0 {
+                    if let Some((_, reason)) = std::mem::take(&mut self.outside).documents.pop() {
+                        return Err(reason);
+                    }
                     // Its client was told why. The socket that it belongs to goes on.
                     self.own.echo_close(Some(1000));
                     return Ok(());
@@ -348,7 +354,7 @@ impl Socket {
                     if unknown_until.as_ref().is_some_and(has_passed) {
                         return Err(CloseReason::Reset("no token came in time".to_owned()));
                     }
-                    alarm.as_mut().reset(Instant::now() + LOOK);
+                    alarm.as_mut().reset(Instant::now() + look);
                 }
                 () = stops.as_mut() => stops.set(shared.stopping.notified()),
                 () = self.own.line().given_up(Side::Reads) => return Ok(()),
@@ -685,6 +691,7 @@ impl Socket {
                 away.say(joined.token.message(&address)).await;
                 say_all(&away, &address, said).await;
                 self.seats.insert(address, Seat::Away(away, gone));
+                self.others_stay_outside();
                 return Ok(());
             }
             Err(reason) => {
@@ -697,9 +704,7 @@ impl Socket {
                 return self.refuse(address, &dialect, reason);
             }
         };
-        for (outside, reason) in std::mem::take(&mut self.outside).documents {
-            self.deny(outside, &reason);
-        }
+        self.others_stay_outside();
         log::debug!(
             "session {} of document {} has joined, on connection {}",
             id.0,
@@ -762,6 +767,13 @@ impl Socket {
         self.outside.documents.retain(|(outside, _)| *outside != address);
         if self.outside.documents.len() < DOCUMENTS_MAX {
             self.outside.documents.push((address, reason));
+        }
+    }
+
+    /// The socket has a document: those that had no room are denied, and it goes on without them.
+    fn others_stay_outside(&mut self) {
+        for (outside, reason) in std::mem::take(&mut self.outside).documents {
+            self.deny(outside, &reason);
         }
     }
 

@@ -118,17 +118,10 @@ impl Came {
         shared: &Shared,
     ) -> Result<Option<Answer>, CloseReason> {
         for _ in 0..TRIES {
-            let place = match shared.registry.has(document) {
-                true => Place::Here,
-                false => nodes.place(document).await,
-            };
-            let owner = match place {
-                Place::There(owner) => owner,
-                Place::Here => match tunnel::taken(nodes, document, shared).await {
-                    Taken::Here => return Ok(None),
-                    Taken::There(owner) => owner,
-                    Taken::Nowhere => continue,
-                },
+            let owner = match tunnel::find(nodes, document, shared).await {
+                Taken::Here => return Ok(None),
+                Taken::There(owner) => owner,
+                Taken::Nowhere => continue,
             };
             match tunnel::ask(nodes, document, owner, &self.asks(document)).await {
                 Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => return Ok(Some(answer)),

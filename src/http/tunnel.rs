@@ -48,6 +48,7 @@ use super::{
     admission::{self, Refusal},
     doorkeeper::Visit,
     line::Open,
+    refusals,
     socket::ReadHalf,
     upgrade,
 };
@@ -171,6 +172,16 @@ fn replayed_at(nodes: &Nodes, request: &HttpRequest, owner: &Peer) -> Option<Str
     (!was_tried).then(|| format!("instance={machine};timeout=2s;fallback=force_self"))
 }
 
+/// Who has a document; takes it if nobody has.
+pub async fn find(nodes: &Nodes, document: &DocumentId, shared: &Shared) -> Taken {
+    if !shared.registry.has(document)
+        && let Place::There(owner) = nodes.place(document).await
+    {
+        return Taken::There(owner);
+    }
+    taken(nodes, document, shared).await
+}
+
 async fn send(
     nodes: &Nodes,
     request: &HttpRequest,
@@ -221,12 +232,7 @@ pub async fn request(
         return Ok(None);
     };
     for _ in 0..TRIES {
-        let known = nodes.known(document).filter(|_| !shared.registry.has(document));
-        let taken = match known {
-            Some(known) => Taken::There(known),
-            None => taken(nodes, document, shared).await,
-        };
-        let owner = match taken {
+        let owner = match find(nodes, document, shared).await {
             Taken::Here => return Ok(None),
             Taken::There(owner) => owner,
             Taken::Nowhere => continue,
@@ -281,7 +287,10 @@ pub async fn ask(nodes: &Nodes, document: &DocumentId, mut owner: Peer, asked: &
                 log::debug!("node {} at {}: {why}", owner.id, owner.address);
                 nodes.is_dead(&owner).await;
             }
-            Err(Failed::Now(why)) => log::warn!("node {} at {} is not reached: {why}", owner.id, owner.address),
+            Err(Failed::Now(why)) => refusals::say(format_args!(
+                "node {} at {} is not reached: {why}",
+                owner.id, owner.address
+            )),
         }
         nodes.forget(document);
         if tried > 1 {
@@ -390,9 +399,11 @@ impl Answer {
         copy(&self.head.headers, response.headers_mut());
         let (read, write) = self.stream.into_split();
         let (lives, dies) = oneshot::channel();
+        shared.metrics.carried.inc();
         actix_web::rt::spawn(carry(shared.clone(), self.owner, payload, write, dies));
         let body = Carried {
             incoming: Box::pin(upgrade::incoming(ReadHalf::Plain(read), self.early)),
+            shared: shared.clone(),
             open,
             _lives: lives,
         };
@@ -461,6 +472,7 @@ async fn carry(
 /// What the owner sends to a client.
 struct Carried {
     incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+    shared: Data<Shared>,
     open: Open,
     /// Dropped when nobody reads it any more.
     _lives: oneshot::Sender<()>,
@@ -476,6 +488,12 @@ impl MessageBody for Carried {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let next = self.incoming.as_mut().poll_next(cx);
         next.map(|piece| piece.and_then(Result::ok).map(|piece| Ok(self.open.sent(piece))))
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.shared.metrics.carried.dec();
     }
 }
 
@@ -517,7 +535,8 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap) {
 /// The answer to a node that believes that a document is here.
 #[must_use]
 pub fn not_here() -> HttpResponse {
-    Refusal::response(StatusCode::MISDIRECTED_REQUEST, "the document is not here")
+    // Not a refusal: the node looks again.
+    HttpResponse::build(StatusCode::MISDIRECTED_REQUEST).finish()
 }
 
 /// Why a document is not served now that has no node for a moment.

@@ -131,11 +131,14 @@ impl Member {
     pub fn new(nodes: &Arc<Nodes>, address: String, shared: &Data<Shared>) -> Self {
         let (news, mut heard) = mpsc::unbounded_channel();
         shared.registry.is_one_of(Arc::new(nodes.clone()));
-        let (registry, known) = (shared.registry.clone(), nodes.clone());
+        let (registry, known, metrics) = (shared.registry.clone(), nodes.clone(), shared.metrics.clone());
         actix_web::rt::spawn(async move {
             while let Some(news) = heard.recv().await {
                 match news {
-                    News::Living(living) => known.hears_who_lives(living),
+                    News::Living(living) => {
+                        metrics.nodes.set(living.len() as i64);
+                        known.hears_who_lives(living);
+                    }
                     News::Lost(document, holder) => registry.lost(&document, holder),
                 }
             }

@@ -37,9 +37,9 @@ export const startNode = (t, url, flags = [], options = {}) => startServer(t, [
 ], options)
 
 /** So many nodes that know of each other. */
-export async function startNodes(t, count, flags = []) {
+export async function startNodes(t, count, flags = [], options = {}) {
   const url = await startDatabase()
-  const nodes = await Promise.all(Array.from({ length: count }, () => startNode(t, url, flags)))
+  const nodes = await Promise.all(Array.from({ length: count }, () => startNode(t, url, flags, options)))
   nodes.database = url
   return nodes
 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
-import { Writer, balance, ownerOf, sql, startNodes } from '../lib/cluster.js'
+import { Writer, askRaw, balance, ownerOf, sql, startNodes, upgrade } from '../lib/cluster.js'
 import { until } from '../lib/wait.js'
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
@@ -57,7 +57,33 @@ describe('nodes that come and go', () => {
     await until('all are acknowledged again', () => all.writers.every((writer, i) => writer.acknowledged > before[i] + 20), 60_000)
     const owner = await ownerOf(nodes, 'a')
     assert.ok(owner >= 0 && owner !== victim, `${owner}`)
+    const told = `select count(*) from cowrite_node where address = '${nodes[victim].cluster}' and seen < now() - interval '30 min'`
+    await until('who noticed has told all', async () => await sql(nodes.database, told) === '1')
     await end(t, all)
+  })
+
+  test('n9 a node that stops sends on who comes, and leaves its documents to the others', async t => {
+    const nodes = await startNodes(t, 3)
+    const names = Array.from({ length: 8 }, (_, i) => `doc-${i}`)
+    const clients = names.map(name => connect(t, newest, nodes[0], name))
+    await synced(...clients)
+    clients.forEach(({ text }) => text.insert(0, 'kept'))
+    await Promise.all(clients.map(saved))
+    clients.forEach(({ provider }) => provider.destroy())
+    const stopped = nodes[0].stop('SIGTERM')
+    const answers = []
+    let ended = false
+    stopped.then(() => { ended = true })
+    while (!ended) {
+      await askRaw(nodes[0], upgrade(`/ws/${names[answers.length % names.length]}`)).then(answer => answers.push(answer), () => {})
+      await pause(20)
+    }
+    assert.equal((await stopped).code, 0, nodes[0].log)
+    const answered = answers.filter(answer => answer.length > 0).map(answer => answer.slice(9, 12))
+    assert.ok(answered.length > 3, `${answered}`)
+    assert.deepEqual(answered.filter(status => status !== '101'), [])
+    const owners = await Promise.all(names.map(name => ownerOf(nodes, name)))
+    assert.deepEqual([...new Set(owners)].toSorted(), [1, 2], `${owners}`)
   })
 
   test('n10 nodes that are restarted one after the other lose nothing, and nobody is long without one', async t => {

@@ -97,6 +97,24 @@ describe('documents on several servers', () => {
     assert.equal(nobody.closes[0].code, 4401)
   })
 
+  test('n3 addresses are counted where the document lives, as the first node saw them', async t => {
+    const nodes = await startNodes(t, 2, ['--trust-proxy', 'proxy-protocol', '--connections-per-address', '2'])
+    /** The answer to a client of 203.0.113.N, whose connection stays open. */
+    const comes = (node, n) => new Promise((resolve, reject) => {
+      const [host, port] = node.address.split(':')
+      const socket = dial({ host, port })
+      const proxied = Buffer.from([...Buffer.from('\r\n\r\n\0\r\nQUIT\n'), 0x21, 0x11, 0, 12, 203, 0, 113, n, 127, 0, 0, 1, 0, 80, 0, 80])
+      socket.write(Buffer.concat([proxied, Buffer.from(upgrade('/ws/plan'))]))
+      socket.once('data', data => resolve(data.toString('latin1').slice(9, 12))).on('error', reject)
+      t.after(() => socket.destroy())
+    })
+    assert.equal(await comes(nodes[0], 1), '101')
+    assert.equal(await ownerOf(nodes, 'plan'), 0)
+    assert.equal(await comes(nodes[1], 1), '101')
+    assert.equal(await comes(nodes[1], 1), '429', 'two are open at the owner')
+    assert.equal(await comes(nodes[1], 2), '101')
+  })
+
   test('n4 a node with another secret is refused, and says so', async t => {
     const nodes = await startNodes(t, 1)
     const stranger = await startNode(t, nodes.database, [], { secret: 'x'.repeat(32) })

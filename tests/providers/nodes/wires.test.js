@@ -64,7 +64,7 @@ describe('other wires on several servers', () => {
 
   test('n7 a document that is denied where it lives leaves the others of the socket alone', async t => {
     const key = 'jwt-secret-of-at-least-thirty-two-bytes'
-    const nodes = await startNodes(t, 2, ['--jwt-secret', key, '--document-bytes-max', '20KiB'])
+    const nodes = await startNodes(t, 2, ['--jwt-secret', key, '--document-bytes-max', '20KiB', '--auth-timeout', '1s'])
     const token = await mintToken(key, ['--sub', 'ada', '--document', 'doc-*=write', '--expires', '1h'])
     await settle(t, nodes, 0, 'doc-0', { token })
     await settle(t, nodes, 1, 'doc-1', { token })
@@ -75,6 +75,7 @@ describe('other wires on several servers', () => {
     for (let i = 0; i < 3; i++) there.text.insert(0, 'x'.repeat(30_000))
     await until('it is denied', () => there.refusals.length > 0)
     assert.match(there.refusals[0], /4413/)
+    await until('the way to its node has ended', async () => await nodes[1].metric('cowrite_connections') === 1)
     here.text.insert(0, 'goes on ')
     await until('the other goes on', () => here.provider.unsyncedChanges === 0)
     assert.equal(wire.opened, 1)
