@@ -44,6 +44,27 @@ export async function startNodes(t, count, flags = [], options = {}) {
   return nodes
 }
 
+/** A link to the database that can be cut; its URL. */
+export async function startLink(t, url) {
+  const { hostname, port } = new URL(url)
+  const link = { isCut: false, sockets: new Set() }
+  const server = createServer(socket => {
+    const behind = dial({ host: hostname, port })
+    for (const one of [socket, behind]) {
+      link.sockets.add(one)
+      one.on('error', () => {}).on('close', () => { socket.destroy(); behind.destroy(); link.sockets.delete(one) })
+    }
+    if (link.isCut) return socket.destroy()
+    socket.pipe(behind).pipe(socket)
+  })
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
+  link.cut = () => { link.isCut = true; link.sockets.forEach(socket => socket.destroy()) }
+  link.heal = () => { link.isCut = false }
+  t.after(() => { link.cut(); server.close() })
+  link.url = url.replace(`:${port}/`, `:${server.address().port}/`)
+  return link
+}
+
 /** Which node has a document: its index among `nodes`, by the port that others reach it at. */
 export async function ownerOf(nodes, name) {
   const address = await sql(nodes.database,

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
-import { Writer, askRaw, balance, ownerOf, sql, startNodes, upgrade } from '../lib/cluster.js'
+import {
+  Writer, askRaw, balance, ownerOf, sql, startDatabase, startLink, startNode, startNodes, upgrade
+} from '../lib/cluster.js'
 import { until } from '../lib/wait.js'
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
@@ -132,6 +134,34 @@ describe('nodes that come and go', () => {
     frozen.process.kill('SIGCONT')
     await until('they are there', () => reader.text.toString() === 'first last words', 30_000)
     assert.deepEqual(reader.closes, [])
+  })
+
+  test('n16 a node that is cut off from the database goes on without acknowledging, and loses nothing', async t => {
+    const url = await startDatabase()
+    const link = await startLink(t, url)
+    const nodes = [await startNode(t, link.url), await startNode(t, url)]
+    nodes.database = url
+    const clients = []
+    for (const node of nodes) {
+      clients.push(connect(t, newest, node, 'plan'))
+      await synced(...clients)
+    }
+    assert.equal(await ownerOf(nodes, 'plan'), 0)
+    const [cut, other] = clients.map((client, i) => new Writer(client, `at-${i}`))
+    t.after(() => [cut, other].forEach(writer => writer.stop()))
+    await until('both are acknowledged', () => cut.acknowledged > 5 && other.acknowledged > 5)
+    link.cut()
+    await until('another node has it', async () => await ownerOf(nodes, 'plan') === 1, 30_000)
+    const [acknowledged, written] = [cut.acknowledged, cut.written]
+    await until('the other is acknowledged again', () => other.acknowledged > written + 20, 30_000)
+    await until('it goes on', () => cut.written > written + 20)
+    assert.equal(cut.acknowledged, acknowledged)
+    assert.deepEqual(cut.client.closes, [])
+    link.heal()
+    await Promise.all([cut, other].map(writer => writer.settled()))
+    await until('both have the same', () => JSON.stringify(cut.words) === JSON.stringify(other.words))
+    assert.deepEqual([...cut.missingIn(other.words), ...other.missingIn(cut.words)], [])
+    assert.equal(other.words.length, cut.written + other.written)
   })
 
   test('n11 a reader of a node that lost a document is not left with an old one', async t => {

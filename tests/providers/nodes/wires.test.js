@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 
 import { connect as connectYWebsocket, newest as yWebsocket, saved, synced } from '../lib/clients.js'
 import { ownerOf, startNodes } from '../lib/cluster.js'
-import { address, connectSocket, connect as attach, newest, versions } from '../lib/hocuspocus.js'
+import { SYNC, address, auth, connectSocket, connect as attach, frame, newest, speaker, versions } from '../lib/hocuspocus.js'
 import { mintToken } from '../lib/server.js'
 import { until } from '../lib/wait.js'
 import { open } from '../lib/y-sweet.js'
@@ -80,6 +80,28 @@ describe('other wires on several servers', () => {
     await until('the other goes on', () => here.provider.unsyncedChanges === 0)
     assert.equal(wire.opened, 1)
     assert.deepEqual(wire.closes, [])
+  })
+
+  test('n14 a large document reaches a slow reader of a Hocuspocus socket on another node, and fills no memory', async t => {
+    const nodes = await startNodes(t, 2)
+    const client = await settle(t, nodes, 1, 'large')
+    const words = client.doc.getArray('words')
+    for (let i = 0; i < 20; i++) words.push([new Uint8Array(1024 * 1024).fill(i)])
+    await saved(client)
+    const before = await nodes[0].metric('process_resident_memory_bytes')
+    const slow = await Promise.all(Array.from({ length: 5 }, () => speaker(t, nodes[0])))
+    for (const { socket, say } of slow) {
+      socket.pause()
+      say(auth('large', ''))
+      say(frame('large', SYNC, [0, 1, 0]))
+    }
+    await until('there are ways to its node', async () => await nodes[1].metric('cowrite_connections') === 6)
+    await new Promise(resolve => setTimeout(resolve, 1_000))
+    const grown = await nodes[0].metric('process_resident_memory_bytes') - before
+    assert.ok(grown < 60 * 1024 * 1024, `${grown} bytes for five readers that read nothing of 20 MB`)
+    slow.forEach(({ socket }) => socket.resume())
+    const bytes = ({ heard }) => heard.reduce((sum, { content }) => sum + content.length, 0)
+    await until('they get all of it', () => slow.every(reader => bytes(reader) > 20 * 1024 * 1024))
   })
 
   test('n7 a socket comes back when the node of one of its documents dies', async t => {
