@@ -758,7 +758,11 @@ impl Socket {
 
     /// A document cannot be entered for now. Others of its socket go on.
     fn stays_outside(&mut self, address: Address, reason: CloseReason) {
-        if self.seats.values().any(|seat| matches!(seat, Seat::Live(_) | Seat::Away(..))) {
+        if self
+            .seats
+            .values()
+            .any(|seat| matches!(seat, Seat::Live(_) | Seat::Away(..)))
+        {
             return self.deny(address, &reason);
         }
         self.said_before(&address);

@@ -1,9 +1,7 @@
 //! What a node believes of the others, over a directory that the test writes.
 
-use tokio::sync::mpsc;
-
 use super::*;
-use crate::store::StoreError;
+use crate::store::{StoreError, directory::Hears};
 
 #[derive(Default)]
 struct Written {
@@ -17,7 +15,7 @@ impl Directory for Written {
         NodeId(1)
     }
 
-    fn stands(&self, _: Standing, _: mpsc::UnboundedSender<News>) -> Result<(), StoreError> {
+    fn stands(&self, _: Standing, _: Hears) -> Result<(), StoreError> {
         Ok(())
     }
 

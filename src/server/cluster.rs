@@ -7,6 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::ServeError;
+use crate::{
+    actor::{
+        document::{DocumentActor, Sessions},
+        homes::Homes,
+    },
+    config,
+    http::{self, Shared, Shows, socket::Socket},
+    nodes::{News, Nodes, Standing},
+    store::directory::Hears,
+};
 use actix::Addr;
 use actix_http::{HttpService, error::DispatchError};
 use actix_server::ServerBuilder;
@@ -17,18 +28,6 @@ use actix_web::{
     middleware::from_fn,
     rt::net::TcpStream,
     web::{Data, ServiceConfig},
-};
-use tokio::sync::mpsc;
-
-use super::ServeError;
-use crate::{
-    actor::{
-        document::{DocumentActor, Sessions},
-        homes::Homes,
-    },
-    config,
-    http::{self, Shared, Shows, socket::Socket},
-    nodes::{News, Nodes, Standing},
 };
 
 /// How long a stop waits to hear how busy documents are.
@@ -122,31 +121,26 @@ pub fn serve(
 pub struct Member {
     nodes: Arc<Nodes>,
     address: String,
-    news: mpsc::UnboundedSender<News>,
+    hears: Hears,
 }
 
 impl Member {
     /// Hears what the store tells of others from now on.
     #[must_use]
     pub fn new(nodes: &Arc<Nodes>, address: String, shared: &Data<Shared>) -> Self {
-        let (news, mut heard) = mpsc::unbounded_channel();
         shared.registry.is_one_of(Arc::new(nodes.clone()));
         let (registry, known, metrics) = (shared.registry.clone(), nodes.clone(), shared.metrics.clone());
-        actix_web::rt::spawn(async move {
-            while let Some(news) = heard.recv().await {
-                match news {
-                    News::Living(living) => {
-                        metrics.nodes.set(living.len() as i64);
-                        known.hears_who_lives(living);
-                    }
-                    News::Lost(document, holder) => registry.lost(&document, holder),
-                }
+        let hears = move |news| match news {
+            News::Living(living) => {
+                metrics.nodes.set(living.len() as i64);
+                known.hears_who_lives(living);
             }
-        });
+            News::Lost(document, holder) => registry.lost(&document, holder),
+        };
         Self {
             nodes: nodes.clone(),
             address,
-            news,
+            hears: Arc::new(hears),
         }
     }
 
@@ -173,8 +167,8 @@ impl Member {
             machine: self.nodes.machine().map(str::to_owned),
             draining,
         };
-        let (directory, news) = (self.nodes.directory().clone(), self.news.clone());
-        let tells = actix_web::web::block(move || directory.stands(standing, news));
+        let (directory, hears) = (self.nodes.directory().clone(), self.hears.clone());
+        let tells = actix_web::web::block(move || directory.stands(standing, hears));
         match actix_web::rt::time::timeout(AGAIN, tells).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => log::warn!("the other nodes do not know of this one yet: {error}"),

@@ -450,11 +450,13 @@ async fn shut_down(
     patience: Duration,
 ) -> Result<(), ServeError> {
     let deadline = Instant::now() + patience;
+    if let Some(member) = member {
+        // Those who come are sent on, until all documents have another node; first it is known which there are.
+        member.drain().await;
+    }
     shared.draining.store(true, Ordering::Relaxed);
-    match member {
-        // Those who come are sent on, until all documents have another node.
-        Some(member) => member.drain().await,
-        None => handle.pause().await,
+    if member.is_none() {
+        handle.pause().await;
     }
     shared.stopping.notify_waiters();
     let documents = match member {

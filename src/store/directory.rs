@@ -1,6 +1,6 @@
 //! What the nodes that share a store know of each other through it.
 
-use tokio::sync::mpsc;
+use std::sync::Arc;
 
 use super::{Holder, NodeId, StoreError};
 use crate::id::DocumentId;
@@ -47,17 +47,20 @@ pub enum News {
     Lost(DocumentId, Holder),
 }
 
+/// Who is told news; called on the store's thread, and does not wait.
+pub type Hears = Arc<dyn Fn(News) + Send + Sync>;
+
 /// What the nodes know of each other through the store that they share. All calls block on the store.
 pub trait Directory: Send + Sync + 'static {
     /// Which node this is.
     fn node(&self) -> NodeId;
 
-    /// From now on, each second: says that this node lives, and how others reach it, and tells `news` what it hears. Called
-    /// again when the standing changes; the others know it when this returns.
+    /// From now on, each second: says that this node lives, and how others reach it, and tells `hears` what it hears. Called
+    /// again when the standing changes; when this returns the others know it, and `hears` knows of them.
     ///
     /// # Errors
     /// The store cannot be reached; it is tried again each second.
-    fn stands(&self, standing: Standing, news: mpsc::UnboundedSender<News>) -> Result<(), StoreError>;
+    fn stands(&self, standing: Standing, hears: Hears) -> Result<(), StoreError>;
 
     /// Where a document lives.
     ///

@@ -344,6 +344,8 @@ impl Store for PostgresStore {
             let left = node.leave().await;
             left.map_err(|trouble| node.links.error("leave", trouble))
         });
+        // Who heard holds this store.
+        *self.node.stands() = None;
         self.node.links.close();
         left
     }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::{Node, PostgresStore, link::Trouble};
@@ -10,7 +9,7 @@ use crate::{
     id::DocumentId,
     store::{
         Holder, NodeId, StoreError,
-        directory::{Directory, News, Peer, Place, Standing},
+        directory::{Directory, Hears, News, Peer, Place, Standing},
     },
 };
 
@@ -52,13 +51,13 @@ const LOOK_EVERY: u32 = 30;
 /// What a node tells and is told with each beat, if there may be others.
 pub struct Stands {
     standing: Standing,
-    news: mpsc::UnboundedSender<News>,
+    hears: Hears,
     /// Beats until lost documents are looked for.
     looks_in: u32,
 }
 
 impl Node {
-    fn stands(&self) -> MutexGuard<'_, Option<Stands>> {
+    pub(super) fn stands(&self) -> MutexGuard<'_, Option<Stands>> {
         self.stands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,9 +104,9 @@ impl Node {
     }
 
     fn say(&self, news: News) {
-        if let Some(stands) = &*self.stands() {
-            // Nobody listens while the server ends.
-            let _ = stands.news.send(news);
+        let hears = self.stands().as_ref().map(|stands| stands.hears.clone());
+        if let Some(hears) = hears {
+            hears(news);
         }
     }
 
@@ -203,10 +202,10 @@ impl Directory for PostgresStore {
         NodeId(self.node.id.as_u128())
     }
 
-    fn stands(&self, standing: Standing, news: mpsc::UnboundedSender<News>) -> Result<(), StoreError> {
+    fn stands(&self, standing: Standing, hears: Hears) -> Result<(), StoreError> {
         *self.node.stands() = Some(Stands {
             standing,
-            news,
+            hears,
             looks_in: LOOK_EVERY,
         });
         self.run(|node| async move { node.clone().said(node.beat().await, "say that this node lives") })
@@ -230,7 +229,3 @@ impl Node {
         tried.map_err(|trouble| self.links.error(doing, trouble))
     }
 }
-
-#[cfg(test)]
-#[path = "nodes_tests.rs"]
-mod tests;

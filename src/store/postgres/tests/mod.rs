@@ -16,6 +16,7 @@ use crate::store::{
 };
 
 mod large;
+mod nodes;
 mod outages;
 
 fn server() -> String {
