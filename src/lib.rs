@@ -20,6 +20,8 @@ pub mod limits;
 #[cfg(feature = "server")]
 pub mod logging;
 #[cfg(feature = "server")]
+pub mod nodes;
+#[cfg(feature = "server")]
 pub mod operator;
 pub mod protocol;
 pub mod room;

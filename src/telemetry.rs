@@ -38,6 +38,10 @@ pub struct Metrics {
     pub documents_refused: IntCounter,
     /// Documents that had something to give back to the store then.
     pub given_back: IntCounter,
+    /// Connections that are carried to other nodes.
+    pub carried: IntGauge,
+    /// Other nodes that live.
+    pub nodes: IntGauge,
     /// Bytes received in messages.
     pub received_bytes: IntCounter,
     /// Bytes handed to sockets.
@@ -134,6 +138,12 @@ impl Metrics {
                 "cowrite_documents_refused_total",
                 "Documents loaded anew after the store refused their records",
             ),
+            carried: gauge(
+                r,
+                "cowrite_connections_carried",
+                "Connections that are carried to the node of their document",
+            ),
+            nodes: gauge(r, "cowrite_other_nodes", "Other nodes that live"),
             given_back: counter(
                 r,
                 "cowrite_documents_given_back_total",

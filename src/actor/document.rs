@@ -36,7 +36,7 @@ use crate::{
         session::{Joining, Present, SessionId},
         states::Encoded,
     },
-    store::{Holder, Seq, StoreError, StoredDocument},
+    store::{Holder, NodeId, Seq, StoreError, StoredDocument},
 };
 
 use super::{
@@ -53,6 +53,8 @@ const MAILBOX: usize = 64;
 const HERE_BYTES_MAX: usize = 32 * 1024;
 /// How long an actor that could not load says so before the next attempt.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same when another node has the document: who asks goes there.
+const FAREWELL_ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// Owns one document.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub struct DocumentActor {
     /// The last position that was handed to the writer.
     appended: Seq,
     life: Life,
+    /// Another node has the document.
+    elsewhere: Option<NodeId>,
     timer: Option<(Micros, SpawnHandle)>,
     effects: Vec<Effect>,
     /// Who waits to hear that a write is durable.
@@ -191,6 +195,21 @@ pub struct Renew {
 #[rtype(result = "usize")]
 pub struct Revoke(pub Revocation);
 
+/// Asks which node has the document, if it cannot be served here for that; answered when it was loaded, or was not.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<NodeId>")]
+pub struct Elsewhere;
+
+/// Another node has taken the document from this holder.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Lost(pub Holder);
+
+/// Asks how many sessions there are.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Sessions;
+
 /// Asks who is here.
 #[derive(Debug, Message)]
 #[rtype(result = "(DocumentId, Vec<Present>)")]
@@ -249,6 +268,7 @@ impl DocumentActor {
             opened: 0,
             appended: 0,
             life,
+            elsewhere: None,
             timer: None,
             effects: Vec::new(),
             writers: FxHashMap::default(),
@@ -276,6 +296,9 @@ impl DocumentActor {
                     actor.life = Life::Serving(Box::new(room));
                 }
                 Ok(Err(error)) => {
+                    if let StoreError::Elsewhere { node, .. } = error {
+                        actor.elsewhere = Some(node);
+                    }
                     let reason = actor.unreadable(&error);
                     actor.fail(reason, ctx);
                 }
@@ -294,7 +317,7 @@ impl DocumentActor {
     /// The document cannot be loaded; returns what its sessions are told.
     fn unreadable(&self, error: &StoreError) -> CloseReason {
         if let StoreError::Elsewhere { .. } = error {
-            log::info!("{error}");
+            log::debug!("{error}");
             return CloseReason::Restarting;
         }
         self.registry.metrics.loads_failed.inc();
@@ -309,7 +332,8 @@ impl DocumentActor {
     /// again. Clients of a document that cannot be read would otherwise have it read without pause.
     fn fail(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         self.life = Life::Failed(reason);
-        ctx.run_later(FAREWELL, |actor, ctx| actor.go(ctx));
+        let farewell = self.elsewhere.map_or(FAREWELL, |_| FAREWELL_ELSEWHERE);
+        ctx.run_later(farewell, |actor, ctx| actor.go(ctx));
     }
 
     /// Whether who comes is served now; if not, the reason why.
@@ -529,7 +553,10 @@ impl DocumentActor {
             // Nobody waits for the answer.
             drop(self.registry.helpers.run(move || drop(room)));
         }
-        self.registry.writer.release(self.document.clone(), self.holder, None);
+        if self.elsewhere.is_none() {
+            let next = self.registry.heir();
+            self.registry.writer.release(self.document.clone(), self.holder, next);
+        }
         self.registry.forget(&self.document, self.generation);
         ctx.stop();
     }
@@ -715,6 +742,36 @@ impl Handler<Inspect> for DocumentActor {
         let inside = self.call(|room, _, now| room.inside(inspect.onlooker, inspect.sessions_max, now))?;
         let took = self.durable.took();
         Some(Insight { inside, took })
+    }
+}
+
+impl Handler<Elsewhere> for DocumentActor {
+    type Result = MessageResult<Elsewhere>;
+
+    fn handle(&mut self, _: Elsewhere, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.elsewhere)
+    }
+}
+
+impl Handler<Lost> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Lost(holder): Lost, ctx: &mut Self::Context) {
+        if self.holder == holder && matches!(self.life, Life::Serving(_)) {
+            log::warn!("document {} was taken by another server", self.document);
+            self.give_up_document(ctx);
+        }
+    }
+}
+
+impl Handler<Sessions> for DocumentActor {
+    type Result = usize;
+
+    fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
+        match &self.life {
+            Life::Serving(room) => room.sessions(),
+            _ => 0,
+        }
     }
 }
 

@@ -83,6 +83,15 @@ impl Registry {
         let lacks = lacks.unwrap_or_else(|_| Err(Trouble::Ever("comparing it panicked".to_owned())))?;
         let Some(update) = lacks else { return Ok(0) };
         let bytes = update.bytes().len();
+        if let Some(others) = self.others.get() {
+            // Where it lives it is an edit as any other.
+            let there = others.write(document.clone(), update.bytes().clone()).await;
+            match there {
+                Ok(true) => return Ok(bytes),
+                Ok(false) => {}
+                Err(reason) => return Err(of(&reason)),
+            }
+        }
         let write = Write {
             id: self.next_writer(),
             subject: None,
@@ -92,16 +101,23 @@ impl Registry {
         match self.write(document, write).await {
             Ok(()) => Ok(bytes),
             Err(_) if self.is_closed() => Err(Trouble::Ever("the server stops".to_owned())),
-            Err(
-                reason @ (CloseReason::Refused(_) | CloseReason::DocumentTooLarge(_) | CloseReason::Unavailable(_)),
-            ) => Err(Trouble::Ever(reason.to_string())),
-            Err(reason) => Err(Trouble::Now(reason.to_string())),
+            Err(reason) => Err(of(&reason)),
         }
     }
 
     /// Names a write; sessions are counted from the other end.
     fn next_writer(&self) -> SessionId {
         SessionId(u64::MAX - self.next_generation())
+    }
+}
+
+/// Whether trying again may help.
+fn of(reason: &CloseReason) -> Trouble {
+    match reason {
+        CloseReason::Refused(_) | CloseReason::DocumentTooLarge(_) | CloseReason::Unavailable(_) => {
+            Trouble::Ever(reason.to_string())
+        }
+        _ => Trouble::Now(reason.to_string()),
     }
 }
 

@@ -18,11 +18,11 @@ use super::{
 };
 
 /// How long a visitor waits for a document, and for its disk.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long somebody waits who only looks inside.
 const LOOK: Duration = Duration::from_secs(5);
 /// How often an actor that is just going away is asked for its successor.
-const OPEN_TRIES: usize = 8;
+pub(super) const OPEN_TRIES: usize = 8;
 
 /// How many kilobytes of whole documents may be in memory to be read by visitors; more of them wait. (Sessions share what
 /// is encoded for them.)

@@ -10,6 +10,8 @@
 //! about the commands that work on a folder, `near` about what people write who mean something else.
 
 mod budgets;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod demo;
 mod near;
 mod operator;
@@ -35,6 +37,7 @@ use crate::{
     http::address::{BasePath, PublicUrl},
     limits::MESSAGE_BYTES_MAX,
     logging::LogFormat,
+    nodes::ClusterSecret,
     operator::Request,
     tls::Tls,
     token::{Issuer, Jwks, KeyError, Keys, LinkKeys, ServerToken, Source, TokenKey},
@@ -110,6 +113,8 @@ pub struct ServeConfig {
     /// Where the documents are kept in place of the folder.
     #[cfg(feature = "postgres")]
     pub database: Option<DatabaseUrl>,
+    /// What makes this server one of several on that database.
+    pub cluster: Option<Cluster>,
     /// Who may connect.
     pub admission: Admission,
     /// What an operator shows at `/admin`.
@@ -164,6 +169,17 @@ pub struct ServeConfig {
     pub is_supervised: bool,
 }
 
+/// What makes a server one of several on a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// `HOST:PORT`, where other nodes reach this one and where it listens for them; port 0 lets the system choose.
+    pub address: String,
+    /// What all nodes know.
+    pub secret: ClusterSecret,
+    /// This machine's name at fly.io, whose proxy is asked to bring a WebSocket to the machine of its document.
+    pub machine: Option<String>,
+}
+
 /// Who may connect.
 #[derive(Debug, Clone)]
 pub enum Admission {
@@ -186,6 +202,7 @@ impl ServeConfig {
             tls: None,
             #[cfg(feature = "postgres")]
             database: None,
+            cluster: None,
             admission: Admission::Open,
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -413,6 +430,10 @@ struct ServeArgs {
     #[cfg(feature = "postgres")]
     #[command(flatten)]
     database: operator::DatabaseArgs,
+
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
 
     /// Files of the journal are kept this long after a snapshot holds their edits
     #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
@@ -683,6 +704,15 @@ impl TryFrom<ServeArgs> for ServeConfig {
             return Err("--admin-listen is --listen: choose another address, or leave it out".to_owned());
         }
 
+        #[cfg(feature = "postgres")]
+        let (database, cluster) = {
+            let database = args.database.url()?;
+            let cluster = args.cluster.cluster(database.is_some())?;
+            (database, cluster)
+        };
+        #[cfg(not(feature = "postgres"))]
+        let cluster = None;
+
         Ok(Self {
             listen,
             admin_listen: args.admin_listen,
@@ -690,7 +720,8 @@ impl TryFrom<ServeArgs> for ServeConfig {
             tls: tls.transpose().map_err(|error| error.to_string())?,
             data: args.data,
             #[cfg(feature = "postgres")]
-            database: args.database.url()?,
+            database,
+            cluster,
             admission,
             admin_token,
             origins,

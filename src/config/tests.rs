@@ -111,6 +111,7 @@ fn c1_flags_reach_their_fields() {
     let expected = ServeConfig {
         #[cfg(feature = "postgres")]
         database: None,
+        cluster: None,
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
         admin_listen: Some("127.0.0.1:9090".parse().expect("an address")),
@@ -704,4 +705,44 @@ fn c7_the_operators_table_of_settings_is_that_of_the_help() {
         expected.trim(),
         "docs/operating.md should say:\n{expected}"
     );
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn n1_one_of_several_servers_has_a_database_an_address_and_a_secret() {
+    let database = ["serve", "--database-url", "postgres://h/d"];
+    let with = |flags: &[&'static str]| [&database[..], flags].concat();
+    let address = "--cluster-address=10.0.0.5:7070";
+    let secret = "--cluster-secret=0123456789abcdef0123456789abcdef";
+
+    let config = serve(&with(&[address, secret])[1..]);
+    let cluster = config.cluster.expect("one of several");
+    assert_eq!(cluster.address, "10.0.0.5:7070");
+    assert!(!format!("{cluster:?}").contains("0123"));
+    assert_eq!(serve(&database[1..]).cluster, None);
+    for good in ["node-1:7070", "[fdaa::2]:7070", "127.0.0.1:0"] {
+        let flag = format!("--cluster-address={good}");
+        assert!(
+            parse(&[&database[..], &[flag.as_str(), secret]].concat()).is_ok(),
+            "{good}"
+        );
+    }
+
+    for (flags, says) in [
+        (with(&[address]), "COWRITE_CLUSTER_SECRET"),
+        (with(&[secret]), "--cluster-address"),
+        (vec!["serve", address, secret], "COWRITE_DATABASE_URL"),
+        (
+            with(&[address, "--cluster-secret=too-short-but-secret"]),
+            "openssl rand -hex 32",
+        ),
+        (with(&["--cluster-address=10.0.0.5", secret]), "HOST:PORT"),
+        (with(&["--cluster-address=0.0.0.0:7070", secret]), "no other machine"),
+        (with(&["--cluster-address=fdaa::2:7070", secret]), "brackets"),
+        (with(&["--cluster-address=:7070", secret]), "HOST:PORT"),
+    ] {
+        let told = refused(&flags);
+        assert!(told.contains(says), "{flags:?}: {told}");
+        assert!(!told.contains("too-short"), "{told}");
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
     access::{Credentials, Identity, OriginRefused},
     actor::clock,
     id::DocumentId,
+    nodes::Said,
     protocol::close::{CloseReason, Exceeded},
     token::{Believed, Keys, TokenError},
 };
@@ -27,6 +28,7 @@ use super::{
     doorkeeper::Visit,
     line,
     refusals::{self, Reason},
+    tunnel,
 };
 
 /// When a request that the server cannot answer now may be made again, in seconds.
@@ -203,7 +205,11 @@ pub async fn admit_session(
 /// Decides about an upgrade request, whatever it is for.
 pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refusal> {
     let network = shared.doorkeeper.network(request);
-    shared.doorkeeper.arrives(network)?;
+    // The node that sent it counts the socket that it belongs to.
+    let is_counted = !matches!(tunnel::said(request), Some(Said::Document(_)));
+    if is_counted {
+        shared.doorkeeper.arrives(network)?;
+    }
     if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
@@ -213,6 +219,9 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refus
     }
     admit(request, shared)?;
     has_room(shared)?;
+    if !is_counted {
+        return Ok(Visit::uncounted(network));
+    }
     Ok(shared.doorkeeper.connects(network)?)
 }
 
@@ -268,7 +277,8 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     shared
         .origins
         .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
-    if shared.draining.load(Ordering::Relaxed) {
+    let others = shared.nodes.as_ref().and_then(|nodes| nodes.heir());
+    if shared.draining.load(Ordering::Relaxed) && others.is_none() {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,
             "the server is stopping".to_owned(),

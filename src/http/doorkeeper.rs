@@ -83,6 +83,15 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// It comes from there, and counts for nobody.
+    #[must_use]
+    pub fn uncounted(network: Option<Network>) -> Self {
+        Self {
+            network,
+            places: Default::default(),
+        }
+    }
+
     /// It is this user's.
     ///
     /// # Errors

@@ -8,6 +8,8 @@
 //! * `share`: `/share`, the tokens of links for whoever may share
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
+//! * `tunnel`: how a request reaches the node that has its document; `inner`: the same
+//!   for one document of a Hocuspocus socket; `cluster`: what nodes ask each other
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
@@ -40,6 +42,7 @@ use crate::{
     access::OriginPolicy,
     actor::{registry::Registry, writer::Writer},
     budgets::Memory,
+    nodes::Nodes,
     store::Store,
     supervisor::Plug,
     telemetry::Metrics,
@@ -52,6 +55,7 @@ pub use demo::is_built as has_demo;
 pub mod address;
 pub mod admin;
 mod admission;
+pub mod cluster;
 mod demo;
 pub mod doorkeeper;
 #[cfg(test)]
@@ -60,6 +64,7 @@ pub mod headers;
 mod health;
 mod help;
 mod hocuspocus;
+mod inner;
 mod inspect;
 pub mod line;
 pub mod lines;
@@ -72,6 +77,7 @@ mod session;
 mod share;
 pub mod socket;
 mod switchboard;
+pub mod tunnel;
 pub mod upgrade;
 mod y_sweet;
 mod y_websocket;
@@ -127,6 +133,8 @@ pub struct Shared {
     pub stopping: Notify,
     /// The line to the supervisor that started this server; `None` has nobody to kill it.
     pub plug: Option<Plug>,
+    /// The other servers on the store, if there may be some.
+    pub nodes: Option<Arc<Nodes>>,
 }
 
 /// What the process holds, by kind, in bytes.

@@ -19,7 +19,7 @@ use std::{
 
 use actix_codec::{Encoder, Framed, FramedParts};
 use actix_http::{
-    ConnectionType, Request, ServiceConfig,
+    ConnectionType, HttpMessage, Request, ServiceConfig,
     body::{BodySize, BoxBody, MessageBody},
     error::PayloadError,
     h1::{Codec, Message},
@@ -67,11 +67,13 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
 }
 
-/// Answers upgrades with `application`, on sockets that have left HTTP and on the thread of their document.
+/// Answers upgrades with `application`, on sockets that have left HTTP and on the thread of their document. `is_first`:
+/// connections that move to this thread are answered by this application, and not by another one that is on it.
 pub fn factory<A>(
     application: A,
     homes: Arc<Homes>,
     base_path: BasePath,
+    is_first: bool,
 ) -> impl ServiceFactory<(Request, Framed<Socket, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
 where
     A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
@@ -83,14 +85,16 @@ where
         let (application, homes, base_path) = (application.clone(), homes.clone(), base_path.clone());
         async move {
             let application = Rc::new(application.new_service(()).await?);
-            let here = homes.settle();
-            // Weak: what a thread keeps to its very end must not hold an application.
-            let (answers, config) = (Rc::downgrade(&application), ServiceConfig::default());
-            moving::take_in(move |moved| {
-                if let Some(application) = answers.upgrade() {
-                    actix_web::rt::spawn(answer_moved(application, moved, config.clone()));
-                }
-            });
+            let here = is_first.then(|| homes.settle()).flatten();
+            if is_first {
+                // Weak: what a thread keeps to its very end must not hold an application.
+                let (answers, config) = (Rc::downgrade(&application), ServiceConfig::default());
+                moving::take_in(move |moved| {
+                    if let Some(application) = answers.upgrade() {
+                        actix_web::rt::spawn(answer_moved(application, moved, config.clone()));
+                    }
+                });
+            }
             Ok(fn_service(move |(request, framed)| {
                 let home = home(&request, &base_path, &homes).filter(|home| Some(*home) != here);
                 route(application.clone(), home, homes.clone(), request, framed)
@@ -171,15 +175,14 @@ where
         unread,
         unwritten: mut begin,
     } = upgrading;
+    if let Some(said) = io.said() {
+        request.extensions_mut().insert(said);
+    }
     let (reader, writer) = match io.split() {
         Ok(halves) => halves,
         Err(error) => return log::warn!("{CANNOT_MOVE}: {error}"),
     };
-    let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
-        reader,
-        early: unread,
-        pauses: false,
-    });
+    let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(incoming(reader, unread));
     let (request, _) = request.replace_payload(Payload::Stream { payload: incoming });
     let response = match application.call(request).await {
         Ok(response) => response.into_parts().1,
@@ -226,6 +229,15 @@ async fn encode_whole(
     codec.encode(Message::Item((head, BodySize::Sized(bytes.len() as u64))), into)?;
     codec.encode(Message::Chunk(Some(bytes)), into)?;
     codec.encode(Message::Chunk(None), into)
+}
+
+/// What a peer sends, behind what had arrived `early`.
+pub(super) fn incoming(reader: ReadHalf, early: Bytes) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+    Incoming {
+        reader,
+        early,
+        pauses: false,
+    }
 }
 
 /// What the peer sends.
@@ -524,7 +536,7 @@ mod tests {
         let builder = Server::build().listen("http", listener, move || {
             let application = || map_config(App::new().default_service(web::to(tell)), |()| AppConfig::default());
             let h1 = HttpService::build()
-                .upgrade(factory(application(), homes.clone(), BasePath::default()))
+                .upgrade(factory(application(), homes.clone(), BasePath::default(), true))
                 .h1(application());
             let plain = |tcp: TcpStream| async move {
                 let peer = tcp.peer_addr().ok();

@@ -41,7 +41,9 @@ use super::{
     admission::{self, Admitted, Refusal},
     health,
     line::Begun,
-    session, y_websocket,
+    session,
+    tunnel::{self, Way},
+    y_websocket,
 };
 
 /// Largest question of an SDK, in bytes: a name and a few words.
@@ -214,6 +216,9 @@ fn claims(document: &DocumentId, asked: &AuthQuestion) -> Result<ClientClaims, C
 /// `GET /d/{document}/as-update`: all of it, as an update.
 async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     let (document, _) = admit(&request, "/as-update", &shared).await?;
+    if let Some(answer) = tunnel::request(&request, Bytes::new(), &document, &shared).await? {
+        return Ok(answer);
+    }
     Ok(whole(shared.registry.read(&document).await?))
 }
 
@@ -236,6 +241,9 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     // It may have taken long, and the token may have ended meanwhile.
     let identity = identify(&admission::credentials(&request), &document, &shared)?;
     may_write(&identity)?;
+    if let Some(answer) = tunnel::request(&request, bytes.clone(), &document, &shared).await? {
+        return Ok(answer);
+    }
     let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
@@ -262,6 +270,11 @@ fn may_write(identity: &Identity) -> Result<(), CloseReason> {
 /// `GET /d/{document}/ws/{document}`, and `/doc/ws/{document}` of older clients.
 async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let credentials = admission::credentials(&request);
+    let name = raw_name(super::path(&request, &shared)).unwrap_or_default();
+    let payload = match tunnel::route(&request, payload, name, &shared).await {
+        Way::Here(payload) => payload,
+        Way::Answered(response) => return Ok(response),
+    };
     let admitted = admit_session(&request, &credentials, &shared).await;
     y_websocket::answer(&request, payload, &credentials, &shared, Dialect::YSweet, admitted).await
 }

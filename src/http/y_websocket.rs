@@ -35,6 +35,7 @@ use super::{
     line::{self, Event, Open, OutboxBody, Reader},
     refusals,
     session::{self, Batch},
+    tunnel::{self, Way},
 };
 
 /// The document's name in a path below the base path, not decoded.
@@ -46,6 +47,10 @@ pub fn raw_name(path: &str) -> Option<&str> {
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let raw_name = raw_name(super::path(&request, &shared)).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
+    let payload = match tunnel::route(&request, payload, &raw_name, &shared).await {
+        Way::Here(payload) => payload,
+        Way::Answered(response) => return Ok(response),
+    };
     let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared).await;
     answer(&request, payload, &credentials, &shared, Dialect::YWebsocket, admitted).await
 }
@@ -60,7 +65,10 @@ pub async fn answer(
     admitted: Result<Admitted, Refusal>,
 ) -> actix_web::Result<HttpResponse> {
     match admitted {
-        Ok(admitted) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
+        Ok(admitted) => match tunnel::take(request, payload, &admitted.document, shared).await {
+            Way::Here(payload) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
+            Way::Answered(response) => Ok(response),
+        },
         Err(refusal) => {
             let denied = match &refusal {
                 // A page that has to come back later is not denied.

@@ -10,9 +10,12 @@
 //! * `sled` (feature `server`): what is read: snapshots and the catalogue, rebuilt from the journal
 //! * `durable` (feature `server`): the two together, what the server runs on
 //! * `postgres` (feature `postgres`): a database that several servers may share
+//! * `directory` (feature `server`): what these know of each other through it
 
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "server")]
+pub mod directory;
 #[cfg(feature = "server")]
 pub mod durable;
 pub mod holder;

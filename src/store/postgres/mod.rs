@@ -4,6 +4,7 @@
 //! * `schema`: its tables
 //! * `plan`: what a batch does to each document
 //! * `commit`, `read`: the statements
+//! * `nodes`: who else lives, and what they have
 //!
 //! What must stay true:
 //!
@@ -17,6 +18,7 @@
 
 mod commit;
 pub mod link;
+mod nodes;
 mod plan;
 mod read;
 mod schema;
@@ -83,6 +85,8 @@ struct Node {
     closed: AtomicBool,
     /// Held by whoever says that this node lives, or leaves.
     beating: tokio::sync::Mutex<()>,
+    /// What it tells and is told with each beat, if there may be others.
+    stands: Mutex<Option<nodes::Stands>>,
     /// What this node has taken.
     open: Mutex<FxHashMap<DocumentId, Open>>,
     /// Documents that the next step of upkeep trims.
@@ -105,27 +109,6 @@ impl Node {
 
     fn status(&self) -> MutexGuard<'_, (Option<Instant>, StoreStatus)> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says that this node lives, unless it has left.
-    async fn beat(&self) -> Result<(), Trouble> {
-        let _beating = self.beating.lock().await;
-        if self.closed.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let link = self.links.other().await?;
-        let tried = self
-            .links
-            .limited(async {
-                let beat = link.prepare_cached(
-                    "insert into cowrite_node (id, version, seen) values ($1, $2, clock_timestamp())
-                 on conflict (id) do update set seen = excluded.seen",
-                );
-                let version = env!("CARGO_PKG_VERSION");
-                link.execute(&beat.await?, &[&self.id, &version]).await
-            })
-            .await;
-        self.links.settle(link, tried).map(drop)
     }
 
     /// Lets go of all documents, and forgets the nodes that have died long ago.
@@ -158,6 +141,7 @@ impl PostgresStore {
             options,
             closed: AtomicBool::new(false),
             beating: tokio::sync::Mutex::default(),
+            stands: Mutex::default(),
             open: Mutex::default(),
             trim_step: AtomicI64::new(read::TRIM_STEP_MAX),
             status: Mutex::default(),
@@ -360,6 +344,8 @@ impl Store for PostgresStore {
             let left = node.leave().await;
             left.map_err(|trouble| node.links.error("leave", trouble))
         });
+        // Who heard holds this store.
+        *self.node.stands() = None;
         self.node.links.close();
         left
     }

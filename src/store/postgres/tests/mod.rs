@@ -16,6 +16,7 @@ use crate::store::{
 };
 
 mod large;
+mod nodes;
 mod outages;
 
 fn server() -> String {
@@ -86,7 +87,7 @@ fn options() -> Options {
     }
 }
 
-fn open(folder: &Path) -> PostgresStore {
+pub(super) fn open(folder: &Path) -> PostgresStore {
     PostgresStore::open(&made(folder), options()).unwrap()
 }
 
