@@ -20,8 +20,9 @@ export function keepsSelection(session: Session): Extension {
     },
     // The others' carets come a moment after what they wrote.
     dispatchTransaction({ transaction, next }) {
-      const { view } = this.editor
-      if (transaction.getMeta(yCursorPluginKey) !== undefined) {
+      // Carets are shown also while the view is only being made, and when it is gone.
+      if (!this.editor.isDestroyed && transaction.getMeta(yCursorPluginKey) !== undefined) {
+        const { view } = this.editor
         tellSelection(view)
         const { doc, selection } = view.state
         if (doc === transaction.doc && !selection.eq(transaction.selection)) transaction.setSelection(selection)
