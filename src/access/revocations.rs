@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Identity};
@@ -72,19 +73,32 @@ impl Revocation {
 pub struct Revocations(Vec<Revocation>);
 
 impl Revocations {
-    /// Remembers one more, and forgets those whose time has passed at `now_ms`.
-    pub fn add(&mut self, mut revocation: Revocation, now_ms: u64) {
-        let wanted = (revocation.revoked.clone(), revocation.leaves);
-        let is_same = |known: &Revocation| (&known.revoked, known.leaves) == (&wanted.0, wanted.1);
-        // Who says it again shortens nothing.
-        let known = self.0.iter().filter(|known| is_same(known)).map(|known| known.until_ms);
-        let until_ms = known.max().unwrap_or_default();
-        self.0.retain(|known| known.until_ms > now_ms && !is_same(known));
-        revocation.until_ms = revocation.until_ms.max(until_ms);
-        if self.0.len() >= REMEMBERED_MAX {
-            self.0.remove(0);
+    /// Remembers some more, and forgets those whose time has passed at `now_ms`. Those of several servers come in any order
+    /// and more than once; returns those that revoke more than was revoked.
+    pub fn add(&mut self, revocations: impl IntoIterator<Item = Revocation>, now_ms: u64) -> Vec<Revocation> {
+        self.0.retain(|known| known.until_ms > now_ms);
+        let what = |revocation: &Revocation| (revocation.revoked.clone(), revocation.leaves);
+        let known = self.0.iter().enumerate();
+        let mut places: FxHashMap<_, usize> = known.map(|(place, known)| (what(known), place)).collect();
+        let mut news = Vec::new();
+        for revocation in revocations {
+            let Some(place) = places.get(&what(&revocation)) else {
+                places.insert(what(&revocation), self.0.len());
+                self.0.push(revocation.clone());
+                news.push(revocation);
+                continue;
+            };
+            // Who says it again shortens nothing.
+            let known = &mut self.0[*place];
+            if revocation.at_ms > known.at_ms || revocation.until_ms > known.until_ms {
+                known.at_ms = known.at_ms.max(revocation.at_ms);
+                known.until_ms = known.until_ms.max(revocation.until_ms);
+                news.push(revocation);
+            }
         }
-        self.0.push(revocation);
+        self.0.sort_by_key(|known| known.at_ms);
+        self.0.drain(..self.0.len().saturating_sub(REMEMBERED_MAX));
+        news
     }
 
     /// What of somebody's access to a document is left; `None` is nothing.
@@ -196,11 +210,11 @@ mod tests {
     #[test]
     fn a8_a_revocation_is_forgotten_when_its_time_has_passed() {
         let mut all = Revocations::default();
-        all.add(revocation(Revoked::User("ada".into())), 1_000);
-        all.add(revocation(Revoked::User("bob".into())), 4_999);
+        all.add([revocation(Revoked::User("ada".into()))], 1_000);
+        all.add([revocation(Revoked::User("bob".into()))], 4_999);
         assert_eq!(all.leave(&holder("ada", None, None), &named("d")), None);
 
-        all.add(revocation(Revoked::User("eve".into())), 5_000);
+        all.add([revocation(Revoked::User("eve".into()))], 5_000);
 
         assert_eq!(all.leave(&holder("ada", None, None), &named("d")), Some(Access::Write));
         let text = serde_json::to_string(&all).expect("JSON");
@@ -216,10 +230,15 @@ mod tests {
             until_ms: 2_000,
             ..long.clone()
         };
-        all.add(long, 1_000);
-        all.add(short, 1_000);
+        let earlier = Revocation {
+            at_ms: 900,
+            ..long.clone()
+        };
+        assert_eq!(all.add([long.clone()], 1_000), [long.clone()]);
+        assert_eq!(all.add([short, earlier, long], 1_000), []);
+        assert_eq!(all.leave(&holder("ada", None, Some(950)), &named("d")), None);
 
-        all.add(revocation(Revoked::User("eve".into())), 2_001);
+        all.add([revocation(Revoked::User("eve".into()))], 2_001);
 
         assert_eq!(all.leave(&holder("ada", None, None), &named("d")), None);
     }
@@ -238,13 +257,13 @@ mod tests {
             |all: &Revocations, user: &str, document: &str| all.leave(&holder(user, None, None), &named(document));
         let mut all = Revocations::default();
 
-        all.add(lowers(member.clone()), 1_000);
+        all.add([lowers(member.clone())], 1_000);
         assert_eq!(left(&all, "ada", "d"), Some(Access::Read));
         assert_eq!(left(&all, "ada", "e"), Some(Access::Write));
         assert_eq!(left(&all, "bob", "d"), Some(Access::Write));
 
-        all.add(revocation(member.clone()), 1_000);
-        all.add(lowers(member), 1_000);
+        all.add([revocation(member.clone())], 1_000);
+        all.add([lowers(member)], 1_000);
         assert_eq!(left(&all, "ada", "d"), None);
         let text = serde_json::to_string(&all).expect("JSON");
         assert!(

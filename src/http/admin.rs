@@ -1,10 +1,12 @@
 //! What an operator may do while the server runs: revoke tokens, see who is here, look into documents ([`super::inspect`]). Whoever shows the admin token may.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
 };
 
 use actix_web::{
@@ -12,7 +14,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::{self, Data, Query, ServiceConfig},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
@@ -20,10 +22,15 @@ use crate::{
     actor::{
         clock,
         document::{Revoke, Who},
+        registry::Registry,
     },
     id::DocumentId,
     limits::LINK_S_MAX,
     protocol::close::CloseReason,
+    store::{
+        StoreError,
+        orders::{OrderNumber, Orders},
+    },
 };
 
 use super::{Shared, admission::Refusal, inspect, y_sweet::body};
@@ -45,29 +52,94 @@ pub fn routes(config: &mut ServiceConfig) {
         .route("/admin/update", web::get().to(inspect::update));
 }
 
-/// The revocations that hold, in memory and on disk.
-#[derive(Debug)]
+/// How often a server asks what the others were told: they are to have heard of it within a second.
+const FOLLOW: Duration = Duration::from_millis(400);
+
+/// The revocations that hold, in memory and where they are kept.
 pub struct Kept {
     all: RwLock<Revocations>,
-    /// One writes at a time, and nobody who is let in waits for the disk.
-    file: Mutex<PathBuf>,
+    place: Place,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
+/// Where they are kept. Nobody who is let in waits for it.
+enum Place {
+    /// One writes at a time.
+    File(Mutex<PathBuf>),
+    /// With the number of the last one that was heard of.
+    Orders(Arc<dyn Orders>, Mutex<OrderNumber>),
+}
+
+/// Why it is not known what was revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unkept {
+    /// The file.
+    #[error(
+        "revocations.json in the data folder cannot be read: {0}; restore it, or delete it to let everybody in again"
+    )]
+    File(#[from] io::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What all servers on a store are told.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Order {
+    Revoke(Revocation),
 }
 
 impl Kept {
-    /// Reads those of a data folder.
+    /// Reads those of a data folder and, where several servers may share the store, those that all of these were told.
     ///
     /// # Errors
-    /// The file is there and cannot be read, or is not what this server wrote.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// [`Unkept`]: somebody whose token was revoked would be let in.
+    pub fn open(folder: &Path, orders: Option<Arc<dyn Orders>>) -> Result<Self, Unkept> {
         let all = match fs::read(folder.join(FILE)) {
-            Ok(bytes) => serde_json::from_slice(&bytes)?,
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Revocations::default(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
-        Ok(Self {
+        let kept = Self {
             all: RwLock::new(all),
-            file: Mutex::new(folder.join(FILE)),
-        })
+            place: match orders {
+                Some(orders) => Place::Orders(orders, Mutex::default()),
+                None => Place::File(Mutex::new(folder.join(FILE))),
+            },
+        };
+        kept.news()?;
+        Ok(kept)
+    }
+
+    /// What was revoked on other servers since this was asked; it holds here from now on.
+    ///
+    /// # Errors
+    /// The store does not answer: ask again.
+    fn news(&self) -> Result<Vec<Revocation>, StoreError> {
+        let Place::Orders(orders, last) = &self.place else {
+            return Ok(Vec::new());
+        };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who was cut off hears all once more: the store may have come back with less, and have given numbers again.
+        let after = std::mem::take(&mut *last);
+        let behind = orders.behind(after)?;
+        *last = behind.last().map_or(after, |(number, _)| *number);
+        let read = behind
+            .into_iter()
+            .filter_map(|(number, what)| match serde_json::from_str(&what) {
+                Ok(Order::Revoke(revocation)) => Some(revocation),
+                Err(error) => {
+                    log::warn!("order {number} is of a newer server, and is not obeyed here: {error}");
+                    None
+                }
+            });
+        Ok(self.add(read))
     }
 
     /// Somebody with what is left of their access to a document.
@@ -80,15 +152,26 @@ impl Kept {
         Ok(Identity { access, ..identity })
     }
 
-    /// Remembers one more from now on, until the process ends.
-    fn add(&self, revocation: Revocation) {
+    /// Remembers some more from now on, until the process ends; returns those that are news.
+    fn add(&self, revocations: impl IntoIterator<Item = Revocation>) -> Vec<Revocation> {
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.add(revocation, clock::wall_ms());
+        all.add(revocations, clock::wall_ms())
+    }
+
+    /// Keeps one that was added, for servers that start later and for all on the store.
+    fn keep(&self, revocation: Revocation) -> io::Result<()> {
+        match &self.place {
+            Place::File(file) => self.write(&file.lock().unwrap_or_else(PoisonError::into_inner)),
+            Place::Orders(orders, _) => {
+                let until_ms = revocation.until_ms;
+                let order = serde_json::to_string(&Order::Revoke(revocation))?;
+                orders.give(&order, until_ms).map_err(io::Error::other)
+            }
+        }
     }
 
     /// Writes down all that were added.
-    fn write(&self) -> io::Result<()> {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+    fn write(&self, file: &Path) -> io::Result<()> {
         let bytes = {
             let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
             serde_json::to_vec(&*all)?
@@ -97,7 +180,7 @@ impl Kept {
         let mut written = File::create(&part)?;
         written.write_all(&bytes)?;
         written.sync_all()?;
-        fs::rename(part, &*file)?;
+        fs::rename(part, file)?;
         file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
@@ -167,29 +250,72 @@ async fn revoke(request: HttpRequest, payload: web::Payload, shared: Data<Shared
         until_ms: now_ms.saturating_add(remembered),
         leaves,
     };
-    shared.revocations.add(revocation.clone());
-    let keeps = shared.clone();
-    let written = web::block(move || keeps.revocations.write());
+    shared.revocations.add([revocation.clone()]);
+    let (keeps, kept) = (shared.clone(), revocation.clone());
+    let kept = web::block(move || keeps.revocations.keep(kept));
     // Whoever is here hears of it at once: the disk may take long, or fail, and so may a document that is busy.
-    let documents = shared.registry.all();
-    let told = documents
-        .iter()
-        .map(|document| document.send(Revoke(revocation.clone())));
-    let told = futures_util::future::join_all(told).await;
-    let concerned: usize = told.into_iter().filter_map(Result::ok).sum();
+    let concerned = tell(&shared.registry, &revocation).await;
     let what = if leaves.is_some() { "lowered" } else { "ended" };
     log::info!("revoked {:?}: {concerned} sessions were {what}", revocation.revoked);
-    let error = match written.await {
+    let error = match kept.await {
         Ok(Ok(())) => return HttpResponse::Ok().json(json!({ what: concerned })),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
     log::error!("a revocation could not be written down: {error}");
+    let others = match shared.revocations.place {
+        Place::File(_) => "",
+        Place::Orders(..) => ", and other servers may not have heard of it",
+    };
     let reason = format!(
         "{concerned} sessions were {what}, and such tokens are refused until the server ends. The revocation could not be \
-         written down ({error}), and is not remembered after that: send it again"
+         written down ({error}), and is not remembered after that{others}: send it again"
     );
     Refusal::response(StatusCode::SERVICE_UNAVAILABLE, &reason)
+}
+
+/// Tells the documents that are open here; returns how many sessions were concerned.
+async fn tell(registry: &Registry, revocation: &Revocation) -> usize {
+    let documents = registry.all();
+    let told = documents
+        .iter()
+        .map(|document| document.send(Revoke(revocation.clone())));
+    let told = futures_util::future::join_all(told).await;
+    told.into_iter().filter_map(Result::ok).sum()
+}
+
+/// Obeys what is revoked on other servers, for as long as it is polled.
+pub async fn follow(shared: Data<Shared>) {
+    if let Place::File(_) = shared.revocations.place {
+        return;
+    }
+    loop {
+        actix_web::rt::time::sleep(FOLLOW).await;
+        let asks = shared.clone();
+        match web::block(move || asks.revocations.news()).await {
+            Ok(Ok(news)) => {
+                for revocation in news {
+                    // A document that is busy holds up no other revocation.
+                    actix_web::rt::spawn(obey(shared.registry.clone(), revocation));
+                }
+            }
+            Ok(Err(error)) => log::debug!("what was revoked on other servers is not known: {error}"),
+            Err(_) => return,
+        }
+    }
+}
+
+async fn obey(registry: Arc<Registry>, revocation: Revocation) {
+    let concerned = tell(&registry, &revocation).await;
+    let what = if revocation.leaves.is_some() {
+        "lowered"
+    } else {
+        "ended"
+    };
+    log::info!(
+        "revoked on another server {:?}: {concerned} sessions were {what} here",
+        revocation.revoked
+    );
 }
 
 /// Which sessions are asked for.
@@ -242,4 +368,48 @@ pub(super) fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResp
     let shown = shown.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let reason = "the admin token is needed: Authorization: Bearer TOKEN";
     (!shown.is_some_and(|shown| token.is(shown))).then(|| Refusal::response(StatusCode::UNAUTHORIZED, reason))
+}
+
+#[cfg(all(test, feature = "postgres"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::store::postgres::tests::open;
+
+    fn identity(issued_at_ms: u64) -> Identity {
+        Identity {
+            subject: Some("ada".into()),
+            issued_at_ms: Some(issued_at_ms),
+            ..Identity::anonymous()
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a database"]
+    fn n31_what_is_revoked_on_one_server_holds_on_all_and_on_those_that_start_later() {
+        let (folder, unused) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let server = || Kept::open(unused.path(), Some(Arc::new(open(folder.path())))).unwrap();
+        let [one, two] = [server(), server()];
+        let may = |kept: &Kept| kept.apply(identity(1_000), &DocumentId::parse("d").unwrap()).is_ok();
+        let revocation = Revocation {
+            revoked: Revoked::User("ada".into()),
+            at_ms: 2_000,
+            until_ms: clock::wall_ms() + 3_600_000,
+            leaves: None,
+        };
+        assert!(may(&one) && may(&two));
+
+        assert_eq!(one.add([revocation.clone()]), [revocation.clone()]);
+        one.keep(revocation.clone()).unwrap();
+
+        assert!(!may(&one) && may(&two));
+        assert_eq!(two.news().unwrap(), [revocation]);
+        assert_eq!(two.news().unwrap(), []);
+        assert_eq!(one.news().unwrap(), [], "its own is no news");
+        assert!(!may(&two) && !may(&server()));
+        assert!(
+            fs::read_dir(unused.path()).unwrap().next().is_none(),
+            "no folder has to outlive a restart"
+        );
+    }
 }

@@ -43,7 +43,12 @@ use crate::{
     config::{Admission, ServeConfig, is_loopback},
     document::Deleted,
     http::{
-        self, Shared, Shows, address::PublicUrl, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished, socket::Socket,
+        self, Shared, Shows,
+        address::PublicUrl,
+        admin::{self, Kept},
+        doorkeeper::Doorkeeper,
+        line::Unfinished,
+        socket::Socket,
     },
     logging::LogFormat,
     nodes::Nodes,
@@ -51,6 +56,7 @@ use crate::{
     store::{
         Store, StoreError,
         durable::{DurableStore, Options},
+        orders::Orders,
     },
     supervisor::Plug,
     telemetry::Metrics,
@@ -166,7 +172,7 @@ impl Application {
         let requests_max = (descriptors.requests_max / 4).max(1);
         budgets.requests_per_address = budgets.requests_per_address.min(requests_max);
         let cluster_door = config.cluster.as_ref().map(cluster::bind).transpose()?;
-        let (store, nodes) = open_store(&config)?;
+        let Opened { store, nodes, orders } = open_store(&config)?;
         let plug = plug(config.is_supervised, address)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
@@ -197,7 +203,7 @@ impl Application {
                 Admission::Tokens(keys) => Some(keys),
             },
             admin_token: config.admin_token,
-            revocations: Kept::open(&config.data).map_err(ServeError::Revocations)?,
+            revocations: Kept::open(&config.data, orders)?,
             origins: config.origins,
             public_url: config.public_url,
             is_secure: config.tls.is_some(),
@@ -306,9 +312,11 @@ impl Application {
         if let Some(member) = &member {
             member.join().await;
         }
+        let follows = actix_web::rt::spawn(admin::follow(self.shared.clone()));
         let reason = stop.await;
         log::info!("{reason}: stopping");
         watch.abort();
+        follows.abort();
         if let Some(reloads) = reloads {
             reloads.abort();
         }
@@ -575,8 +583,14 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// The store, and those who share it.
-type Opened = (Arc<dyn Store>, Option<Arc<Nodes>>);
+/// A store, and what is there only for servers that may share it.
+struct Opened {
+    store: Arc<dyn Store>,
+    /// Those who share it.
+    nodes: Option<Arc<Nodes>>,
+    /// What all of these are told.
+    orders: Option<Arc<dyn Orders>>,
+}
 
 /// The database, if there is one, or the folder.
 fn open_store(config: &ServeConfig) -> Result<Opened, ServeError> {
@@ -586,16 +600,20 @@ fn open_store(config: &ServeConfig) -> Result<Opened, ServeError> {
             keep_history: config.keep_history,
             ..postgres::Options::default()
         };
-        // Revocations are kept there all the same.
-        if config.admin_token.is_some() {
-            std::fs::create_dir_all(&config.data).map_err(ServeError::Revocations)?;
-        }
         let store = Arc::new(PostgresStore::open(url, options)?);
         let nodes = config.cluster.as_ref();
         let nodes = nodes.map(|cluster| Nodes::new(store.clone(), cluster.secret.clone(), cluster.machine.clone()));
-        return Ok((store, nodes));
+        return Ok(Opened {
+            store: store.clone(),
+            nodes,
+            orders: Some(store),
+        });
     }
-    Ok((Arc::new(DurableStore::open(&config.data, store_options(config))?), None))
+    Ok(Opened {
+        store: Arc::new(DurableStore::open(&config.data, store_options(config))?),
+        nodes: None,
+        orders: None,
+    })
 }
 
 fn store_options(config: &ServeConfig) -> Options {
@@ -649,11 +667,9 @@ pub enum ServeError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The revocations in the data folder cannot be read: somebody whose token was revoked would be let in.
-    #[error(
-        "revocations.json in the data folder cannot be read: {0}; restore it, or delete it to let everybody in again"
-    )]
-    Revocations(io::Error),
+    /// It is not known what was revoked.
+    #[error(transparent)]
+    Revocations(#[from] admin::Unkept),
     /// No supervisor has started this process.
     #[error("`--supervised` is for `cowrite demo` itself, leave it out: stdin does not lead to a supervisor: {0}")]
     Supervisor(io::Error),

@@ -11,6 +11,7 @@
 //! * `durable` (feature `server`): the two together, what the server runs on
 //! * `postgres` (feature `postgres`): a database that several servers may share
 //! * `directory` (feature `server`): what these know of each other through it
+//! * `orders`: what all of these are told
 
 #[cfg(test)]
 mod contract;
@@ -24,6 +25,7 @@ pub mod journal;
 #[cfg(feature = "server")]
 mod measure;
 pub mod memory;
+pub mod orders;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod record;

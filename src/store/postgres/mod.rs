@@ -5,6 +5,7 @@
 //! * `plan`: what a batch does to each document
 //! * `commit`, `read`: the statements
 //! * `nodes`: who else lives, and what they have
+//! * `orders`: what all nodes are told
 //!
 //! What must stay true:
 //!
@@ -19,11 +20,12 @@
 mod commit;
 pub mod link;
 mod nodes;
+mod orders;
 mod plan;
 mod read;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     sync::{

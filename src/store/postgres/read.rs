@@ -315,6 +315,7 @@ impl Node {
         if asked.is_some_and(|asked| asked.elapsed() < self.options.status_every) {
             return Ok(());
         }
+        self.forget_orders().await?;
         let status = self.ask_status().await?;
         *self.status() = (Some(Instant::now()), status);
         Ok(())

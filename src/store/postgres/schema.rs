@@ -65,6 +65,14 @@ create index cowrite_trim_after on cowrite_trim (after);
 alter table cowrite_node add column address text, add column machine text,
   add column draining boolean not null default false;
 ",
+    "
+create table cowrite_order (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default clock_timestamp(),
+  until_ms bigint not null,
+  what text not null
+);
+",
 ];
 
 /// The version that the tables have; none when there are none.

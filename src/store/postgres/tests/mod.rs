@@ -13,6 +13,7 @@ use super::*;
 use crate::store::{
     EMPTY_UPDATE, Refusal,
     contract::{holder, id, snapshot, stored, update},
+    orders::Orders,
 };
 
 mod large;
@@ -87,7 +88,7 @@ fn options() -> Options {
     }
 }
 
-pub(super) fn open(folder: &Path) -> PostgresStore {
+pub(crate) fn open(folder: &Path) -> PostgresStore {
     PostgresStore::open(&made(folder), options()).unwrap()
 }
 
@@ -820,4 +821,48 @@ fn r23_a_url_is_read_without_its_password_in_what_is_said() {
         let said = parse(text).unwrap_err();
         assert!(said.contains(word), "{said}");
     }
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n30_an_order_reaches_every_node_also_one_that_starts_later_until_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = [(); 2].map(|()| open(folder.path()));
+    let later = crate::actor::clock::wall_ms() + 3_600_000;
+    // One follows while both give.
+    let seen = thread::scope(|scope| {
+        for store in [&one, &two] {
+            scope.spawn(move || {
+                for number in 0..40 {
+                    store.give(&format!("[{number}]"), later).unwrap();
+                }
+            });
+        }
+        let (mut seen, mut last) = (0, 0);
+        let end = Instant::now() + Duration::from_secs(60);
+        while seen < 80 && Instant::now() < end {
+            for (number, _) in two.behind(last).unwrap() {
+                assert!(number > last);
+                (seen, last) = (seen + 1, number);
+            }
+        }
+        seen
+    });
+    assert_eq!(seen, 80, "nobody who follows misses one");
+    one.give("[\"over\"]", 1).unwrap();
+    drop((one, two));
+
+    let three = open(folder.path());
+
+    let all = three.behind(0).unwrap();
+    assert_eq!(all.len(), 80);
+    let last = all.last().unwrap().0;
+    assert_eq!(three.behind(last).unwrap(), []);
+    assert_eq!(
+        three.behind(last + 1_000).unwrap().len(),
+        80,
+        "the store came back with less"
+    );
+    three.maintain(0).unwrap();
+    assert_eq!(number(&made(folder.path()), "select count(*) from cowrite_order"), 80);
 }
