@@ -201,7 +201,7 @@ mod tests {
             leaves: Some(Access::Read),
             ..revocation(Revoked::User("ada".into()))
         };
-        all.add(lowers, 1_000);
+        all.add([lowers], 1_000);
 
         assert_eq!(all.leave(&of_a_link(1_000), &named("d")), Some(Access::Read));
         assert_eq!(all.leave(&of_a_link(1_001), &named("d")), Some(Access::Write));

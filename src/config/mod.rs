@@ -90,6 +90,8 @@ impl Command {
             CommandArgs::Copy(args) => args.try_into().map(Self::Operate),
             #[cfg(feature = "postgres")]
             CommandArgs::Db { command } => command.try_into().map(Self::Operate),
+            #[cfg(feature = "postgres")]
+            CommandArgs::Nodes(args) => args.try_into().map(Self::Operate),
             #[cfg(feature = "import")]
             CommandArgs::Import(args) => Ok(Self::Operate(args.into())),
         }
@@ -355,6 +357,12 @@ when a document was not copied.")]
         #[command(subcommand)]
         command: operator::DbArgs,
     },
+    /// List the servers on a database: which of them live, and how many documents each has
+    #[cfg(feature = "postgres")]
+    #[command(after_help = "\
+living: it was seen in the last five seconds. draining: it is stopping. dead: others take its
+documents. A server that has stopped is not listed; one that is dead, for a day.")]
+    Nodes(operator::NodesArgs),
     /// Move in from another server: Hocuspocus, y-sweet, y-websocket, or files
     #[cfg(feature = "import")]
     #[command(after_help = "\

@@ -46,6 +46,11 @@ impl DatabaseArgs {
         let url = url.map(|url| DatabaseUrl::parse(&url)).transpose();
         url.map_err(|why| format!("--database-url: {why}"))
     }
+
+    fn required(self) -> Result<DatabaseUrl, String> {
+        let missing = "which database? Set COWRITE_DATABASE_URL, or --database-url";
+        self.url()?.ok_or_else(|| missing.to_owned())
+    }
 }
 
 /// A folder or a database.
@@ -117,6 +122,29 @@ pub(super) enum DbArgs {
 }
 
 #[cfg(feature = "postgres")]
+#[derive(Args)]
+pub(super) struct NodesArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+
+    /// One array of JSON in place of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[cfg(feature = "postgres")]
+impl TryFrom<NodesArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: NodesArgs) -> Result<Self, String> {
+        Ok(Self::Nodes {
+            url: args.database.required()?,
+            as_json: args.json,
+        })
+    }
+}
+
+#[cfg(feature = "postgres")]
 impl TryFrom<DbArgs> for Request {
     type Error = String;
 
@@ -125,10 +153,10 @@ impl TryFrom<DbArgs> for Request {
             DbArgs::Init { database } => (database, false),
             DbArgs::Upgrade { database } => (database, true),
         };
-        let url = database
-            .url()?
-            .ok_or("which database? Set COWRITE_DATABASE_URL, or --database-url")?;
-        Ok(Self::Prepare { url, may_exist })
+        Ok(Self::Prepare {
+            url: database.required()?,
+            may_exist,
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Commands for operators: `backup`, `restore`, `verify`, `doc` and `import` (rules B1 to B25).
+//! Commands for operators: `backup`, `restore`, `verify`, `doc`, `import` and `nodes` (rules B1 to B26).
 //!
 //! * `image`: one moment of a journal, as a disk that can only be read; what all commands that read look at
 //! * `pool`: the folder of a backup: segments, and runs that say which of them belong together
@@ -8,6 +8,7 @@
 //! * `copy`: all documents from one store to another
 //! * `doc`: one document, from outside of the server
 //! * `import`: the documents of other servers
+//! * `nodes`: the servers on a database
 //!
 //! What must stay true: a command either takes the lock of the data folder or writes nothing in it.
 
@@ -18,6 +19,8 @@ mod history;
 mod image;
 #[cfg(feature = "import")]
 pub mod import;
+#[cfg(feature = "postgres")]
+mod nodes;
 mod pool;
 mod restore;
 mod verify;
@@ -110,6 +113,14 @@ pub enum Request {
         /// Whether there must be tables already; otherwise there must be none.
         may_exist: bool,
     },
+    /// Lists the servers on a database.
+    #[cfg(feature = "postgres")]
+    Nodes {
+        /// Which database.
+        url: DatabaseUrl,
+        /// As JSON, for programs.
+        as_json: bool,
+    },
     /// Deletes a document.
     Delete {
         /// Where it is kept.
@@ -199,6 +210,8 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
         Request::Copy { from, to } => copy::copy(&from, &to, out),
         #[cfg(feature = "postgres")]
         Request::Prepare { url, may_exist } => prepare(&url, may_exist, out),
+        #[cfg(feature = "postgres")]
+        Request::Nodes { url, as_json } => nodes::list(&url, as_json, out),
     }
 }
 

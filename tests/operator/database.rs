@@ -187,3 +187,68 @@ fn r23_a_url_that_cannot_be_read_is_refused_without_its_password() {
     let said = refused(2, &["db", "init"]);
     assert!(said.contains("COWRITE_DATABASE_URL"), "{said}");
 }
+
+#[test]
+#[ignore = "needs a database"]
+fn b26_the_servers_on_a_database_are_listed_with_what_they_have() {
+    let folder = Folder::new();
+    let url = database("b26");
+    let unused = folder.path("unused");
+    let nodes = || -> Vec<serde_json::Value> {
+        serde_json::from_str(&done(&["nodes", "--database-url", &url, "--json"])).unwrap()
+    };
+    let said = done(&["nodes", "--database-url", &url]);
+    assert!(said.starts_with("no server is on "), "{said}");
+    assert!(nodes().is_empty());
+
+    let secret = "--cluster-secret=a-secret-of-at-least-thirty-two-bytes";
+    let one = Server::start(
+        &unused,
+        &["--database-url", &url, "--cluster-address=127.0.0.1:0", secret],
+    );
+    let two = Server::start(&unused, &["--database-url", &url]);
+    let _editors = ["a", "b"].map(|name| Editor::open(&one.address, name));
+    let _editor = Editor::open(&two.address, "c");
+    let listed = wait_until("each says that it lives, and how it is reached", || {
+        let nodes = nodes();
+        (nodes.len() == 2 && nodes[0]["address"].is_string()).then_some(nodes)
+    });
+    let of = |key: &str| [&listed[0], &listed[1]].map(|node| node[key].clone());
+    assert_eq!(of("state"), ["living", "living"]);
+    assert_eq!(of("documents"), [2, 1]);
+    assert_eq!(of("version"), [env!("CARGO_PKG_VERSION"); 2]);
+    assert!(
+        listed[0]["address"].as_str().unwrap().starts_with("127.0.0.1:"),
+        "{listed:?}"
+    );
+    assert!(
+        listed[1]["address"].is_null() && listed[1]["machine"].is_null(),
+        "{listed:?}"
+    );
+    let node = |index: usize| listed[index]["node"].as_str().unwrap().to_owned();
+    let since = |nodes: &[serde_json::Value]| nodes[0]["since"].as_str().unwrap().to_owned();
+
+    one.kill();
+    let dead = wait_until("one is dead", || {
+        let nodes = nodes();
+        (nodes[0]["state"] == "dead").then_some(nodes)
+    });
+    assert_eq!(since(&dead), since(&listed));
+    assert_eq!(
+        (&dead[0]["documents"], &dead[1]["state"]),
+        (&2.into(), &"living".into())
+    );
+    let stopping = format!(
+        "update cowrite_node set draining = true, seen = clock_timestamp() where id = '{}'",
+        node(0)
+    );
+    sql(&url, &stopping);
+    let table = done(&["nodes", "--database-url", &url]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("NODE ") && lines.len() == 3, "{table}");
+    assert!(lines[1].starts_with(&format!("{}  draining  2 ", node(0))), "{table}");
+    assert!(
+        lines[2].starts_with(&format!("{}  living    1          -  ", node(1))),
+        "{table}"
+    );
+}

@@ -6,6 +6,7 @@
 //! * `commit`, `read`: the statements
 //! * `nodes`: who else lives, and what they have
 //! * `orders`: what all nodes are told
+//! * `census`: all nodes, for people
 //!
 //! What must stay true:
 //!
@@ -17,6 +18,7 @@
 //!   for the first try), leaves that out, and tries again with the rest. A first try that comes late moves nothing.
 //! * A take updates the same row: it waits for a commit under way, and a commit that waited for it finds another holder.
 
+pub mod census;
 mod commit;
 pub mod link;
 mod nodes;

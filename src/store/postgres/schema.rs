@@ -66,6 +66,7 @@ alter table cowrite_node add column address text, add column machine text,
   add column draining boolean not null default false;
 ",
     "
+alter table cowrite_node add column since timestamptz not null default clock_timestamp();
 create table cowrite_order (
   id bigint generated always as identity primary key,
   at timestamptz not null default clock_timestamp(),
