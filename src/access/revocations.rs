@@ -234,7 +234,7 @@ mod tests {
             at_ms: 900,
             ..long.clone()
         };
-        assert_eq!(all.add([long.clone()], 1_000), [long.clone()]);
+        assert_eq!(all.add([long.clone()], 1_000), std::slice::from_ref(&long));
         assert_eq!(all.add([short, earlier, long], 1_000), []);
         assert_eq!(all.leave(&holder("ada", None, Some(950)), &named("d")), None);
 

@@ -399,7 +399,7 @@ mod tests {
         };
         assert!(may(&one) && may(&two));
 
-        assert_eq!(one.add([revocation.clone()]), [revocation.clone()]);
+        assert_eq!(one.add([revocation.clone()]), std::slice::from_ref(&revocation));
         one.keep(revocation.clone()).unwrap();
 
         assert!(!may(&one) && may(&two));

@@ -15,11 +15,15 @@ pub async fn livez() -> HttpResponse {
         .body("alive\n")
 }
 
-/// What runs here.
-pub async fn version() -> HttpResponse {
+/// What runs here, and as which node, if it is one of several.
+pub async fn version(shared: Data<Shared>) -> HttpResponse {
+    let mut about = json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") });
+    if let Some(nodes) = &shared.nodes {
+        about["node"] = json!(nodes.own().to_string());
+    }
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") }))
+        .json(about)
 }
 
 /// New connections are welcome: the store takes writes and the server is not stopping.
