@@ -73,7 +73,13 @@ pub fn start_quiet(chosen: Option<&str>) {
 /// At their lower levels these say requests as they came, addresses with their queries, and statements with what people
 /// wrote.
 fn silence(builder: &mut Builder) {
-    for module in ["actix_http", "ureq", "tokio_postgres", "deadpool_postgres"] {
+    for module in [
+        "actix_http",
+        "object_store",
+        "ureq",
+        "tokio_postgres",
+        "deadpool_postgres",
+    ] {
         builder.filter_module(module, LevelFilter::Off);
     }
 }

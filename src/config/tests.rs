@@ -3,8 +3,7 @@ use crate::{
     access::{Access, Claims, Grants},
     content::Form,
     id::DocumentId,
-    operator::Place,
-    operator::{Export, What},
+    operator::{Export, Place, Target, What},
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -105,6 +104,9 @@ fn c1_flags_reach_their_fields() {
         "--presence-per-second=10",
         "--received-bytes-per-second=11KiB",
         "--cpu-percent=12",
+        "--backup-to=s",
+        "--backup-every=5s",
+        "--backup-keep=30d",
     ]);
 
     let expected = ServeConfig {
@@ -152,10 +154,26 @@ fn c1_flags_reach_their_fields() {
         keep_deleted: Patterns::new(["versions/*".to_owned(), "a".to_owned()]).expect("patterns"),
         keep_history: Duration::from_secs(5_400),
         segment_bytes: 1 << 20,
+        backup: Some(Plan {
+            to: Target::Folder("s".into()),
+            every: Duration::from_secs(5),
+            keep: Some(Duration::from_secs(30 * 24 * 3_600)),
+        }),
         threads: 3,
         shutdown_timeout: Duration::from_millis(500),
     };
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn b33_a_backup_that_cannot_be_is_refused_at_the_start() {
+    assert_eq!(serve(&["--backup-every=1h"]).backup.map(|plan| plan.every), None);
+    assert!(refused(&["serve", "--backup-to=b", "--backup-every=4s"]).contains("must be at least 5s"));
+    assert!(refused(&["serve", "--backup-to=ftp://verysecret"]).starts_with("--backup-to: write a folder, s3://"));
+    #[cfg(feature = "postgres")]
+    assert!(
+        refused(&["serve", "--backup-to=b", "--database-url=postgres://u:p@host/d"]).contains("are in the database")
+    );
 }
 
 #[test]
@@ -526,7 +544,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
     let data = PathBuf::from("/tmp/x");
     let plan = DocumentId::parse("plan").expect("a name");
     let restored = |what| Request::Restore {
-        from: "b".into(),
+        from: Target::Folder("b".into()),
         data: data.clone(),
         what,
         partial: false,
@@ -537,7 +555,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
             &["backup", "b", "--keep=1h"][..],
             Request::Backup {
                 data: data.clone(),
-                to: "b".into(),
+                to: Target::Folder("b".into()),
                 keep: Some(Duration::from_secs(3_600)),
             },
         ),
@@ -551,7 +569,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["verify", "b", "--all"],
             Request::VerifyBackup {
-                folder: "b".into(),
+                backup: Target::Folder("b".into()),
                 all: true,
             },
         ),

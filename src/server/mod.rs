@@ -46,6 +46,7 @@ use crate::{
         self, Shared, Shows, address::PublicUrl, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished, socket::Socket,
     },
     logging::LogFormat,
+    operator::schedule::Schedule,
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -131,6 +132,7 @@ pub struct Application {
     tls: Option<Arc<Tls>>,
     server: Server,
     shared: Data<Shared>,
+    backups: Option<Schedule>,
 }
 
 impl Application {
@@ -229,7 +231,12 @@ impl Application {
             budgets.request_timeout,
         )
         .map_err(ServeError::System)?;
+        let backups = config.backup.map(|plan| {
+            let (store, metrics) = (shared.store.clone(), shared.metrics.clone());
+            Schedule::start(plan, config.data, store, metrics).map_err(ServeError::System)
+        });
         Ok(Self {
+            backups: backups.transpose()?,
             address,
             admin: told,
             tls: config.tls,
@@ -274,6 +281,7 @@ impl Application {
         let watch = memory::watch(self.shared.memory.clone(), self.shared.lines.clone());
         let watch = actix_web::rt::spawn(watch);
         let reason = stop.await;
+        let deadline = Instant::now() + patience;
         log::info!("{reason}: stopping");
         watch.abort();
         if let Some(reloads) = reloads {
@@ -282,6 +290,10 @@ impl Application {
         let stopped = shut_down(&self.shared, &handle, patience).await;
         if let Ok(Err(error)) = server.await {
             log::error!("the HTTP server ended badly: {error}");
+        }
+        if let Some(backups) = self.backups {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let _ = actix_web::web::block(move || backups.stop(left)).await;
         }
         stopped
     }
