@@ -233,6 +233,8 @@ fn store(url: &BucketUrl, is_written: bool) -> Result<Arc<dyn ObjectStore>, Erro
     })
 }
 
+const REFUSED: &str = "the store refuses these credentials: ";
+
 /// What an operator can do something with, on one line.
 fn told(error: &Error) -> String {
     let mut text = error.to_string();
@@ -247,8 +249,10 @@ fn told(error: &Error) -> String {
     }
     let said = said(&text);
     let hint = match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => "the store refuses these credentials: ",
-        Error::NotFound { .. } if said.contains("NoSuchBucket") => "there is no such bucket: ",
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => REFUSED,
+        // A list that is refused is no error of its own.
+        _ if text.contains("403 Forbidden") || text.contains("401 Unauthorized") => REFUSED,
+        _ if said.contains("NoSuchBucket") => "there is no such bucket: ",
         _ if said.contains("169.254.") => {
             "there are no credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, docs/operating.md lists all): "
         }
