@@ -57,12 +57,6 @@ impl Case {
     }
 
     fn write(&mut self, bytes: usize) {
-        let journal = Journal::open(
-            Arc::new(FileDisk),
-            &self.data().join("journal"),
-            JournalOptions::default(),
-        )
-        .unwrap();
         self.seq += 1;
         let text = self.doc.get_or_insert_text("t");
         let mut txn = self.doc.transact_mut();
