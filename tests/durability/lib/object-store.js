@@ -43,15 +43,17 @@ export function variables({ port, key, secret }) {
 
 /**
  * A line to a port. `fate()` is asked for each connection and answers nothing, or: `cutUp` and `cutDown`, after so many
- * bytes of the requests or of the answers both ends hear a reset; `swallow`, answers are lost; `delayMs`, they come late.
+ * bytes of the requests or of the answers both ends hear a reset; `swallow`, answers are lost; `delayMs`, they come late;
+ * `request`, a function of a request's first line: 'cut', 'swallow' and 'flip' (a byte of the answer) concern it alone.
  */
 export async function lineTo(t, port, fate) {
   const sockets = new Set()
   let faults = 0
   const server = createServer(near => {
     const far = connect(port, '127.0.0.1')
-    const { cutUp = Infinity, cutDown = Infinity, swallow = false, delayMs = 0 } = fate() ?? {}
+    const { cutUp = Infinity, cutDown = Infinity, swallow = false, delayMs = 0, request } = fate() ?? {}
     let [up, down] = [0, 0]
+    let fault
     const cut = () => {
       faults++
       near.resetAndDestroy()
@@ -59,13 +61,20 @@ export async function lineTo(t, port, fate) {
     }
     near.on('data', bytes => {
       up += bytes.length
+      const line = request && bytes.toString('latin1').match(/^[A-Z]+ \S+ HTTP/)?.[0]
+      if (line) fault = request(line)
+      if (fault === 'cut') return cut()
       if (up <= cutUp) return far.write(bytes)
       far.write(bytes.subarray(0, Math.max(0, bytes.length - (up - cutUp))))
       cut()
     })
     far.on('data', bytes => {
       down += bytes.length
-      if (swallow) return faults++
+      if (swallow || fault === 'swallow') return faults++
+      if (fault === 'flip') {
+        faults++
+        bytes[bytes.length - 1] ^= 1
+      }
       if (down > cutDown) {
         near.write(bytes.subarray(0, Math.max(0, bytes.length - (down - cutDown))), cut)
       } else {

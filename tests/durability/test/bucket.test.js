@@ -181,6 +181,43 @@ test('B30: a line that cuts, delays and swallows, and kills, leave no run that i
   t.diagnostic(`${whole} runs got through, ${failed} did not, ${line.faults} faults`)
 })
 
+test('B27, B30: a piece that does not arrive or arrives damaged is in no run, and a run of which the answer was lost is one', { skip }, async t => {
+  const store = await objectStore(t)
+  const data = join(folderFor(t), 'data')
+  const target = 's3://backups/p'
+  const server = await serverFor(t, data).start()
+  await write(server, 'x')
+  let request
+  let seen = 0
+  const line = await lineTo(t, store.port, () => ({ request: first => request(first) }))
+  const through = variables({ ...store, port: line.port })
+  const once = (pattern, fault) => {
+    seen = 0
+    return first => pattern.test(first) && seen++ === 0 ? fault : undefined
+  }
+  const runs = async () => (await cowrite(['verify', target, '--all'], store.variables)).out.match(/^run \d+/gm) ?? []
+
+  for (const [fault, expected] of [
+    [first => /^PUT .*\/segments\//.test(first) ? 'cut' : undefined, /cannot write s3:\/\/backups\/p\/segments/],
+    [first => /^GET .*\/segments\//.test(first) ? 'flip' : undefined, /never reads back as it was written/],
+  ]) {
+    request = fault
+    const { code, err } = await cowrite(['backup', target, '--data', data], through)
+    assert.equal(code, 1)
+    assert.match(err, expected)
+    assert.deepEqual(await runs(), [])
+  }
+  request = once(/^GET .*\/segments\//, 'flip')
+  await done(['backup', target, '--data', data], through)
+  assert.ok(seen > 1, 'it was read again')
+  await write(server, 'y')
+  request = once(/^PUT .*\/runs\//, 'swallow')
+  await done(['backup', target, '--data', data], through)
+  assert.ok(seen > 1, 'it was written again')
+  assert.deepEqual(await runs(), ['run 1', 'run 2'])
+  await done(['verify', target, '--all'], store.variables)
+})
+
 test('B33, B34: a server backs itself up, says when it cannot and goes on, and a lost volume comes back', { skip }, async t => {
   const store = await objectStore(t)
   const folder = folderFor(t)
