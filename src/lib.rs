@@ -20,12 +20,16 @@ pub mod limits;
 #[cfg(feature = "server")]
 pub mod logging;
 #[cfg(feature = "server")]
+pub mod nodes;
+#[cfg(feature = "server")]
 pub mod operator;
 pub mod protocol;
 pub mod room;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
+#[cfg(feature = "server")]
+pub mod supervisor;
 #[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "server")]

@@ -19,6 +19,12 @@ pub const PATTERN_BYTES_MAX: usize = DOCUMENT_ID_BYTES_MAX;
 /// Longest `sub` or `name` claim, in bytes: both are kept with every session, `sub` with every edit.
 pub const CLAIM_TEXT_BYTES_MAX: usize = 256;
 
+/// Longest life of a link, in seconds: as long as revocations are remembered.
+pub const LINK_S_MAX: u64 = 30 * 24 * 3_600;
+
+/// Most people by whom a link comes: each is in its token, and is asked about in each revocation.
+pub const SHARERS_MAX: usize = 8;
+
 /// Largest message that a client may send, in bytes: a first sync of a large offline document must
 /// fit, one client's buffer must not matter to the process.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;

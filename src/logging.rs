@@ -2,8 +2,8 @@
 
 use std::{fmt::Display, io::Write, panic, str::FromStr};
 
-use env_logger::Builder;
-use log::{Level, LevelFilter};
+use env_logger::{Builder, Logger};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde_json::json;
 
 /// What is logged unless `RUST_LOG` says something else.
@@ -50,7 +50,6 @@ impl LogFormat {
 pub fn start(format: LogFormat, chosen: Option<&str>) {
     let mut builder = Builder::new();
     builder.parse_filters(&filters(chosen.unwrap_or(DEFAULT)));
-    silence(&mut builder);
     if format == LogFormat::Json {
         builder.format(|out, record| {
             let time = jiff::Timestamp::now();
@@ -59,28 +58,56 @@ pub fn start(format: LogFormat, chosen: Option<&str>) {
         // It is several lines of text otherwise.
         panic::set_hook(Box::new(|panicked| log::error!(target: "panic", "{panicked}")));
     }
-    builder.init();
+    Discreet(builder.build()).init();
 }
 
 /// Starts the log of a command that says itself, in the end, what it finds wrong.
 pub fn start_quiet(chosen: Option<&str>) {
     let mut builder = Builder::new();
     builder.parse_filters(chosen.unwrap_or("off"));
-    silence(&mut builder);
-    builder.init();
+    Discreet(builder.build()).init();
 }
 
-/// At their lower levels these say requests as they came, addresses with their queries, and statements with what people
-/// wrote.
-fn silence(builder: &mut Builder) {
-    for module in [
-        "actix_http",
-        "object_store",
-        "ureq",
-        "tokio_postgres",
-        "deadpool_postgres",
-    ] {
-        builder.filter_module(module, LevelFilter::Off);
+/// A log that leaves out, whatever `RUST_LOG` asks for, lines in which libraries may say what is nobody's business.
+struct Discreet(Logger);
+
+impl Discreet {
+    fn init(self) {
+        log::set_max_level(self.0.filter());
+        // There is one already when something else in the process logs; that one goes on.
+        let _ = log::set_boxed_logger(Box::new(self));
+    }
+}
+
+impl Log for Discreet {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= most_of(metadata.target()) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if record.level() <= most_of(record.target()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// The lowest level at which lines of a place are let through. At their lower levels libraries say what goes through them:
+/// requests as they came, addresses with their queries, batches with what people wrote. So this names who may speak there,
+/// and a library that is new may not.
+fn most_of(target: &str) -> LevelFilter {
+    match target.split("::").next().unwrap_or_default() {
+        "cowrite" => LevelFilter::Trace,
+        // Its `trace` has the values that are written.
+        "sled" => LevelFilter::Debug,
+        // These say such things at their higher levels, too.
+        "actix_http" | "object_store" | "ureq" | "ureq_proto" | "tokio_postgres" | "deadpool_postgres" => {
+            LevelFilter::Off
+        }
+        _ => LevelFilter::Info,
     }
 }
 
@@ -116,6 +143,30 @@ mod tests {
             ("off", "off".to_owned()),
         ] {
             assert_eq!(filters(chosen), expected);
+        }
+    }
+
+    #[test]
+    fn a17_no_filter_makes_a_library_say_what_goes_through_it() {
+        let asked =
+            "trace,actix_http=trace,actix_http::h1=trace,sled::tree=trace,rustls::conn=trace,unknown::deep=trace";
+        let log = Discreet(Builder::new().parse_filters(&filters(asked)).build());
+        let is_heard = |target: &str, level| log.enabled(&Metadata::builder().target(target).level(level).build());
+        for (target, least) in [
+            ("cowrite", Some(Level::Trace)),
+            ("cowrite::http::line", Some(Level::Trace)),
+            ("cowrites::http", Some(Level::Info)),
+            ("actix_http", None),
+            ("actix_http::h1::dispatcher", None),
+            ("tokio_postgres::connection", None),
+            ("ureq_proto::util", None),
+            ("sled::tree", Some(Level::Debug)),
+            ("rustls::conn", Some(Level::Info)),
+            ("unknown::deep", Some(Level::Info)),
+            ("panic", Some(Level::Info)),
+        ] {
+            let heard = Level::iter().filter(|level| is_heard(target, *level)).last();
+            assert_eq!(heard, least, "{target}");
         }
     }
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use cowrite::{
-    config::{Command, ServeConfig, Stop, TokenRequest},
+    config::{Command, Demo, ServeConfig, Stop, TokenRequest},
     logging::{self, LogFormat},
-    operator,
+    operator, supervisor,
 };
 
 /// glibc keeps what connections and documents gave back: after 2,000 connections 44 MB of 80 were free, in pieces
@@ -30,10 +30,12 @@ fn main() -> ExitCode {
     let chosen = std::env::var("RUST_LOG").ok().filter(|chosen| !chosen.is_empty());
     match &command {
         Ok(Command::Serve(config)) => logging::start(config.log_format, chosen.as_deref()),
+        Ok(Command::Demo(demo)) => logging::start(demo.config.log_format, chosen.as_deref()),
         _ => logging::start_quiet(chosen.as_deref()),
     }
     match command {
         Ok(Command::Serve(config)) => serve(*config),
+        Ok(Command::Demo(demo)) => supervise(&demo),
         Ok(Command::Token(request)) => token(&request),
         Ok(Command::Operate(request)) => match operator::run(request, &mut io::stdout().lock()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +62,16 @@ fn serve(config: ServeConfig) -> ExitCode {
     match cowrite::server::run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), format, FAILED),
+    }
+}
+
+fn supervise(demo: &Demo) -> ExitCode {
+    match supervisor::run(demo) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let sentence = format!("the server cannot be supervised: {error}");
+            fail(&sentence, demo.config.log_format, FAILED)
+        }
     }
 }
 

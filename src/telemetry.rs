@@ -10,7 +10,7 @@ use prometheus::{
 };
 
 use crate::{
-    budgets::Memory,
+    http::Held,
     room::{Counts, Micros},
     store::StoreStatus,
 };
@@ -38,6 +38,10 @@ pub struct Metrics {
     pub documents_refused: IntCounter,
     /// Documents that had something to give back to the store then.
     pub given_back: IntCounter,
+    /// Connections that are carried to other nodes.
+    pub carried: IntGauge,
+    /// Other nodes that live.
+    pub nodes: IntGauge,
     /// Bytes received in messages.
     pub received_bytes: IntCounter,
     /// Bytes handed to sockets.
@@ -55,8 +59,11 @@ pub struct Metrics {
     commits_failed: IntCounter,
     waiting_bytes: IntGauge,
     memory_bytes: IntGauge,
+    documents_bytes: IntGauge,
+    outboxes_bytes: IntGauge,
     answers_bytes: IntGauge,
     backups: Backups,
+    unfinished_bytes: IntGauge,
     store: StoreGauges,
 }
 
@@ -168,6 +175,12 @@ impl Metrics {
                 "cowrite_documents_refused_total",
                 "Documents loaded anew after the store refused their records",
             ),
+            carried: gauge(
+                r,
+                "cowrite_connections_carried",
+                "Connections that are carried to the node of their document",
+            ),
+            nodes: gauge(r, "cowrite_other_nodes", "Other nodes that live"),
             given_back: counter(
                 r,
                 "cowrite_documents_given_back_total",
@@ -237,11 +250,18 @@ impl Metrics {
                 "cowrite_memory_bytes",
                 "Bytes that the process holds, compared with its limit",
             ),
+            documents_bytes: gauge(
+                r,
+                "cowrite_documents_bytes",
+                "Bytes of the documents in memory, as they would be stored",
+            ),
+            outboxes_bytes: gauge(r, "cowrite_outboxes_bytes", "Bytes that wait to be read by connections"),
             answers_bytes: gauge(
                 r,
                 "cowrite_answers_bytes",
                 "Bytes of large answers on their way to readers",
             ),
+            unfinished_bytes: gauge(r, "cowrite_unfinished_bytes", "Bytes of messages that are not complete"),
             backups: Backups::new(r),
             store: StoreGauges {
                 documents: gauge(r, "cowrite_store_documents", "Documents in the store"),
@@ -327,17 +347,20 @@ impl Metrics {
         self.backups.failed.inc();
     }
 
-    /// What is held in memory.
-    pub fn memory(&self, memory: &Memory) {
-        self.memory_bytes.set(i64::try_from(memory.used()).unwrap_or(i64::MAX));
-        self.answers_bytes
-            .set(i64::try_from(memory.answers()).unwrap_or(i64::MAX));
+    /// What is held in memory, `used` by the whole process.
+    pub fn memory(&self, used: usize, held: Held) {
+        let set = |gauge: &IntGauge, bytes: usize| gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        set(&self.memory_bytes, used);
+        set(&self.documents_bytes, held.documents);
+        set(&self.outboxes_bytes, held.outboxes);
+        set(&self.answers_bytes, held.answers);
+        set(&self.unfinished_bytes, held.unfinished);
+        set(&self.waiting_bytes, held.unsaved);
     }
 
     /// Everything, as Prometheus reads it.
     #[must_use]
-    pub fn text(&self, store: &StoreStatus, writable: bool, waiting_bytes: usize) -> String {
-        self.waiting_bytes.set(waiting_bytes as i64);
+    pub fn text(&self, store: &StoreStatus, writable: bool) -> String {
         self.store.documents.set(store.documents as i64);
         self.store.damaged.set(store.damaged as i64);
         self.store.live_bytes.set(store.live_bytes as i64);
@@ -401,10 +424,27 @@ mod tests {
         });
         metrics.durable(1_500);
 
-        let text = metrics.text(&StoreStatus::default(), true, 7);
+        let held = Held {
+            documents: 1,
+            outboxes: 2,
+            answers: 3,
+            unfinished: 4,
+            unsaved: 7,
+        };
+        metrics.memory(9, held);
+        let text = metrics.text(&StoreStatus::default(), true);
 
         assert!(text.contains("cowrite_updates_total{result=\"applied\"} 2"), "{text}");
         assert!(text.contains("cowrite_update_to_durable_seconds_sum 0.0015"), "{text}");
-        assert!(text.contains("cowrite_unsaved_bytes 7"), "{text}");
+        for line in [
+            "cowrite_memory_bytes 9",
+            "cowrite_documents_bytes 1",
+            "cowrite_outboxes_bytes 2",
+            "cowrite_answers_bytes 3",
+            "cowrite_unfinished_bytes 4",
+            "cowrite_unsaved_bytes 7",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}: {text}");
+        }
     }
 }

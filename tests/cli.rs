@@ -1,17 +1,30 @@
-//! The binary as a person meets it: what it prints where, and its exit codes (rules C1 to C6).
+//! The binary as a person meets it: what it prints where, its exit codes, and the process that `cowrite demo` keeps alive
+//! (rules C1 to C6, C13 to C15, W80).
 
 #![cfg(feature = "server")]
 
-use std::process::{Command, Output};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-fn cowrite(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cowrite"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COWRITE_")) {
         command.env_remove(name);
     }
     command
+}
+
+fn cowrite(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command()
         .args(arguments)
         .envs(environment.iter().copied())
         .output()
@@ -99,4 +112,211 @@ fn c6_a_token_is_one_line_on_stdout() {
     let token = text(&output.stdout).strip_suffix('\n').expect("one line");
     assert_eq!(token.split('.').count(), 3);
     assert!(!token.contains(char::is_whitespace));
+}
+
+/// A server that runs, as a process.
+struct Running {
+    process: Child,
+    /// `127.0.0.1:PORT`
+    address: String,
+    _folder: TempDir,
+}
+
+impl Running {
+    fn start(name: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut process = command()
+            .args([name, "--port=0", "--data"])
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut line = String::new();
+        let stdout = process.stdout.as_mut().expect("stdout");
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        let address = line.trim_end().strip_prefix("listening on http://");
+        Self {
+            address: address.expect("an address").to_owned(),
+            process,
+            _folder: folder,
+        }
+    }
+
+    /// What the server answers, head and all; empty if it is not there or is gone before it has answered.
+    fn ask(&self, request: &str, headers: &[(&str, &str)]) -> String {
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let host = if headers.contains("Host: ") {
+            ""
+        } else {
+            &format!("Host: {}\r\n", self.address)
+        };
+        let request = format!("{request} HTTP/1.1\r\n{host}{headers}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        let answer = TcpStream::connect(&self.address).and_then(|mut stream| {
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        answer.unwrap_or_default()
+    }
+
+    /// The process that can be killed, if the server is there and says one.
+    fn can_kill(&self) -> Option<i32> {
+        let about = self.ask("GET /about.json", &[]);
+        let number = about.split_once("\"process\":")?.1;
+        number.split_once('}')?.0.parse().ok()
+    }
+
+    fn pull(&self) {
+        let origin = format!("http://{}", self.address);
+        self.ask(PULL, &[("Origin", &origin), ("X-Cowrite-Demo", "pull-the-plug")]);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_raw(self.process.id().cast_signed()).expect("a number");
+        kill_process(process, signal).expect("a signal");
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        until("the process ends", || self.process.try_wait().expect("a child"))
+    }
+
+    /// What it logged, when it has ended.
+    fn log(&mut self) -> String {
+        let mut log = String::new();
+        let stderr = self.process.stderr.as_mut().expect("stderr");
+        stderr.read_to_string(&mut log).expect("UTF-8");
+        log
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+const PULL: &str = "POST /demo/pull-the-plug";
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < end, "still waiting: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn c13_a_server_that_was_killed_on_request_is_back_at_its_address() {
+    let mut demo = Running::start("demo");
+    let first = demo.can_kill().expect("a process");
+
+    demo.pull();
+    let second = until("another process", || demo.can_kill().filter(|next| *next != first));
+    demo.pull();
+    until("a third process", || {
+        demo.can_kill().filter(|next| ![first, second].contains(next))
+    });
+    demo.signal(Signal::TERM);
+
+    assert_eq!(demo.ends().code(), Some(0));
+    let log = demo.log();
+    for killed in [first, second] {
+        let said = format!("the plug was pulled: killed process {killed} with SIGKILL");
+        assert!(log.contains(&said), "{log}");
+    }
+    assert!(log.contains("SIGTERM: stopping"), "{log}");
+}
+
+#[test]
+fn c13_a_server_that_ends_by_itself_ends_its_supervisor() {
+    let other = Running::start("serve");
+    let folder = TempDir::new().expect("a folder");
+    let data = folder.path().to_str().expect("UTF-8");
+
+    let taken = cowrite(&["demo", "--listen", &other.address, "--data", data], &[]);
+    let mut demo = Running::start("demo");
+    let server = Pid::from_raw(demo.can_kill().expect("a process")).expect("a number");
+    kill_process(server, Signal::KILL).expect("a signal");
+
+    assert_eq!(taken.status.code(), Some(1), "{taken:?}");
+    assert!(text(&taken.stderr).contains("error: cannot listen on"), "{taken:?}");
+    assert_eq!(demo.ends().code(), Some(1));
+    let log = demo.log();
+    assert!(log.contains("the server was killed by signal 9"), "{log}");
+}
+
+#[test]
+fn c14_a_demo_that_others_reach_or_that_asks_for_tokens_is_refused() {
+    const WHY: &str = "error: `cowrite demo` lets whoever opens its page kill the server, so it";
+    for (arguments, environment) in [
+        (&["demo", "--listen=0.0.0.0:0"][..], None),
+        (&["demo", "--listen=0.0.0.0:0", "--allow-anonymous"], None),
+        (&["demo", "--allow-anonymous"], None),
+        (&["demo"], Some(("COWRITE_JWT_SECRET", SECRET))),
+        (&["demo", "--server-token", SECRET], None),
+    ] {
+        let said = usage_error(arguments, environment.as_slice());
+        assert!(said.starts_with(WHY), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn c15_supervisor_and_server_end_together() {
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        let mut demo = Running::start("demo");
+        demo.can_kill().expect("a process");
+
+        demo.signal(signal);
+        let status = demo.ends();
+
+        until("the server is gone", || {
+            TcpStream::connect(&demo.address).is_err().then_some(())
+        });
+        let expected = (signal != Signal::KILL).then_some(0);
+        assert_eq!(status.code(), expected, "{signal:?}");
+        // The server has the other end of it, and closes it last.
+        let log = demo.log();
+        assert!(log.contains("stopped, everything is saved"), "{signal:?}: {log}");
+    }
+}
+
+#[test]
+fn w80_only_a_page_of_this_server_on_this_machine_pulls_the_plug() {
+    let (demo, server) = (Running::start("demo"), Running::start("serve"));
+    let process = demo.can_kill().expect("a process");
+    let (origin, asks) = (format!("http://{}", demo.address), ("X-Cowrite-Demo", "pull-the-plug"));
+
+    for headers in [
+        &[][..],
+        &[asks],
+        &[("Origin", origin.as_str())],
+        &[("Origin", &origin), ("X-Cowrite-Demo", "yes")],
+        &[("Origin", "http://127.0.0.1:1"), asks],
+        &[("Origin", "null"), asks],
+        // A name that was rebound to this machine.
+        &[("Origin", "http://rebound.example"), ("Host", "rebound.example"), asks],
+    ] {
+        let answer = demo.ask(PULL, headers);
+        assert!(answer.starts_with("HTTP/1.1 403"), "{headers:?}: {answer}");
+    }
+    let read = demo.ask("GET /demo/pull-the-plug", &[("Origin", &origin), asks]);
+    let elsewhere = server.ask(PULL, &[("Origin", &format!("http://{}", server.address)), asks]);
+
+    assert!(read.starts_with("HTTP/1.1 405"), "{read}");
+    assert_eq!(demo.can_kill(), Some(process));
+    assert!(elsewhere.starts_with("HTTP/1.1 404"), "{elsewhere}");
+    assert!(
+        elsewhere.contains("this server has no plug to pull: `cowrite demo` starts one"),
+        "{elsewhere}"
+    );
+    assert_eq!(server.can_kill(), None);
 }

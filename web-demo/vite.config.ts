@@ -8,7 +8,7 @@ export default defineConfig({
   // The server puts its base path in front of the page's addresses; all others are relative to the file that has them.
   base: './',
   // The docs lie beside this folder.
-  server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server }, fs: { allow: ['..'] } },
+  server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server, '/share': server, '/inspect.json': server, '/admin': server }, fs: { allow: ['..'] } },
   build: {
     target: 'es2022',
     // Data URLs would need holes in the server's content security policy.

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     time::{Duration, Instant},
 };
@@ -44,6 +44,10 @@ pub struct Seat {
     pub dialect: Dialect,
     /// The place in the list of who is connected together whose socket is used, if this one has none of its own.
     pub rides_on: Option<usize>,
+    /// The address that the connection says it comes from, with the PROXY protocol, if the server wants to hear one.
+    pub from: Option<Ipv4Addr>,
+    /// What Hocuspocus' providers show; on other wires it is in the path.
+    pub token: Option<String>,
 }
 
 /// What a server says.
@@ -55,6 +59,8 @@ pub enum Message<'a> {
     Awareness(&'a [u8]),
     /// Message 102, as it was asked.
     Saved(&'a [u8]),
+    /// Hocuspocus' SyncStatus: the oldest update that this was not said of is durable.
+    Taken,
     /// The connection has ended, and why.
     Ended(&'a str),
 }
@@ -90,12 +96,16 @@ struct Connection {
     dialect: Dialect,
     /// What every message begins with.
     prefix: Vec<u8>,
+    /// What it shows on Hocuspocus' wire.
+    token: Option<String>,
     /// The head of a frame whose end has not come.
     inbound: Vec<u8>,
     /// What the socket did not take.
     outbound: Vec<u8>,
     /// Whether it answers the server's SyncStep1 and asks for the document.
     asks: bool,
+    /// Such answers that the server has not acknowledged: on Hocuspocus' wire it counts them like updates.
+    answers: usize,
 }
 
 /// Connections looked at before what is due is looked at again.
@@ -153,16 +163,15 @@ impl Fleet {
             stage: Stage::Upgrading,
             dialect: seat.dialect,
             prefix,
+            token: seat.token.clone(),
             inbound: Vec::new(),
             outbound: Vec::new(),
             asks,
+            answers: 0,
         });
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: Y293cml0ZSBiZW5jaG1hcg==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-            seat.path, seat.address
-        );
-        self.write(name, request.as_bytes());
+        let mut request = seat.from.map_or_else(Vec::new, wire::proxied);
+        request.extend_from_slice(wire::upgrade(&seat.path, seat.address).as_bytes());
+        self.write(name, &request);
         Ok(name)
     }
 
@@ -183,9 +192,11 @@ impl Fleet {
             stage: Stage::Upgrading,
             dialect: seat.dialect,
             prefix,
+            token: seat.token.clone(),
             inbound: Vec::new(),
             outbound: Vec::new(),
             asks: true,
+            answers: 0,
         });
         if is_open {
             self.opened(name);
@@ -242,6 +253,20 @@ impl Fleet {
         wire::client_frame(&mut frame, 2, &self.connections[name].prefix, payload);
         self.write(name, &frame);
         self.scratch = frame;
+    }
+
+    /// Whether it has to ask whether its edits are saved. On Hocuspocus' wire each is acknowledged without a question.
+    pub fn asks_saved(&self, name: usize) -> bool {
+        self.connections[name].dialect == Dialect::YWebsocket
+    }
+
+    /// Asks that, if it has to.
+    pub fn ask_saved(&mut self, name: usize, number: u32) {
+        if self.asks_saved(name) {
+            let mut query = Vec::new();
+            wire::saved_query(&mut query, number);
+            self.send(name, &query);
+        }
     }
 
     /// Sends several messages with one write.
@@ -391,7 +416,11 @@ impl Fleet {
     fn opened(&mut self, name: usize) {
         self.open += 1;
         self.connections[name].stage = Stage::Open;
-        let Connection { dialect, asks, .. } = self.connections[name];
+        let Connection {
+            dialect, asks, token, ..
+        } = &self.connections[name];
+        let (dialect, asks) = (*dialect, *asks);
+        let token = token.clone().unwrap_or_else(|| "token".to_owned());
         let mut first = Vec::new();
         wire::sync(&mut first, 0, &[0]);
         match dialect {
@@ -399,7 +428,7 @@ impl Fleet {
             Dialect::YWebsocket if asks => self.send(name, &first),
             Dialect::Hocuspocus if asks => {
                 let mut auth = vec![2, 0];
-                wire::var_bytes(&mut auth, b"token");
+                wire::var_bytes(&mut auth, token.as_bytes());
                 wire::var_bytes(&mut auth, b"4.7.0");
                 self.send_all(name, &[&auth, &first]);
             }
@@ -433,6 +462,7 @@ impl Fleet {
                         let mut nothing = Vec::new();
                         wire::sync(&mut nothing, 1, &[0, 0]);
                         self.send(name, &nothing);
+                        self.connections[name].answers += 1;
                     }
                     0 => {}
                     1 => {
@@ -445,6 +475,13 @@ impl Fleet {
             1 => {
                 if let Some(bytes) = wire::read_var_bytes(&mut body) {
                     listener.heard(name, Message::Awareness(bytes), at);
+                }
+            }
+            8 if body == [1] => {
+                let answers = &mut self.connections[name].answers;
+                match answers.checked_sub(1) {
+                    Some(fewer) => *answers = fewer,
+                    None => listener.heard(name, Message::Taken, at),
                 }
             }
             102 => {

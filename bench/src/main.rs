@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
+mod abuse;
 mod clock;
 mod cores;
 mod fleet;
@@ -92,6 +93,23 @@ enum Command {
         #[arg(long)]
         folder: Option<PathBuf>,
     },
+    /// Honest people on three wires, alone and among hostile clients; fails if one of them is sent away, an edit is lost, or
+    /// the server holds more memory than it may
+    Abuse {
+        #[arg(long, default_value_t = 200)]
+        honest: usize,
+        #[arg(long, default_value_t = 50)]
+        hostile: usize,
+        /// How long honest people are among hostile clients
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// The server's `--memory-max`, in MiB
+        #[arg(long, default_value_t = 512)]
+        memory: u64,
+        /// Attacks with this in their name alone
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// A little of everything against Cowrite; fails if an edit is lost, looks at no clock
     Smoke,
     /// List the workloads
@@ -139,6 +157,7 @@ fn main() -> ExitCode {
                 doing: Doing::Edits,
                 asks_saved: saved,
                 documents_per_socket: shared,
+                moves_cursor: false,
             };
             attempt(&editing, server, Duration::from_secs(seconds))
         }
@@ -154,6 +173,24 @@ fn main() -> ExitCode {
             folder,
             checks: false,
         }),
+        Command::Abuse {
+            honest,
+            hostile,
+            seconds,
+            memory,
+            only,
+        } => {
+            cores::stay_on(&[cores::of_load()]);
+            abuse::run(&abuse::Plan {
+                honest,
+                hostile,
+                seconds,
+                large_bytes: 10_000_000,
+                memory_mib: memory,
+                prints_lives: true,
+                only,
+            })
+        }
         Command::Smoke => smoke::run(),
         Command::List => {
             list::ALL

@@ -121,6 +121,8 @@ pub struct Options {
     pub all_cores: bool,
     /// The data folder of an earlier run.
     pub data: Option<PathBuf>,
+    /// Cowrite keeps the limits that it has by itself: nobody is to take more than a person does.
+    pub own_limits: bool,
 }
 
 /// One connection does here what a thousand people do elsewhere: it is not to wait for its turn.
@@ -163,8 +165,10 @@ impl Server {
                     .arg(&at.cowrite)
                     .args(["serve", "--listen", "127.0.0.1:0", "--data"])
                     .arg(data.join("cowrite"))
-                    .args(AS_FAST_AS_IT_GOES);
-                command.args(&options.flags);
+                    .args(&options.flags);
+                if !options.own_limits {
+                    command.args(AS_FAST_AS_IT_GOES);
+                }
                 command.env("RUST_LOG", "warn");
             }
             Kind::Hocuspocus => {
@@ -266,6 +270,8 @@ impl Server {
             document: document.to_owned(),
             dialect: self.kind.dialect(),
             rides_on: None,
+            from: None,
+            token: None,
         })
     }
 

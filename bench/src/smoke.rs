@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    abuse,
     server::{Kind, Options, Places},
     stored, trace,
     workload::{
@@ -36,6 +37,7 @@ pub fn run() -> Result<(), String> {
         doing: Doing::Edits,
         asks_saved: false,
         documents_per_socket: 1,
+        moves_cursor: false,
     };
     let both = [Kind::Cowrite, Kind::RelayTick];
     for kind in both {
@@ -60,20 +62,20 @@ pub fn run() -> Result<(), String> {
         Kind::CowriteHocuspocus,
         &place,
     )?;
-    let saved = every_edit_arrives(
-        &Editing {
-            asks_saved: true,
-            ..edits("saved", 5, 3)
-        },
-        Kind::Cowrite,
-        &place,
-    )?;
-    demand(&saved, "saved_count", 150.0)?;
-    demand(
-        &said(keystrokes::run("keystrokes", 3_000, Kind::Cowrite, &place))?,
-        "complete",
-        1.0,
-    )?;
+    for kind in [Kind::Cowrite, Kind::CowriteHocuspocus] {
+        let saved = every_edit_arrives(
+            &Editing {
+                asks_saved: true,
+                ..edits("saved", 5, 3)
+            },
+            kind,
+            &place,
+        )?;
+        demand(&saved, "saved_count", 150.0)?;
+        let typed = said(keystrokes::run("keystrokes", 3_000, kind, &place))?;
+        demand(&typed, "complete", 1.0)?;
+        demand(&typed, "saved", 1.0)?;
+    }
     let state = trace::heap_of(245_000, 10);
     demand(
         &said(opening::at_once("joining", &state, 20, Kind::Cowrite, &place))?,
@@ -93,6 +95,15 @@ pub fn run() -> Result<(), String> {
         opened: 100,
         folder: None,
         checks: true,
+    })?;
+    abuse::run(&abuse::Plan {
+        honest: 24,
+        hostile: 24,
+        seconds: 3,
+        large_bytes: 1_000_000,
+        memory_mib: 1_024,
+        prints_lives: false,
+        only: String::new(),
     })?;
     let held = said(sockets::hold("sockets", 2_000, Kind::Cowrite, &place))?;
     demand(&held, "held", 2_000.0)?;

@@ -327,7 +327,7 @@ impl Listener for Ears {
             }
             Message::Update(bytes) => self.bytes += bytes.len(),
             Message::Ended(reason) => self.ended = Some(reason.to_owned()),
-            Message::Saved(_) | Message::Awareness(_) => {}
+            Message::Saved(_) | Message::Taken | Message::Awareness(_) => {}
         }
     }
 }

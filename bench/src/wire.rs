@@ -4,6 +4,8 @@
 //! that number it. Servers may merge updates, cut them, or wrap them; the marker is text to them and
 //! arrives whole, so a receiver recognises each edit by looking for two bytes.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use memchr::memmem;
 
 /// Bytes of a marker.
@@ -173,6 +175,15 @@ pub fn awareness(out: &mut Vec<u8>, client: u64, clock: u32, json: &[u8]) {
     var_bytes(out, &payload);
 }
 
+/// An awareness message: a cursor, with a marker in it.
+pub fn cursor(out: &mut Vec<u8>, client: u64, clock: u32, marker: &[u8]) {
+    let mut json = br##"{"user":{"name":"Ada","color":"#30bced"},"cursor":{"anchor":12,"head":"##.to_vec();
+    json.push(b'"');
+    json.extend_from_slice(marker);
+    json.extend_from_slice(b"\"}}");
+    awareness(out, client, clock, &json);
+}
+
 /// "Tell me when all that I sent is saved", as y-sweet's client says it.
 pub fn saved_query(out: &mut Vec<u8>, number: u32) {
     let mut payload = Vec::with_capacity(5);
@@ -204,6 +215,23 @@ pub fn frame_head(out: &mut Vec<u8>, opcode: u8, mask_bit: u8, length: usize) {
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
+}
+
+/// The request that makes a connection a WebSocket.
+pub fn upgrade(path: &str, host: SocketAddr) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: Y293cml0ZSBiZW5jaG1hcg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
+/// What a proxy says before the first byte of a connection that it makes for `from` (PROXY protocol, version 2).
+pub fn proxied(from: Ipv4Addr) -> Vec<u8> {
+    let mut out = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    out.extend_from_slice(&from.octets());
+    out.extend_from_slice(&[127, 0, 0, 1]);
+    out.extend_from_slice(&[0x9c, 0x40, 0x1f, 0x90]);
+    out
 }
 
 /// A frame at the head of `bytes`: opcode, whether it is the last of its message, where the mask key

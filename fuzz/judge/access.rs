@@ -2,7 +2,8 @@
 
 use cowrite::{
     access::{
-        Access, Claims, ClientClaims, Credentials, Expected, Identity, OriginPolicy, Revocations, SUBPROTOCOL, stamp,
+        Access, Claims, ClientClaims, Credentials, Expected, Identity, LinkClaims, OriginPolicy, Revocations,
+        SUBPROTOCOL, stamp,
     },
     id::DocumentId,
 };
@@ -21,7 +22,10 @@ pub fn access(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(rest) else { return };
     match what % 6 {
         0 => claims(text),
-        1 => client_claims(text),
+        1 => {
+            client_claims(text);
+            link_claims(text);
+        }
         2 => revocations(text),
         3 => credentials(text),
         4 => pages(text),
@@ -70,6 +74,24 @@ fn client_claims(text: &str) {
     }
     if let Some(identity) = identity {
         stamped(&identity);
+    }
+}
+
+/// A link opens what it says until it ends, and its holder passes on no more.
+fn link_claims(text: &str) {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
+    let Ok(claims) = LinkClaims::try_from(value) else {
+        return;
+    };
+    let again = serde_json::to_value(&claims).expect("claims are JSON");
+    assert_eq!(LinkClaims::try_from(again), Ok(claims.clone()));
+    let identity = claims.identity(&claims.document).expect("its own document");
+    assert_eq!(claims.check(NOW_MS).is_ok(), !identity.is_expired(NOW_MS));
+    stamped(&identity);
+    if let Some(sharing) = claims.sharing(&claims.document) {
+        assert!(sharing.access == claims.access && Some(sharing.until_ms) == identity.expires_at_ms);
     }
 }
 

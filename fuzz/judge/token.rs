@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cowrite::{
     access::Expected,
     id::DocumentId,
-    token::{Issuer, Keys, ServerToken, TokenKey},
+    token::{Issuer, Keys, LinkKeys, ServerToken, TokenKey},
 };
 
 const NOW_MS: u64 = 1_800_000_000_250;
@@ -23,10 +23,12 @@ static KEYS: LazyLock<[Keys; 2]> = LazyLock::new(|| {
         Keys {
             issuer: issuer(secret.expect("a long secret")),
             server: Some(server),
+            links: LinkKeys::new(["a secret of links that no input holds"]).expect("a long secret"),
         },
         Keys {
             issuer: issuer(public.expect("a good key")),
             server: None,
+            links: None,
         },
     ]
 });

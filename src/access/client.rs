@@ -70,6 +70,7 @@ impl ClientClaims {
             expires_at_ms: Some(self.ends_ms),
             token: None,
             issued_at_ms: Some(self.issued_ms),
+            by: None,
         })
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! * this file: [`Claims`] and what they must look like, [`Identity`], [`Access`]
 //! * `client`: what the client tokens say that are made for y-sweet's SDK
+//! * `share`: what the holder of a token may pass on; `link`: what the tokens of links say that are made of it
 //! * `grants`: the `documents` claim, patterns and which of them decides
 //! * `credentials`: where in a request a token may be
 //! * `origin`: which web pages may connect
@@ -18,8 +19,10 @@ use serde_json::Value;
 pub use client::ClientClaims;
 pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
 pub use grants::{Grants, GrantsError, Patterns};
+pub use link::LinkClaims;
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
 pub use revocations::{Revocation, Revocations, Revoked};
+pub use share::{Asked, Share, ShareError, Sharer, Sharing};
 pub use stamp::stamp;
 
 use crate::{
@@ -30,8 +33,10 @@ use crate::{
 mod client;
 mod credentials;
 mod grants;
+mod link;
 mod origin;
 mod revocations;
+mod share;
 mod stamp;
 
 /// What a session may do with its document; ordered, the more restrictive first.
@@ -63,6 +68,8 @@ pub struct Identity {
     pub token: Option<Arc<str>>,
     /// When the token was issued (`iat`), in milliseconds since the Unix epoch.
     pub issued_at_ms: Option<u64>,
+    /// By whom the link came that it holds, from the first to the last; `None` is somebody with a token of their own.
+    pub by: Option<Arc<[Sharer]>>,
 }
 
 impl Identity {
@@ -77,7 +84,15 @@ impl Identity {
             expires_at_ms: None,
             token: None,
             issued_at_ms: None,
+            by: None,
         }
+    }
+
+    /// Those who answer for this session: itself, and whoever shared the link that it holds.
+    pub fn answerable(&self) -> impl Iterator<Item = (Option<&Arc<str>>, Option<&Arc<str>>)> {
+        let by = self.by.iter().flat_map(|by| by.iter());
+        let by = by.map(|sharer| (Some(&sharer.sub), sharer.jti.as_ref()));
+        std::iter::once((self.subject.as_ref(), self.token.as_ref())).chain(by)
     }
 
     /// Whether the session has outlived its token at `now_ms` (Unix epoch).
@@ -120,6 +135,9 @@ pub struct Claims {
     pub color: Option<Arc<str>>,
     /// Pattern to access.
     pub documents: Grants,
+    /// What of it may be passed on; `None` is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
 }
 
 impl Claims {
@@ -164,6 +182,32 @@ impl Claims {
             expires_at_ms: Some(self.expires_at_ms(leeway_ms)),
             token: self.jti.clone(),
             issued_at_ms: self.iat.map(|iat| iat.saturating_mul(1_000)),
+            by: None,
+        })
+    }
+
+    /// What the holder may pass on of one document at `now_ms` (milliseconds since the Unix epoch); `None` is nothing (rule T15).
+    #[must_use]
+    pub fn sharing(&self, document: &DocumentId, now_ms: u64) -> Option<Sharing> {
+        let share = self.share.as_ref()?;
+        let own = self.documents.access_to(document)?;
+        let access = match &share.documents {
+            Some(documents) => documents.access_to(document)?.min(own),
+            None => own,
+        };
+        let until_ms = match share.seconds {
+            Some(seconds) => now_ms.saturating_add(seconds.saturating_mul(1_000)),
+            None => self.expires_at_ms(0),
+        };
+        let holder = Sharer {
+            sub: self.sub.clone(),
+            jti: self.jti.clone(),
+        };
+        Some(Sharing {
+            access,
+            until_ms,
+            again: share.again,
+            by: vec![holder],
         })
     }
 }
@@ -213,6 +257,9 @@ pub enum ClaimsError {
     /// It is signed like a client token and does not say what one says.
     #[error("the token is no client token of this server: get a new one")]
     NotAClient,
+    /// It is signed like a link's token and does not say what one says.
+    #[error("the token is no link of this server: ask for a new one")]
+    NotALink,
     /// A required claim is missing.
     #[error("the token has no `{0}` claim: add it")]
     Missing(&'static str),
@@ -255,6 +302,7 @@ impl TryFrom<Value> for Claims {
             name: take("name").map(|value| text("name", &value)).transpose()?,
             color: take("color").map(|value| color(&value)).transpose()?,
             documents: take("documents").map(Grants::try_from).transpose()?.unwrap_or_default(),
+            share: take("share").map(Share::try_from).transpose()?,
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A revocation names a user, one token (`jti`), a document, or a user in a document, and a moment. It takes all access, or
 //! leaves reading. It concerns what was issued up to that
-//! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome.
+//! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome. Links that were made
+//! up to that moment go with whoever made them, and with the token that they were made with.
 
 use std::sync::Arc;
 
@@ -51,14 +52,15 @@ impl Revocation {
     /// Whether somebody is meant, in a document.
     #[must_use]
     pub fn concerns(&self, identity: &Identity, document: &DocumentId) -> bool {
+        let is_by = |user| identity.answerable().any(|(subject, _)| subject == Some(user));
         let is_meant = match &self.revoked {
-            Revoked::User(user) => identity.subject.as_ref() == Some(user),
-            Revoked::Token(token) => return identity.token.as_ref() == Some(token),
+            Revoked::User(user) => is_by(user),
+            Revoked::Token(token) => return identity.answerable().any(|(_, name)| name == Some(token)),
             Revoked::Document(revoked) => document == revoked,
             Revoked::Member {
                 user,
                 document: revoked,
-            } => document == revoked && identity.subject.as_ref() == Some(user),
+            } => document == revoked && is_by(user),
         };
         is_meant && identity.issued_at_ms.is_none_or(|issued| issued <= self.at_ms)
     }
@@ -97,6 +99,7 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Sharer;
 
     fn named(name: &str) -> DocumentId {
         DocumentId::parse(name).expect("a name")
@@ -139,6 +142,55 @@ mod tests {
         assert!(document.concerns(&holder("ada", None, Some(1)), &named("d")));
         assert!(!document.concerns(&holder("ada", None, Some(1)), &named("e")));
         assert!(!document.concerns(&holder("ada", None, Some(2_000)), &named("d")));
+    }
+
+    /// Somebody with a link that `ada` made of her token t1, and `link:one` shared again.
+    fn of_a_link(issued_at_ms: u64) -> Identity {
+        let by = |sub: &str, jti: Option<&str>| Sharer {
+            sub: sub.into(),
+            jti: jti.map(Into::into),
+        };
+        Identity {
+            by: Some(vec![by("ada", Some("t1")), by("link:one", Some("one"))].into()),
+            ..holder("link:two", Some("two"), Some(issued_at_ms))
+        }
+    }
+
+    #[test]
+    fn t16_whoever_revokes_somebody_ends_what_they_shared_before_and_what_was_shared_in_turn() {
+        let concerns = |revoked, issued_at_ms| revocation(revoked).concerns(&of_a_link(issued_at_ms), &named("d"));
+        let member = |user: &str, document| Revoked::Member {
+            user: user.into(),
+            document: named(document),
+        };
+
+        for user in ["ada", "link:one", "link:two"] {
+            assert!(concerns(Revoked::User(user.into()), 1_000), "{user}");
+            assert!(
+                !concerns(Revoked::User(user.into()), 1_001),
+                "{user} got a token later, and shares again"
+            );
+            assert!(concerns(member(user, "d"), 1_000), "{user}");
+            assert!(!concerns(member(user, "e"), 1_000), "{user}");
+        }
+        for token in ["t1", "one", "two"] {
+            assert!(concerns(Revoked::Token(token.into()), 9_999), "{token}");
+        }
+        assert!(!concerns(Revoked::User("bob".into()), 1_000));
+        assert!(!concerns(Revoked::Token("t2".into()), 1_000));
+    }
+
+    #[test]
+    fn t16_a_link_reads_only_when_whoever_shared_it_may_only_read() {
+        let mut all = Revocations::default();
+        let lowers = Revocation {
+            leaves: Some(Access::Read),
+            ..revocation(Revoked::User("ada".into()))
+        };
+        all.add(lowers, 1_000);
+
+        assert_eq!(all.leave(&of_a_link(1_000), &named("d")), Some(Access::Read));
+        assert_eq!(all.leave(&of_a_link(1_001), &named("d")), Some(Access::Write));
     }
 
     #[test]

@@ -18,6 +18,7 @@ fn a1_claims_are_read_and_written_in_their_shape() {
     let whole = json!({
         "sub": "ada", "exp": NOW_S, "nbf": 1, "iat": 2, "jti": "t1", "iss": "wiki", "aud": "cowrite", "name": "Ada", "color": "#12abEF",
         "documents": { "notes/*": "write", "*": "read" },
+        "share": { "documents": { "notes/*": "read" }, "seconds": 60, "again": true },
     });
 
     let claims: Claims = serde_json::from_value(whole.clone()).expect("valid claims");
@@ -34,6 +35,11 @@ fn a1_claims_are_read_and_written_in_their_shape() {
         name: Some("Ada".into()),
         color: Some("#12abEF".into()),
         documents: Grants::new(documents).expect("valid grants"),
+        share: Some(Share {
+            documents: Some(Grants::new([("notes/*".to_owned(), Access::Read)]).expect("valid grants")),
+            seconds: Some(60),
+            again: true,
+        }),
     };
     assert_eq!(claims, expected);
     assert_eq!(serde_json::to_value(claims).expect("serializable"), whole);
@@ -108,6 +114,7 @@ fn a2_an_identity_is_for_one_document() {
         expires_at_ms: Some(NOW_MS + TOKEN_LEEWAY_MS),
         token: None,
         issued_at_ms: None,
+        by: None,
     };
     assert_eq!(ada().identity(&document("notes/a"), TOKEN_LEEWAY_MS), Some(expected));
     assert_eq!(ada().identity(&document("todo"), TOKEN_LEEWAY_MS), None);

@@ -32,10 +32,11 @@ use crate::{
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
         Effect, Micros, Room,
+        inside::{Inside, Onlooker},
         session::{Joining, Present, SessionId},
         states::Encoded,
     },
-    store::{Holder, Seq, StoreError, StoredDocument},
+    store::{Holder, NodeId, Seq, StoreError, StoredDocument},
 };
 
 use super::{
@@ -52,6 +53,8 @@ const MAILBOX: usize = 64;
 const HERE_BYTES_MAX: usize = 32 * 1024;
 /// How long an actor that could not load says so before the next attempt.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same when another node has the document: who asks goes there.
+const FAREWELL_ELSEWHERE: Duration = Duration::from_millis(100);
 
 /// Owns one document.
 #[derive(Debug)]
@@ -64,9 +67,13 @@ pub struct DocumentActor {
     durable: Arc<Durable>,
     /// What of `durable` the room has been told.
     told: (Seq, u64),
+    /// The last position that was stored when it was opened.
+    opened: Seq,
     /// The last position that was handed to the writer.
     appended: Seq,
     life: Life,
+    /// Another node has the document.
+    elsewhere: Option<NodeId>,
     timer: Option<(Micros, SpawnHandle)>,
     effects: Vec<Effect>,
     /// Who waits to hear that a write is durable.
@@ -188,10 +195,44 @@ pub struct Renew {
 #[rtype(result = "usize")]
 pub struct Revoke(pub Revocation);
 
+/// Asks which node has the document, if it cannot be served here for that; answered when it was loaded, or was not.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<NodeId>")]
+pub struct Elsewhere;
+
+/// Another node has taken the document from this holder.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Lost(pub Holder);
+
+/// Asks how many sessions there are.
+#[derive(Debug, Message)]
+#[rtype(result = "usize")]
+pub struct Sessions;
+
 /// Asks who is here.
 #[derive(Debug, Message)]
 #[rtype(result = "(DocumentId, Vec<Present>)")]
 pub struct Who;
+
+/// Somebody looks inside; `None` while it cannot be looked into.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "Option<Insight>")]
+pub struct Inspect {
+    /// Who looks.
+    pub onlooker: Onlooker,
+    /// How many sessions are shown at most.
+    pub sessions_max: usize,
+}
+
+/// What is seen inside.
+#[derive(Debug, Clone)]
+pub struct Insight {
+    /// What the room says.
+    pub inside: Inside,
+    /// How long it takes from an edit to its being durable, in microseconds: the last time, and in the mean.
+    pub took: Option<[Micros; 2]>,
+}
 
 /// A session is gone.
 #[derive(Debug, Message)]
@@ -224,8 +265,10 @@ impl DocumentActor {
             registry,
             durable,
             told: (0, 0),
+            opened: 0,
             appended: 0,
             life,
+            elsewhere: None,
             timer: None,
             effects: Vec::new(),
             writers: FxHashMap::default(),
@@ -237,19 +280,25 @@ impl DocumentActor {
         let policy = self.registry.policies.of(&document);
         let loaded = self.registry.helpers.run(move || {
             let stored: StoredDocument = store.take(&document, holder)?;
-            Room::open(document.clone(), &stored, policy, clock::now()).map_err(|damaged| StoreError::Damaged {
+            let room = Room::open(document.clone(), &stored, policy, clock::now());
+            let room = room.map_err(|damaged| StoreError::Damaged {
                 document,
                 reason: damaged.to_string(),
-            })
+            })?;
+            Ok((room, stored.last_seq()))
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
-                Ok(Ok(mut room)) => {
+                Ok(Ok((mut room, opened))) => {
+                    actor.opened = opened;
                     room.shares(actor.registry.policies.memory.clone());
                     room.serves(clock::now());
                     actor.life = Life::Serving(Box::new(room));
                 }
                 Ok(Err(error)) => {
+                    if let StoreError::Elsewhere { node, .. } = error {
+                        actor.elsewhere = Some(node);
+                    }
                     let reason = actor.unreadable(&error);
                     actor.fail(reason, ctx);
                 }
@@ -268,7 +317,7 @@ impl DocumentActor {
     /// The document cannot be loaded; returns what its sessions are told.
     fn unreadable(&self, error: &StoreError) -> CloseReason {
         if let StoreError::Elsewhere { .. } = error {
-            log::info!("{error}");
+            log::debug!("{error}");
             return CloseReason::Restarting;
         }
         self.registry.metrics.loads_failed.inc();
@@ -283,7 +332,8 @@ impl DocumentActor {
     /// again. Clients of a document that cannot be read would otherwise have it read without pause.
     fn fail(&mut self, reason: CloseReason, ctx: &mut Context<Self>) {
         self.life = Life::Failed(reason);
-        ctx.run_later(FAREWELL, |actor, ctx| actor.go(ctx));
+        let farewell = self.elsewhere.map_or(FAREWELL, |_| FAREWELL_ELSEWHERE);
+        ctx.run_later(farewell, |actor, ctx| actor.go(ctx));
     }
 
     /// Whether who comes is served now; if not, the reason why.
@@ -503,7 +553,10 @@ impl DocumentActor {
             // Nobody waits for the answer.
             drop(self.registry.helpers.run(move || drop(room)));
         }
-        self.registry.writer.release(self.document.clone(), self.holder);
+        if self.elsewhere.is_none() {
+            let next = self.registry.heir();
+            self.registry.writer.release(self.document.clone(), self.holder, next);
+        }
         self.registry.forget(&self.document, self.generation);
         ctx.stop();
     }
@@ -513,7 +566,7 @@ impl DocumentActor {
     fn give_up_document(&mut self, ctx: &mut Context<Self>) {
         self.drain(&CloseReason::Restarting, ctx);
         if let Some(state) = self.call(|room, _, _| room.read()) {
-            self.registry.give_back(self.document.clone(), state);
+            self.registry.give_back(self.document.clone(), state, self.opened);
         }
         self.go(ctx);
     }
@@ -678,6 +731,47 @@ impl Handler<Who> for DocumentActor {
     fn handle(&mut self, _: Who, _: &mut Self::Context) -> Self::Result {
         let present = self.call(|room, _, now| room.present(now)).unwrap_or_default();
         MessageResult((self.document.clone(), present))
+    }
+}
+
+impl Handler<Inspect> for DocumentActor {
+    type Result = Option<Insight>;
+
+    fn handle(&mut self, inspect: Inspect, _: &mut Self::Context) -> Self::Result {
+        self.serves().ok()?;
+        let inside = self.call(|room, _, now| room.inside(inspect.onlooker, inspect.sessions_max, now))?;
+        let took = self.durable.took();
+        Some(Insight { inside, took })
+    }
+}
+
+impl Handler<Elsewhere> for DocumentActor {
+    type Result = MessageResult<Elsewhere>;
+
+    fn handle(&mut self, _: Elsewhere, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.elsewhere)
+    }
+}
+
+impl Handler<Lost> for DocumentActor {
+    type Result = ();
+
+    fn handle(&mut self, Lost(holder): Lost, ctx: &mut Self::Context) {
+        if self.holder == holder && matches!(self.life, Life::Serving(_)) {
+            log::warn!("document {} was taken by another server", self.document);
+            self.give_up_document(ctx);
+        }
+    }
+}
+
+impl Handler<Sessions> for DocumentActor {
+    type Result = usize;
+
+    fn handle(&mut self, _: Sessions, _: &mut Self::Context) -> Self::Result {
+        match &self.life {
+            Life::Serving(room) => room.sessions(),
+            _ => 0,
+        }
     }
 }
 

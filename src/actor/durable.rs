@@ -9,13 +9,16 @@
 
 use std::{
     cell::RefCell,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    sync::atomic::{
+        AtomicBool, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
 };
 
 use actix::{Message, Recipient};
 use tokio::sync::mpsc;
 
-use crate::store::Seq;
+use crate::{room::Micros, store::Seq};
 
 /// The document's [`Durable`] has moved.
 #[derive(Debug, Message)]
@@ -28,6 +31,9 @@ pub struct Durable {
     seq: AtomicU64,
     /// Snapshots that became durable.
     snapshots: AtomicU64,
+    /// How long records took from their oldest edit to being durable, in microseconds: the last one, and a mean in which
+    /// the last eight count most. 0 before the first.
+    took: [AtomicU64; 2],
     wanted: AtomicBool,
     refused: AtomicBool,
     listener: Recipient<Stored>,
@@ -41,6 +47,7 @@ impl Durable {
         Self {
             seq: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
+            took: Default::default(),
             wanted: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             listener,
@@ -52,6 +59,27 @@ impl Durable {
     #[must_use]
     pub fn reached(&self) -> (Seq, u64) {
         (self.seq.load(SeqCst), self.snapshots.load(SeqCst))
+    }
+
+    /// How long it took from an edit to its being durable: the last time, and in the mean; `None` before the first.
+    #[must_use]
+    pub fn took(&self) -> Option<[Micros; 2]> {
+        let [last, mean] = self.took.each_ref().map(|micros| micros.load(Relaxed));
+        (last > 0).then_some([last, mean])
+    }
+
+    /// It took so long this time. One thread says so.
+    pub(super) fn takes(&self, micros: Micros) {
+        let [last, mean] = &self.took;
+        let micros = micros.max(1);
+        let before = last.swap(micros, Relaxed);
+        let known = mean.load(Relaxed);
+        let now = if before == 0 {
+            micros
+        } else {
+            known - known / 8 + micros / 8
+        };
+        mean.store(now, Relaxed);
     }
 
     /// Whether the store refused a record of this document: what is in memory does not follow on what is

@@ -14,7 +14,7 @@ use crate::{
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
     room::session::SessionId,
-    store::{EMPTY_UPDATE, Store, StoreError},
+    store::{EMPTY_UPDATE, Seq, Store, StoreError},
 };
 
 use super::{
@@ -36,12 +36,13 @@ enum Trouble {
 }
 
 impl Registry {
-    /// Sees to it that the store gets all of `state`, what a document held that is open no more.
-    pub(super) fn give_back(self: &Arc<Self>, document: DocumentId, state: State) {
+    /// Sees to it that the store gets all of `state`, what a document held that is open no more; `opened` is the last
+    /// position that was stored when it was opened.
+    pub(super) fn give_back(self: &Arc<Self>, document: DocumentId, state: State, opened: Seq) {
         let registry = self.clone();
         registry.giving_back.fetch_add(1, Ordering::Relaxed);
         actix_rt::spawn(async move {
-            registry.give_back_until_done(&document, &state).await;
+            registry.give_back_until_done(&document, &state, opened).await;
             registry.giving_back.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -52,9 +53,9 @@ impl Registry {
         self.giving_back.load(Ordering::Relaxed)
     }
 
-    async fn give_back_until_done(self: &Arc<Self>, document: &DocumentId, state: &State) {
+    async fn give_back_until_done(self: &Arc<Self>, document: &DocumentId, state: &State, opened: Seq) {
         for _ in 0..TRIES {
-            match self.try_to_give_back(document, state).await {
+            match self.try_to_give_back(document, state, opened).await {
                 Ok(0) => return log::info!("document {document}: nothing had to be given back"),
                 Ok(bytes) => {
                     self.metrics.given_back.inc();
@@ -71,12 +72,26 @@ impl Registry {
     }
 
     /// Bytes of what was lacking and is durable now.
-    async fn try_to_give_back(self: &Arc<Self>, document: &DocumentId, state: &State) -> Result<usize, Trouble> {
+    async fn try_to_give_back(
+        self: &Arc<Self>,
+        document: &DocumentId,
+        state: &State,
+        opened: Seq,
+    ) -> Result<usize, Trouble> {
         let (store, name, state) = (self.store.clone(), document.clone(), state.clone());
-        let lacks = self.helpers.run(move || lacks(&*store, &name, &state)).await;
+        let lacks = self.helpers.run(move || lacks(&*store, &name, &state, opened)).await;
         let lacks = lacks.unwrap_or_else(|_| Err(Trouble::Ever("comparing it panicked".to_owned())))?;
         let Some(update) = lacks else { return Ok(0) };
         let bytes = update.bytes().len();
+        if let Some(others) = self.others.get() {
+            // Where it lives it is an edit as any other.
+            let there = others.write(document.clone(), update.bytes().clone()).await;
+            match there {
+                Ok(true) => return Ok(bytes),
+                Ok(false) => {}
+                Err(reason) => return Err(of(&reason)),
+            }
+        }
         let write = Write {
             id: self.next_writer(),
             subject: None,
@@ -86,10 +101,7 @@ impl Registry {
         match self.write(document, write).await {
             Ok(()) => Ok(bytes),
             Err(_) if self.is_closed() => Err(Trouble::Ever("the server stops".to_owned())),
-            Err(
-                reason @ (CloseReason::Refused(_) | CloseReason::DocumentTooLarge(_) | CloseReason::Unavailable(_)),
-            ) => Err(Trouble::Ever(reason.to_string())),
-            Err(reason) => Err(Trouble::Now(reason.to_string())),
+            Err(reason) => Err(of(&reason)),
         }
     }
 
@@ -99,14 +111,30 @@ impl Registry {
     }
 }
 
+/// Whether trying again may help.
+fn of(reason: &CloseReason) -> Trouble {
+    match reason {
+        CloseReason::Refused(_) | CloseReason::DocumentTooLarge(_) | CloseReason::Unavailable(_) => {
+            Trouble::Ever(reason.to_string())
+        }
+        _ => Trouble::Now(reason.to_string()),
+    }
+}
+
 /// What the store lacks of a state.
-fn lacks(store: &dyn Store, document: &DocumentId, state: &State) -> Result<Option<CheckedUpdate>, Trouble> {
+fn lacks(
+    store: &dyn Store,
+    document: &DocumentId,
+    state: &State,
+    opened: Seq,
+) -> Result<Option<CheckedUpdate>, Trouble> {
     let stored = store.load(document).map_err(|error| match error {
         StoreError::Damaged { .. } => Trouble::Ever(error.to_string()),
         _ => Trouble::Now(error.to_string()),
     })?;
-    if stored.snapshot.as_ref().is_some_and(|(_, body)| *body == EMPTY_UPDATE) {
-        // Somebody deleted it meanwhile.
+    // A deletion that was there when it was opened is not one of what was written since.
+    let is_later = |(seq, body): &(Seq, _)| *body == EMPTY_UPDATE && *seq > opened;
+    if stored.snapshot.as_ref().is_some_and(is_later) {
         return Ok(None);
     }
     let ever = |why: String| Trouble::Ever(why);

@@ -18,6 +18,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 const TURNS: usize = 8;
 /// How long a thread is watched before it is called busy.
 const WATCH: Duration = Duration::from_millis(20);
+/// The same while it does nothing, in steps: watching fifty times a second is most of what an idle thread does.
+const WATCH_IDLE: Duration = Duration::from_millis(160);
+/// Idle is less than this share of the time, in percent.
+const IDLE_MAX: u32 = 5;
 /// Busy is more than this share of the time, in percent, while it is woken for each event.
 const BUSY_MIN: u32 = 25;
 /// A batch shorter than this is so little work that waking for each event is affordable: below `BUSY_MIN` by far,
@@ -27,10 +31,22 @@ const BATCH_MIN: Duration = Duration::from_micros(30);
 const SHORT_MAX: u32 = 20;
 
 /// Decides whether a thread pauses. Durations in, decisions out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
     pausing: bool,
     short: u32,
+    /// How long the thread is watched next.
+    watch: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            pausing: false,
+            short: 0,
+            watch: WATCH,
+        }
+    }
 }
 
 impl Pace {
@@ -38,6 +54,11 @@ impl Pace {
     fn watched(&mut self, busy: Duration, watched: Duration) {
         self.short = 0;
         self.pausing = busy * 100 > watched * BUSY_MIN;
+        self.watch = if busy * 100 < watched * IDLE_MAX {
+            (2 * self.watch).min(WATCH_IDLE)
+        } else {
+            WATCH
+        };
     }
 
     /// What had gathered in a pause took so long.
@@ -53,7 +74,7 @@ pub async fn keep() {
     let mut pace = Pace::default();
     loop {
         let (started, busy) = (Instant::now(), metrics.worker_total_busy_duration(0));
-        actix_rt::time::sleep(WATCH).await;
+        actix_rt::time::sleep(pace.watch).await;
         pace.watched(
             metrics.worker_total_busy_duration(0).saturating_sub(busy),
             started.elapsed(),
@@ -85,6 +106,18 @@ mod tests {
         pace.watched(5 * MS, 20 * MS);
 
         assert!(!pace.pausing);
+    }
+
+    #[test]
+    fn l66_a_thread_that_does_nothing_is_watched_less_often() {
+        let mut pace = Pace::default();
+
+        for millis in [40, 80, 160, 160] {
+            pace.watched(500 * US, 20 * MS);
+            assert_eq!(pace.watch, millis * MS);
+        }
+        pace.watched(10 * MS, 160 * MS);
+        assert_eq!(pace.watch, WATCH);
     }
 
     #[test]

@@ -6,21 +6,39 @@
 //! finds it; the actor loads its document before it answers anybody. An actor takes itself out only
 //! when all it was given is durable, so the next one finds everything in the store.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use actix::{Actor, Addr, Context};
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
-    access::Patterns, budgets::Memory, document::Deleted, id::DocumentId, limits::SESSIONS_PER_DOCUMENT,
-    protocol::close::CloseReason, room::Policy, store::Store, telemetry::Metrics,
+    access::Patterns,
+    budgets::Memory,
+    document::Deleted,
+    id::DocumentId,
+    limits::SESSIONS_PER_DOCUMENT,
+    protocol::close::CloseReason,
+    room::Policy,
+    store::{Holder, NodeId, Store},
+    telemetry::Metrics,
 };
 
-use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::COPIES_KB_MAX, writer::Writer};
+use super::{
+    document::{DocumentActor, Elsewhere, Lost},
+    helpers::Helpers,
+    homes::Homes,
+    visit::{COPIES_KB_MAX, OPEN_TRIES, PATIENCE},
+    writer::Writer,
+};
 
 /// What every document actor needs.
 #[derive(Debug)]
@@ -41,6 +59,26 @@ pub struct Registry {
     /// Documents that are being given back.
     pub(super) giving_back: AtomicUsize,
     homes: Arc<Homes>,
+    /// The other servers on the store, if there may be some.
+    pub(super) others: OnceLock<Arc<dyn Others>>,
+}
+
+/// The other servers on the store, for documents that go there.
+pub trait Others: Send + Sync {
+    /// Who is to have the next document that is let go of, when this server stops.
+    fn heir(&self) -> Option<NodeId>;
+
+    /// Has the server that a document lives on write an update to it; true when that was done, false when it can be done here.
+    ///
+    /// # Errors
+    /// Why it cannot be done now.
+    fn write(&self, document: DocumentId, update: Bytes) -> Pin<Box<dyn Future<Output = Result<bool, CloseReason>>>>;
+}
+
+impl fmt::Debug for dyn Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Others")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -110,7 +148,56 @@ impl Registry {
             copies: Arc::new(Semaphore::new(COPIES_KB_MAX)),
             giving_back: AtomicUsize::new(0),
             homes,
+            others: OnceLock::new(),
         })
+    }
+
+    /// There may be other servers on the store.
+    pub fn is_one_of(&self, others: Arc<dyn Others>) {
+        // Said once.
+        let _ = self.others.set(others);
+    }
+
+    /// Who is to have a document that is let go of now: anybody, unless the server stops.
+    pub(super) fn heir(&self) -> Option<NodeId> {
+        let others = self.others.get()?;
+        self.is_closed().then(|| others.heir()).flatten()
+    }
+
+    /// The largest document, in bytes.
+    #[must_use]
+    pub fn document_bytes_max(&self) -> usize {
+        self.policies.rooms.document_bytes_max
+    }
+
+    /// Whether a document is open here.
+    #[must_use]
+    pub fn has(&self, document: &DocumentId) -> bool {
+        let actors = self.lock();
+        !actors.closed && actors.open.get(document).is_some_and(|(_, addr)| addr.connected())
+    }
+
+    /// Opens a document; returns which node has it instead, if one has. A document that cannot be opened for any other
+    /// reason is nowhere else.
+    pub async fn elsewhere(self: &Arc<Self>, document: &DocumentId) -> Option<NodeId> {
+        for _ in 0..OPEN_TRIES {
+            let actor = self.open(document).ok()?;
+            match timeout(PATIENCE, actor.send(Elsewhere)).await {
+                Ok(Ok(node)) => return node,
+                // It left memory between the two lines; the next one loads anew.
+                Ok(Err(_)) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// Another node has taken a document from this holder.
+    pub fn lost(&self, document: &DocumentId, holder: Holder) {
+        let actor = self.lock().open.get(document).map(|(_, addr)| addr.clone());
+        if let Some(actor) = actor {
+            actor.do_send(Lost(holder));
+        }
     }
 
     /// The actor of `document`, started on its home if there is none, or on the caller's arbiter while no thread has
@@ -169,6 +256,25 @@ impl Registry {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The actor of `document`, if it runs.
+    #[must_use]
+    pub fn find(&self, document: &DocumentId) -> Option<Addr<DocumentActor>> {
+        self.lock().open.get(document).map(|(_, addr)| addr.clone())
+    }
+
+    /// Those that run, of documents whose names hold `part`.
+    #[must_use]
+    pub fn holding(&self, part: &str) -> Vec<(DocumentId, Addr<DocumentActor>)> {
+        let actors = self.lock();
+        let named = actors
+            .open
+            .iter()
+            .filter(|(document, _)| document.as_str().contains(part));
+        named
+            .map(|(document, (_, addr))| (document.clone(), addr.clone()))
+            .collect()
     }
 
     /// Those that run.

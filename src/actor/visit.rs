@@ -13,14 +13,16 @@ use crate::{
 };
 
 use super::{
-    document::{DocumentActor, Read, Write},
+    document::{DocumentActor, Insight, Inspect, Read, Write},
     registry::Registry,
 };
 
 /// How long a visitor waits for a document, and for its disk.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long somebody waits who only looks inside.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often an actor that is just going away is asked for its successor.
-const OPEN_TRIES: usize = 8;
+pub(super) const OPEN_TRIES: usize = 8;
 
 /// How many kilobytes of whole documents may be in memory to be read by visitors; more of them wait. (Sessions share what
 /// is encoded for them.)
@@ -78,6 +80,20 @@ impl Registry {
             CloseReason::Unavailable("the document cannot be encoded".to_owned())
         })?;
         Ok(Copy { update, _room: room })
+    }
+
+    /// What is inside a document; `None` when nobody has it open, or it is not served now. It is not opened for that.
+    ///
+    /// # Errors
+    /// It is too busy to say.
+    pub async fn inspect(&self, document: &DocumentId, inspect: Inspect) -> Result<Option<Insight>, CloseReason> {
+        let Some(actor) = self.find(document) else {
+            return Ok(None);
+        };
+        let insight = timeout(LOOK, actor.send(inspect)).await;
+        // One that ends meanwhile is not open.
+        let insight = insight.map(|answer| answer.ok().flatten());
+        insight.map_err(|_| CloseReason::Overloaded("the document is busy, try again".to_owned()))
     }
 
     async fn ask<M, T>(self: &Arc<Self>, document: &DocumentId, message: impl Fn() -> M) -> Result<T, CloseReason>

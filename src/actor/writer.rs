@@ -24,7 +24,7 @@ use rustc_hash::FxBuildHasher;
 use crate::{
     id::DocumentId,
     room::Micros,
-    store::{Body, Holder, Record, Refusals, Seq, Store},
+    store::{Body, Holder, NodeId, Record, Refusals, Release, Seq, Store},
     telemetry::Metrics,
 };
 
@@ -69,7 +69,7 @@ pub struct Append {
 
 enum Job {
     Append(Append),
-    Release(DocumentId, Holder),
+    Release(Release),
     Stop(mpsc::SyncSender<()>),
 }
 
@@ -147,9 +147,11 @@ impl Writer {
         let _ = self.lane(&append.document).send(Job::Append(append));
     }
 
-    /// Lets go of a document, behind all that was handed over for it.
-    pub fn release(&self, document: DocumentId, holder: Holder) {
-        let _ = self.lane(&document).send(Job::Release(document.clone(), holder));
+    /// Lets go of a document, behind all that was handed over for it, so that `next` can take it, or anybody.
+    pub fn release(&self, document: DocumentId, holder: Holder, next: Option<NodeId>) {
+        let _ = self
+            .lane(&document)
+            .send(Job::Release(Release { document, holder, next }));
     }
 
     /// Bytes handed over that are not durable yet.
@@ -161,7 +163,8 @@ impl Writer {
     /// Whether so much waits for the disk that documents should take no more edits.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.waiting_bytes() >= self.waiting_bytes_max
+        // Where nothing waits there is room for anything.
+        self.waiting_bytes() >= self.waiting_bytes_max.max(1)
     }
 
     /// Whether the store takes writes.
@@ -295,7 +298,7 @@ impl Thread {
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
                 Job::Append(append) => group.push(append),
-                Job::Release(document, holder) => releases.push((document, holder)),
+                Job::Release(release) => releases.push(release),
                 Job::Stop(done) => stop = Some(done),
             }
             if group.len() >= GROUP_MAX || stop.is_some() {
@@ -303,10 +306,11 @@ impl Thread {
             }
         }
         let next = self.commit(group);
-        for (document, holder) in releases {
-            if let Err(error) = self.store.release(&document, holder, None) {
-                log::warn!("document {document} could not be released for other servers: {error}");
-            }
+        if !releases.is_empty()
+            && let Err(error) = self.store.release_all(&releases)
+        {
+            let (count, first) = (releases.len(), &releases[0].document);
+            log::warn!("{count} documents ({first} first) could not be released for other servers: {error}");
         }
         stop.map_or(Committed::Next(next), Committed::Stop)
     }
@@ -383,7 +387,9 @@ impl Thread {
                 continue;
             }
             if !snapshot {
-                self.metrics.durable(now.saturating_sub(received));
+                let took = now.saturating_sub(received);
+                self.metrics.durable(took);
+                durable.takes(took);
             }
             wanted |= durable.advance(seq, u64::from(snapshot), &mut news);
         }

@@ -100,6 +100,16 @@ impl<K: Ord + Clone> Crowd<K> {
         taken.map_err(|wait| self.exceeded(("refusals_of_address", "refusals_of_user"), "refused connections", wait))
     }
 
+    /// Whether there may be one more new document. Nothing is taken.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub fn may_create(&self, who: &K, now: Micros) -> Result<(), Exceeded> {
+        let known = self.clients.get(who).map(|client| client.documents);
+        let taken = known.unwrap_or_default().take(self.limits.documents, 1, now);
+        taken.map_err(|wait| self.no_document(wait))
+    }
+
     /// One more new document.
     ///
     /// # Errors
@@ -107,7 +117,11 @@ impl<K: Ord + Clone> Crowd<K> {
     pub fn create(&mut self, who: &K, now: Micros) -> Result<(), Exceeded> {
         let rate = self.limits.documents;
         let taken = self.client(who, now).documents.take(rate, 1, now);
-        taken.map_err(|wait| self.exceeded(("documents_of_address", "documents_of_user"), "new documents", wait))
+        taken.map_err(|wait| self.no_document(wait))
+    }
+
+    fn no_document(&self, wait: Micros) -> Exceeded {
+        self.exceeded(("documents_of_address", "documents_of_user"), "new documents", wait)
     }
 
     /// One more connection, until [`Crowd::disconnect`].
@@ -251,6 +265,17 @@ mod tests {
         let refused = crowd.create(&1, now).expect_err("an eleventh");
         assert_eq!(refused.retry_s(), 1);
         assert!(crowd.create(&1, now + SECOND).is_ok());
+    }
+
+    #[test]
+    fn l58_who_only_asks_takes_nothing() {
+        let mut crowd = crowd();
+        assert!((0..50).all(|_| crowd.may_create(&1, SECOND).is_ok()));
+        assert!(crowd.is_empty(), "and is not remembered");
+        assert!((0..10).all(|_| crowd.create(&1, SECOND).is_ok()));
+        let refused = crowd.may_create(&1, SECOND).expect_err("an eleventh");
+        assert_eq!(refused.label(), "documents_of_address");
+        assert!(crowd.may_create(&1, 2 * SECOND).is_ok());
     }
 
     #[test]

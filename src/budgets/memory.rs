@@ -2,7 +2,7 @@
 //!
 //! What is used is measured by the shell and noted here: documents, outboxes, answers, unfinished messages and unsaved edits
 //! together, with what the estimates of each would leave out. As it grows, first no more documents are opened, then those go
-//! who make it hold most, and at last edits are refused.
+//! who make it hold most; edits are refused in large documents before they are in small ones, and at last everywhere.
 
 use std::sync::{
     Arc,
@@ -11,9 +11,13 @@ use std::sync::{
 
 use crate::protocol::close::Exceeded;
 
+use super::Tally;
+
 /// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
 const OPENING: usize = 85;
 const GREEDY: usize = 92;
+/// From `OPENING` on, a document takes edits up to this part of what is free.
+const GROWING_SHARE: usize = 8;
 /// Of what answers may take together, those to odd questions have half.
 const ODD_SHARE: usize = 2;
 
@@ -27,6 +31,8 @@ pub struct Memory {
     used: AtomicUsize,
     answers_max: usize,
     answers: AtomicUsize,
+    documents: Arc<Tally>,
+    outboxes: Arc<Tally>,
 }
 
 impl Memory {
@@ -38,6 +44,8 @@ impl Memory {
             used: AtomicUsize::new(0),
             answers_max,
             answers: AtomicUsize::new(0),
+            documents: Arc::default(),
+            outboxes: Arc::default(),
         })
     }
 
@@ -70,6 +78,18 @@ impl Memory {
         self.answers.load(Relaxed)
     }
 
+    /// How many bytes the documents weigh that are open.
+    #[must_use]
+    pub fn documents(&self) -> &Arc<Tally> {
+        &self.documents
+    }
+
+    /// How many bytes wait to be read by connections.
+    #[must_use]
+    pub fn outboxes(&self) -> &Arc<Tally> {
+        &self.outboxes
+    }
+
     /// Whether a document that nobody has open may be opened.
     ///
     /// # Errors
@@ -87,12 +107,16 @@ impl Memory {
         self.used().saturating_sub(self.percent(GREEDY))
     }
 
-    /// Whether edits may be taken.
+    /// Whether an edit may be taken with which a document takes `document_bytes` of memory, which is asked for only when it
+    /// matters: as memory fills, first the large ones take no more, so that who makes documents grow is refused before others
+    /// are.
     ///
     /// # Errors
-    /// It is full to the brim.
-    pub fn may_edit(&self) -> Result<(), Exceeded> {
-        if self.used() <= self.max {
+    /// It is full, for a document of this size.
+    pub fn may_edit(&self, document_bytes: impl FnOnce() -> usize) -> Result<(), Exceeded> {
+        let used = self.used();
+        let free = self.max.saturating_sub(used);
+        if used <= self.percent(OPENING) || (used <= self.max && document_bytes() <= free / GROWING_SHARE) {
             return Ok(());
         }
         let what = "the server's memory is used up, keep the edits";
@@ -145,7 +169,11 @@ mod tests {
         let memory = Memory::new(1_000, 0);
         let state = |used: usize| {
             memory.uses(used);
-            (memory.may_open().is_ok(), memory.excess(), memory.may_edit().is_ok())
+            (
+                memory.may_open().is_ok(),
+                memory.excess(),
+                memory.may_edit(|| 0).is_ok(),
+            )
         };
         assert_eq!(state(0), (true, 0, true));
         assert_eq!(state(850), (true, 0, true));
@@ -155,7 +183,25 @@ mod tests {
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
-        assert!(open.may_open().is_ok() && open.may_edit().is_ok() && open.excess() == 0);
+        assert!(open.may_open().is_ok() && open.may_edit(|| usize::MAX).is_ok() && open.excess() == 0);
+    }
+
+    #[test]
+    fn l67_as_memory_fills_large_documents_take_no_more_edits_before_small_ones() {
+        let memory = Memory::new(1_000_000, 0);
+        let largest = |used: usize| {
+            memory.uses(used);
+            (0..300_000)
+                .step_by(100)
+                .rfind(|bytes| memory.may_edit(|| *bytes).is_ok())
+        };
+        assert_eq!(largest(850_000), Some(299_900), "whatever it is");
+        assert_eq!(largest(860_000), Some(17_500));
+        assert_eq!(largest(920_000), Some(10_000));
+        assert_eq!(largest(990_000), Some(1_200));
+        assert_eq!(largest(1_000_000), Some(0));
+        assert_eq!(largest(1_000_001), None);
+        assert_eq!(largest(500_000), Some(299_900), "it comes back");
     }
 
     #[test]

@@ -8,14 +8,17 @@
 //! * `memory`: what the process holds, and who is refused when that is much
 //! * `network`: which addresses are one client
 //! * `pace`: how fast one connection is read
+//! * `tally`: a sum that all threads add to
 
 mod bucket;
 mod crowd;
 mod memory;
 mod network;
 pub mod pace;
+mod tally;
 
 pub use bucket::{Bucket, Rate};
 pub use crowd::{Crowd, Limits, Whose};
 pub use memory::{Memory, Share};
 pub use network::Network;
+pub use tally::{Counted, Tally};

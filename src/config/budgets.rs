@@ -115,7 +115,7 @@ fn per_second(count: usize) -> Rate {
 #[command(next_help_heading = "Limits of each client")]
 pub(super) struct BudgetArgs {
     /// Where the proxy in front says whom it speaks for: a header with one address, like fly-client-ip or x-real-ip;
-    /// x-forwarded-for=N, the N-th address from the right; or proxy-protocol (version 2) [default: nobody is believed]
+    /// x-forwarded-for=N, the N-th address from the right; or proxy-protocol (version 1 or 2) [default: nobody is believed]
     #[arg(long, env = "COWRITE_TRUST_PROXY", hide_env_values = true, value_name = "HEADER")]
     trust_proxy: Option<TrustProxy>,
 

@@ -10,6 +10,9 @@
 //! about the commands that work on a folder, `near` about what people write who mean something else.
 
 mod budgets;
+#[cfg(feature = "postgres")]
+mod cluster;
+mod demo;
 mod near;
 mod operator;
 mod token;
@@ -26,7 +29,7 @@ use std::{
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind};
 
-pub use self::{budgets::Budgets, token::TokenRequest};
+pub use self::{budgets::Budgets, demo::Demo, token::TokenRequest};
 #[cfg(feature = "postgres")]
 use crate::store::postgres::link::DatabaseUrl;
 use crate::{
@@ -34,12 +37,13 @@ use crate::{
     http::address::{BasePath, PublicUrl},
     limits::MESSAGE_BYTES_MAX,
     logging::LogFormat,
+    nodes::ClusterSecret,
     operator::{
         Request,
         schedule::{EVERY_MIN, Plan},
     },
     tls::Tls,
-    token::{Issuer, Jwks, KeyError, Keys, ServerToken, Source, TokenKey},
+    token::{Issuer, Jwks, KeyError, Keys, LinkKeys, ServerToken, Source, TokenKey},
 };
 
 /// Port and address of a server that was told nothing.
@@ -50,6 +54,8 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 pub enum Command {
     /// Run the server.
     Serve(Box<ServeConfig>),
+    /// Run the server under a supervisor that its page may have kill it.
+    Demo(Box<Demo>),
     /// Print a token.
     Token(TokenRequest),
     /// Work on a data folder or a backup.
@@ -78,6 +84,7 @@ impl Command {
         let cli = Cli::try_parse_from(&arguments).map_err(|error| stop(&error, &arguments))?;
         match cli.command {
             CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
+            CommandArgs::Demo(args) => args.command(arguments.get(2..).unwrap_or_default()),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
             CommandArgs::Backup(args) => args.try_into().map(Self::Operate),
             CommandArgs::Restore(args) => args.try_into().map(Self::Operate),
@@ -109,6 +116,8 @@ pub struct ServeConfig {
     /// Where the documents are kept in place of the folder.
     #[cfg(feature = "postgres")]
     pub database: Option<DatabaseUrl>,
+    /// What makes this server one of several on that database.
+    pub cluster: Option<Cluster>,
     /// Who may connect.
     pub admission: Admission,
     /// What an operator shows at `/admin`.
@@ -161,6 +170,19 @@ pub struct ServeConfig {
     pub threads: usize,
     /// How long stopping may take.
     pub shutdown_timeout: Duration,
+    /// Whether the supervisor of `cowrite demo` is at stdin.
+    pub is_supervised: bool,
+}
+
+/// What makes a server one of several on a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// `HOST:PORT`, where other nodes reach this one and where it listens for them; port 0 lets the system choose.
+    pub address: String,
+    /// What all nodes know.
+    pub secret: ClusterSecret,
+    /// This machine's name at fly.io, whose proxy is asked to bring a WebSocket to the machine of its document.
+    pub machine: Option<String>,
 }
 
 /// Who may connect.
@@ -185,6 +207,7 @@ impl ServeConfig {
             tls: None,
             #[cfg(feature = "postgres")]
             database: None,
+            cluster: None,
             admission: Admission::Open,
             admin_token: None,
             origins: OriginPolicy::same_origin().on_loopback_only(),
@@ -211,6 +234,7 @@ impl ServeConfig {
             backup: None,
             threads: cores,
             shutdown_timeout: Duration::from_secs(10),
+            is_supervised: false,
         }
     }
 
@@ -242,6 +266,8 @@ impl ServeConfig {
 Examples:
   cowrite serve
       open to this machine alone, on http://127.0.0.1:8080, documents in ./data
+  cowrite demo
+      the same with a button that kills the server: see what survives
   COWRITE_JWT_SECRET=$(openssl rand -hex 32) cowrite serve --listen 0.0.0.0:8080
       asks for tokens that are signed with the secret
   cowrite token --sub ada --document 'notes/*=write' --expires 1h
@@ -269,6 +295,16 @@ Sizes are bytes, or have a unit: 512KiB, 16MiB. Durations have units: 30s, 5m, 1
 Every flag has the environment variable shown with it; COWRITE_ALLOW_ORIGIN takes several
 origins separated by commas, COWRITE_JWT_SECRET one secret a line. A flag wins over its variable.")]
     Serve(Box<ServeArgs>),
+    /// Run an open server for this machine whose demo page has a button that kills it, and start it again
+    #[command(after_help = "\
+Example:
+  cowrite demo --port 8080 --data /tmp/demo
+      open a document, write, press \"Pull the plug\", and see what was saved
+
+It takes the settings of `cowrite serve`, except those of a server that others can reach or that asks
+for tokens. The process that serves is killed with SIGKILL and started again on the same port with the
+same folder. SIGTERM and SIGINT stop both.")]
+    Demo(Box<demo::DemoArgs>),
     /// Print a token for a server with --jwt-secret
     #[command(after_help = "\
 Example:
@@ -405,6 +441,10 @@ struct ServeArgs {
     #[command(flatten)]
     database: operator::DatabaseArgs,
 
+    #[cfg(feature = "postgres")]
+    #[command(flatten)]
+    cluster: cluster::ClusterArgs,
+
     /// Files of the journal are kept this long after a snapshot holds their edits
     #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     keep_history: Duration,
@@ -429,6 +469,19 @@ struct ServeArgs {
 
     #[command(flatten)]
     key: KeyArgs,
+
+    /// Secret of 32 bytes or more that links are signed with which holders of a `share` claim make: all servers of one database
+    /// have the same. Repeatable, or one a line: all are believed, and the first signs. Prefer the variable [default:
+    /// derived from --jwt-secret, else from --server-token]
+    #[arg(
+        long,
+        env = "COWRITE_SHARE_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        value_delimiter = '\n',
+        help_heading = "Who may connect"
+    )]
+    share_secret: Vec<String>,
 
     /// PEM file with a public key of the issuer: RSA (RS256), P-256 (ES256), P-384 (ES384) or Ed25519 (EdDSA). Repeatable,
     /// or with commas; with the key's `kid` before it, only tokens of that `kid`, and those without one, may use it
@@ -468,7 +521,7 @@ struct ServeArgs {
     )]
     server_token: Option<String>,
 
-    /// Token of 32 characters or more that opens /admin: revoking tokens, who is here. Prefer the variable
+    /// Token of 32 characters or more that opens /admin: revoking tokens, who is here, what is in the documents that are open. Prefer the variable
     #[arg(
         long,
         env = "COWRITE_ADMIN_TOKEN",
@@ -560,8 +613,9 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
     unsaved_bytes_max: u64,
 
-    /// Most memory that the process may hold: near it no more documents are opened (1013), then connections that do not read
-    /// what waits for them are closed, and above it edits are refused [default: 80 % of what the system has for it]
+    /// Most memory that the process may hold: near it no more documents are opened (1013) and large ones take no edits, then
+    /// connections that do not read what waits for them are closed, and above it edits are refused [default: 80 % of what the
+    /// system has for it]
     #[arg(long, env = "COWRITE_MEMORY_MAX", hide_env_values = true, value_name = "SIZE", value_parser = size::<{ 64 << 20 }, { 1 << 50 }>)]
     memory_max: Option<u64>,
 
@@ -677,7 +731,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             set: args.jwks,
             refresh: args.jwks_refresh,
         };
-        let admission = admission(args.key, public, args.server_token.as_deref())?;
+        let admission = admission(&args.key, public, args.server_token.as_deref(), &args.share_secret)?;
         let origins = OriginPolicy::parse(&args.allow_origin).map_err(|error| format!("--allow-origin: {error}"))?;
         let origins = match (&admission, args.allow_anonymous) {
             (Admission::Tokens(_), true) => {
@@ -703,11 +757,15 @@ impl TryFrom<ServeArgs> for ServeConfig {
         }
 
         #[cfg(feature = "postgres")]
-        let database = args.database.url()?;
+        let (database, cluster) = {
+            let database = args.database.url()?;
+            let cluster = args.cluster.cluster(database.is_some())?;
+            (database, cluster)
+        };
         #[cfg(feature = "postgres")]
         let is_in_database = database.is_some();
         #[cfg(not(feature = "postgres"))]
-        let is_in_database = false;
+        let (is_in_database, cluster) = (false, None);
 
         Ok(Self {
             backup: args.backup.plan(is_in_database)?,
@@ -718,6 +776,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             data: args.data,
             #[cfg(feature = "postgres")]
             database,
+            cluster,
             admission,
             admin_token,
             origins,
@@ -743,16 +802,14 @@ impl TryFrom<ServeArgs> for ServeConfig {
             segment_bytes: args.segment_bytes,
             threads: limits.threads.unwrap_or_else(cores),
             shutdown_timeout: limits.shutdown_timeout,
+            is_supervised: false,
         })
     }
 }
 
 impl KeyArgs {
-    /// The secrets; the end of a file's last line is none.
     fn secrets(&self) -> impl Iterator<Item = &str> {
-        let is_one = self.jwt_secret.len() == 1;
-        let all = self.jwt_secret.iter().map(|secret| secret.trim_end_matches('\r'));
-        all.filter(move |secret| is_one || !secret.is_empty())
+        lines(&self.jwt_secret)
     }
 
     fn expected(&self) -> Expected {
@@ -764,6 +821,13 @@ impl KeyArgs {
     }
 }
 
+/// The secrets of a setting; the end of a file's last line is none.
+fn lines(secrets: &[String]) -> impl Iterator<Item = &str> {
+    let is_one = secrets.len() == 1;
+    let all = secrets.iter().map(|secret| secret.trim_end_matches('\r'));
+    all.filter(move |secret| is_one || !secret.is_empty())
+}
+
 /// Where the issuer's public keys are.
 struct PublicKeys {
     files: Vec<String>,
@@ -771,17 +835,38 @@ struct PublicKeys {
     refresh: Duration,
 }
 
-fn admission(key: KeyArgs, public: PublicKeys, server_token: Option<&str>) -> Result<Admission, String> {
+fn admission(
+    key: &KeyArgs,
+    public: PublicKeys,
+    server_token: Option<&str>,
+    share_secrets: &[String],
+) -> Result<Admission, String> {
     if key.secrets().any(|secret| Some(secret) == server_token) {
         return Err("--jwt-secret and --server-token are the same: the second one travels, choose another".to_owned());
     }
-    let issuer = issuer(&key, &public)?;
+    let issuer = issuer(key, &public)?;
     let server = server_token.map(ServerToken::parse).transpose();
     let server = server.map_err(|error| format!("--server-token: {error}"))?;
-    Ok(match (issuer, server) {
-        (None, None) => Admission::Open,
-        (issuer, server) => Admission::Tokens(Keys { issuer, server }),
-    })
+    let links = links(share_secrets, key, server_token)?;
+    match (issuer, server) {
+        (None, None) if !share_secrets.is_empty() => Err(
+            "--share-secret signs links for holders of tokens, and this server asks for none: set COWRITE_JWT_SECRET, \
+             COWRITE_JWT_PUBLIC_KEY or COWRITE_JWKS"
+                .to_owned(),
+        ),
+        (None, None) => Ok(Admission::Open),
+        (issuer, server) => Ok(Admission::Tokens(Keys { issuer, server, links })),
+    }
+}
+
+/// What links are signed with: what was chosen for that, or else what is there.
+fn links(chosen: &[String], key: &KeyArgs, server_token: Option<&str>) -> Result<Option<LinkKeys>, String> {
+    let links = match server_token {
+        _ if !chosen.is_empty() => LinkKeys::new(lines(chosen)),
+        Some(server_token) if key.secrets().next().is_none() => LinkKeys::new([server_token]),
+        _ => LinkKeys::new(key.secrets()),
+    };
+    links.map_err(|error| format!("--share-secret: {error}"))
 }
 
 fn issuer(key: &KeyArgs, public: &PublicKeys) -> Result<Option<Issuer>, String> {

@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
-    access::{Access, Claims, Grants},
+    access::{Access, Claims, Grants, LinkClaims, Share},
     content::Form,
     id::DocumentId,
     operator::{Export, Place, Target, What},
+    token::LinkKeys,
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -112,6 +113,7 @@ fn c1_flags_reach_their_fields() {
     let expected = ServeConfig {
         #[cfg(feature = "postgres")]
         database: None,
+        cluster: None,
         listen: "[::1]:0".parse().expect("an address"),
         data: "/tmp/x".into(),
         admin_listen: Some("127.0.0.1:9090".parse().expect("an address")),
@@ -161,6 +163,7 @@ fn c1_flags_reach_their_fields() {
         }),
         threads: 3,
         shutdown_timeout: Duration::from_millis(500),
+        is_supervised: false,
     };
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
 }
@@ -269,7 +272,8 @@ fn c4_without_a_key_only_this_machine_is_served_unless_told_otherwise() {
         with_server_token.admission,
         Admission::Tokens(Keys {
             issuer: None,
-            server: Some(_)
+            server: Some(_),
+            ..
         })
     ));
     assert_eq!(with_server_token.origins, OriginPolicy::same_origin());
@@ -516,8 +520,90 @@ fn c6_a_token_is_minted_for_the_servers_key() {
         name: Some("Ada L".into()),
         color: Some("#2266cc".into()),
         documents: Grants::new(documents).expect("grants"),
+        share: None,
     };
     assert_eq!(server.verify(&token, 1_000_000), Ok(expected));
+}
+
+#[test]
+fn t18_a_token_is_minted_whose_holder_may_share() {
+    let shares = |more: &[&str]| {
+        let least = ["token", "--sub=ada", "--document=*=write", "--jwt-secret", SECRET];
+        let Ok(Command::Token(request)) = parse(&[&least[..], more].concat()) else {
+            panic!("a token request: {more:?}");
+        };
+        let token = request.mint(1_000).expect("a token");
+        let Admission::Tokens(keys) = serve(&["--jwt-secret", SECRET]).admission else {
+            panic!("a key")
+        };
+        let issuer = keys.issuer.expect("an issuer");
+        issuer.verify(&token, 1_000_000).expect("a good token").share
+    };
+    let least = ["token", "--sub=ada", "--document=*=write", "--jwt-secret", SECRET];
+    let bad = |more: &[&str]| refused(&[&least[..], more].concat());
+
+    assert_eq!(shares(&[]), None);
+    assert_eq!(shares(&["--share"]), Some(Share::default()));
+    let narrow = Share {
+        documents: Some(Grants::new([("notes/*".to_owned(), Access::Read)]).expect("grants")),
+        seconds: Some(7 * 86_400),
+        again: true,
+    };
+    let more = [
+        "--share",
+        "--share-document=notes/*=read",
+        "--share-expires=7d",
+        "--share-again",
+    ];
+    assert_eq!(shares(&more), Some(narrow));
+    assert!(bad(&["--share-again"]).contains("--share"));
+    assert!(bad(&["--share", "--share-document=x"]).contains("write PATTERN=write or PATTERN=read"));
+    assert!(bad(&["--share", "--share-document=x=read", "--share-document=x=write"]).contains("two --share-document"));
+    assert!(bad(&["--share", "--share-expires=31d"]).contains("1s to 30d"));
+    assert!(bad(&["--share", "--share-expires=0s"]).contains("1s to 30d"));
+}
+
+/// A link that servers with these settings make, and whether servers with others believe it.
+fn links(flags: &[&str]) -> Option<LinkKeys> {
+    match serve(flags).admission {
+        Admission::Tokens(keys) => keys.links,
+        Admission::Open => None,
+    }
+}
+
+#[test]
+fn t17_links_are_signed_with_what_was_chosen_for_them_or_else_with_what_is_there() {
+    const SHARE: &str = "share-secret-0123456789abcdefghi";
+    let claims = serde_json::json!({
+        "jti": "l", "iat": 1, "exp": 9, "document": "d", "access": "read", "by": [{ "sub": "ada" }],
+    });
+    let claims = LinkClaims::try_from(claims).expect("claims");
+    let public = key_file("p256.public");
+    let believe = |by: &[&str], of: &[&str]| {
+        let token = links(of).expect("it makes links").mint(&claims);
+        links(by).expect("it believes links").verify(&token, 1_000).is_ok()
+    };
+    let jwt = ["--jwt-secret", SECRET];
+    let server = ["--server-token", SERVER_TOKEN];
+    let both = ["--jwt-secret", SECRET, "--server-token", SERVER_TOKEN];
+    let chosen = ["--jwt-secret", SECRET, "--share-secret", SHARE];
+    let elsewhere = ["--jwt-public-key", &public, "--share-secret", SHARE];
+    let rotated = format!("new-share-secret-0123456789abcdef\n{SHARE}\n");
+    let next = ["--jwt-secret", SECRET, "--share-secret", &rotated];
+
+    assert!(links(&["--jwt-public-key", &public]).is_none(), "nothing to sign with");
+    assert!(believe(&jwt, &jwt) && believe(&both, &jwt) && believe(&server, &server));
+    assert!(!believe(&both, &server), "the JWT secret comes first");
+    assert!(believe(&elsewhere, &chosen) && !believe(&chosen, &jwt));
+    assert!(
+        believe(&next, &chosen) && !believe(&chosen, &next),
+        "the first signs, all are believed"
+    );
+    assert!(refused(&["serve", "--share-secret", SHARE]).starts_with("--share-secret signs links"));
+    assert!(
+        refused(&["serve", "--jwt-secret", SECRET, "--share-secret", "short"])
+            .starts_with("--share-secret: the HMAC secret is 5 bytes long")
+    );
 }
 
 #[test]
@@ -637,4 +723,44 @@ fn c7_the_operators_table_of_settings_is_that_of_the_help() {
         expected.trim(),
         "docs/operating.md should say:\n{expected}"
     );
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn n1_one_of_several_servers_has_a_database_an_address_and_a_secret() {
+    let database = ["serve", "--database-url", "postgres://h/d"];
+    let with = |flags: &[&'static str]| [&database[..], flags].concat();
+    let address = "--cluster-address=10.0.0.5:7070";
+    let secret = "--cluster-secret=0123456789abcdef0123456789abcdef";
+
+    let config = serve(&with(&[address, secret])[1..]);
+    let cluster = config.cluster.expect("one of several");
+    assert_eq!(cluster.address, "10.0.0.5:7070");
+    assert!(!format!("{cluster:?}").contains("0123"));
+    assert_eq!(serve(&database[1..]).cluster, None);
+    for good in ["node-1:7070", "[fdaa::2]:7070", "127.0.0.1:0"] {
+        let flag = format!("--cluster-address={good}");
+        assert!(
+            parse(&[&database[..], &[flag.as_str(), secret]].concat()).is_ok(),
+            "{good}"
+        );
+    }
+
+    for (flags, says) in [
+        (with(&[address]), "COWRITE_CLUSTER_SECRET"),
+        (with(&[secret]), "--cluster-address"),
+        (vec!["serve", address, secret], "COWRITE_DATABASE_URL"),
+        (
+            with(&[address, "--cluster-secret=too-short-but-secret"]),
+            "openssl rand -hex 32",
+        ),
+        (with(&["--cluster-address=10.0.0.5", secret]), "HOST:PORT"),
+        (with(&["--cluster-address=0.0.0.0:7070", secret]), "no other machine"),
+        (with(&["--cluster-address=fdaa::2:7070", secret]), "brackets"),
+        (with(&["--cluster-address=:7070", secret]), "HOST:PORT"),
+    ] {
+        let told = refused(&flags);
+        assert!(told.contains(says), "{flags:?}: {told}");
+        assert!(!told.contains("too-short"), "{told}");
+    }
 }

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::{KeyArgs, duration};
 use crate::{
-    access::{Access, Claims, Expected, Grants, GrantsError},
+    access::{Access, Claims, Expected, Grants, GrantsError, Share},
+    limits::LINK_S_MAX,
     token::mint,
 };
 
@@ -20,6 +21,15 @@ pub struct TokenRequest {
     color: Option<String>,
     documents: Vec<(String, Access)>,
     expires: Duration,
+    share: Option<ShareRequest>,
+}
+
+/// What the holder may pass on.
+#[derive(Clone)]
+struct ShareRequest {
+    documents: Vec<(String, Access)>,
+    expires: Option<Duration>,
+    again: bool,
 }
 
 impl TokenRequest {
@@ -28,10 +38,8 @@ impl TokenRequest {
     /// # Errors
     /// One sentence that says which argument is wrong.
     pub fn mint(&self, now_s: u64) -> Result<String, String> {
-        let documents = Grants::new(self.documents.iter().cloned()).map_err(|error| match error {
-            GrantsError::Repeated => "two --document arguments have the same pattern: keep one".to_owned(),
-            other => other.to_string(),
-        })?;
+        let documents = grants(&self.documents, "--document")?;
+        let share = self.share.as_ref().map(ShareRequest::claim).transpose()?;
         let claims = Claims {
             sub: self.sub.as_str().into(),
             exp: now_s.saturating_add(self.expires.as_secs()),
@@ -43,12 +51,31 @@ impl TokenRequest {
             name: self.name.as_deref().map(Into::into),
             color: self.color.as_deref().map(Into::into),
             documents,
+            share,
         };
         // The same parser that will judge the token judges the arguments.
         let json = serde_json::to_value(claims).map_err(|error| error.to_string())?;
         let claims = Claims::try_from(json).map_err(|error| error.to_string())?;
         mint(self.secret.as_bytes(), &claims).map_err(|error| error.to_string())
     }
+}
+
+impl ShareRequest {
+    fn claim(&self) -> Result<Share, String> {
+        let documents = (!self.documents.is_empty()).then(|| grants(&self.documents, "--share-document"));
+        Ok(Share {
+            documents: documents.transpose()?,
+            seconds: self.expires.map(|expires| expires.as_secs()),
+            again: self.again,
+        })
+    }
+}
+
+fn grants(pairs: &[(String, Access)], flag: &str) -> Result<Grants, String> {
+    Grants::new(pairs.iter().cloned()).map_err(|error| match error {
+        GrantsError::Repeated => format!("two {flag} arguments have the same pattern: keep one"),
+        other => other.to_string(),
+    })
 }
 
 impl std::fmt::Debug for TokenRequest {
@@ -83,6 +110,22 @@ pub(super) struct TokenArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     expires: Duration,
 
+    /// The holder may share what the token opens: by links, each with a token of its own
+    #[arg(long)]
+    share: bool,
+
+    /// Only these documents may be shared, and for no more than this (repeatable)
+    #[arg(long, value_name = "PATTERN=write|read", requires = "share", value_parser = grant)]
+    share_document: Vec<(String, Access)>,
+
+    /// How long links may live, 30d at most [default: until the token ends]
+    #[arg(long, value_name = "DURATION", requires = "share", value_parser = duration)]
+    share_expires: Option<Duration>,
+
+    /// Links may be shared again, by links that end with them
+    #[arg(long, requires = "share")]
+    share_again: bool,
+
     #[command(flatten)]
     key: KeyArgs,
 }
@@ -102,6 +145,13 @@ impl TryFrom<TokenArgs> for TokenRequest {
         if args.expires < Duration::from_secs(1) {
             return Err("--expires must be at least 1s".to_owned());
         }
+        let longest = Duration::from_secs(LINK_S_MAX);
+        if args
+            .share_expires
+            .is_some_and(|expires| expires < Duration::from_secs(1) || expires > longest)
+        {
+            return Err("--share-expires must be 1s to 30d: for so long revocations are remembered".to_owned());
+        }
         let request = Self {
             secret,
             expected,
@@ -110,6 +160,11 @@ impl TryFrom<TokenArgs> for TokenRequest {
             color: args.color,
             documents: args.document,
             expires: args.expires,
+            share: args.share.then_some(ShareRequest {
+                documents: args.share_document,
+                expires: args.share_expires,
+                again: args.share_again,
+            }),
         };
         request.mint(0)?;
         Ok(request)

@@ -68,6 +68,8 @@ pub(super) struct Log {
     pub client: u64,
     /// Bytes of all structs.
     pub bytes: u32,
+    /// How many structs there are.
+    structs: u32,
     /// The clock after the last.
     pub next: u32,
     /// Offset of the last struct in the last block.
@@ -78,6 +80,24 @@ pub(super) struct Log {
     /// What is deleted, collected structs included.
     pub deleted: Option<Arc<Ranges>>,
     rare: Option<Box<Rare>>,
+}
+
+/// What a log holds, or all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub bytes: usize,
+    pub structs: usize,
+    pub blocks: usize,
+}
+
+impl Size {
+    /// A part of it was `before` and is `after`.
+    #[inline]
+    pub fn change(&mut self, before: Self, after: Self) {
+        self.bytes = self.bytes + after.bytes - before.bytes;
+        self.structs = self.structs + after.structs - before.structs;
+        self.blocks = self.blocks + after.blocks - before.blocks;
+    }
 }
 
 /// A struct of a block.
@@ -195,6 +215,7 @@ impl Log {
             block.count += 1;
             Arc::make_mut(&mut block.bytes).extend_from_slice(bytes);
             self.bytes += bytes.len() as u32;
+            self.structs += 1;
         }
         self.next += len;
     }
@@ -385,6 +406,7 @@ impl Log {
         let is_last = index + 1 == self.blocks.len();
         let block = &mut self.blocks[index];
         block.count = block.count - count + woven;
+        self.structs = self.structs - count + woven;
         self.bytes = self.bytes + out.len() as u32 - (to - from) as u32;
         if is_last {
             self.last = if to == block.bytes.len() {
@@ -487,6 +509,16 @@ impl Log {
             .iter()
             .flat_map(|block| steps(&block.bytes, block.start).map(|step| (block.bytes.as_slice(), step)))
             .skip_while(move |(_, step)| step.end() <= clock)
+    }
+
+    /// What of it is counted.
+    #[inline]
+    pub fn size(&self) -> Size {
+        Size {
+            bytes: self.bytes as usize,
+            structs: self.structs as usize,
+            blocks: self.blocks.len(),
+        }
     }
 
     /// Bytes of memory that it takes, roughly, its structs included.

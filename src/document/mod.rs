@@ -44,9 +44,9 @@ use crate::protocol::{
     },
 };
 
-use log::Log;
+use log::{Block, Log, Size};
 use place::{Place, Places};
-use ranges::Gaps;
+use ranges::{Gaps, Ranges};
 
 /// What happens to the content of what is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,10 +67,47 @@ pub struct Document {
     logs: Vec<Log>,
     places: Places,
     deleted: Deleted,
-    /// Bytes of all structs, and about those of the delete set.
-    weight_bytes: usize,
+    /// What all logs hold.
+    size: Size,
+    deletions: Deletions,
     /// How many updates were taken.
     taken: u64,
+}
+
+/// What is deleted, counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Deletions {
+    clocks: u64,
+    ranges: usize,
+}
+
+impl Deletions {
+    /// Adds `start..end` to what is deleted of a client; returns what of it is new.
+    fn insert(&mut self, deleted: &mut Option<Arc<Ranges>>, start: u32, end: u32) -> Gaps {
+        let deleted = Arc::make_mut(deleted.get_or_insert_default());
+        let before = deleted.len();
+        let gaps = deleted.insert(start, end);
+        self.clocks += gaps.iter().map(|(from, to)| u64::from(to - from)).sum::<u64>();
+        self.ranges = self.ranges + deleted.len() - before;
+        gaps
+    }
+}
+
+/// What a document holds, in numbers that are kept as it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// About the size of its full state, in bytes.
+    pub bytes: usize,
+    /// About what it takes in memory, in bytes.
+    pub memory_bytes: usize,
+    /// Client ids that wrote something.
+    pub clients: usize,
+    /// Structs, as they are kept.
+    pub structs: usize,
+    /// Clocks that are deleted.
+    pub deleted: u64,
+    /// Ranges of such clocks.
+    pub deleted_ranges: usize,
 }
 
 /// Stored bytes that are no document.
@@ -138,7 +175,23 @@ impl Document {
     /// About the size of its full state, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        self.weight_bytes
+        self.size.bytes + self.deletions.ranges * RANGE_BYTES
+    }
+
+    /// What it holds, in numbers. Nothing is walked for them.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let logs = self.logs.len() * (size_of::<Log>() + 40);
+        let blocks = self.size.blocks * (size_of::<Block>() + 56);
+        let ranges = self.deletions.ranges * 14;
+        Totals {
+            bytes: self.weight_bytes(),
+            memory_bytes: self.size.bytes + logs + blocks + ranges + self.places.types_bytes(),
+            clients: self.logs.len(),
+            structs: self.size.structs,
+            deleted: self.deletions.clocks,
+            deleted_ranges: self.deletions.ranges,
+        }
     }
 
     /// Whether putting it together anew would collect something (K2).
@@ -194,7 +247,7 @@ impl Document {
         let mut places = places.iter().copied().peekable();
         let mut place = Place::GONE;
         let mut r = Reader::starting_at(bytes, section.from);
-        let before = self.logs[index].bytes as usize;
+        let before = self.logs[index].size();
         while r.position() < section.to {
             let at = r.position();
             let Ok(found) = structs::read::<false>(&mut r) else {
@@ -218,10 +271,7 @@ impl Document {
             };
             let joined = log.append(&whole, place.is_keyed());
             if matches!(found.kind(), GC | DELETED) {
-                let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
-                self.weight_bytes -= deleted.len() * RANGE_BYTES;
-                deleted.insert(clock, clock + found.len);
-                self.weight_bytes += deleted.len() * RANGE_BYTES;
+                self.deletions.insert(&mut log.deleted, clock, clock + found.len);
             }
             if !joined && found.kind() != GC {
                 let origin = found.origin.filter(|_| !whole.continues_before());
@@ -234,7 +284,7 @@ impl Document {
                 }
             }
         }
-        self.weight_bytes += self.logs[index].bytes as usize - before;
+        self.size.change(before, self.logs[index].size());
     }
 
     /// Structs begin where others refer to.
@@ -244,9 +294,9 @@ impl Document {
         for of_log in referred.chunk_by(|a, b| a.0 == b.0) {
             let clocks: SmallVec<[u32; 2]> = of_log.iter().map(|(_, clock)| *clock).collect();
             let log = &mut self.logs[of_log[0].0 as usize];
-            let before = log.bytes as usize;
+            let before = log.size();
             log.cut(&clocks);
-            self.weight_bytes = self.weight_bytes + log.bytes as usize - before;
+            self.size.change(before, log.size());
         }
     }
 
@@ -254,19 +304,16 @@ impl Document {
         for of_client in deletions.chunk_by(|a, b| a.client == b.client) {
             let index = self.log_index(of_client[0].client);
             let log = &mut self.logs[index];
-            let deleted = Arc::make_mut(log.deleted.get_or_insert_default());
-            self.weight_bytes -= deleted.len() * RANGE_BYTES;
             let gaps: Gaps = of_client
                 .iter()
-                .flat_map(|deletion| deleted.insert(deletion.start, deletion.end))
+                .flat_map(|deletion| self.deletions.insert(&mut log.deleted, deletion.start, deletion.end))
                 .collect();
-            self.weight_bytes += deleted.len() * RANGE_BYTES;
             if self.deleted == Deleted::Kept {
                 continue;
             }
-            let before = log.bytes as usize;
+            let before = log.size();
             let died = log.erase(&gaps);
-            self.weight_bytes = self.weight_bytes + log.bytes as usize - before;
+            self.size.change(before, log.size());
             for clock in died {
                 if let Some(index) = log.type_at(clock) {
                     self.places.bury(index);

@@ -86,10 +86,15 @@ impl Places {
         self.dead > 0
     }
 
+    /// Bytes of memory that the shared types take, without their names.
+    pub fn types_bytes(&self) -> usize {
+        self.types.capacity() * size_of::<Type>()
+    }
+
     /// Bytes of memory that it takes, roughly.
     pub fn memory_bytes(&self) -> usize {
         let names: usize = self.names.keys().map(|name| 32 + name.len()).sum();
-        self.types.capacity() * size_of::<Type>() + names + self.roots.len() * 12
+        self.types_bytes() + names + self.roots.len() * 12
     }
 
     pub fn shrink(&mut self) {

@@ -534,3 +534,76 @@ fn g29_a_document_that_an_earlier_server_let_be_poisoned_opens_without_the_poiso
         3
     );
 }
+
+/// What a walk through all of it finds.
+fn walked(document: &Document) -> Totals {
+    let mut found = Totals {
+        clients: document.logs.len(),
+        ..Totals::default()
+    };
+    for log in &document.logs {
+        let deleted = log.deleted.as_deref().into_iter().flat_map(Ranges::iter);
+        for (from, to) in deleted {
+            found.deleted += u64::from(to - from);
+            found.deleted_ranges += 1;
+        }
+        if log.next > 0 {
+            found.structs += log.steps_from(0).count();
+            found.bytes += log.blocks.iter().map(|block| block.bytes.len()).sum::<usize>();
+        }
+    }
+    found.bytes += found.deleted_ranges * RANGE_BYTES;
+    found
+}
+
+fn counts_what_is_there(document: &Document) {
+    let counted = document.totals();
+    let walked = Totals {
+        memory_bytes: counted.memory_bytes,
+        ..walked(document)
+    };
+    assert_eq!(counted, walked);
+    // What blocks have to spare, and names, are not counted.
+    let memory = document.memory_bytes();
+    assert!(
+        counted.memory_bytes <= memory + 512 && memory <= 2 * counted.memory_bytes + 2_048,
+        "{counted:?}, {memory}"
+    );
+}
+
+mod counting {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn i3_what_is_counted_is_what_a_walk_finds(
+            all in prop::collection::vec((0u8..5, 0u64..3, any::<u32>(), 1u32..900), 1..80),
+            kept in any::<bool>(),
+        ) {
+            let mut document = Document::new(if kept { Deleted::Kept } else { Deleted::Dropped });
+            for (what, client, at, len) in all {
+                let (client, other) = (10 + client, 10 + u64::from(at) % 3);
+                let [end, others] = [client, other].map(|client| document.clocks().next(client));
+                let from = |end: u32| at / 3 % end.max(1);
+                match what {
+                    0 => wrote_by(&mut document, client, &[text(end.checked_sub(1).map(|last| (client, last)), None, &"a".repeat(len as usize))]),
+                    1 if others > 0 => wrote_by(&mut document, client, &[text(Some((other, from(others))), None, "between")]),
+                    2 => wrote_by(&mut document, 20, &[values(None, None, &[1, 2, 3]).under("key")]),
+                    _ if others > 0 => {
+                        let start = from(others);
+                        let range = update(&[], &[(other, start, (start + len).min(others))]);
+                        if let Verdict::News(news) = document.judge(range) {
+                            document.take(news);
+                        }
+                    }
+                    _ => {}
+                }
+                counts_what_is_there(&document);
+            }
+            counts_what_is_there(&reopened(&document));
+        }
+    }
+}

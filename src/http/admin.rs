@@ -1,4 +1,4 @@
-//! What an operator may do while the server runs: revoke tokens, and see who is here. Whoever shows the admin token may.
+//! What an operator may do while the server runs: revoke tokens, see who is here, look into documents ([`super::inspect`]). Whoever shows the admin token may.
 
 use std::{
     fs::{self, File},
@@ -22,15 +22,16 @@ use crate::{
         document::{Revoke, Who},
     },
     id::DocumentId,
+    limits::LINK_S_MAX,
     protocol::close::CloseReason,
 };
 
-use super::{Shared, admission::Refusal, y_sweet::body};
+use super::{Shared, admission::Refusal, inspect, y_sweet::body};
 
 /// Where revocations are kept in the data folder.
 const FILE: &str = "revocations.json";
 /// How long a revocation is remembered if nobody says so, in seconds: no token should live longer.
-const REMEMBERED_S: u64 = 30 * 24 * 3_600;
+const REMEMBERED_S: u64 = LINK_S_MAX;
 /// Most sessions in one answer.
 const SESSIONS_MAX: usize = 10_000;
 
@@ -38,7 +39,10 @@ const SESSIONS_MAX: usize = 10_000;
 pub fn routes(config: &mut ServiceConfig) {
     config
         .route("/admin/revoke", web::post().to(revoke))
-        .route("/admin/sessions", web::get().to(sessions));
+        .route("/admin/sessions", web::get().to(sessions))
+        .route("/admin/documents", web::get().to(inspect::documents))
+        .route("/admin/document", web::get().to(inspect::for_operator))
+        .route("/admin/update", web::get().to(inspect::update));
 }
 
 /// The revocations that hold, in memory and on disk.
@@ -76,12 +80,17 @@ impl Kept {
         Ok(Identity { access, ..identity })
     }
 
-    /// Remembers one more: at once, and durably when this returns.
-    fn add(&self, revocation: Revocation) -> io::Result<()> {
+    /// Remembers one more from now on, until the process ends.
+    fn add(&self, revocation: Revocation) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        all.add(revocation, clock::wall_ms());
+    }
+
+    /// Writes down all that were added.
+    fn write(&self) -> io::Result<()> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = {
-            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-            all.add(revocation, clock::wall_ms());
+            let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
             serde_json::to_vec(&*all)?
         };
         let part = file.with_extension("part");
@@ -158,23 +167,29 @@ async fn revoke(request: HttpRequest, payload: web::Payload, shared: Data<Shared
         until_ms: now_ms.saturating_add(remembered),
         leaves,
     };
-    let (keeps, kept) = (shared.clone(), revocation.clone());
-    match web::block(move || keeps.revocations.add(kept)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            log::error!("a revocation could not be kept: {error}");
-            let reason = "the revocation holds until the server ends and could not be kept: try again";
-            return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, reason);
-        }
-        Err(_) => return Refusal::response(StatusCode::SERVICE_UNAVAILABLE, "try again"),
-    }
-    let mut concerned = 0;
-    for document in shared.registry.all() {
-        concerned += document.send(Revoke(revocation.clone())).await.unwrap_or_default();
-    }
+    shared.revocations.add(revocation.clone());
+    let keeps = shared.clone();
+    let written = web::block(move || keeps.revocations.write());
+    // Whoever is here hears of it at once: the disk may take long, or fail, and so may a document that is busy.
+    let documents = shared.registry.all();
+    let told = documents
+        .iter()
+        .map(|document| document.send(Revoke(revocation.clone())));
+    let told = futures_util::future::join_all(told).await;
+    let concerned: usize = told.into_iter().filter_map(Result::ok).sum();
     let what = if leaves.is_some() { "lowered" } else { "ended" };
     log::info!("revoked {:?}: {concerned} sessions were {what}", revocation.revoked);
-    HttpResponse::Ok().json(json!({ what: concerned }))
+    let error = match written.await {
+        Ok(Ok(())) => return HttpResponse::Ok().json(json!({ what: concerned })),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    log::error!("a revocation could not be written down: {error}");
+    let reason = format!(
+        "{concerned} sessions were {what}, and such tokens are refused until the server ends. The revocation could not be \
+         written down ({error}), and is not remembered after that: send it again"
+    );
+    Refusal::response(StatusCode::SERVICE_UNAVAILABLE, &reason)
 }
 
 /// Which sessions are asked for.
@@ -198,15 +213,17 @@ async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared
             continue;
         }
         for one in present {
-            if sessions.len() < SESSIONS_MAX
-                && asked
-                    .user
-                    .as_deref()
-                    .is_none_or(|user| one.user.as_deref() == Some(user))
-            {
+            let by: Option<Vec<&str>> = one
+                .by
+                .as_deref()
+                .map(|by| by.iter().map(|sharer| &*sharer.sub).collect());
+            // Whom revoking that user would end.
+            let is_of =
+                |user: &str| one.user.as_deref() == Some(user) || by.as_ref().is_some_and(|by| by.contains(&user));
+            if sessions.len() < SESSIONS_MAX && asked.user.as_deref().is_none_or(is_of) {
                 let access = one.access;
                 sessions.push(json!({
-                    "document": name, "session": one.session.0, "user": one.user, "access": access,
+                    "document": name, "session": one.session.0, "user": one.user, "shared_by": by, "access": access,
                     "wire": one.wire, "seconds": one.seconds,
                 }));
             }
@@ -216,7 +233,7 @@ async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared
 }
 
 /// The answer to somebody who is not the operator.
-fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
+pub(super) fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
     let Some(token) = &shared.admin_token else {
         let reason = "this server has no admin token: start it with COWRITE_ADMIN_TOKEN";
         return Some(Refusal::response(StatusCode::NOT_FOUND, reason));

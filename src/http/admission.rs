@@ -18,8 +18,9 @@ use crate::{
     access::{Credentials, Identity, OriginRefused},
     actor::clock,
     id::DocumentId,
+    nodes::Said,
     protocol::close::{CloseReason, Exceeded},
-    token::TokenError,
+    token::{Believed, Keys, TokenError},
 };
 
 use super::{
@@ -27,6 +28,7 @@ use super::{
     doorkeeper::Visit,
     line,
     refusals::{self, Reason},
+    tunnel,
 };
 
 /// When a request that the server cannot answer now may be made again, in seconds.
@@ -48,13 +50,11 @@ impl Admitted {
     ///
     /// # Errors
     /// They are.
-    pub fn new(
-        document: DocumentId,
-        identity: Identity,
-        mut visit: Visit,
-        shared: &Shared,
-    ) -> Result<Self, CloseReason> {
-        visit.is_of(identity.subject.as_ref(), &shared.doorkeeper)?;
+    pub fn new(document: DocumentId, identity: Identity, mut visit: Visit, shared: &Shared) -> Result<Self, Refusal> {
+        // Others may have come while its key was looked for.
+        has_room(shared)?;
+        let counted = visit.is_of(identity.subject.as_ref(), &shared.doorkeeper);
+        counted.map_err(CloseReason::from)?;
         Ok(Self {
             document,
             identity,
@@ -186,8 +186,9 @@ fn status(reason: &CloseReason) -> StatusCode {
     }
 }
 
-/// Decides about an upgrade request for the raw path `raw_name`.
-pub fn admit_session(
+/// Decides about an upgrade request for the raw path `raw_name`. What costs nothing comes first: nobody has keys looked for
+/// who would not be let in with them.
+pub async fn admit_session(
     request: &HttpRequest,
     credentials: Result<Option<&str>, String>,
     raw_name: &str,
@@ -196,14 +197,19 @@ pub fn admit_session(
     let visit = admit_line(request, shared)?;
     let document = DocumentId::from_url_path(raw_name)
         .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
+    prepare(credentials.as_ref().ok().copied().flatten(), shared).await;
     let identity = identify(credentials, &document, shared)?;
-    Ok(Admitted::new(document, identity, visit, shared)?)
+    Admitted::new(document, identity, visit, shared)
 }
 
 /// Decides about an upgrade request, whatever it is for.
 pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refusal> {
     let network = shared.doorkeeper.network(request);
-    shared.doorkeeper.arrives(network)?;
+    // The node that sent it counts the socket that it belongs to.
+    let is_counted = !matches!(tunnel::said(request), Some(Said::Document(_)));
+    if is_counted {
+        shared.doorkeeper.arrives(network)?;
+    }
     if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
@@ -212,13 +218,21 @@ pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refus
         return Err(Refusal::Http(StatusCode::BAD_REQUEST, what.to_owned()));
     }
     admit(request, shared)?;
-    if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
-        return Err(Refusal::Http(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many connections, try again later".to_owned(),
-        ));
+    has_room(shared)?;
+    if !is_counted {
+        return Ok(Visit::uncounted(network));
     }
     Ok(shared.doorkeeper.connects(network)?)
+}
+
+fn has_room(shared: &Shared) -> Result<(), Refusal> {
+    if shared.connections.load(Ordering::Relaxed) < shared.connections_max {
+        return Ok(());
+    }
+    Err(Refusal::Http(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many connections, try again later".to_owned(),
+    ))
 }
 
 /// Answers a request to become a WebSocket that is refused. What is refused again and again from one address is answered
@@ -251,12 +265,20 @@ pub fn admit_request(request: &HttpRequest, shared: &Shared) -> Result<(), Refus
     admit(request, shared)
 }
 
+/// Whether the page that asks, if one does, is of an origin that may connect.
+pub fn is_of_allowed_page(request: &HttpRequest, shared: &Shared) -> bool {
+    let all = |name| all_of(request, name);
+    let (origin, host) = (all(header::ORIGIN), all(header::HOST));
+    shared.origins.check(origin.as_deref(), host.as_deref()).is_ok()
+}
+
 fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     let all = |name| all_of(request, name);
     shared
         .origins
         .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
-    if shared.draining.load(Ordering::Relaxed) {
+    let others = shared.nodes.as_ref().and_then(|nodes| nodes.heir());
+    if shared.draining.load(Ordering::Relaxed) && others.is_none() {
         return Err(Refusal::Http(
             StatusCode::SERVICE_UNAVAILABLE,
             "the server is stopping".to_owned(),
@@ -313,14 +335,23 @@ pub fn identify(
     let token = token.ok_or_else(|| {
         CloseReason::Unauthenticated("a token is needed: pass it as ?token= (provider `params`)".to_owned())
     })?;
-    let identity = keys
-        .identify(token, document, clock::wall_ms())
-        .map_err(|error| match error {
-            // The token may be good: whoever comes back later is let in then.
-            TokenError::NoKeys => CloseReason::Overloaded(error.to_string()),
-            _ => CloseReason::Unauthenticated(error.to_string()),
-        })?
-        .ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
+    identify_believed(&believe(token, keys)?, document, shared)
+}
+
+/// Decides whether a token is good.
+pub fn believe(token: &str, keys: &Keys) -> Result<Believed, CloseReason> {
+    keys.believe(token, clock::wall_ms()).map_err(|error| match error {
+        // The token may be good: whoever comes back later is let in then.
+        TokenError::NoKeys => CloseReason::Overloaded(error.to_string()),
+        _ => CloseReason::Unauthenticated(error.to_string()),
+    })
+}
+
+/// Decides what the holder of a good token may do with a document.
+pub fn identify_believed(believed: &Believed, document: &DocumentId, shared: &Shared) -> Result<Identity, CloseReason> {
+    let identity = believed.identity(document);
+    let identity =
+        identity.ok_or_else(|| CloseReason::Forbidden("the token does not open this document".to_owned()))?;
     shared.revocations.apply(identity, document)
 }
 

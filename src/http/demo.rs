@@ -1,6 +1,6 @@
 //! The built web demo, embedded in the binary.
 //!
-//! `/` and `/d/{document}` get the page, which reads the document's name from the address, and where the server is from the
+//! `/`, `/inspect` and `/d/{document}` get the page, which reads the document's name from the address, and where the server is from the
 //! address of its own script. Nothing is loaded from anywhere else, and the policy in the headers makes sure of it.
 
 use actix_web::{
@@ -15,7 +15,7 @@ use super::{
     Shared,
     address::BasePath,
     admission::{self, Refusal},
-    help,
+    help, share,
 };
 
 #[derive(Embed)]
@@ -38,12 +38,19 @@ const POLICY_OF_CODE: &str = "; style-src-attr 'unsafe-inline'";
 /// What the addresses of documents begin with: one for each kind of page.
 const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
 
-/// What the start page says about this server: `{"access": "open" | "tokens", "version": "0.1.0"}`.
+/// The page's other addresses: the start page, and what looks into all documents.
+const PAGES: [&str; 3] = ["", PAGE, "inspect"];
+
+/// What the pages say about this server: `{"access": "open" | "tokens", "share": true, "version": "0.1.0", "plug": null}`. Under
+/// `cowrite demo`, `plug` is `{"process": 4711}`: the number of the process that can be killed.
 pub async fn about(shared: Data<Shared>) -> HttpResponse {
     let access = if shared.keys.is_some() { "tokens" } else { "open" };
+    let plug = shared.plug.as_ref().map(|_| json!({ "process": std::process::id() }));
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(json!({ "access": access, "version": env!("CARGO_PKG_VERSION") }))
+        .json(
+            json!({ "access": access, "share": share::is_on(&shared), "version": env!("CARGO_PKG_VERSION"), "plug": plug }),
+        )
 }
 
 /// Serves a file of the demo, or its page.
@@ -51,6 +58,25 @@ pub async fn about(shared: Data<Shared>) -> HttpResponse {
 /// # Errors
 /// The request is not what it says.
 pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
+    let path = super::path(&request, &shared).trim_start_matches('/');
+    answer(&request, &shared, path, &shared.base_path).await
+}
+
+/// Serves the page that looks into all documents, and what it consists of, where nothing is but what operators ask for.
+///
+/// # Errors
+/// The request is not what it says.
+pub async fn serve_operator(request: HttpRequest, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
+    let path = request.uri().path().trim_start_matches('/');
+    answer(&request, &shared, path, &BasePath::default()).await
+}
+
+async fn answer(
+    request: &HttpRequest,
+    shared: &Shared,
+    path: &str,
+    base_path: &BasePath,
+) -> actix_web::Result<HttpResponse> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = Refusal::response(StatusCode::METHOD_NOT_ALLOWED, "this address only takes GET and HEAD");
         refused
@@ -58,20 +84,16 @@ pub async fn serve(request: HttpRequest, shared: Data<Shared>) -> actix_web::Res
             .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
         return Ok(refused);
     }
-    if admission::is_upgrade(&request) {
-        return help::nothing(&request, &shared, NOTHING).await;
+    if admission::is_upgrade(request) {
+        return help::nothing(request, shared, NOTHING).await;
     }
-    let base_path = &shared.base_path;
-    let path = super::path(&request, &shared).trim_start_matches('/');
     let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
         Some(file) => (path, file),
-        None if path.is_empty() || path == PAGE || KINDS.iter().any(|kind| path.starts_with(kind)) => {
-            match Files::get(PAGE) {
-                Some(page) => (PAGE, page),
-                None => return help::nothing(&request, &shared, NOT_BUILT).await,
-            }
-        }
-        None => return help::nothing(&request, &shared, NOTHING).await,
+        None if PAGES.contains(&path) || KINDS.iter().any(|kind| path.starts_with(kind)) => match Files::get(PAGE) {
+            Some(page) => (PAGE, page),
+            None => return help::nothing(request, shared, NOT_BUILT).await,
+        },
+        None => return help::nothing(request, shared, NOTHING).await,
     };
     let version = if name == PAGE { base_path.as_str() } else { "" };
     let tag = format!("\"{}{version}\"", hex(&file.metadata.sha256_hash()[..16]));

@@ -83,6 +83,15 @@ pub struct Visit {
 }
 
 impl Visit {
+    /// It comes from there, and counts for nobody.
+    #[must_use]
+    pub fn uncounted(network: Option<Network>) -> Self {
+        Self {
+            network,
+            places: Default::default(),
+        }
+    }
+
     /// It is this user's.
     ///
     /// # Errors
@@ -176,12 +185,16 @@ impl Doorkeeper {
     /// A document begins.
     ///
     /// # Errors
-    /// Too many did that were begun from there, or by that user.
+    /// Too many did that were begun from there, or by that user. Nothing is taken then, of neither.
     pub fn begins_document(&self, whose: Option<Network>, user: Option<&Arc<str>>) -> Result<(), Exceeded> {
-        if let Some(user) = user {
-            lock(&self.users).create(user, clock::now())?;
-        }
-        self.of_address(whose, Crowd::create)
+        let Some(user) = user else {
+            return self.of_address(whose, Crowd::create);
+        };
+        // Held over both looks. Nobody who holds the other one waits for this.
+        let mut users = lock(&self.users);
+        users.may_create(user, clock::now())?;
+        self.of_address(whose, Crowd::create)?;
+        users.create(user, clock::now())
     }
 
     /// Somebody connects.
@@ -298,4 +311,54 @@ impl fmt::Display for Shown {
 
 fn lock<T>(crowd: &Mutex<T>) -> MutexGuard<'_, T> {
     crowd.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budgets::{Rate, Whose};
+
+    fn keeper() -> Arc<Doorkeeper> {
+        let limits = |whose, documents| Limits {
+            whose,
+            connections: 10,
+            silent: 10,
+            handshakes: Rate::per_minute(1, 10),
+            refusals: Rate::per_minute(1, 10),
+            documents: Rate::per_minute(1, documents),
+        };
+        let fast = Rate::per_second(1_000_000, 1_000_000);
+        Doorkeeper::new(Allowed {
+            proxy: None,
+            address: limits(Whose::Address, 3),
+            user: limits(Whose::User, 5),
+            pace: pace::Limits {
+                messages: fast,
+                presence: fast,
+                bytes: fast,
+                cpu: fast,
+            },
+        })
+    }
+
+    #[test]
+    fn l58_a_new_document_that_one_limit_refuses_takes_nothing_of_the_other() {
+        let keeper = keeper();
+        let [office, home, train] = ["203.0.113.7", "203.0.113.8", "203.0.113.9"]
+            .map(|address| Some(Network::of(address.parse().expect("an address"))));
+        let ada = Arc::from("ada");
+        let begins = |whose, user| keeper.begins_document(whose, user).map_err(|exceeded| exceeded.label());
+
+        assert!((0..3).all(|_| begins(office, None).is_ok()));
+        for _ in 0..20 {
+            assert_eq!(begins(office, Some(&ada)), Err("documents_of_address"));
+        }
+        assert!((0..3).all(|_| begins(home, Some(&ada)).is_ok()));
+        assert!((0..2).all(|_| begins(train, Some(&ada)).is_ok()), "five of this user");
+        for _ in 0..20 {
+            assert_eq!(begins(train, Some(&ada)), Err("documents_of_user"));
+        }
+        assert!(begins(train, None).is_ok(), "a third from there");
+        assert!(begins(train, None).is_err());
+    }
 }

@@ -43,10 +43,8 @@ pub fn trouble(shared: &Shared) -> Option<String> {
 /// Everything that is counted, in Prometheus' text format.
 pub async fn metrics(shared: Data<Shared>) -> HttpResponse {
     let writable = shared.writer.health().trouble().is_none();
-    shared.metrics.memory(&shared.memory);
-    let text = shared
-        .metrics
-        .text(&shared.store.status(), writable, shared.writer.waiting_bytes());
+    shared.metrics.memory(shared.memory.used(), shared.held());
+    let text = shared.metrics.text(&shared.store.status(), writable);
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(text)

@@ -125,7 +125,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'n
      frame-ancestors 'none'";
 
 /// What is where below the base path.
-const PEOPLES: [(&str, &str); 5] = [
+const PEOPLES: [(&str, &str); 6] = [
     (
         "/ws",
         "for y-websocket's providers: new WebsocketProvider('ws://HOST/ws', 'NAME', doc)",
@@ -136,6 +136,10 @@ const PEOPLES: [(&str, &str); 5] = [
         "for y-sweet's SDK, whose connection string is ys://HOST or ys://TOKEN@HOST",
     ),
     ("/d/NAME", "a document in the demo; it has a token as #token=TOKEN"),
+    (
+        "/share",
+        "for whoever may share: a token for a link, narrower than one's own",
+    ),
     ("/track-saved.js", "the module that tells a page what is saved"),
 ];
 /// What is where at the root, whatever the base path is.

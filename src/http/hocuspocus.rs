@@ -5,6 +5,7 @@
 
 use std::{
     pin::pin,
+    rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -12,9 +13,8 @@ use std::{
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::BoxBody,
     rt::time::{Instant, sleep_until},
-    web::{Data, Payload},
+    web::{Bytes, Data, Payload},
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
@@ -27,13 +27,14 @@ use crate::{
     },
     budgets::Network,
     id::DocumentId,
+    nodes::Said as Behalf,
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Inbound, Outbound},
         hocuspocus::{self, Address, Message, Unread},
     },
     room::{
-        outbox::{Kind, Outbox},
+        outbox::{Kind, Outbox, Side},
         session::{Joining, SessionId},
     },
 };
@@ -41,10 +42,12 @@ use crate::{
 use super::{
     Shared, admission,
     doorkeeper::Place,
+    inner::{self, Away, Came},
     line::{self, Event, Open, Reader},
     refusals,
     session::{self, Batch},
     switchboard::{Switchboard, SwitchboardBody},
+    tunnel::{self, Answer},
 };
 
 /// What may wait for tokens on one socket: bytes, messages, documents.
@@ -59,6 +62,10 @@ const OPENINGS_MAX: usize = 64;
 const RENEWAL_COST: usize = 1_024;
 /// How often a socket is looked at of which nothing is heard.
 const LOOK: Duration = Duration::from_secs(15);
+/// How long a socket whose only documents have no room waits for others before it is closed, so that it comes back.
+const ALONE: Duration = Duration::from_secs(2);
+/// The same for one between two nodes, which ends when its session has.
+const INNER_LOOK: Duration = Duration::from_secs(1);
 /// Most documents on one socket.
 const DOCUMENTS_MAX: usize = 1_000;
 /// Most messages that are taken before what they are for is handed over.
@@ -66,6 +73,11 @@ const TURN_MESSAGES_MAX: usize = 1_024;
 
 /// `GET /hocuspocus`, and any path below.
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
+    let said = tunnel::said(&request);
+    let is_inner = matches!(said, Some(Behalf::Document(_)));
+    if is_inner && !inner::is_here(&request, &shared).await {
+        return Ok(tunnel::not_here());
+    }
     let visit = match admission::admit_line(&request, &shared) {
         Ok(visit) => visit,
         Err(refusal) => {
@@ -74,15 +86,18 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     };
     let network = visit.network;
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
-    let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max);
-    shared.lines.add(&own);
+    let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
+    shared.lines.add(&board);
+    network.iter().for_each(|network| own.line().comes_from(*network));
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = super::path(&request, &shared).to_owned();
-    let socket = Socket::new(shared, board, own, path, network);
+    let mut socket = Socket::new(shared, board, own.clone(), path, network);
+    socket.is_inner = is_inner;
+    socket.came = (said.is_none() && socket.shared.nodes.is_some()).then(|| Rc::new(Came::of(&request)));
     log::debug!("connection {} begins, from {}", socket.id, line::peer(&request));
     actix_web::rt::spawn(socket.live(reader));
-    Ok(response.map_body(|_, _| BoxBody::new(body)))
+    Ok(line::begins(response, body, own))
 }
 
 /// The reading side.
@@ -103,13 +118,23 @@ struct Socket {
     seats: FxHashMap<Address, Seat>,
     /// Sessions whose batch is not empty.
     touched: Vec<Address>,
+    /// One of these is to be handed over before more is added.
+    has_full_batch: bool,
     waiting: Waiting,
+    /// Documents that could not be entered for now, while nobody is on the socket.
+    outside: Outside,
     /// Bytes that wait for documents that are being opened.
     opening_bytes: usize,
     /// Documents that are being opened.
     openings: usize,
     /// Since when there is nobody on it, or a document waits for its token.
     unknown_since: Option<Instant>,
+    /// Another node's, for one document: it ends with its session, and that node counts its user.
+    is_inner: bool,
+    /// A token has come.
+    has_begun: bool,
+    /// How its client came, if some of its documents may live elsewhere.
+    came: Option<Rc<Came>>,
     joined: (mpsc::UnboundedSender<Joined>, mpsc::UnboundedReceiver<Joined>),
 }
 
@@ -121,6 +146,14 @@ struct Waiting {
     documents: usize,
 }
 
+/// Documents that could not be entered for now. With somebody else on the socket their clients are told so. With nobody, the
+/// socket is closed: its provider comes back by itself.
+#[derive(Debug, Default)]
+struct Outside {
+    documents: Vec<(Address, CloseReason)>,
+    until: Option<Instant>,
+}
+
 /// One document on the socket.
 enum Seat {
     /// Its token has not come.
@@ -128,6 +161,8 @@ enum Seat {
     /// Its document is being opened.
     Opening(Opening),
     Live(Live),
+    /// Its document lives on another node.
+    Away(Away, Gone),
     /// Its client was told why; it may send another token.
     Denied,
     /// Its client has left it; it may come back.
@@ -153,7 +188,27 @@ struct Meanwhile {
 enum Said {
     Message(Unread),
     /// It has another token.
-    Renewed(Identity),
+    Renewed(Identity, Token),
+}
+
+/// What a client showed, to be shown again.
+#[derive(Debug, Clone)]
+struct Token {
+    token: String,
+    has_version: bool,
+}
+
+impl Token {
+    fn message(&self, address: &Address) -> Bytes {
+        hocuspocus::auth(address, &self.token, self.has_version)
+    }
+}
+
+/// Where a document is.
+enum Found {
+    Here(Addr<DocumentActor>),
+    /// On another node, to which there is a WebSocket now.
+    There(Answer),
 }
 
 struct Live {
@@ -171,14 +226,19 @@ struct Live {
 struct Joined {
     address: Address,
     id: SessionId,
-    actor: Result<Addr<DocumentActor>, CloseReason>,
+    found: Result<Found, CloseReason>,
+    token: Token,
     said: Arc<Mutex<Meanwhile>>,
     here: Here,
+    /// For what comes from another node.
+    outbox: Arc<Outbox>,
+    own: Arc<Outbox>,
+    shared: Data<Shared>,
 }
 
 /// What a session holds as long as it may be heard of by its document, and what waits for its end: the next session of the
 /// same address must not overtake it.
-type Here = oneshot::Sender<()>;
+pub type Here = oneshot::Sender<()>;
 type Gone = oneshot::Receiver<()>;
 
 /// What reading comes to.
@@ -206,10 +266,15 @@ impl Socket {
             presence: 0,
             seats: FxHashMap::default(),
             touched: Vec::new(),
+            has_full_batch: false,
             waiting: Waiting::default(),
+            outside: Outside::default(),
             opening_bytes: 0,
             openings: 0,
             unknown_since: Some(Instant::now()),
+            is_inner: false,
+            has_begun: false,
+            came: None,
             joined: mpsc::unbounded_channel(),
         }
     }
@@ -241,15 +306,25 @@ impl Socket {
         let shared = self.shared.clone();
         // Kept over the turns: to wait for a time or for a notice anew costs more than a message does.
         let mut stops = pin!(shared.stopping.notified());
-        let mut alarm = pin!(sleep_until(Instant::now() + LOOK));
+        let look = if self.is_inner { INNER_LOOK } else { LOOK };
+        let mut alarm = pin!(sleep_until(Instant::now() + look));
         loop {
             if !self.has_session() {
+                if self.is_inner && self.has_begun && self.openings == 0 {
+                    if let Some((_, reason)) = std::mem::take(&mut self.outside).documents.pop() {
+                        return Err(reason);
+                    }
+                    // Its client was told why. The socket that it belongs to goes on.
+                    self.own.echo_close(Some(1000));
+                    return Ok(());
+                }
                 if shared.draining.load(Ordering::Relaxed) {
                     return Err(CloseReason::Restarting);
                 }
                 self.unknown_since.get_or_insert_with(Instant::now);
             }
-            let deadline = self.unknown_since.map(|since| since + shared.auth_timeout);
+            let unknown_until = self.unknown_since.map(|since| since + shared.auth_timeout);
+            let deadline = unknown_until.into_iter().chain(self.outside.until).min();
             if let Some(deadline) = deadline
                 && deadline != alarm.deadline()
             {
@@ -274,12 +349,19 @@ impl Socket {
                     self.hand_over().await?;
                 }
                 () = alarm.as_mut() => {
-                    if deadline.is_some() {
+                    let has_passed = |until: &Instant| *until <= Instant::now();
+                    if self.outside.until.as_ref().is_some_and(has_passed)
+                        && let Some((_, reason)) = std::mem::take(&mut self.outside).documents.pop()
+                    {
+                        return Err(reason);
+                    }
+                    if unknown_until.as_ref().is_some_and(has_passed) {
                         return Err(CloseReason::Reset("no token came in time".to_owned()));
                     }
-                    alarm.as_mut().reset(Instant::now() + LOOK);
+                    alarm.as_mut().reset(Instant::now() + look);
                 }
                 () = stops.as_mut() => stops.set(shared.stopping.notified()),
+                () = self.own.line().given_up(Side::Reads) => return Ok(()),
             }
             if self.own.is_closing() {
                 return Ok(());
@@ -298,7 +380,7 @@ impl Socket {
             let goes_on = taken < TURN_MESSAGES_MAX
                 && self.opening_bytes < OPENING_BYTES_MAX
                 && self.openings < OPENINGS_MAX
-                && !self.a_batch_is_full();
+                && !self.has_full_batch;
             // What is fetched here has to be taken.
             if goes_on {
                 next = reader.next_now();
@@ -319,7 +401,10 @@ impl Socket {
                     )));
                 }
                 if let hocuspocus::Said::To(address, message) = hocuspocus::parse(&bytes)? {
-                    self.hear(address, message).await?;
+                    let is_heard = matches!(&message, Message::Other(unread) if self.hear_live(&address, unread));
+                    if !is_heard {
+                        self.hear(address.kept(), message).await?;
+                    }
                 }
             }
             Event::Ping(payload) => self.own.pong(&payload),
@@ -347,21 +432,40 @@ impl Socket {
         }
     }
 
+    /// Hears what most messages are, with two looks at a table and no copy: something sound for a document that is open.
+    /// False when it is anything else.
+    fn hear_live(&mut self, address: &Address, unread: &Unread) -> bool {
+        let Some(Seat::Live(live)) = self.seats.get_mut(address) else {
+            return false;
+        };
+        if live.outbox.is_closing() {
+            return false;
+        }
+        let Ok(inbound) = unread.read() else { return false };
+        if live.batch.is_empty() {
+            self.touched.push(address.clone());
+        }
+        self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
+        live.batch.add(unread.bytes(), inbound);
+        self.has_full_batch |= live.batch.is_full();
+        true
+    }
+
     async fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
+        if self.hear_live(&address, &unread) {
+            return Ok(());
+        }
         match self.seats.get_mut(&address) {
             Some(Seat::Live(live)) if !live.outbox.is_closing() => match unread.read() {
-                Ok(inbound) => {
-                    if live.batch.is_empty() {
-                        self.touched.push(address);
-                    }
-                    self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
-                    live.batch.add(unread.bytes(), inbound);
-                    Ok(())
-                }
+                Ok(_) => Ok(()),
                 Err(reason) => self.end(&address, reason),
             },
             // What it says until it has read that it is denied goes nowhere.
             Some(Seat::Live(_) | Seat::Denied) => Ok(()),
+            Some(Seat::Away(away, _)) => {
+                away.say(unread.again(&address)).await;
+                Ok(())
+            }
             Some(Seat::Left(_)) if !unread.asks_for_document() => Ok(()),
             Some(Seat::Opening(opening)) => {
                 self.opening_bytes += opening.say(Said::Message(unread));
@@ -415,14 +519,17 @@ impl Socket {
     }
 
     async fn authenticate(&mut self, address: Address, token: &str, has_version: bool) -> Result<(), CloseReason> {
-        admission::prepare(Some(token), &self.shared).await;
-        let began = clock::thread_cpu();
-        let admitted = self.admit(&address, token);
-        self.own.line().spends(clock::thread_cpu().saturating_sub(began));
+        self.has_begun = true;
+        let shown = Token {
+            token: token.to_owned(),
+            has_version,
+        };
+        let admitted = self.admit(&address, token).await;
         match (admitted, self.seats.get_mut(&address)) {
             (Ok((_, identity)), Some(Seat::Opening(opening))) => {
-                self.opening_bytes += opening.say(Said::Renewed(identity));
+                self.opening_bytes += opening.say(Said::Renewed(identity, shown));
             }
+            (Ok(_), Some(Seat::Away(away, _))) if !away.outbox.is_closing() => away.say(shown.message(&address)).await,
             (Ok((document, identity)), Some(Seat::Live(live))) if !live.outbox.is_closing() => {
                 let renewed = live.renew(identity, &document, &self.shared).await;
                 renewed.or_else(|reason| self.end(&address, reason))?;
@@ -433,8 +540,15 @@ impl Socket {
                 let reason = "the token came after the session had ended, begin anew";
                 return Err(CloseReason::Reset(reason.to_owned()));
             }
-            (Ok((document, identity)), _) => self.open(address, document, identity, has_version),
-            (Err(reason @ (CloseReason::Exceeded(_) | CloseReason::Overloaded(_))), _) => return Err(reason),
+            (Ok((document, identity)), _) => self.open(address, document, identity, shown),
+            // What holds of the token that it has nobody knows: it comes back with both.
+            (Err(reason), Some(Seat::Opening(_) | Seat::Live(_) | Seat::Away(..))) if is_for_now(&reason) => {
+                return Err(reason);
+            }
+            (Err(reason), _) if is_for_now(&reason) => {
+                drop(self.leave(&address));
+                self.stays_outside(address, reason);
+            }
             (Err(reason), _) => {
                 drop(self.leave(&address));
                 self.deny(address, &reason);
@@ -445,22 +559,37 @@ impl Socket {
         Ok(())
     }
 
-    fn admit(&mut self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+    /// What costs nothing comes first: nobody has keys looked for who would not be let in with them.
+    async fn admit(&mut self, address: &Address, token: &str) -> Result<(DocumentId, Identity), CloseReason> {
+        let document = self.may_be_opened(address, token)?;
+        admission::prepare(Some(token), &self.shared).await;
+        let began = clock::thread_cpu();
+        let identity = admission::identify(Ok(Some(token)), &document, &self.shared);
+        self.own.line().spends(clock::thread_cpu().saturating_sub(began));
+        let identity = identity?;
+        if !self.is_inner {
+            self.is_of(identity.subject.as_ref())?;
+        }
+        Ok((document, identity))
+    }
+
+    fn may_be_opened(&self, address: &Address, token: &str) -> Result<DocumentId, CloseReason> {
         let document =
             DocumentId::parse(address.document()).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
         if token.is_empty() && self.shared.keys.is_some() {
             let reason = "a token is needed: give it to the provider as `token`".to_owned();
             return Err(CloseReason::Unauthenticated(reason));
         }
-        let has_session = matches!(self.seats.get(address), Some(Seat::Opening(_) | Seat::Live(_)));
+        let has_session = matches!(
+            self.seats.get(address),
+            Some(Seat::Opening(_) | Seat::Live(_) | Seat::Away(..))
+        );
         let sessions = || self.seats.values().filter(|seat| seat.is_session()).count();
         if !has_session && sessions() >= DOCUMENTS_MAX {
             let reason = format!("a connection takes {DOCUMENTS_MAX} documents");
             return Err(CloseReason::Forbidden(reason));
         }
-        let identity = admission::identify(Ok(Some(token)), &document, &self.shared)?;
-        self.is_of(identity.subject.as_ref())?;
-        Ok((document, identity))
+        Ok(document)
     }
 
     /// Counts the socket for a user, once.
@@ -475,17 +604,19 @@ impl Socket {
     }
 
     /// Begins a session: it joins its document, and what its client says meanwhile waits.
-    fn open(&mut self, address: Address, document: DocumentId, identity: Identity, has_version: bool) {
+    fn open(&mut self, address: Address, document: DocumentId, identity: Identity, token: Token) {
         // The one before it has not left yet, perhaps.
         let before = match self.seats.remove(&address) {
             Some(Seat::Left(gone)) => Some(gone),
             Some(Seat::Live(live)) => Some(live.gone),
+            Some(Seat::Away(_, gone)) => Some(gone),
             Some(seat) => {
                 self.seats.insert(address.clone(), seat);
                 None
             }
             None => None,
         };
+        self.outside.documents.retain(|(outside, _)| *outside != address);
         let mut meanwhile = Meanwhile::default();
         for unread in self.said_before(&address) {
             self.opening_bytes += meanwhile.add(Said::Message(unread));
@@ -495,7 +626,7 @@ impl Socket {
         let outbox = self.board.plug_in();
         let dialect = Dialect::Hocuspocus {
             address: address.clone(),
-            has_version,
+            has_version: token.has_version,
         };
         let joining = Joining {
             id,
@@ -510,25 +641,38 @@ impl Socket {
         let said = Arc::new(Mutex::new(meanwhile));
         let opening = Opening {
             id,
-            outbox,
+            outbox: outbox.clone(),
             dialect,
             said: said.clone(),
             gone,
         };
         self.seats.insert(address.clone(), Seat::Opening(opening));
         let (shared, joined) = (self.shared.clone(), self.joined.0.clone());
+        let (came, own) = (self.came.clone(), self.own.clone());
         actix_web::rt::spawn(async move {
             if let Some(before) = before {
                 // It ends by being dropped.
                 let _ = before.await;
             }
-            let actor = session::join(&shared, join, &document).await;
+            let there = match (&came, &shared.nodes) {
+                (Some(came), Some(nodes)) => came.find(nodes, &document, &shared).await,
+                _ => Ok(None),
+            };
+            let found = match there {
+                Ok(None) => session::join(&shared, join, &document).await.map(Found::Here),
+                Ok(Some(answer)) => Ok(Found::There(answer)),
+                Err(reason) => Err(reason),
+            };
             let unsent = joined.send(Joined {
                 address,
                 id,
-                actor,
+                found,
+                token,
                 said,
                 here,
+                outbox,
+                own,
+                shared: shared.clone(),
             });
             if let Err(unsent) = unsent {
                 unsent.0.leave();
@@ -549,7 +693,7 @@ impl Socket {
         };
         let said = std::mem::take(&mut *lock(&joined.said));
         self.opening_bytes -= said.bytes;
-        let address = joined.address;
+        let address = joined.address.clone();
         let Opening {
             id,
             outbox,
@@ -557,14 +701,32 @@ impl Socket {
             gone,
             ..
         } = opening;
-        let actor = match joined.actor {
-            Ok(actor) => actor,
+        let (actor, here) = match joined.found {
+            Ok(Found::Here(actor)) => (actor, joined.here),
+            Ok(Found::There(answer)) => {
+                log::debug!(
+                    "document {} of connection {} lives elsewhere",
+                    address.document(),
+                    self.id
+                );
+                let away = Away::begin(answer, address.clone(), outbox, joined.own, joined.here, &joined.shared);
+                away.say(joined.token.message(&address)).await;
+                say_all(&away, &address, said).await;
+                self.seats.insert(address, Seat::Away(away, gone));
+                self.others_stay_outside();
+                return Ok(());
+            }
             Err(reason) => {
                 self.shared.metrics.ended(reason.label());
                 outbox.hang_up();
+                if is_for_now(&reason) {
+                    self.stays_outside(address, reason);
+                    return Ok(());
+                }
                 return self.refuse(address, &dialect, reason);
             }
         };
+        self.others_stay_outside();
         log::debug!(
             "session {} of document {} has joined, on connection {}",
             id.0,
@@ -577,19 +739,19 @@ impl Socket {
             dialect,
             actor,
             batch: Batch::default(),
-            here: joined.here,
+            here,
             gone,
         };
         self.seats.insert(address.clone(), Seat::Live(live));
         for said in said.said {
             match (said, self.seats.get_mut(&address)) {
                 (Said::Message(unread), _) => Box::pin(self.hear_other(address.clone(), unread)).await?,
-                (Said::Renewed(identity), Some(Seat::Live(live))) => {
+                (Said::Renewed(identity, _), Some(Seat::Live(live))) => {
                     if let Ok(document) = DocumentId::parse(address.document()) {
                         live.renew(identity, &document, &self.shared).await?;
                     }
                 }
-                (Said::Renewed(_), _) => {}
+                (Said::Renewed(..), _) => {}
             }
         }
         Ok(())
@@ -613,6 +775,31 @@ impl Socket {
                 self.deny(address, &reason);
                 Ok(())
             }
+        }
+    }
+
+    /// A document cannot be entered for now. Others of its socket go on.
+    fn stays_outside(&mut self, address: Address, reason: CloseReason) {
+        if self
+            .seats
+            .values()
+            .any(|seat| matches!(seat, Seat::Live(_) | Seat::Away(..)))
+        {
+            return self.deny(address, &reason);
+        }
+        self.said_before(&address);
+        self.remember(address.clone(), Seat::Denied);
+        self.outside.until.get_or_insert_with(|| Instant::now() + ALONE);
+        self.outside.documents.retain(|(outside, _)| *outside != address);
+        if self.outside.documents.len() < DOCUMENTS_MAX {
+            self.outside.documents.push((address, reason));
+        }
+    }
+
+    /// The socket has a document: those that had no room are denied, and it goes on without them.
+    fn others_stay_outside(&mut self) {
+        for (outside, reason) in std::mem::take(&mut self.outside).documents {
+            self.deny(outside, &reason);
         }
     }
 
@@ -673,6 +860,10 @@ impl Socket {
                 opening.outbox.hang_up();
                 Some(opening.gone)
             }
+            Some(Seat::Away(away, gone)) => {
+                away.outbox.hang_up();
+                Some(gone)
+            }
             Some(seat @ Seat::Waiting(_)) => {
                 self.seats.insert(address.clone(), seat);
                 self.said_before(address);
@@ -688,13 +879,9 @@ impl Socket {
         self.seats.values().any(Seat::is_session)
     }
 
-    fn a_batch_is_full(&self) -> bool {
-        let last = self.touched.last().and_then(|address| self.seats.get(address));
-        matches!(last, Some(Seat::Live(live)) if live.batch.is_full())
-    }
-
     /// Hands over what was gathered.
     async fn hand_over(&mut self) -> Result<(), CloseReason> {
+        self.has_full_batch = false;
         for address in std::mem::take(&mut self.touched) {
             let Some(Seat::Live(live)) = self.seats.get_mut(&address) else {
                 continue;
@@ -708,12 +895,18 @@ impl Socket {
     }
 }
 
+/// Whether it is another time that makes the difference, and nothing that a client would do otherwise.
+fn is_for_now(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Exceeded(_) | CloseReason::Overloaded(_))
+}
+
 impl Seat {
     /// Whether it is a session that has not ended.
     fn is_session(&self) -> bool {
         match self {
             Self::Opening(_) => true,
             Self::Live(live) => !live.outbox.is_closing(),
+            Self::Away(away, _) => !away.outbox.is_closing(),
             Self::Waiting(_) | Self::Denied | Self::Left(_) => false,
         }
     }
@@ -730,7 +923,7 @@ impl Meanwhile {
     fn add(&mut self, said: Said) -> usize {
         let cost = match &said {
             Said::Message(unread) => unread.bytes(),
-            Said::Renewed(_) => RENEWAL_COST,
+            Said::Renewed(_, shown) => RENEWAL_COST + shown.token.len(),
         };
         self.bytes += cost;
         self.said.push(said);
@@ -762,9 +955,20 @@ impl Live {
 impl Joined {
     /// Its client has left again: its document is told what it had said, and that it is gone.
     fn leave(self) {
-        let Ok(actor) = self.actor else { return };
         let said = std::mem::take(&mut *lock(&self.said));
         let (id, here) = (self.id, self.here);
+        let actor = match self.found {
+            Ok(Found::Here(actor)) => actor,
+            Ok(Found::There(answer)) => {
+                let away = Away::begin(answer, self.address.clone(), self.outbox, self.own, here, &self.shared);
+                actix_web::rt::spawn(async move {
+                    away.say(self.token.message(&self.address)).await;
+                    say_all(&away, &self.address, said).await;
+                });
+                return;
+            }
+            Err(_) => return,
+        };
         actix_web::rt::spawn(async move {
             let mut batch = Batch::default();
             for said in said.said {
@@ -773,7 +977,7 @@ impl Joined {
                         Ok(inbound) => batch.add(unread.bytes(), inbound),
                         Err(_) => break,
                     },
-                    Said::Renewed(_) => break,
+                    Said::Renewed(..) => break,
                 }
             }
             if !batch.is_empty() {
@@ -782,6 +986,17 @@ impl Joined {
             actor.do_send(Leave(id));
             drop(here);
         });
+    }
+}
+
+/// Says to another node what a client said while it was looked for.
+async fn say_all(away: &Away, address: &Address, said: Meanwhile) {
+    for said in said.said {
+        away.say(match said {
+            Said::Message(unread) => unread.again(address),
+            Said::Renewed(_, shown) => shown.message(address),
+        })
+        .await;
     }
 }
 

@@ -33,7 +33,10 @@ use crate::{
         frame,
         frame_reader::{FrameReader, Received},
     },
-    room::{Micros, outbox::Outbox},
+    room::{
+        Micros,
+        outbox::{Outbox, Side},
+    },
 };
 
 use super::{
@@ -121,6 +124,13 @@ pub enum Event {
     Gone,
 }
 
+/// The answer to a request that becomes the line of `outbox`, written from `body`. Whoever writes it hears when it is given up.
+pub fn begins<B: MessageBody + 'static>(response: HttpResponse, body: B, outbox: Arc<Outbox>) -> HttpResponse {
+    let mut response = response.map_body(|_, _| BoxBody::new(body));
+    response.extensions_mut().insert(outbox);
+    response
+}
+
 /// What of all connections' messages has arrived and is not complete, in bytes.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -136,6 +146,12 @@ impl Unfinished {
             bytes: AtomicUsize::new(0),
             bytes_max,
         })
+    }
+
+    /// How many bytes that are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -168,7 +184,9 @@ impl Begun {
         let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
         all.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
         self.bytes = bytes;
-        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED {
+        // One alone is never too much: whoever comes back with it would be refused for ever.
+        let has_others = together > bytes;
+        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED && has_others {
             let reason = "too many messages are on their way, come back".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }
@@ -225,9 +243,10 @@ impl Reader {
 
     /// Waits as long as it is not to be read (H5). What is not read fills the network's buffers, and its peer waits as well.
     async fn keep_pace(&mut self) {
-        while let Some(wait) = self
-            .pace
-            .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
+        while !self.outbox.is_closing()
+            && let Some(wait) = self
+                .pace
+                .waits(self.keeper.pace(), self.outbox.line().spent(), clock::now())
         {
             // It is not the peer who is silent.
             self.outbox.line().heard(clock::now() / 1_000);
@@ -262,7 +281,7 @@ impl Reader {
                 self.pace.hears();
                 return Ok(received);
             }
-            match self.payload.next().await {
+            match self.arrives().await {
                 Some(Ok(bytes)) => {
                     // Also of a message that takes longer than anybody may be silent.
                     self.outbox.line().heard(clock::now() / 1_000);
@@ -277,6 +296,18 @@ impl Reader {
                 Some(Err(_)) | None => return Ok(None),
             }
         }
+    }
+
+    /// What comes next; nothing does any more on a line that is given up.
+    async fn arrives(&mut self) -> Option<Result<Bytes, PayloadError>> {
+        let (payload, line) = (&mut self.payload, self.outbox.line());
+        std::future::poll_fn(|cx| {
+            if line.is_given_up(Side::Reads, cx.waker()) {
+                return Poll::Ready(None);
+            }
+            payload.poll_next_unpin(cx)
+        })
+        .await
     }
 
     /// The next event, if it has arrived.
@@ -387,6 +418,16 @@ mod tests {
         drop((many, small));
 
         assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn h4_one_message_alone_is_never_too_much() {
+        let all = Unfinished::new(1_000_000);
+        let mut one = Begun::of(&all);
+        assert!((1..50).all(|part| one.are(part * 100_000, 0) == Ok(())));
+        let mut other = Begun::of(&all);
+        assert_eq!(other.are(UNFINISHED_SPARED, 0), Ok(()));
+        assert!(matches!(one.are(5_000_000, 0), Err(CloseReason::Overloaded(_))));
     }
 
     #[test]

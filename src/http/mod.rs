@@ -5,18 +5,24 @@
 //! * `lines`: all WebSockets, for whoever has to find the greediest
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
+//! * `share`: `/share`, the tokens of links for whoever may share
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
+//! * `tunnel`: how a request reaches the node that has its document; `inner`: the same
+//!   for one document of a Hocuspocus socket; `cluster`: what nodes ask each other
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
+//! * `inspect`: what is inside documents, for readers and for the operator
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
+//! * `plug`: killing the server of `cowrite demo`
 //! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
@@ -36,7 +42,9 @@ use crate::{
     access::OriginPolicy,
     actor::{registry::Registry, writer::Writer},
     budgets::Memory,
+    nodes::Nodes,
     store::Store,
+    supervisor::Plug,
     telemetry::Metrics,
     token::{Keys, ServerToken},
 };
@@ -47,6 +55,7 @@ pub use demo::is_built as has_demo;
 pub mod address;
 pub mod admin;
 mod admission;
+pub mod cluster;
 mod demo;
 pub mod doorkeeper;
 #[cfg(test)]
@@ -55,15 +64,20 @@ pub mod headers;
 mod health;
 mod help;
 mod hocuspocus;
+mod inner;
+mod inspect;
 pub mod line;
 pub mod lines;
 mod moving;
 pub mod peer;
+mod plug;
 pub mod proxy_protocol;
 pub mod refusals;
 mod session;
+mod share;
 pub mod socket;
 mod switchboard;
+pub mod tunnel;
 pub mod upgrade;
 mod y_sweet;
 mod y_websocket;
@@ -117,6 +131,54 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Tells it those who have no document that does.
     pub stopping: Notify,
+    /// The line to the supervisor that started this server; `None` has nobody to kill it.
+    pub plug: Option<Plug>,
+    /// The other servers on the store, if there may be some.
+    pub nodes: Option<Arc<Nodes>>,
+}
+
+/// What the process holds, by kind, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Documents that are open, as they would be stored.
+    pub documents: usize,
+    /// What waits to be read by connections.
+    pub outboxes: usize,
+    /// Large answers on their way to readers.
+    pub answers: usize,
+    /// Messages that are not complete.
+    pub unfinished: usize,
+    /// Edits that are not durable.
+    pub unsaved: usize,
+}
+
+impl Shared {
+    /// What is held. Nothing is looked through for it.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held {
+            documents: self.memory.documents().sum(),
+            outboxes: self.memory.outboxes().sum(),
+            answers: self.memory.answers(),
+            unfinished: self.unfinished.bytes(),
+            unsaved: self.writer.waiting_bytes(),
+        }
+    }
+}
+
+/// In MiB, for a line of the log.
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "documents {}, outboxes {}, answers {}, unfinished messages {}, unsaved edits {}",
+            self.documents >> 20,
+            self.outboxes >> 20,
+            self.answers >> 20,
+            self.unfinished >> 20,
+            self.unsaved >> 20
+        )
+    }
 }
 
 /// What an address shows beside documents.
@@ -156,6 +218,13 @@ pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
         .route("/version", web::get().to(health::version));
 }
 
+/// The page for operators, where nothing is but what they ask for.
+pub fn operator_page(config: &mut ServiceConfig) {
+    config
+        .route("/inspect", web::get().to(demo::serve_operator))
+        .route("/assets/{file:.*}", web::get().to(demo::serve_operator));
+}
+
 /// What people, their pages and the back ends of these ask for.
 fn peoples(config: &mut ServiceConfig) {
     #[cfg(test)]
@@ -165,7 +234,10 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/hocuspocus", web::get().to(hocuspocus::connect))
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
+        .configure(share::routes)
         .route("/about.json", web::get().to(demo::about))
+        .route("/demo/pull-the-plug", web::route().to(plug::pull))
+        .route("/inspect.json", web::get().to(inspect::for_readers))
         .service(
             web::resource("/{file:.*}")
                 .wrap(Compress::default())

@@ -27,7 +27,7 @@ pub enum TrustProxy {
     Header(HeaderName),
     /// The address that stands so many places from the right in X-Forwarded-For, beginning with 1: one for each proxy.
     ForwardedFor(usize),
-    /// What the PROXY protocol, version 2, says at the beginning of each connection.
+    /// What the PROXY protocol, version 1 or 2, says at the beginning of each connection.
     Protocol,
 }
 

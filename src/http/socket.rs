@@ -20,6 +20,8 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::nodes::Said;
+
 type Session = TlsStream<Carrier>;
 
 /// A connection on this thread.
@@ -29,6 +31,8 @@ pub enum Socket {
     Plain(TcpStream),
     /// With TLS, whose handshake is done.
     Tls(Box<Session>),
+    /// Another node's, which has said on whose behalf it connects.
+    Tunnel(TcpStream, Said),
 }
 
 /// A connection between two threads.
@@ -38,6 +42,8 @@ pub enum Packed {
     Plain(std::net::TcpStream),
     /// With TLS.
     Tls(Box<Session>),
+    /// Another node's.
+    Tunnel(std::net::TcpStream, Said),
 }
 
 /// What a TLS session sends and receives through.
@@ -52,6 +58,15 @@ pub enum Carrier {
 }
 
 impl Socket {
+    /// On whose behalf another node has connected, if one has.
+    #[must_use]
+    pub fn said(&self) -> Option<Said> {
+        match self {
+            Self::Tunnel(_, said) => Some(*said),
+            Self::Plain(_) | Self::Tls(_) => None,
+        }
+    }
+
     /// Takes it off this thread.
     ///
     /// # Errors
@@ -59,6 +74,7 @@ impl Socket {
     pub fn pack(self) -> io::Result<Packed> {
         Ok(match self {
             Self::Plain(tcp) => Packed::Plain(tcp.into_std()?),
+            Self::Tunnel(tcp, said) => Packed::Tunnel(tcp.into_std()?, said),
             Self::Tls(mut session) => {
                 let carrier = std::mem::replace(session.get_mut().0, Carrier::Gone);
                 let Carrier::Here(tcp) = carrier else {
@@ -77,7 +93,7 @@ impl Socket {
     /// It was lost.
     pub fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
         match self {
-            Self::Plain(tcp) => {
+            Self::Plain(tcp) | Self::Tunnel(tcp, _) => {
                 let (read, write) = tcp.into_split();
                 Ok((ReadHalf::Plain(read), WriteHalf::Plain(write)))
             }
@@ -101,6 +117,7 @@ impl Packed {
     pub fn unpack(self) -> io::Result<Socket> {
         Ok(match self {
             Self::Plain(tcp) => Socket::Plain(TcpStream::from_std(tcp)?),
+            Self::Tunnel(tcp, said) => Socket::Tunnel(TcpStream::from_std(tcp)?, said),
             Self::Tls(mut session) => {
                 let carrier = std::mem::replace(session.get_mut().0, Carrier::Gone);
                 let Carrier::Moving(tcp) = carrier else {
@@ -206,7 +223,7 @@ impl AsyncWrite for WriteHalf {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, into),
+            Self::Plain(tcp) | Self::Tunnel(tcp, _) => Pin::new(tcp).poll_read(cx, into),
             Self::Tls(session) => Pin::new(&mut **session).poll_read(cx, into),
         }
     }
@@ -215,21 +232,21 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Plain(tcp) | Self::Tunnel(tcp, _) => Pin::new(tcp).poll_write(cx, bytes),
             Self::Tls(session) => Pin::new(&mut **session).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Plain(tcp) | Self::Tunnel(tcp, _) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(session) => Pin::new(&mut **session).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Plain(tcp) | Self::Tunnel(tcp, _) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(session) => Pin::new(&mut **session).poll_shutdown(cx),
         }
     }

@@ -16,9 +16,13 @@ use actix_web::{
 };
 use rustc_hash::FxHashMap;
 
-use crate::room::outbox::{Line, Next, Outbox};
+use crate::{
+    budgets::Tally,
+    protocol::close::CloseReason,
+    room::outbox::{Line, Next, Outbox},
+};
 
-use super::line::Open;
+use super::{line::Open, lines::Ends};
 
 /// The sessions of one socket. The first outbox is the socket's own: when it ends, all do.
 #[derive(Debug)]
@@ -55,10 +59,10 @@ struct Bell {
 const OWN: u64 = 0;
 
 impl Switchboard {
-    /// A switchboard with the socket's own outbox, on which never more than `bytes_max` wait.
+    /// A switchboard with the socket's own outbox, on which never more than `bytes_max` wait, counted among `all`.
     #[must_use]
-    pub fn new(bytes_max: usize) -> (Arc<Self>, Arc<Outbox>) {
-        let line = Line::new(bytes_max);
+    pub fn new(bytes_max: usize, all: Arc<Tally>) -> (Arc<Self>, Arc<Outbox>) {
+        let line = Line::counted(bytes_max, all);
         let board = Arc::new(Self {
             line,
             state: Mutex::default(),
@@ -167,6 +171,24 @@ impl Switchboard {
     }
 }
 
+/// Its sessions may lie ready behind a socket that takes nothing, and nobody else looks at them.
+impl Ends for Switchboard {
+    fn line(&self) -> &Line {
+        &self.line
+    }
+
+    fn give_up(&self, reason: &CloseReason) {
+        let plugged = self.lock().plugged.clone();
+        for (place, plug) in plugged {
+            if place == OWN {
+                plug.outbox.give_up(reason);
+            } else {
+                plug.outbox.let_go();
+            }
+        }
+    }
+}
+
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         if self.has_rung.swap(true, SeqCst) {
@@ -248,7 +270,7 @@ mod tests {
     #[test]
     fn frames_of_many_sessions_are_never_mixed_and_nothing_is_left_waiting() {
         for round in 0..200_u64 {
-            let (board, own) = Switchboard::new(64 * 1024);
+            let (board, own) = Switchboard::new(64 * 1024, Arc::default());
             let pushed = Arc::new(AtomicUsize::new(0));
             let rooms: Vec<_> = (1..=4_u8)
                 .map(|room| {
@@ -315,6 +337,33 @@ mod tests {
             assert!(board.lock().plugged.is_empty());
             assert_eq!(Arc::weak_count(&board), 0, "no bell is left");
         }
+    }
+
+    #[test]
+    fn l55_a_socket_that_takes_nothing_lets_go_of_all_that_waits_when_it_is_given_up() {
+        let all = Arc::new(Tally::default());
+        let (board, own) = Switchboard::new(1 << 20, all.clone());
+        let sessions: Vec<_> = (0..10).map(|_| board.plug_in()).collect();
+        for outbox in &sessions {
+            assert!(outbox.push_within(of(1, 0), Kind::Sync(1), 1 << 20));
+            outbox.push(vec![0; 10_000].into(), Kind::Other);
+        }
+        // The socket has the head of a frame; what follows is its end.
+        assert!(matches!(board.poll_next(Waker::noop()), Poll::Ready(Some(_))));
+        assert!(own.line().waiting_bytes() > 100_000 && all.sum() == own.line().waiting_bytes());
+
+        board.give_up(&CloseReason::Restarting);
+
+        assert!(own.line().waiting_bytes() < 500, "{}", own.line().waiting_bytes());
+        assert_eq!(all.sum(), own.line().waiting_bytes());
+        let mut written = BytesMut::new();
+        futures_util_block(&board, &mut written);
+        assert_eq!(
+            written[..],
+            [of(1, 0).body, frame::close(&CloseReason::Restarting)].concat()
+        );
+        drop((board, own, sessions));
+        assert_eq!(all.sum(), 0);
     }
 
     /// Takes all; a wake-up that is lost is a test that does not end.

@@ -19,7 +19,7 @@ use std::{
 
 use actix_codec::{Encoder, Framed, FramedParts};
 use actix_http::{
-    ConnectionType, Request, ServiceConfig,
+    ConnectionType, HttpMessage, Request, ServiceConfig,
     body::{BodySize, BoxBody, MessageBody},
     error::PayloadError,
     h1::{Codec, Message},
@@ -39,6 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use crate::{
     actor::homes::{Home, Homes},
     id::DocumentId,
+    room::outbox::{Outbox, Side},
 };
 
 use super::{
@@ -66,11 +67,13 @@ thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice());
 }
 
-/// Answers upgrades with `application`, on sockets that have left HTTP and on the thread of their document.
+/// Answers upgrades with `application`, on sockets that have left HTTP and on the thread of their document. `is_first`:
+/// connections that move to this thread are answered by this application, and not by another one that is on it.
 pub fn factory<A>(
     application: A,
     homes: Arc<Homes>,
     base_path: BasePath,
+    is_first: bool,
 ) -> impl ServiceFactory<(Request, Framed<Socket, Codec>), Config = (), Response = (), Error = Infallible, InitError = ()>
 where
     A: ServiceFactory<Request, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>
@@ -82,14 +85,16 @@ where
         let (application, homes, base_path) = (application.clone(), homes.clone(), base_path.clone());
         async move {
             let application = Rc::new(application.new_service(()).await?);
-            let here = homes.settle();
-            // Weak: what a thread keeps to its very end must not hold an application.
-            let (answers, config) = (Rc::downgrade(&application), ServiceConfig::default());
-            moving::take_in(move |moved| {
-                if let Some(application) = answers.upgrade() {
-                    actix_web::rt::spawn(answer_moved(application, moved, config.clone()));
-                }
-            });
+            let here = is_first.then(|| homes.settle()).flatten();
+            if is_first {
+                // Weak: what a thread keeps to its very end must not hold an application.
+                let (answers, config) = (Rc::downgrade(&application), ServiceConfig::default());
+                moving::take_in(move |moved| {
+                    if let Some(application) = answers.upgrade() {
+                        actix_web::rt::spawn(answer_moved(application, moved, config.clone()));
+                    }
+                });
+            }
             Ok(fn_service(move |(request, framed)| {
                 let home = home(&request, &base_path, &homes).filter(|home| Some(*home) != here);
                 route(application.clone(), home, homes.clone(), request, framed)
@@ -170,21 +175,21 @@ where
         unread,
         unwritten: mut begin,
     } = upgrading;
+    if let Some(said) = io.said() {
+        request.extensions_mut().insert(said);
+    }
     let (reader, writer) = match io.split() {
         Ok(halves) => halves,
         Err(error) => return log::warn!("{CANNOT_MOVE}: {error}"),
     };
-    let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(Incoming {
-        reader,
-        early: unread,
-        pauses: false,
-    });
+    let incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>> = Box::pin(incoming(reader, unread));
     let (request, _) = request.replace_payload(Payload::Stream { payload: incoming });
     let response = match application.call(request).await {
         Ok(response) => response.into_parts().1,
         Err(error) => error.error_response(),
     };
     let (head, body) = response.into_parts();
+    let outbox = head.extensions().get::<Arc<Outbox>>().cloned();
     let is_upgraded = head.status() == StatusCode::SWITCHING_PROTOCOLS;
     let mut head: actix_http::Response<()> = head.into();
     let encoded = if is_upgraded {
@@ -200,6 +205,8 @@ where
     let outgoing = Outgoing {
         writer,
         unwritten: smallvec![begin.freeze()],
+        outbox,
+        is_held_up: false,
     };
     match encoded {
         // A task of its own: nothing of the dispatcher stays in memory.
@@ -222,6 +229,15 @@ async fn encode_whole(
     codec.encode(Message::Item((head, BodySize::Sized(bytes.len() as u64))), into)?;
     codec.encode(Message::Chunk(Some(bytes)), into)?;
     codec.encode(Message::Chunk(None), into)
+}
+
+/// What a peer sends, behind what had arrived `early`.
+pub(super) fn incoming(reader: ReadHalf, early: Bytes) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+    Incoming {
+        reader,
+        early,
+        pauses: false,
+    }
 }
 
 /// What the peer sends.
@@ -261,6 +277,10 @@ impl Stream for Incoming {
 struct Outgoing {
     writer: WriteHalf,
     unwritten: SmallVec<[Bytes; 1]>,
+    /// An outbox of the line, if it is one.
+    outbox: Option<Arc<Outbox>>,
+    /// Its peer does not read.
+    is_held_up: bool,
 }
 
 impl Outgoing {
@@ -272,6 +292,7 @@ impl Outgoing {
             // The peer has gone. The reading side sees that too, behind all that had arrived.
             Err(_) => self.shut(),
         }
+        self.goes_on();
     }
 
     /// Writes what waits and then `body`, to its end.
@@ -280,14 +301,42 @@ impl Outgoing {
             loop {
                 let has_ended = self.take(body.as_mut().as_pin_mut(), cx);
                 if self.unwritten.is_empty() {
+                    self.goes_on();
                     // TLS keeps what the socket did not take yet.
                     let flushed = Pin::new(&mut self.writer).poll_flush(cx)?;
                     return if has_ended { flushed.map(Ok) } else { Poll::Pending };
                 }
-                ready!(self.poll_write(cx))?;
+                if let Poll::Ready(written) = self.poll_write(cx) {
+                    written?;
+                } else {
+                    self.waits_for_peer(cx)?;
+                    return Poll::Pending;
+                }
             }
         })
         .await
+    }
+
+    /// The peer does not read: says how much that makes us hold. What is left of a line that was given up is let go, unless it
+    /// is little: a peer that reads a little is told why, behind it.
+    fn waits_for_peer(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        let Some(outbox) = &self.outbox else { return Ok(()) };
+        let bytes = self.unwritten.iter().map(Bytes::len).sum();
+        outbox.line().holds_unwritten(bytes);
+        self.is_held_up = true;
+        if outbox.line().is_given_up(Side::Writes, cx.waker()) && bytes > WRITE_BYTES_MAX {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    /// What the peer was to read it has read, or never will.
+    fn goes_on(&mut self) {
+        if std::mem::take(&mut self.is_held_up)
+            && let Some(outbox) = &self.outbox
+        {
+            outbox.line().holds_unwritten(0);
+        }
     }
 
     /// Takes frames for one write; true when none follow.
@@ -377,8 +426,87 @@ mod tests {
     use actix_web::{App, HttpRequest, HttpResponse, dev::AppConfig, web};
 
     use super::*;
+    use crate::{
+        protocol::{close::CloseReason, frame},
+        room::outbox::Kind,
+    };
 
     const THREADS: usize = 3;
+
+    struct Written(Arc<Outbox>);
+
+    impl MessageBody for Written {
+        type Error = Infallible;
+
+        fn size(&self) -> BodySize {
+            BodySize::Stream
+        }
+
+        fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+            self.0.poll_take(cx.waker()).map(|bytes| bytes.map(Ok))
+        }
+    }
+
+    /// A line on which `frames` wait for a peer that reads nothing: its outbox, its peer, and the task that writes.
+    async fn held_up(
+        frames: impl IntoIterator<Item = Bytes>,
+    ) -> (Arc<Outbox>, std::net::TcpStream, actix_web::rt::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let peer = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (tcp, _) = listener.accept().expect("a connection");
+        tcp.set_nonblocking(true).expect("not blocking");
+        let (_, writer) = Socket::Plain(TcpStream::from_std(tcp).expect("a stream"))
+            .split()
+            .expect("halves");
+        let outbox = Arc::new(Outbox::alone(1 << 30));
+        frames.into_iter().for_each(|frame| outbox.push(frame, Kind::Other));
+        let outgoing = Outgoing {
+            writer,
+            unwritten: SmallVec::new(),
+            outbox: Some(outbox.clone()),
+            is_held_up: false,
+        };
+        let body = BoxBody::new(Written(outbox.clone()));
+        let runs = actix_web::rt::spawn(outgoing.run(Some(body)));
+        while outbox.line().held_bytes() == outbox.line().waiting_bytes() {
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
+        (outbox, peer, runs)
+    }
+
+    #[actix_web::test]
+    async fn l55_what_a_peer_does_not_read_is_let_go_when_its_line_is_given_up() {
+        let large = Bytes::from(vec![0; 64 << 20]);
+        let (outbox, _peer, runs) = held_up([large.clone(), large.clone()]).await;
+        assert!(outbox.line().held_bytes() > 64 << 20);
+
+        outbox.give_up(&CloseReason::Restarting);
+
+        assert!(outbox.line().waiting_bytes() == 0, "at once");
+        let ended = actix_web::rt::time::timeout(Duration::from_secs(20), runs).await;
+        ended.expect("it ends").expect("no panic");
+        assert_eq!(outbox.line().held_bytes(), 0);
+        assert!(large.is_unique());
+    }
+
+    #[actix_web::test]
+    async fn l55_a_peer_that_reads_a_little_is_told_why() {
+        let small = || Bytes::from(vec![0; 1_000]);
+        let (outbox, mut peer, runs) = held_up((0..30_000).map(|_| small())).await;
+
+        outbox.give_up(&CloseReason::Restarting);
+
+        assert_eq!(outbox.line().waiting_bytes(), 0, "at once");
+        let reads = actix_web::web::block(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).map(|_| all)
+        });
+        let all = reads.await.expect("no panic").expect("all that was written");
+        let (frames, close) = all.split_at(all.len() / 1_000 * 1_000);
+        assert!(frames.iter().all(|byte| *byte == 0));
+        assert_eq!(close, frame::close(&CloseReason::Restarting));
+        runs.await.expect("no panic");
+    }
 
     /// Says on which thread an upgrade is answered, and what arrived there of it.
     async fn tell(request: HttpRequest) -> HttpResponse {
@@ -408,7 +536,7 @@ mod tests {
         let builder = Server::build().listen("http", listener, move || {
             let application = || map_config(App::new().default_service(web::to(tell)), |()| AppConfig::default());
             let h1 = HttpService::build()
-                .upgrade(factory(application(), homes.clone(), BasePath::default()))
+                .upgrade(factory(application(), homes.clone(), BasePath::default(), true))
                 .h1(application());
             let plain = |tcp: TcpStream| async move {
                 let peer = tcp.peer_addr().ok();

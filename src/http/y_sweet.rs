@@ -41,7 +41,9 @@ use super::{
     admission::{self, Admitted, Refusal},
     health,
     line::Begun,
-    session, y_websocket,
+    session,
+    tunnel::{self, Way},
+    y_websocket,
 };
 
 /// Largest question of an SDK, in bytes: a name and a few words.
@@ -214,14 +216,21 @@ fn claims(document: &DocumentId, asked: &AuthQuestion) -> Result<ClientClaims, C
 /// `GET /d/{document}/as-update`: all of it, as an update.
 async fn as_update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     let (document, _) = admit(&request, "/as-update", &shared).await?;
-    let copy = shared.registry.read(&document).await?;
+    if let Some(answer) = tunnel::request(&request, Bytes::new(), &document, &shared).await? {
+        return Ok(answer);
+    }
+    Ok(whole(shared.registry.read(&document).await?))
+}
+
+/// A whole document, as an update.
+pub(super) fn whole(copy: Copy) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
     answer.content_type("application/octet-stream");
     // In pieces: the dispatcher copies what it is given.
     let pieces = |mut copy: Copy| async move { copy.next(PIECE_BYTES).map(|piece| (Ok::<_, Infallible>(piece), copy)) };
     let length = copy.len() as u64;
-    Ok(answer.body(SizedStream::new(length, Box::pin(stream::unfold(copy, pieces)))))
+    answer.body(SizedStream::new(length, Box::pin(stream::unfold(copy, pieces))))
 }
 
 /// `POST /d/{document}/update`: answered when it is durable.
@@ -232,6 +241,9 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     // It may have taken long, and the token may have ended meanwhile.
     let identity = identify(&admission::credentials(&request), &document, &shared)?;
     may_write(&identity)?;
+    if let Some(answer) = tunnel::request(&request, bytes.clone(), &document, &shared).await? {
+        return Ok(answer);
+    }
     let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
@@ -258,12 +270,20 @@ fn may_write(identity: &Identity) -> Result<(), CloseReason> {
 /// `GET /d/{document}/ws/{document}`, and `/doc/ws/{document}` of older clients.
 async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let credentials = admission::credentials(&request);
-    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
-    let admitted = admit_session(&request, &credentials, &shared);
+    let name = raw_name(super::path(&request, &shared)).unwrap_or_default();
+    let payload = match tunnel::route(&request, payload, name, &shared).await {
+        Way::Here(payload) => payload,
+        Way::Answered(response) => return Ok(response),
+    };
+    let admitted = admit_session(&request, &credentials, &shared).await;
     y_websocket::answer(&request, payload, &credentials, &shared, Dialect::YSweet, admitted).await
 }
 
-fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &Shared) -> Result<Admitted, Refusal> {
+async fn admit_session(
+    request: &HttpRequest,
+    credentials: &Credentials<'_>,
+    shared: &Shared,
+) -> Result<Admitted, Refusal> {
     let visit = admission::admit_line(request, shared)?;
     let path = super::path(request, shared);
     let parse = |raw| DocumentId::from_url_path(raw).map_err(|invalid| CloseReason::Refused(invalid.to_string()));
@@ -274,8 +294,9 @@ fn admit_session(request: &HttpRequest, credentials: &Credentials<'_>, shared: &
         let reason = "the two names in the path differ";
         return Err(CloseReason::Refused(reason.to_owned()).into());
     }
+    admission::prepare(credentials.shown().ok().flatten(), shared).await;
     let identity = identify(credentials, &document, shared)?;
-    Ok(Admitted::new(document, identity, visit, shared)?)
+    Admitted::new(document, identity, visit, shared)
 }
 
 /// Decides about a request for a document whose path ends with `end`.

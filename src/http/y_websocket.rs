@@ -8,7 +8,6 @@ use std::sync::{Arc, atomic::Ordering};
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::BoxBody,
     web::{Data, Payload},
 };
 
@@ -36,6 +35,7 @@ use super::{
     line::{self, Event, Open, OutboxBody, Reader},
     refusals,
     session::{self, Batch},
+    tunnel::{self, Way},
 };
 
 /// The document's name in a path below the base path, not decoded.
@@ -47,8 +47,11 @@ pub fn raw_name(path: &str) -> Option<&str> {
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
     let raw_name = raw_name(super::path(&request, &shared)).unwrap_or_default().to_owned();
     let credentials = admission::credentials(&request);
-    admission::prepare(credentials.shown().ok().flatten(), &shared).await;
-    let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared);
+    let payload = match tunnel::route(&request, payload, &raw_name, &shared).await {
+        Way::Here(payload) => payload,
+        Way::Answered(response) => return Ok(response),
+    };
+    let admitted = admission::admit_session(&request, credentials.shown(), &raw_name, &shared).await;
     answer(&request, payload, &credentials, &shared, Dialect::YWebsocket, admitted).await
 }
 
@@ -62,7 +65,10 @@ pub async fn answer(
     admitted: Result<Admitted, Refusal>,
 ) -> actix_web::Result<HttpResponse> {
     match admitted {
-        Ok(admitted) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
+        Ok(admitted) => match tunnel::take(request, payload, &admitted.document, shared).await {
+            Way::Here(payload) => upgrade(request, payload, credentials, shared, dialect, admitted).await,
+            Way::Answered(response) => Ok(response),
+        },
         Err(refusal) => {
             let denied = match &refusal {
                 // A page that has to come back later is not denied.
@@ -91,8 +97,15 @@ async fn upgrade(
     } = admitted;
     let begins = session::begins(shared, visit.network, identity.subject.clone());
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
-    let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
+    let outbox = Arc::new(Outbox::alone_counted(
+        2 * shared.outbox_bytes_max,
+        shared.memory.outboxes().clone(),
+    ));
     shared.lines.add(&outbox);
+    visit
+        .network
+        .iter()
+        .for_each(|network| outbox.line().comes_from(*network));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
@@ -108,14 +121,14 @@ async fn upgrade(
         shared: shared.clone(),
         is_new: true,
     };
-    let reader = Reader::new(payload, outbox, shared);
+    let reader = Reader::new(payload, outbox.clone(), shared);
     log::debug!(
         "session {} of document {document} begins, from {}",
         id.0,
         line::peer(request)
     );
     actix_web::rt::spawn(connection.live(Join { joining, begins }, document, reader));
-    Ok(response.map_body(|_, _| BoxBody::new(body)))
+    Ok(line::begins(response, body, outbox))
 }
 
 /// The reading side.

@@ -98,14 +98,19 @@ pub fn pong(payload: &[u8]) -> Bytes {
 /// The last frame of a connection.
 #[must_use]
 pub fn close(reason: &CloseReason) -> Bytes {
-    let text = reason.text();
+    close_with(reason.code(), reason.text())
+}
+
+/// The last frame of a connection, with this code.
+#[must_use]
+pub fn close_with(code: u16, text: &str) -> Bytes {
     let mut end = text.len().min(CLOSE_TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     let mut frame = BytesMut::new();
     put_header(&mut frame, CLOSE, end + 2);
-    frame.put_u16(reason.code());
+    frame.put_u16(code);
     frame.put_slice(&text.as_bytes()[..end]);
     frame.freeze()
 }

@@ -34,6 +34,9 @@ const SYNC_STEP1: u64 = 0;
 const SYNC_STEP2: u64 = 1;
 const SYNC_UPDATE: u64 = 2;
 
+/// Of a provider that says its version, when its words are said again.
+const VERSION: &[u8] = b"4.0.0";
+
 const TOKEN: u64 = 0;
 const PERMISSION_DENIED: u64 = 1;
 const AUTHENTICATED: u64 = 2;
@@ -49,6 +52,12 @@ const ADDRESS_BYTES_MAX: usize = crate::limits::DOCUMENT_ID_BYTES_MAX + 128;
 pub struct Address(Bytes);
 
 impl Address {
+    /// The same with bytes of its own, to be kept: as it comes it is a part of a message, which may be large.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// Whether it names a session beside the document.
     #[must_use]
     pub fn has_session(&self) -> bool {
@@ -66,7 +75,7 @@ impl Address {
 /// What a provider sent.
 #[derive(Debug)]
 pub enum Said {
-    /// Something about one document.
+    /// Something about one document. The address lies in the message ([`Address::kept`]).
     To(Address, Message),
     /// Something that needs no answer.
     Nothing,
@@ -125,8 +134,7 @@ fn take_apart(message: &Bytes) -> Result<Said, Malformed> {
     if text.len() > ADDRESS_BYTES_MAX {
         return Err(reader.malformed("the name of the document is too long"));
     }
-    // Copied: it is kept for as long as the session, and the message may be large.
-    let address = Address(Bytes::copy_from_slice(&message[..reader.position()]));
+    let address = Address(message.slice(..reader.position()));
     let kind = reader.var_uint()?;
     let said = match kind {
         AUTH => {
@@ -149,6 +157,14 @@ fn take_apart(message: &Bytes) -> Result<Said, Malformed> {
 }
 
 impl Unread {
+    /// The message, as it came.
+    #[must_use]
+    pub fn again(&self, address: &Address) -> Bytes {
+        let mut message = head(address, &[self.kind]).to_vec();
+        message.extend_from_slice(&self.payload);
+        message.into()
+    }
+
     /// What it costs while it waits, in bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -220,6 +236,23 @@ fn head(address: &Address, numbers: &[u64]) -> Head {
     head
 }
 
+/// What a client says who it is, again; see [`Message::Auth`].
+#[must_use]
+pub fn auth(address: &Address, token: &str, has_version: bool) -> Bytes {
+    let mut message = head(address, &[AUTH, TOKEN]).to_vec();
+    write_var_bytes(&mut message, token.as_bytes());
+    if has_version {
+        write_var_bytes(&mut message, VERSION);
+    }
+    message.into()
+}
+
+/// That a client has left a document.
+#[must_use]
+pub fn close(address: &Address) -> Bytes {
+    Bytes::copy_from_slice(&head(address, &[CLOSE]))
+}
+
 /// The address of a document, as a provider without `sessionAwareness` writes it.
 #[must_use]
 pub fn address_of(document: &str) -> Address {
@@ -273,6 +306,38 @@ mod tests {
         assert!(matches!(inbound("01 06 01 07 00 02 7b7d"), Inbound::Awareness(_)));
         assert!(matches!(inbound("05 05 70696e6721"), Inbound::Stateless(text) if text == b"\x05ping!"[..]));
         assert!(matches!(parse(&unhex("0a")), Ok(Said::Nothing)));
+    }
+
+    #[test]
+    fn n7_what_a_provider_said_can_be_said_again() {
+        for hex in [
+            "00 00 03 010702",
+            "00 02 0a 01010702840701012100",
+            "01 06 01 07 00 02 7b7d",
+            "03",
+            "05 05 70696e6721",
+        ] {
+            let Message::Other(unread) = to_doc1(hex) else {
+                panic!("it is kept: {hex}")
+            };
+            let said = unhex(&format!("04646f6331 {hex}"));
+            assert_eq!(unread.again(&address_of("doc1")), said);
+        }
+        for has_version in [true, false] {
+            let Ok(Said::To(
+                address,
+                Message::Auth {
+                    token,
+                    has_version: has,
+                },
+            )) = parse(&auth(&address_of("doc1"), "secret", has_version))
+            else {
+                panic!("it is one")
+            };
+            assert_eq!((address.document(), &*token, has), ("doc1", "secret", has_version));
+        }
+        let closed = parse(&close(&address_of("doc1")));
+        assert!(matches!(closed, Ok(Said::To(_, Message::Close))));
     }
 
     #[test]

@@ -169,9 +169,12 @@ impl Room {
                 format!("the document has reached the server's limit of {limit} bytes and takes no more edits");
             return Err(CloseReason::DocumentTooLarge(reason));
         }
-        self.memory.may_edit()?;
-        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes + bytes;
-        if self.store_full || unsaved_bytes > self.policy.unsaved_bytes_max {
+        // Not what it weighs: a letter each of many clients takes twenty times as much.
+        self.memory.may_edit(|| self.document.memory_bytes() + bytes)?;
+        let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
+        // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
+        let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;
+        if self.store_full || is_too_much {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }
@@ -183,6 +186,7 @@ impl Room {
         let update = news.update().clone();
         self.document.take(news);
         self.counts.updates += 1;
+        self.pulse.beat(now);
         self.counts.update_bytes += update.bytes().len() as u64;
         if self.batch.updates.is_empty() {
             self.batch.oldest = now;

@@ -30,7 +30,7 @@ use crate::{
 use super::presence::Speaker;
 use super::{
     CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, MS, Micros, Room,
-    outbox::Kind,
+    outbox::{Asks, Kind},
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
     states::Encoding,
@@ -39,8 +39,10 @@ use super::{
 
 /// How often a session is answered what it lacks: each answer may be an encoding of the document.
 const SYNC_PAUSE: Micros = 100 * MS;
-/// How often a session that asks again is answered with what is encoded for it alone.
-const ODD: Rate = Rate::per_second(1, 5);
+/// How often sessions of a line that ask again are answered with what is encoded for them alone.
+const AGAIN: Rate = Rate::per_second(1, 5);
+/// How often those that ask for the first time are: as many documents as a line takes come back at once.
+const FIRST: Rate = Rate::per_second(5, 1_000);
 /// Slowest look at sessions of which none makes progress.
 const CATCH_UP_MAX: Micros = 640_000;
 
@@ -309,16 +311,23 @@ impl Room {
                 return Progress::Waits;
             }
             let had = had.clone();
-            let mut odd = session.odd;
-            let is_odd = session.asks_again && self.cache.find(&had, self.version).is_none();
-            if is_odd && odd.take(ODD, 1, now).is_err() {
+            let outbox = session.outbox.clone();
+            let (asks, rate) = if session.asks_again {
+                (Asks::Again, AGAIN)
+            } else {
+                (Asks::First, FIRST)
+            };
+            // Who has nothing asks for what many ask for.
+            let may_be_odd = session.asks_again || !had.is_empty();
+            let is_odd = may_be_odd && self.cache.find(&had, self.version).is_none();
+            if is_odd && !outbox.line().may_ask(asks, rate, now) {
                 return Progress::Waits;
             }
             let encodes = self.encoding == Encoding::Nothing;
             let answer = self.answer_for(&had, effects);
             let begins = encodes && self.encoding != Encoding::Nothing;
-            if let Some(session) = self.sessions.get_mut(&id).filter(|_| answer.is_some() || begins) {
-                session.odd = odd;
+            if is_odd && (answer.is_some() || begins) {
+                outbox.line().asked(asks, rate, now);
             }
             let Some((answer, tail)) = answer else {
                 return Progress::Waits;

@@ -16,6 +16,7 @@
 //! | `cadence` | when edits and presence leave |
 //! | `sweep` | silence, expiry, the end of a document that nobody uses |
 //! | `authorship` | who writes under which client id |
+//! | `inside` | what whoever looks inside may know, and rates |
 //!
 //! What must stay true: an update is broadcast and appended in the order in which it was applied;
 //! nothing is acknowledged whose `Append` has not been answered by [`Room::stored`].
@@ -26,7 +27,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
-    budgets::{Bucket, Memory},
+    budgets::{Counted, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     protocol::{
@@ -44,6 +45,7 @@ pub mod cadence;
 mod editing;
 mod effect;
 mod fan_out;
+pub mod inside;
 pub mod outbox;
 pub mod presence;
 mod questions;
@@ -59,6 +61,7 @@ pub use effect::{Counts, Effect};
 use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
+use inside::{Pulse, present};
 use presence::Presence;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
@@ -134,7 +137,11 @@ pub struct Room {
     compacted_bytes: usize,
     store_full: bool,
     memory: Arc<Memory>,
+    /// What the document weighs, among all that are open.
+    weighs: Counted,
     counts: Counts,
+    /// Updates that were taken.
+    pulse: Pulse,
 }
 
 impl Room {
@@ -172,12 +179,16 @@ impl Room {
             compacted_bytes: snapshot_bytes,
             store_full: false,
             memory: Memory::unbounded(),
+            weighs: Counted::default(),
             counts: Counts::default(),
+            pulse: Pulse::default(),
         })
     }
 
     /// It shares this with all others; without this it may take what it likes.
     pub fn shares(&mut self, memory: Arc<Memory>) {
+        self.weighs = Counted::of(memory.documents().clone());
+        self.weighs.is(self.document.weight_bytes());
         self.memory = memory;
     }
 
@@ -231,6 +242,7 @@ impl Room {
 
     /// What happened since the last call.
     pub fn take_counts(&mut self) -> Counts {
+        self.weighs.is(self.document.weight_bytes());
         std::mem::take(&mut self.counts)
     }
 
@@ -302,7 +314,6 @@ impl Room {
             wants_document: false,
             served: None,
             asks_again: false,
-            odd: Bucket::default(),
             saving: Saving::new(now),
             told_read_only: false,
         };
@@ -552,14 +563,8 @@ impl Room {
     /// Who is here.
     #[must_use]
     pub fn present(&self, now: Micros) -> Vec<Present> {
-        let present = self.sessions.iter().map(|(id, session)| Present {
-            session: *id,
-            user: session.identity.subject.clone(),
-            access: session.identity.access,
-            wire: session.dialect.wire(),
-            seconds: now.saturating_sub(session.joined) / SECOND,
-        });
-        present.collect()
+        let sessions = self.sessions.iter();
+        sessions.map(|(id, session)| present(*id, session, now)).collect()
     }
 
     /// Ends every session with the same reason.

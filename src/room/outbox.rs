@@ -13,17 +13,22 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 
-use crate::protocol::{
-    close::CloseReason,
-    frame::{self, Frame},
+use crate::{
+    budgets::{Bucket, Network, Rate, Tally},
+    protocol::{
+        close::CloseReason,
+        frame::{self, Frame},
+    },
 };
+
+use super::Micros;
 
 /// What all sessions of one socket share.
 #[derive(Debug)]
@@ -34,24 +39,81 @@ pub struct Line {
     spent: AtomicU64,
     /// Bytes that wait for all its sessions together.
     waiting: AtomicUsize,
+    /// The same as `bytes_max` bounds it: no piece counts for more than half of that.
+    weight: AtomicUsize,
+    /// Bytes that its socket has taken and could not write yet.
+    unwritten: AtomicUsize,
     /// More than this never waits, whatever it is: a peer that asks and does not read is closed.
     bytes_max: usize,
+    /// What waits on all lines.
+    all: Option<Arc<Tally>>,
+    given_up: AtomicBool,
+    seldom: Mutex<Seldom>,
+}
+
+/// What is not needed for each frame.
+#[derive(Debug, Default)]
+struct Seldom {
+    asked: [Bucket; 2],
+    sides: [Option<Waker>; 2],
+    /// Where it comes from, where that is counted.
+    network: Option<Network>,
+}
+
+/// Whoever has to hear that a line is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Whoever reads what comes.
+    Reads,
+    /// Whoever writes what waits.
+    Writes,
+}
+
+/// What the document is asked for, where the answer is for nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// By a session that was not answered before.
+    First,
+    /// By one that was.
+    Again,
 }
 
 impl Line {
     /// A line that is open. `bytes_max` bounds even what rooms push without asking.
     #[must_use]
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self::open(bytes_max))
+        Arc::new(Self::open(bytes_max, None))
     }
 
-    fn open(bytes_max: usize) -> Self {
+    /// The same; what waits is counted among `all`.
+    #[must_use]
+    pub fn counted(bytes_max: usize, all: Arc<Tally>) -> Arc<Self> {
+        Arc::new(Self::open(bytes_max, Some(all)))
+    }
+
+    fn open(bytes_max: usize, all: Option<Arc<Tally>>) -> Self {
         Self {
             heard_ms: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
+            weight: AtomicUsize::new(0),
+            unwritten: AtomicUsize::new(0),
             bytes_max,
+            all,
+            given_up: AtomicBool::new(false),
+            seldom: Mutex::default(),
         }
+    }
+
+    /// Its peer is there.
+    pub fn comes_from(&self, network: Network) {
+        self.seldom().network = Some(network);
+    }
+
+    /// Where it comes from; `None` when that is not counted (this machine, a proxy that speaks for everybody).
+    #[must_use]
+    pub fn network(&self) -> Option<Network> {
+        self.seldom().network
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.
@@ -80,6 +142,96 @@ impl Line {
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
         self.waiting.load(Relaxed)
+    }
+
+    /// Bytes of memory that its peer makes the server hold by not reading.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.waiting_bytes() + self.unwritten.load(Relaxed)
+    }
+
+    /// The socket holds so many bytes that it could not write yet.
+    pub fn holds_unwritten(&self, bytes: usize) {
+        let before = self.unwritten.swap(bytes, Relaxed);
+        if let Some(all) = &self.all {
+            all.add(bytes);
+            all.take(before);
+        }
+    }
+
+    /// Whether a session may be answered something at `now` that is for nobody else. All sessions of the line share `rate`.
+    #[must_use]
+    pub fn may_ask(&self, asks: Asks, rate: Rate, now: Micros) -> bool {
+        let mut asked = self.seldom().asked[asks as usize];
+        asked.take(rate, 1, now).is_ok()
+    }
+
+    /// A session is answered so.
+    pub fn asked(&self, asks: Asks, rate: Rate, now: Micros) {
+        self.seldom().asked[asks as usize].charge(rate, 1, now);
+    }
+
+    /// Whether it is given up: nobody need read or write any more. If not, `waker` is woken when it is.
+    #[must_use]
+    pub fn is_given_up(&self, side: Side, waker: &Waker) -> bool {
+        let mut seldom = self.seldom();
+        let watches = &mut seldom.sides[side as usize];
+        if !watches.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *watches = Some(waker.clone());
+        }
+        self.given_up.load(Relaxed)
+    }
+
+    /// Ends when it is given up.
+    pub async fn given_up(&self, side: Side) {
+        let look = |cx: &mut Context<'_>| {
+            if self.is_given_up(side, cx.waker()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        };
+        std::future::poll_fn(look).await;
+    }
+
+    fn give_up(&self) {
+        let sides = {
+            let mut seldom = self.seldom();
+            self.given_up.store(true, Relaxed);
+            std::mem::take(&mut seldom.sides)
+        };
+        sides.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn seldom(&self) -> MutexGuard<'_, Seldom> {
+        self.seldom.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a piece that costs so much counts for.
+    fn weight_of(&self, cost: usize) -> usize {
+        cost.min(self.bytes_max / 2)
+    }
+
+    fn grows(&self, cost: usize, weight: usize) {
+        self.waiting.fetch_add(cost, Relaxed);
+        self.weight.fetch_add(weight, Relaxed);
+        if let Some(all) = &self.all {
+            all.add(cost);
+        }
+    }
+
+    fn shrinks(&self, cost: usize, weight: usize) {
+        self.waiting.fetch_sub(cost, Relaxed);
+        self.weight.fetch_sub(weight, Relaxed);
+        if let Some(all) = &self.all {
+            all.take(cost);
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.holds_unwritten(0);
     }
 }
 
@@ -115,8 +267,9 @@ struct Queue {
     /// The answer to the last ping. A peer that pings without reading is answered once (RFC 6455, 5.5.3).
     pong: Option<Bytes>,
     frames: Frames,
-    /// What they and `rest` cost, in bytes of memory.
+    /// What they and `rest` cost, in bytes of memory, and what that counts for.
     bytes: usize,
+    weight: usize,
     taken_version: u64,
     ending: Ending,
     waker: Option<Waker>,
@@ -192,7 +345,16 @@ impl Outbox {
     pub fn alone(bytes_max: usize) -> Self {
         Self {
             queue: Mutex::default(),
-            line: OnLine::Own(Line::open(bytes_max)),
+            line: OnLine::Own(Line::open(bytes_max, None)),
+        }
+    }
+
+    /// The same; what waits is counted among `all`.
+    #[must_use]
+    pub fn alone_counted(bytes_max: usize, all: Arc<Tally>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            line: OnLine::Own(Line::open(bytes_max, Some(all))),
         }
     }
 
@@ -202,11 +364,13 @@ impl Outbox {
         &self.line
     }
 
-    /// Appends a frame unless the session is ending.
+    /// Appends a frame unless the session is ending. A piece that is larger than all that may wait is no reason to close:
+    /// whoever comes back would be sent it again.
     pub fn push(&self, bytes: Bytes, kind: Kind) {
         let mut queue = self.lock();
-        let waiting = self.line.waiting_bytes();
-        if queue.ending == Ending::Open && waiting > 0 && waiting + bytes.len() + FRAME_COST > self.line.bytes_max {
+        let waiting = self.line.weight.load(Relaxed);
+        let weight = self.line.weight_of(bytes.len() + FRAME_COST);
+        if queue.ending == Ending::Open && waiting > 0 && waiting + weight > self.line.bytes_max {
             self.forget(&mut queue, |_| false);
             let reason = CloseReason::Overloaded("too much waits to be read by this connection".to_owned());
             queue.end(Some(frame::close(&reason)));
@@ -259,14 +423,13 @@ impl Outbox {
         self.end(Some(frame::close(reason)));
     }
 
-    /// Ends the line for `reason` at once: what waits for this session is forgotten.
+    /// Ends the line for `reason` at once: what waits for this session is forgotten, and whoever reads and writes hears of it.
     pub fn give_up(&self, reason: &CloseReason) {
         let mut queue = self.lock();
-        if queue.ending == Ending::Open {
-            self.forget(&mut queue, |_| false);
-            queue.end(Some(frame::close(reason)));
-        }
+        self.forget(&mut queue, |_| false);
+        queue.end(Some(frame::close(reason)));
         wake(queue);
+        self.line.give_up();
     }
 
     /// The peer has closed: answers with its code.
@@ -293,6 +456,14 @@ impl Outbox {
         wake(queue);
     }
 
+    /// Its line is given up: nothing more is for this session. A frame that was begun is ended.
+    pub fn let_go(&self) {
+        let mut queue = self.lock();
+        self.forget(&mut queue, |_| false);
+        queue.end(None);
+        wake(queue);
+    }
+
     /// What is to be written next, and whether more waits. `waker` is woken for what comes when nothing does.
     pub fn poll_next(&self, waker: &Waker) -> Poll<(Next, bool)> {
         let mut queue = self.lock();
@@ -306,7 +477,7 @@ impl Outbox {
 
     fn next(&self, queue: &mut Queue) -> Option<Next> {
         if let Some(rest) = queue.rest.take() {
-            self.took(queue, rest.len());
+            self.took(queue, rest.len(), self.line.weight_of(rest.len()));
             return Some(Next::Bytes(rest));
         }
         if let Some(pong) = queue.pong.take() {
@@ -314,15 +485,16 @@ impl Outbox {
         }
         if let Some(entry) = queue.frames.pop_front() {
             let cost = entry.cost();
+            let weight = self.line.weight_of(cost);
             if let Kind::Sync(version) = entry.kind {
                 queue.taken_version = version;
             }
             let Frame { head, body } = entry.frame;
             if head.is_empty() {
-                self.took(queue, cost);
+                self.took(queue, cost, weight);
                 return Some(Next::Bytes(body));
             }
-            self.took(queue, cost - body.len());
+            self.took(queue, cost - body.len(), weight - self.line.weight_of(body.len()));
             queue.rest = Some(body);
             return Some(Next::Head(head));
         }
@@ -358,7 +530,7 @@ impl Outbox {
             queue.ending = Ending::Gone;
         }
         if let Some(rest) = queue.rest.take() {
-            self.took(&mut queue, rest.len());
+            self.took(&mut queue, rest.len(), self.line.weight_of(rest.len()));
         }
         self.forget(&mut queue, |_| false);
         queue.frames = Frames::default();
@@ -375,26 +547,32 @@ impl Outbox {
     fn append(&self, queue: &mut Queue, frame: Frame, kind: Kind) {
         if queue.ending == Ending::Open {
             let entry = Entry { frame, kind };
-            queue.bytes += entry.cost();
-            self.line.waiting.fetch_add(entry.cost(), Relaxed);
+            let (cost, weight) = (entry.cost(), self.line.weight_of(entry.cost()));
+            queue.bytes += cost;
+            queue.weight += weight;
+            self.line.grows(cost, weight);
             queue.frames.push_back(entry);
         }
     }
 
-    fn took(&self, queue: &mut Queue, bytes: usize) {
+    fn took(&self, queue: &mut Queue, bytes: usize, weight: usize) {
         queue.bytes -= bytes;
-        self.line.waiting.fetch_sub(bytes, Relaxed);
+        queue.weight -= weight;
+        self.line.shrinks(bytes, weight);
     }
 
     /// Drops what `keeps` does not want.
     fn forget(&self, queue: &mut Queue, keeps: impl Fn(&Entry) -> bool) {
-        let mut dropped = 0;
+        let (mut dropped, mut weight) = (0, 0);
         queue.frames.retain(|entry| {
             let kept = keeps(entry);
-            dropped += if kept { 0 } else { entry.cost() };
+            if !kept {
+                dropped += entry.cost();
+                weight += self.line.weight_of(entry.cost());
+            }
             kept
         });
-        self.took(queue, dropped);
+        self.took(queue, dropped, weight);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -450,8 +628,11 @@ impl Queue {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        let waiting = self.lock().bytes;
-        self.line.waiting.fetch_sub(waiting, Relaxed);
+        let (waiting, weight) = {
+            let queue = self.lock();
+            (queue.bytes, queue.weight)
+        };
+        self.line.shrinks(waiting, weight);
     }
 }
 

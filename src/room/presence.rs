@@ -137,6 +137,12 @@ impl Removed {
 }
 
 impl Presence {
+    /// The clients that a session speaks for.
+    pub fn spoken_for(&self, session: SessionId) -> impl Iterator<Item = u64> + '_ {
+        let owned = self.owned.get(&session).into_iter().flatten().copied();
+        owned.filter(move |client| self.owner(*client) == Some(session))
+    }
+
     /// Takes what a session says. `bytes_max` bounds all states together; `heard` is when a session was last heard of.
     pub fn hear(
         &mut self,

@@ -6,12 +6,15 @@ use crate::{protocol::dialect::Outbound, store::Seq};
 
 use super::{
     Micros, Room, SECOND,
+    outbox::Kind,
     session::{Question, SavedAnswer, Session, SessionId},
     sweep::SWEEP_WAITING,
 };
 
 /// A client that does not answer our SyncStep1 for this long has nothing that we lack, unless it must answer.
 pub(super) const ANSWER_PATIENCE: Micros = 2 * SECOND;
+/// Most bytes of acknowledgements that are queued as one.
+const TAKEN_BYTES_MAX: usize = 16 * 1024;
 /// Questions of one session that may wait.
 const QUESTIONS_MAX: usize = 64;
 
@@ -68,10 +71,22 @@ impl Room {
 
     /// An update of this session was looked at; if its client counts, it is told when that is durable.
     pub(super) fn waits_to_be_told(&mut self, id: SessionId, now: Micros) {
-        let counts = |session: &Session| session.dialect.tells_of_each_update();
-        if self.sessions.get(&id).is_some_and(counts) {
-            self.asks_whether_saved(id, SavedAnswer::Taken(1), now);
+        let in_batch = self.is_in_batch(id);
+        let counts = |session: &&mut Session| session.dialect.tells_of_each_update();
+        let Some(session) = self.sessions.get_mut(&id).filter(counts) else {
+            return;
+        };
+        if in_batch
+            && let Some(Question {
+                needs: Seq::MAX,
+                answer: SavedAnswer::Taken(updates),
+            }) = session.saving.questions.back_mut()
+        {
+            // With the one before it: it was asked for then, and nothing that is gathered is durable yet.
+            *updates += 1;
+            return;
         }
+        self.asks_whether_saved(id, SavedAnswer::Taken(1), now);
     }
 
     pub(super) fn answer_questions(&mut self, now: Micros) {
@@ -99,6 +114,7 @@ impl Room {
             return;
         }
         let durable = self.journal.durable;
+        let mut taken = 0;
         while let Some(question) = session
             .saving
             .questions
@@ -109,16 +125,29 @@ impl Room {
                     session.say(Outbound::Saved(&payload));
                     self.counts.frames += 1;
                 }
-                SavedAnswer::Taken(updates) => {
-                    (0..updates).for_each(|_| session.say(Outbound::Taken(true)));
-                    self.counts.frames += u64::from(updates);
-                }
+                SavedAnswer::Taken(updates) => taken += updates,
             }
             session.sent = now;
         }
+        say_taken(session, taken);
+        self.counts.frames += u64::from(taken);
         if session.saving.questions.is_empty() {
             self.asking.remove(&id);
         }
+    }
+}
+
+/// Says of so many updates that they are durable, several with one entry of the outbox: each costs more than what it says.
+fn say_taken(session: &Session, updates: u32) {
+    let Some(one) = session.dialect.frame(Outbound::Taken(true)).filter(|_| updates > 0) else {
+        return;
+    };
+    let together = (TAKEN_BYTES_MAX / one.len()).max(1);
+    let mut left = updates as usize;
+    while left > 0 {
+        let count = left.min(together);
+        session.outbox.push(one.repeat(count).into(), Kind::Other);
+        left -= count;
     }
 }
 

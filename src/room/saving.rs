@@ -60,6 +60,11 @@ impl Journal {
         self.unsaved_bytes
     }
 
+    /// Bytes and records that were appended after the newest snapshot.
+    pub fn since_snapshot(&self) -> (usize, usize) {
+        self.since_snapshot
+    }
+
     pub fn all_saved(&self) -> bool {
         self.unsaved.is_empty()
     }

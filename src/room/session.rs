@@ -8,8 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    access::{Access, Identity},
-    budgets::Bucket,
+    access::{Access, Identity, Sharer},
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -50,6 +49,8 @@ pub struct Present {
     pub session: SessionId,
     /// Its subject.
     pub user: Option<Arc<str>>,
+    /// By whom the link came that it holds.
+    pub by: Option<Arc<[Sharer]>>,
     /// What it may do.
     pub access: Access,
     /// The wire that it speaks.
@@ -102,8 +103,6 @@ pub(super) struct Session {
     pub asked_about: BTreeMap<u64, u32>,
     /// It was answered before, and asks again.
     pub asks_again: bool,
-    /// What it was answered that was encoded for it alone.
-    pub odd: Bucket,
 }
 
 impl Session {

@@ -1,11 +1,12 @@
 //! How much memory the process may take, how much it takes, and what is done when that is much.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, time::Duration};
+
+use actix_web::web::Data;
 
 use crate::{
     actor::clock,
-    budgets::Memory,
-    http::lines::Lines,
+    http::{Shared, lines::Lines},
     protocol::close::{CloseReason, Exceeded},
     room::Micros,
 };
@@ -59,7 +60,8 @@ fn kilobytes(text: &str, name: &str) -> Option<usize> {
 }
 
 /// Looks at it for as long as the server runs.
-pub async fn watch(memory: Arc<Memory>, lines: Arc<Lines>) {
+pub async fn watch(shared: Data<Shared>) {
+    let (memory, lines) = (shared.memory.clone(), shared.lines.clone());
     let mut was_full = false;
     let mut closes_again = 0;
     loop {
@@ -71,14 +73,15 @@ pub async fn watch(memory: Arc<Memory>, lines: Arc<Lines>) {
         let is_full = memory.may_open().is_err();
         if is_full && !was_full {
             log::warn!(
-                "{} MiB of memory are used, of {} MiB: no more documents are opened",
+                "{} MiB of memory are used, of {} MiB ({}): no more documents are opened",
                 bytes >> 20,
-                memory.max() >> 20
+                memory.max() >> 20,
+                shared.held()
             );
         }
         was_full = is_full;
         let excess = memory.excess();
-        if excess > 0 && clock::now() >= closes_again && close_greediest(&lines, excess) > 0 {
+        if excess > 0 && clock::now() >= closes_again && close_greediest(&shared, &lines, excess) > 0 {
             closes_again = clock::now() + SETTLES.as_micros() as Micros;
         }
         actix_web::rt::time::sleep(LOOK).await;
@@ -86,7 +89,7 @@ pub async fn watch(memory: Arc<Memory>, lines: Arc<Lines>) {
 }
 
 /// Closes connections for which most waits, until they give so much back.
-fn close_greediest(lines: &Lines, excess: usize) -> usize {
+fn close_greediest(shared: &Shared, lines: &Lines, excess: usize) -> usize {
     let what = "too much waits to be read by this connection, and the server's memory is used up";
     let reason = CloseReason::Exceeded(Exceeded::new("memory_of_connection", what, 5_000_000));
     let mut given_back = 0;
@@ -96,9 +99,10 @@ fn close_greediest(lines: &Lines, excess: usize) -> usize {
         given_back += waiting;
         goes
     });
-    let closed = closed.map(|(_, outbox)| outbox.give_up(&reason)).count();
+    let held = shared.held();
+    let closed = closed.map(|(_, one)| one.give_up(&reason)).count();
     if closed > 0 {
-        log::warn!("memory is used up: {closed} connections that did not read were closed");
+        log::warn!("memory is used up ({held}): {closed} connections that did not read were closed");
     }
     closed
 }

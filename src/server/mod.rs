@@ -46,18 +46,21 @@ use crate::{
         self, Shared, Shows, address::PublicUrl, admin::Kept, doorkeeper::Doorkeeper, line::Unfinished, socket::Socket,
     },
     logging::LogFormat,
+    nodes::Nodes,
     operator::schedule::Schedule,
     room::{Micros, Policy},
     store::{
         Store, StoreError,
         durable::{DurableStore, Options},
     },
+    supervisor::Plug,
     telemetry::Metrics,
     tls::Tls,
     token::Issuer,
 };
 
 mod arrivals;
+mod cluster;
 mod descriptors;
 mod memory;
 
@@ -98,7 +101,14 @@ pub fn run(config: ServeConfig) -> Result<(), ServeError> {
         log::info!("{}", where_to_go(application.address(), &application.shared));
         // That nobody reads it is no failure.
         let _ = application.say_where(&mut io::stdout(), log_format);
-        application.run_until(stop_signal(), shutdown_timeout).await
+        let shared = application.shared.clone();
+        let stop = async {
+            tokio::select! {
+                reason = stop_signal() => reason,
+                () = without_supervisor(shared.plug.as_ref()) => "the supervisor is gone",
+            }
+        };
+        application.run_until(stop, shutdown_timeout).await
     })
 }
 
@@ -133,6 +143,7 @@ pub struct Application {
     server: Server,
     shared: Data<Shared>,
     backups: Option<Schedule>,
+    cluster: Option<cluster::Member>,
 }
 
 impl Application {
@@ -156,7 +167,9 @@ impl Application {
         // However few there are, nobody takes all of them.
         let requests_max = (descriptors.requests_max / 4).max(1);
         budgets.requests_per_address = budgets.requests_per_address.min(requests_max);
-        let store = open_store(&config)?;
+        let cluster_door = config.cluster.as_ref().map(cluster::bind).transpose()?;
+        let (store, nodes) = open_store(&config)?;
+        let plug = plug(config.is_supervised, address)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
         // Each of these may be used up at the same time, and documents have to have room beside them.
@@ -203,7 +216,13 @@ impl Application {
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
+            nodes: nodes.clone(),
+            plug,
         });
+        let cluster = match (&nodes, &cluster_door) {
+            (Some(nodes), Some((_, address))) => Some(cluster::Member::new(nodes, address.clone(), &shared)),
+            _ => None,
+        };
         let open = Door {
             listener,
             tls: config.tls.clone(),
@@ -221,7 +240,11 @@ impl Application {
             (address, Door { listener, tls, shows })
         });
         let told = admin.as_ref().map(|(address, door)| (*address, door.tls.is_some()));
-        let doors = (open, admin.map(|(_, door)| door));
+        let doors = Doors {
+            open,
+            admin: admin.map(|(_, door)| door),
+            cluster: cluster_door.map(|(listener, _)| listener),
+        };
         let server = serve(
             doors,
             &shared,
@@ -242,6 +265,7 @@ impl Application {
             tls: config.tls,
             server,
             shared,
+            cluster,
         })
     }
 
@@ -256,8 +280,13 @@ impl Application {
             writeln!(out, "{}", format.line(log::Level::Info, &sentence))
         };
         say("listening", self.address, self.tls.is_some())?;
-        self.admin
-            .map_or(Ok(()), |(address, is_secure)| say("admin", address, is_secure))
+        if let Some((address, is_secure)) = self.admin {
+            say("admin", address, is_secure)?;
+        }
+        self.cluster.as_ref().map_or(Ok(()), |member| {
+            let sentence = format!("nodes on {}", member.address());
+            writeln!(out, "{}", format.line(log::Level::Info, &sentence))
+        })
     }
 
     /// Where it listens.
@@ -278,8 +307,12 @@ impl Application {
         let handle = self.server.handle();
         let server = actix_web::rt::spawn(self.server);
         let reloads = self.tls.map(|tls| actix_web::rt::spawn(keep_fresh(tls)));
-        let watch = memory::watch(self.shared.memory.clone(), self.shared.lines.clone());
+        let watch = memory::watch(self.shared.clone());
         let watch = actix_web::rt::spawn(watch);
+        let member = self.cluster;
+        if let Some(member) = &member {
+            member.join().await;
+        }
         let reason = stop.await;
         let deadline = Instant::now() + patience;
         log::info!("{reason}: stopping");
@@ -287,7 +320,7 @@ impl Application {
         if let Some(reloads) = reloads {
             reloads.abort();
         }
-        let stopped = shut_down(&self.shared, &handle, patience).await;
+        let stopped = shut_down(&self.shared, member.as_ref(), &handle, patience).await;
         if let Ok(Err(error)) = server.await {
             log::error!("the HTTP server ended badly: {error}");
         }
@@ -326,9 +359,17 @@ impl Door {
     }
 }
 
+/// All addresses that are listened on.
+struct Doors {
+    open: Door,
+    admin: Option<Door>,
+    /// For other nodes.
+    cluster: Option<TcpListener>,
+}
+
 /// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
 fn serve(
-    (open, admin): (Door, Option<Door>),
+    Doors { open, admin, cluster }: Doors,
     shared: &Data<Shared>,
     homes: Arc<Homes>,
     threads: usize,
@@ -344,6 +385,7 @@ fn serve(
     let (all, stop) = (shared.clone(), stops.clone());
     let Door { listener, tls, shows } = open;
     let address = listener.local_addr()?;
+    let homes_of_nodes = homes.clone();
     let mut builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
@@ -366,6 +408,7 @@ fn serve(
                 application(),
                 homes.clone(),
                 all.base_path.clone(),
+                true,
             ))
             .h1(application());
         let open = fn_service(move |(tcp, peer)| Door::open(tcp, peer, tls.clone()));
@@ -375,7 +418,9 @@ fn serve(
         let (all, address) = (shared.clone(), listener.local_addr()?);
         builder = builder.listen("admin", listener, move || {
             let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
-            let application = application.configure(|config| http::operator_routes(config, shows));
+            let application = application
+                .configure(|config| http::operator_routes(config, shows))
+                .configure(http::operator_page);
             let tls = tls.clone();
             let http = HttpService::build()
                 .graceful_shutdown_signal(stops.clone())
@@ -387,6 +432,9 @@ fn serve(
             };
             fn_service(open).and_then(http)
         })?;
+    }
+    if let (Some(listener), Some(nodes)) = (cluster, &shared.nodes) {
+        builder = cluster::serve(builder, listener, shared, nodes, homes_of_nodes)?;
     }
     Ok(builder
         .workers(threads)
@@ -409,12 +457,26 @@ async fn keep_fresh(tls: Arc<Tls>) {
     }
 }
 
-async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -> Result<(), ServeError> {
+async fn shut_down(
+    shared: &Shared,
+    member: Option<&cluster::Member>,
+    handle: &ServerHandle,
+    patience: Duration,
+) -> Result<(), ServeError> {
     let deadline = Instant::now() + patience;
+    if let Some(member) = member {
+        // Those who come are sent on, until all documents have another node; first it is known which there are.
+        member.drain().await;
+    }
     shared.draining.store(true, Ordering::Relaxed);
+    if member.is_none() {
+        handle.pause().await;
+    }
     shared.stopping.notify_waiters();
-    handle.pause().await;
-    let documents = shared.registry.close();
+    let documents = match member {
+        Some(_) => cluster::busiest_first(shared.registry.close()).await,
+        None => shared.registry.close(),
+    };
     let mut told = 0;
     for document in documents {
         // One that is being loaded, encoded or merged hears of it when that is done, and holds up no other.
@@ -433,6 +495,10 @@ async fn shut_down(shared: &Shared, handle: &ServerHandle, patience: Duration) -
     }
     while !shared.registry.is_empty() && Instant::now() < deadline {
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
+    }
+    if let Some(member) = member {
+        member.end(deadline).await;
+        handle.pause().await;
     }
     let unsaved_documents = shared.registry.len();
     let waits_for_disk = shared.writer.waiting_bytes() > 0;
@@ -485,26 +551,47 @@ async fn stop_signal() -> &'static str {
     }
 }
 
+/// The line to the supervisor, if one has started this server, which hears where it listens.
+fn plug(is_supervised: bool, address: SocketAddr) -> Result<Option<Plug>, ServeError> {
+    let taken = is_supervised.then(|| Plug::at_stdin().map_err(ServeError::Supervisor));
+    let plug = taken.transpose()?;
+    if let Some(plug) = &plug {
+        plug.listening(address).map_err(ServeError::Supervisor)?;
+    }
+    Ok(plug)
+}
+
+async fn without_supervisor(plug: Option<&Plug>) {
+    match plug {
+        Some(plug) => plug.gone().await,
+        None => std::future::pending().await,
+    }
+}
+
 fn bind(address: SocketAddr, setting: &'static str) -> Result<(TcpListener, SocketAddr), ServeError> {
-    use socket2::{Domain, Protocol, Socket, Type};
-    let bound = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| ServeError::Listen {
+    listen(address).map_err(|source| ServeError::Listen {
         address,
         setting,
         source,
     })
 }
 
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// The store, and those who share it.
+type Opened = (Arc<dyn Store>, Option<Arc<Nodes>>);
+
 /// The database, if there is one, or the folder.
-fn open_store(config: &ServeConfig) -> Result<Arc<dyn Store>, ServeError> {
+fn open_store(config: &ServeConfig) -> Result<Opened, ServeError> {
     #[cfg(feature = "postgres")]
     if let Some(url) = &config.database {
         let options = postgres::Options {
@@ -515,9 +602,12 @@ fn open_store(config: &ServeConfig) -> Result<Arc<dyn Store>, ServeError> {
         if config.admin_token.is_some() {
             std::fs::create_dir_all(&config.data).map_err(ServeError::Revocations)?;
         }
-        return Ok(Arc::new(PostgresStore::open(url, options)?));
+        let store = Arc::new(PostgresStore::open(url, options)?);
+        let nodes = config.cluster.as_ref();
+        let nodes = nodes.map(|cluster| Nodes::new(store.clone(), cluster.secret.clone(), cluster.machine.clone()));
+        return Ok((store, nodes));
     }
-    Ok(Arc::new(DurableStore::open(&config.data, store_options(config))?))
+    Ok((Arc::new(DurableStore::open(&config.data, store_options(config))?), None))
 }
 
 fn store_options(config: &ServeConfig) -> Options {
@@ -560,6 +650,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address for other nodes cannot be listened on.
+    #[error("cannot listen on --cluster-address {address}: {source}; it is an address or a name of this machine")]
+    Cluster {
+        /// Which.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -568,6 +666,9 @@ pub enum ServeError {
         "revocations.json in the data folder cannot be read: {0}; restore it, or delete it to let everybody in again"
     )]
     Revocations(io::Error),
+    /// No supervisor has started this process.
+    #[error("`--supervised` is for `cowrite demo` itself, leave it out: stdin does not lead to a supervisor: {0}")]
+    Supervisor(io::Error),
     /// The system refused something that every server needs.
     #[error("the system refused: {0}")]
     System(io::Error),

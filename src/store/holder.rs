@@ -42,6 +42,17 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// Somebody lets go of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Which document.
+    pub document: DocumentId,
+    /// Who has it.
+    pub holder: Holder,
+    /// Who is to have it, if not anybody.
+    pub next: Option<NodeId>,
+}
+
 /// What a store left out of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

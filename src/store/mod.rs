@@ -10,9 +10,12 @@
 //! * `sled` (feature `server`): what is read: snapshots and the catalogue, rebuilt from the journal
 //! * `durable` (feature `server`): the two together, what the server runs on
 //! * `postgres` (feature `postgres`): a database that several servers may share
+//! * `directory` (feature `server`): what these know of each other through it
 
 #[cfg(test)]
 mod contract;
+#[cfg(feature = "server")]
+pub mod directory;
 #[cfg(feature = "server")]
 pub mod durable;
 pub mod holder;
@@ -31,7 +34,7 @@ use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 
-pub use self::holder::{Holder, NodeId, Refusal, Refusals};
+pub use self::holder::{Holder, NodeId, Refusal, Refusals, Release};
 use crate::id::DocumentId;
 
 /// Position of an update in its document's history: 1 is the first, without gaps.
@@ -128,7 +131,7 @@ pub struct StoreStatus {
 
 /// Where documents are kept.
 ///
-/// All calls block on the disk: never call them on an arbiter thread. `commit`, `release` and `maintain` are
+/// All calls block on the disk: never call them on an arbiter thread. `commit`, the releases and `maintain` are
 /// called by the writer's threads, the others by any thread, at the same time.
 pub trait Store: Send + Sync + 'static {
     /// Threads that may commit at once; all records of a document go through one of them.
@@ -156,6 +159,15 @@ pub trait Store: Send + Sync + 'static {
     /// As [`Store::commit`]. Nobody is hurt when it is not called again: whoever takes the document needs no release by
     /// this node, and other nodes none by a dead one.
     fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError>;
+
+    /// [`Store::release`] of many, at the cost of one where the store can do that.
+    ///
+    /// # Errors
+    /// As [`Store::release`]: the first one; the others may have been released all the same.
+    fn release_all(&self, releases: &[Release]) -> Result<(), StoreError> {
+        let release = |release: &Release| self.release(&release.document, release.holder, release.next);
+        releases.iter().map(release).fold(Ok(()), Result::and)
+    }
 
     /// Makes `records` durable together, in this order. What does not follow on what is stored (a gap, or another record
     /// has its position), is too large, or is not its holder's any more, is left out with all behind it of that document

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use subtle::ConstantTimeEq;
 
-use super::{SECRET_BYTES_MIN, TokenError, key::Verifier};
+use super::{SECRET_BYTES_MIN, TokenError, derived, key::Verifier};
 use crate::access::ClientClaims;
 
 /// What the key of client tokens is derived with.
@@ -28,9 +28,6 @@ impl ServerToken {
     ///
     /// # Errors
     /// [`ServerTokenError`] under 32 bytes, and when an `Authorization` header could not carry it.
-    ///
-    /// # Panics
-    /// Never: HMAC takes a key of any length.
     pub fn parse(token: &str) -> Result<Self, ServerTokenError> {
         if token.len() < SECRET_BYTES_MIN {
             return Err(ServerTokenError::Short(token.len()));
@@ -38,11 +35,9 @@ impl ServerToken {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ServerTokenError::Character);
         }
-        let derives = EncodingKey::from_secret(token.as_bytes());
-        let key = jsonwebtoken::crypto::sign(LABEL, &derives, Algorithm::HS256).expect("HMAC signs with any key");
         Ok(Self {
             token: token.into(),
-            key: key.into(),
+            key: derived(token, LABEL),
         })
     }
 
@@ -158,6 +153,7 @@ mod tests {
         let keys = Keys {
             issuer: None,
             server: Some(server()),
+            links: None,
         };
         let token = server().mint(&claims("a*"));
         let identify = |name: &str| keys.identify(&token, &document(name), NOW_MS);
@@ -170,6 +166,7 @@ mod tests {
             expires_at_ms: Some(NOW_MS + 1_500),
             token: None,
             issued_at_ms: Some(NOW_MS),
+            by: None,
         };
         assert_eq!(identify("a*"), Ok(Some(expected)));
         assert_eq!(identify("ab"), Ok(None));
@@ -180,6 +177,7 @@ mod tests {
         let keys = Keys {
             issuer: Some(issuer()),
             server: Some(server()),
+            links: None,
         };
         let now_s = NOW_MS / 1_000;
         let issued = json!({ "sub": "bob", "exp": now_s - 2, "documents": { "*": "write" } });

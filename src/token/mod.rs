@@ -10,6 +10,9 @@
 //! * `issuer`: the keys of whoever makes the tokens of an application, and which of them a token asks for
 //! * `jwks`: an issuer's set of keys that changes while the server runs; `source`: where it is read from
 //! * `client`: y-sweet's server token, and the client tokens that are made with it
+//! * `link`: the tokens of links, which are made here for whoever may share
+
+use std::sync::Arc;
 
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
@@ -20,10 +23,11 @@ pub use client::{ServerToken, ServerTokenError};
 pub use issuer::Issuer;
 pub use jwks::Jwks;
 pub use key::{KeyError, TokenKey};
+pub use link::LinkKeys;
 pub use source::{Source, SourceError};
 
 use crate::{
-    access::{Claims, ClaimsError, Identity},
+    access::{Claims, ClaimsError, ClientClaims, Identity, LinkClaims, Sharing},
     id::DocumentId,
     limits::TOKEN_BYTES_MAX,
 };
@@ -32,18 +36,64 @@ mod client;
 mod issuer;
 mod jwks;
 mod key;
+mod link;
 pub(crate) mod source;
 
 /// Shortest HMAC secret, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
 
-/// All that a server believes; at least one of the two is there.
+/// All that a server believes; an issuer or a server token is there.
 #[derive(Debug, Clone)]
 pub struct Keys {
     /// Whoever makes the tokens of an application.
     pub issuer: Option<Issuer>,
     /// y-sweet's server token, with which client tokens are made here.
     pub server: Option<ServerToken>,
+    /// What links are made with; `None` makes none.
+    pub links: Option<LinkKeys>,
+}
+
+/// What a token says whose signature and time are good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Believed {
+    /// The issuer's, with how far its clock and ours may differ, in milliseconds.
+    Issued(Claims, u64),
+    /// One that was made for y-sweet's SDK.
+    Client(ClientClaims),
+    /// A link's.
+    Link(LinkClaims),
+}
+
+impl Believed {
+    /// Who its holder is in one document; `None` is no access at all.
+    #[must_use]
+    pub fn identity(&self, document: &DocumentId) -> Option<Identity> {
+        match self {
+            Self::Issued(claims, leeway_ms) => claims.identity(document, *leeway_ms),
+            Self::Client(claims) => claims.identity(document),
+            Self::Link(claims) => claims.identity(document),
+        }
+    }
+
+    /// Whether there is anything that its holder may share.
+    #[must_use]
+    pub fn may_share(&self) -> bool {
+        match self {
+            Self::Issued(claims, _) => claims.share.is_some(),
+            Self::Client(_) => false,
+            Self::Link(claims) => claims.share,
+        }
+    }
+
+    /// What its holder may pass on of one document at `now_ms` (milliseconds since the Unix epoch); `None` is nothing.
+    #[must_use]
+    pub fn sharing(&self, document: &DocumentId, now_ms: u64) -> Option<Sharing> {
+        match self {
+            Self::Issued(claims, _) => claims.sharing(document, now_ms),
+            Self::Client(_) => None,
+            Self::Link(claims) => claims.sharing(document),
+        }
+    }
 }
 
 impl Keys {
@@ -53,14 +103,31 @@ impl Keys {
     /// # Errors
     /// [`TokenError`]; the message is for the client and never contains the token.
     pub fn identify(&self, token: &str, document: &DocumentId, now_ms: u64) -> Result<Option<Identity>, TokenError> {
-        let client = self.server.as_ref().map(|server| server.verify(token, now_ms));
-        match (client, &self.issuer) {
-            (None | Some(Err(TokenError::Signature | TokenError::Algorithm(_))), Some(issuer)) => {
-                Ok(issuer.verify(token, now_ms)?.identity(document, issuer.leeway_ms()))
+        Ok(self.believe(token, now_ms)?.identity(document))
+    }
+
+    /// What a token says that is good at `now_ms` (milliseconds since the Unix epoch).
+    ///
+    /// # Errors
+    /// [`TokenError`]; the message is for the client and never contains the token.
+    pub fn believe(&self, token: &str, now_ms: u64) -> Result<Believed, TokenError> {
+        let link = || Some(self.links.as_ref()?.verify(token, now_ms).map(Believed::Link));
+        let client = || Some(self.server.as_ref()?.verify(token, now_ms).map(Believed::Client));
+        let issued = || {
+            let issuer = self.issuer.as_ref()?;
+            let claims = issuer.verify(token, now_ms);
+            Some(claims.map(|claims| Believed::Issued(claims, issuer.leeway_ms())))
+        };
+        let mut believed = Err(TokenError::Signature);
+        for tried in [&link as &dyn Fn() -> _, &client, &issued] {
+            match tried() {
+                None => {}
+                // It was made with another key, which may be the next one's.
+                Some(Err(error @ (TokenError::Signature | TokenError::Algorithm(_)))) => believed = Err(error),
+                Some(decided) => return decided,
             }
-            (Some(client), _) => Ok(client?.identity(document)),
-            (None, None) => Err(TokenError::Signature),
         }
+        believed
     }
 
     /// Waits until the key of a token is known, if the issuer may have made a new one (rule T11).
@@ -76,6 +143,13 @@ impl Keys {
         let issuer = self.issuer.as_ref().filter(|_| self.server.is_none())?;
         issuer.trouble()
     }
+}
+
+/// The key that is derived from a secret for one purpose, as text.
+fn derived(secret: &str, label: &[u8]) -> Arc<str> {
+    let derives = EncodingKey::from_secret(secret.as_bytes());
+    let key = jsonwebtoken::crypto::sign(label, &derives, Algorithm::HS256);
+    key.expect("HMAC signs with any key").into()
 }
 
 /// The header of a token, whose length is bounded and which asks for nothing that is not understood. `algorithms` names

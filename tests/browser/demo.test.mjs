@@ -227,8 +227,9 @@ test('w25_a_token_in_the_link_leaves_the_address_and_is_not_copied', async (t) =
   await page.goto(`${address}#token=${token}`)
   await untilStatus(page, 'Saved')
   assert.equal(page.url(), address)
+  await page.getByRole('button', { name: 'More', exact: true }).click()
   await page.getByRole('button', { name: 'Copy link' }).click()
-  await page.getByRole('button', { name: 'Copied' }).waitFor()
+  await page.getByText('The link is copied').waitFor()
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), address)
   await page.reload()
 

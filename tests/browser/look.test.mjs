@@ -10,6 +10,8 @@ import { startServer } from './server.mjs'
 const AXE = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
 const TEXT = 'A title\nSome text with a https://example.org link\n## A part\n- one\ntwo\n\n> quote\n\n```js\nconst one = 1 // two\n\n\n'
 
+const ADMIN = 'an-admin-token-for-tests-that-is-long-enough'
+
 let browser
 before(async () => { browser = await launch() })
 after(() => browser.close())
@@ -65,6 +67,45 @@ for (const colorScheme of ['light', 'dark']) {
     await page.goto(`${server.origin}/d/`)
     await page.getByRole('heading', { name: 'This address names no document' }).waitFor()
     assert.deepEqual(await violations(page), [], 'notice')
+  })
+
+  test(`i14_axe_finds_nothing_inside_in_${colorScheme}`, async (t) => {
+    const server = await startServer(t, { env: { COWRITE_ADMIN_TOKEN: ADMIN } })
+    const page = await openWindow(t, browser, { colorScheme, reducedMotion: 'reduce' })
+
+    await page.goto(`${server.origin}/d/axe`)
+    await write(page, TEXT)
+    await untilStatus(page, 'Saved')
+    await page.getByRole('button', { name: 'Look inside', exact: true }).click()
+    const panel = page.getByRole('complementary', { name: 'Look inside' })
+    await panel.locator('.tree summary').last().click()
+    assert.deepEqual(await violations(page), [], 'content')
+    await panel.getByRole('tab', { name: 'Server' }).click()
+    await panel.getByRole('rowheader').waitFor()
+    assert.deepEqual(await violations(page), [], 'server')
+    await panel.getByRole('tab', { name: 'Traffic' }).click()
+    await panel.getByRole('switch').check()
+    assert.deepEqual(await violations(page), [], 'traffic')
+    await page.goto(`${server.origin}/code/axe`)
+    await page.getByRole('heading', { name: 'Another editor wrote this document' }).waitFor()
+    assert.deepEqual(await violations(page), [], 'notice')
+    await page.goto(`${server.origin}/d/axe/inspect`)
+    await page.locator('.traffic li').first().waitFor()
+    await page.locator('.tree summary').first().waitFor()
+    await page.getByRole('rowheader').waitFor()
+    assert.deepEqual(await violations(page), [], 'page')
+    await page.getByRole('radio', { name: 'JSON' }).check()
+    assert.deepEqual(await violations(page), [], 'JSON')
+    await page.goto(`${server.origin}/inspect`)
+    await page.getByLabel('The admin token of this server').waitFor()
+    assert.deepEqual(await violations(page), [], 'form')
+    await page.getByLabel('The admin token of this server').fill(ADMIN)
+    await page.keyboard.press('Enter')
+    await page.getByRole('link', { name: 'axe' }).waitFor()
+    assert.deepEqual(await violations(page), [], 'list')
+    await page.getByRole('link', { name: 'axe' }).click()
+    await page.locator('.tree summary').first().waitFor()
+    assert.deepEqual(await violations(page), [], 'one of all')
   })
 
   test(`w70_axe_finds_nothing_in_the_gallery_in_${colorScheme}`, async (t) => {
@@ -138,4 +179,33 @@ test('w33_a_phone_shows_everything_without_scrolling_sideways', async (t) => {
     await page.getByRole('main').waitFor()
     assert.equal(await wider(), 0, address)
   }
+})
+
+test('i14_a_phone_shows_what_is_inside_without_scrolling_sideways', async (t) => {
+  const server = await startServer(t, { env: { COWRITE_ADMIN_TOKEN: ADMIN } })
+  const page = await openWindow(t, browser, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
+  const wider = () => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+
+  const name = 'phone/with-a-name-that-is-rather-long-for-a-phone'
+  await page.goto(`${server.origin}/d/${name}`)
+  await write(page, `${'Long words everywhere '.repeat(4)}\n${'unbreakable'.repeat(20)}\n`)
+  await untilStatus(page, 'Saved')
+  await page.getByRole('button', { name: 'More', exact: true }).tap()
+  await page.getByRole('button', { name: 'Look inside' }).tap()
+  for (const tab of ['Content', 'Server', 'Traffic']) {
+    await page.getByRole('tab', { name: tab }).tap()
+    assert.equal(await wider(), 0, tab)
+  }
+  await page.getByRole('button', { name: 'Close' }).tap()
+  await page.goto(`${server.origin}/d/${name}/inspect`)
+  await page.locator('.tree summary').first().waitFor()
+  await page.getByRole('rowheader').waitFor()
+  await page.locator('.traffic li').first().waitFor()
+  assert.equal(await wider(), 0, 'page')
+  await page.goto(`${server.origin}/inspect`)
+  await page.getByLabel('The admin token of this server').fill(ADMIN)
+  assert.equal(await wider(), 0, 'form')
+  await page.keyboard.press('Enter')
+  await page.getByRole('link', { name }).waitFor()
+  assert.equal(await wider(), 0, 'list')
 })

@@ -16,11 +16,11 @@ const BIN = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../target/deb
  * Starts a server on a free port with an empty folder; `t.after` stops it and removes the folder.
  *
  * @param {import('node:test').TestContext} t
- * @param {{ flags?: string[], env?: Record<string, string> }} [options]
+ * @param {{ command?: 'serve' | 'demo', flags?: string[], env?: Record<string, string> }} [options]
  */
-export async function startServer(t, { flags = [], env = {} } = {}) {
+export async function startServer(t, { command = 'serve', flags = [], env = {} } = {}) {
   const data = await mkdtemp(path.join(tmpdir(), 'cowrite-browser-'))
-  const server = new Server(data, flags, env)
+  const server = new Server(data, command, flags, env)
   t.after(async () => {
     await server.kill()
     await rm(data, { recursive: true, force: true })
@@ -58,15 +58,16 @@ class Server {
   origin = 'http://127.0.0.1:0'
   #child = null
 
-  constructor(data, flags, env) {
+  constructor(data, command, flags, env) {
     this.data = data
+    this.command = command
     this.flags = flags
     this.env = env
   }
 
   /** Starts on the same address as before, if there was one. */
   async start() {
-    const args = ['serve', '--listen', new URL(this.origin).host, '--data', this.data, ...this.flags]
+    const args = [this.command, '--listen', new URL(this.origin).host, '--data', this.data, ...this.flags]
     const child = spawn(BIN, args, { env: { RUST_LOG: 'warn', ...ENV, ...this.env }, stdio: ['ignore', 'pipe', process.env.SERVER_LOG ? 'inherit' : 'ignore'] })
     this.#child = child
     const lines = createInterface({ input: child.stdout })

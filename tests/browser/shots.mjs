@@ -109,6 +109,23 @@ try {
       }
     }
   }
+  for (const [page, width] of [[ada, 'wide'], [pocket, 'phone']]) {
+    await page.goto(`${address}/inspect`)
+    await page.locator('.tree summary').nth(1).click()
+    await page.locator('.traffic li').first().waitFor()
+    await page.getByRole('rowheader').first().waitFor()
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme })
+      await shot(page, `inside-${width}-${colorScheme}`)
+    }
+  }
+  await ada.goto(address)
+  await untilStatus(ada, 'Saved')
+  await ada.getByRole('button', { name: 'Look inside', exact: true }).click()
+  for (const tab of ['Content', 'Server', 'Traffic']) {
+    await ada.getByRole('tab', { name: tab }).click()
+    await shot(ada, `panel-${tab.toLowerCase()}-dark`)
+  }
   await ada.emulateMedia({ colorScheme: 'light' })
   await ada.goto(`${server.origin}/?docs=embedding`)
   await ada.getByRole('heading', { level: 1 }).waitFor()

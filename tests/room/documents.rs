@@ -839,6 +839,58 @@ fn l52_who_asks_again_for_what_is_encoded_for_it_alone_is_answered_once_a_second
 }
 
 #[test]
+fn l67_as_memory_fills_a_large_document_takes_no_more_edits_before_a_small_one() {
+    let memory = Memory::new(1 << 20, 0);
+    let mut tables = [Table::new(), Table::new()];
+    let ada = Editor::new(5);
+    for (table, letters) in tables.iter_mut().zip([100, 50_000]) {
+        table.room.shares(memory.clone());
+        table.joins(1, writer(), None);
+        table.says(1, &update(&Editor::new(6).types(&"x".repeat(letters))));
+        table.takes(1);
+    }
+    let takes = |tables: &mut [Table; 2]| {
+        let edit = update(&ada.types("y"));
+        tables.each_mut().map(|table| {
+            table.says(1, &edit);
+            !table
+                .takes(1)
+                .iter()
+                .any(|heard| matches!(heard, Heard::Close(1_013, _)))
+        })
+    };
+    assert_eq!(takes(&mut tables), [true, true]);
+    memory.uses((1 << 20) / 100 * 90);
+    assert_eq!(takes(&mut tables), [true, false]);
+    memory.uses((1 << 20) + 1);
+    assert_eq!(takes(&mut tables), [false, true], "the large one has closed before");
+}
+
+#[test]
+fn l67_large_is_what_a_document_takes_and_not_what_it_weighs() {
+    let memory = Memory::new(1 << 20, 0);
+    let mut table = Table::new();
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    // A letter each: 8 kB on the wire.
+    for client in 100..900 {
+        table.says(1, &update(&Editor::new(client).types("x")));
+    }
+    table.takes(1);
+    memory.uses((1 << 20) / 100 * 86);
+    assert!(table.room.weight_bytes() < (1 << 20) / 100 * 14 / 8, "it weighs little");
+
+    table.says(1, &update(&Editor::new(5).types("y")));
+
+    assert!(
+        table
+            .takes(1)
+            .iter()
+            .any(|heard| matches!(heard, Heard::Close(1_013, _)))
+    );
+}
+
+#[test]
 fn l53_large_answers_that_nobody_reads_are_bounded_together() {
     let policy = Policy {
         outbox_bytes_max: 1 << 20,

@@ -226,6 +226,46 @@ fn f8_a_peer_that_asks_and_does_not_read_is_sent_away() {
 }
 
 #[test]
+fn f13_a_piece_that_is_larger_than_all_that_may_wait_sends_nobody_away() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.joins_with(2, crate::table::writer(), None, 1_000);
+    table.says(2, &step1(&[0]));
+    table.says(2, &crate::editor::step2(&[0, 0]));
+    table.takes(2);
+    table.says(1, &update(&Editor::new(5).types(&"x".repeat(5_000))));
+    assert!(table.outbox(2).line().waiting_bytes() > 5_000);
+
+    table.says(2, &crate::editor::saved_question(&[1]));
+    assert!(!table.outbox(2).is_closing());
+
+    // What comes behind it is bounded all the same.
+    for n in 0..250_u8 {
+        table.says(2, &crate::editor::saved_question(&[n & 0x7F]));
+        assert!(table.outbox(2).line().waiting_bytes() <= 7_000);
+    }
+    assert!(table.outbox(2).is_closing());
+}
+
+#[test]
+fn f13_a_state_vector_that_is_larger_than_all_that_may_wait_reaches_who_joins() {
+    let mut table = Table::new();
+    table.seats(1);
+    for client in 0..300 {
+        table.says(1, &update(&Editor::new(1 << 30 | client).types("x")));
+    }
+
+    table.joins_with(2, crate::table::reader(), None, 1_000);
+
+    assert!(!table.outbox(2).is_closing());
+    let heard = table.takes(2);
+    assert!(
+        matches!(heard.last(), Some(Heard::Step1(vector)) if vector.len() > 1_000),
+        "{heard:?}"
+    );
+}
+
+#[test]
 fn f9_random_editors_in_a_large_group_end_in_the_same_document() {
     let mut random = Random(9);
     let mut table = Table::new();

@@ -22,31 +22,37 @@ enum Said {
 /// What a Hocuspocus session was sent.
 fn hears(table: &Table, id: u64) -> Vec<Said> {
     let mut all = Vec::new();
-    while let Some(bytes) = table.outbox(id).take_frame() {
-        let mut frames = &bytes[..];
-        while !frames.is_empty() {
-            let (head, length) = match usize::from(frames[1]) {
-                126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
-                127 => (10, u64::from_be_bytes(frames[2..10].try_into().unwrap()) as usize),
-                short => (2, short),
-            };
-            if frames[0] == 0x82 {
-                let mut r = Reader::new(&frames[head..head + length]);
-                assert_eq!(r.var_string().unwrap(), "d");
-                all.push(match r.var_uint().unwrap() {
-                    0 => match r.var_uint().unwrap() {
-                        0 => Said::Step1(r.var_bytes().unwrap().to_vec()),
-                        1 => Said::Step2,
-                        _ => Said::Update,
-                    },
-                    8 => Said::Status(r.var_uint().unwrap()),
-                    other => Said::Other(other),
-                });
-            } else {
-                all.push(Said::Other(1_000 + u64::from(frames[0])));
-            }
-            frames = &frames[head + length..];
+    while let Some(frames) = table.outbox(id).take_frame() {
+        all.extend(said(&frames));
+    }
+    all
+}
+
+/// The messages in these frames.
+fn said(mut frames: &[u8]) -> Vec<Said> {
+    let mut all = Vec::new();
+    while !frames.is_empty() {
+        let (head, length) = match usize::from(frames[1]) {
+            126 => (4, usize::from(u16::from_be_bytes([frames[2], frames[3]]))),
+            127 => (10, u64::from_be_bytes(frames[2..10].try_into().unwrap()) as usize),
+            short => (2, short),
+        };
+        if frames[0] == 0x82 {
+            let mut r = Reader::new(&frames[head..head + length]);
+            assert_eq!(r.var_string().unwrap(), "d");
+            all.push(match r.var_uint().unwrap() {
+                0 => match r.var_uint().unwrap() {
+                    0 => Said::Step1(r.var_bytes().unwrap().to_vec()),
+                    1 => Said::Step2,
+                    _ => Said::Update,
+                },
+                8 => Said::Status(r.var_uint().unwrap()),
+                other => Said::Other(other),
+            });
+        } else {
+            all.push(Said::Other(1_000 + u64::from(frames[0])));
         }
+        frames = &frames[head + length..];
     }
     all
 }
@@ -100,6 +106,48 @@ fn x6_what_waited_for_a_gap_is_acknowledged_when_what_closed_it_is_durable_and_n
     table.stores(1);
     table.passes(SECOND);
     assert_eq!(statuses(&hears(&table, 1)), [1], "what forceSync waits for");
+}
+
+#[test]
+fn l65_acknowledgements_that_are_due_together_leave_together() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    // Some in one batch, and batches of their own: several records, one commit.
+    for _ in 0..3 {
+        let some: Vec<_> = (0..40).map(|_| update(&ada.types("x"))).collect();
+        table.says_all(1, &some);
+    }
+    assert_eq!(table.did().len(), 3, "three records");
+    assert_eq!(statuses(&hears(&table, 1)), [0_u64; 0], "nothing is durable yet");
+
+    table.stores(2);
+    let frames = table.outbox(1).take_frame().expect("an acknowledgement");
+    assert_eq!(
+        statuses(&said(&frames)),
+        [1; 80],
+        "exactly once for each that is durable"
+    );
+    assert_eq!(table.outbox(1).take_frame(), None, "with one entry of the outbox");
+    table.stores(3);
+    assert_eq!(statuses(&hears(&table, 1)), [1; 40]);
+}
+
+#[test]
+fn l65_as_many_as_a_socket_takes_at_once() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    attach(&mut table, 1, writer());
+    let many: Vec<_> = (0..10_000).map(|_| update(&ada.types("x"))).collect();
+    table.says_all(1, &many);
+    table.stores(1);
+
+    let mut told = 0;
+    while let Some(frames) = table.outbox(1).take_frame() {
+        assert!(frames.len() <= 16 * 1024);
+        told += statuses(&said(&frames)).len();
+    }
+    assert_eq!(told, 10_000);
 }
 
 #[test]
@@ -231,4 +279,46 @@ fn d22_what_differs_is_not_called_saved_before_the_second_question_is_answered()
     table.says(3, &states(&[(5, 3, "{}")]));
     let heard = answers(&mut table, 3, &ada);
     assert_eq!(statuses(&heard), [0_u64; 0], "DDD is nowhere but in this page");
+}
+
+#[test]
+fn l52_all_documents_of_a_connection_are_answered_once_a_second_what_is_encoded_for_it_alone() {
+    let line = Line::new(2 * POLICY.outbox_bytes_max);
+    let mut tables: Vec<_> = (0..5).map(|_| Table::new()).collect();
+    for table in &mut tables {
+        table.seats(1);
+        table.says(1, &update(&Editor::new(5).types(&"x".repeat(2_000))));
+        table.joins_on_hocuspocus(2, reader(), line.clone());
+        table.says(2, &step1(&[0]));
+        hears(table, 2);
+    }
+    let mut answered = 0;
+    for clock in 128..1_128_u32 {
+        for table in &mut tables {
+            table.says(2, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
+            table.passes(SECOND / 100);
+            let said = hears(table, 2);
+            answered += said.iter().filter(|said| matches!(said, Said::Step2)).count();
+        }
+    }
+    assert!((5..=16).contains(&answered), "{answered}");
+}
+
+#[test]
+fn l52_who_leaves_and_comes_back_on_a_connection_is_answered_a_thousand_times_and_five_times_a_second() {
+    let line = Line::new(2 * POLICY.outbox_bytes_max);
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &update(&Editor::new(5).types(&"x".repeat(2_000))));
+    let mut answered = 0;
+    for number in 0..2_000_u32 {
+        let (id, clock) = (u64::from(number) + 2, number % 1_800 + 128);
+        table.joins_on_hocuspocus(id, reader(), line.clone());
+        table.says(id, &step1(&[1, 5, clock as u8 | 128, (clock >> 7) as u8]));
+        let said = hears(&table, id);
+        answered += said.iter().filter(|said| matches!(said, Said::Step2)).count();
+        table.passes(SECOND / 100);
+        table.leaves(id);
+    }
+    assert!((1_000..=1_150).contains(&answered), "{answered}");
 }

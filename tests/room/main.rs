@@ -9,6 +9,7 @@ mod documents;
 mod editor;
 mod fan_out;
 mod hocuspocus;
+mod inside;
 mod life;
 mod presence;
 mod saved;

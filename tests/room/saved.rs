@@ -233,6 +233,24 @@ fn s8_edits_are_taken_until_too_much_waits_for_the_disk_and_again_when_it_is_dur
 }
 
 #[test]
+fn s8_one_edit_is_taken_however_large_it_is_where_nothing_waits_for_the_disk() {
+    let policy = Policy {
+        unsaved_bytes_max: 1_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(5_000))));
+    assert!(matches!(table.did()[..], [Deed::Append(1, ..)]));
+    table.stores(1);
+
+    table.says(1, &update(&author.types(&"y".repeat(5_000))));
+
+    assert!(matches!(table.did()[..], [Deed::Append(2, ..)]));
+}
+
+#[test]
 fn s7_a_reader_that_knows_what_a_crash_lost_waits_until_its_author_sent_it_again() {
     let mut table = Table::new();
     let author = Editor::new(5);

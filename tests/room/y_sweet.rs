@@ -107,6 +107,10 @@ fn x29_whose_edits_are_not_taken_has_to_go_before_it_is_told_what_there_is() {
     };
     let mut table = Table::with(policy, &Default::default());
     let author = Editor::new(5);
+    // Something waits to be saved: where nothing does, any edit is taken.
+    table.seats(2);
+    table.says(2, &crate::editor::update(&Editor::new(6).types("a")));
+    table.did();
     table.joins_from_y_sweet(1, writer());
     table.takes(1);
 

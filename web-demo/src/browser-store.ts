@@ -21,6 +21,25 @@ export function write(storage: 'local' | 'session', key: string, value: string |
   }
 }
 
+/** Whether what is written is there in other windows, and the next time. */
+export function canRemember(): boolean {
+  try {
+    localStorage.setItem(`cowrite${SCOPE}:probe`, '')
+    localStorage.removeItem(`cowrite${SCOPE}:probe`)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Calls the listener when another window changes what is remembered under a key. */
+export function onRemembered(key: string, listener: () => void, signal: AbortSignal): void {
+  addEventListener('storage', (event) => {
+    // A storage that was cleared names no key.
+    if (event.key === null || event.key === `cowrite${SCOPE}:${key}`) listener()
+  }, { signal })
+}
+
 /** The stored JSON, or null if there is none or it does not parse. What it holds is for the caller to check. */
 export function readJson(storage: 'local' | 'session', key: string): unknown {
   try {

@@ -17,6 +17,7 @@ import { insertFile, markdownOf } from './editor/insert'
 import { Typing } from './editor/keys'
 import { openAddress } from './editor/link-dialog'
 import { schemaExtensions } from './editor/schema'
+import { keepsSelection } from './editor/selection'
 import { Slash } from './editor/slash'
 import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
@@ -49,6 +50,7 @@ export function showDocument({ session, presence, signal, left, changed, unreada
         yUndoOptions: { protectedNodes: new Set(Object.keys(schema.nodes)) },
       }),
       carets(session),
+      keepsSelection(session),
       Typing,
       Slash,
       Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),

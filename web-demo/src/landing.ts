@@ -10,6 +10,8 @@ import { documentPath, parseName, parseRoute, randomName, type Kind } from './ro
 import { BASE, aboutServer, type About } from './server'
 import { program } from './snippet'
 import { themeButton } from './theme'
+import { forgetToken, keepToken, keptTokens, newName, onTokens, readToken, takeFromAddress, tokenFromText, type Holding } from './token'
+import type { Grant } from './grants'
 import { wordmark } from './wordmark'
 
 const GALLERY: readonly { readonly kind: Kind; readonly title: string; readonly text: string; readonly icon: IconNode }[] = [
@@ -24,6 +26,10 @@ export function showLanding(root: HTMLElement, invalid: string | null): void {
   document.title = 'Cowrite'
   const about = h('p', { class: 'about', role: 'status' })
   const gallery = h('ul', { class: 'gallery' }, ...GALLERY.map(card))
+  const tokens = h('section', { class: 'tokens', 'aria-labelledby': 'tokens-title', hidden: true })
+  const open = openForm()
+  const fromLink = takeFromAddress()
+  const isUnreadable = fromLink !== null && !keepToken(fromLink)
   root.replaceChildren(
     h('header', { class: 'bar' }, wordmark(), h('div', { class: 'bar-end' }, themeButton())),
     h(
@@ -34,27 +40,73 @@ export function showLanding(root: HTMLElement, invalid: string | null): void {
       h('p', { class: 'lead' }, 'Open something, send the link, and work in it at the same time. It keeps working when the connection does not.'),
       gallery,
       about,
+      tokens,
       recentList(),
-      openForm(),
+      open.element,
       ownEditor(),
     ),
   )
   void aboutServer().then((answer) => {
     if (answer === null) return
-    about.replaceChildren(...aboutText(answer))
-    // Without a token nothing new can be opened.
-    gallery.hidden = answer.access === 'tokens'
+    const show = (): void => {
+      const kept = answer.access === 'tokens' ? keptTokens() : []
+      about.replaceChildren(...aboutText(answer, kept.length > 0))
+      tokens.replaceChildren(...tokenList(kept, show))
+      tokens.hidden = kept.length === 0
+      // Without a token that lets something new be written, that would only be refused.
+      gallery.hidden = answer.access === 'tokens' && newName(randomName()) === null
+    }
+    show()
+    if (answer.access === 'open') return
+    open.takeTokens(show)
+    if (isUnreadable) open.problem('The link has a token that cannot be read: ask for it again.')
+    onTokens(show, new AbortController().signal)
   })
 }
 
+/** What each token opens, for how long, and how it is forgotten. */
+function tokenList(kept: readonly Holding[], changed: () => void): HTMLElement[] {
+  const items = kept.map((holding) => {
+    const whose = holding.name ?? (holding.opens.every(({ isName }) => isName) ? 'A link' : 'Your token')
+    const forget = button('Forget', { class: 'quiet' }, () => {
+      forgetToken(holding.token)
+      changed()
+    })
+    forget.setAttribute('aria-label', `Forget this token: ${whose}`)
+    return h('li', {},
+      h('div', {},
+        h('p', {}, h('strong', {}, whose), h('span', { class: 'soft' }, ` until ${timeOf(holding.ends)}`)),
+        h('ul', {}, ...holding.opens.map(grantItem), holding.opens.length === 0 ? h('li', {}, 'It opens no document.') : null)),
+      forget)
+  })
+  return [
+    h('h2', { id: 'tokens-title' }, kept.length === 1 ? 'What your token opens' : 'What your tokens open'),
+    h('ul', { class: 'token-list' }, ...items),
+    h('p', { class: 'hint' }, 'This browser keeps a token until it ends or you forget it. Copies of documents stay here until they are removed.'),
+  ]
+}
+
+function grantItem({ pattern, access, isName }: Grant): HTMLElement {
+  const isOne = isName || !pattern.includes('*')
+  const name = h('code', {}, pattern)
+  const what = isOne ? h('a', { href: documentPath(pattern) }, name) : pattern === '*' ? 'every document' : name
+  return h('li', {}, access === 'write' ? 'Read and write ' : 'Read ', what)
+}
+
+function timeOf(ms: number): string {
+  const isToday = new Date(ms).toDateString() === new Date().toDateString()
+  return new Date(ms).toLocaleString([], isToday ? { hour: '2-digit', minute: '2-digit' } : { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' })
+}
+
 function card({ kind, title, text, icon: node }: (typeof GALLERY)[number]): HTMLElement {
-  const element = button('', { class: 'card' }, () => location.assign(documentPath(randomName(), kind)))
+  const element = button('', { class: 'card' }, () => location.assign(documentPath(newName(randomName()) ?? randomName(), kind)))
   element.replaceChildren(h('span', { class: 'card-icon' }, icon(node)), h('span', { class: 'visually-hidden' }, `New ${title.toLowerCase()}: `), h('span', { class: 'card-title', 'aria-hidden': 'true' }, title), h('span', { class: 'card-text' }, text))
   return h('li', {}, element)
 }
 
-function aboutText({ access, version }: About): Node[] {
+function aboutText({ access, version }: About, hasToken: boolean): Node[] {
   const name = h('strong', {}, `Cowrite ${version}`)
+  if (access === 'tokens' && hasToken) return [name, new Text(' asks for tokens, and knows yours.')]
   if (access === 'tokens') return [name, new Text(' asks for a token: open the link that somebody gave you, or paste it below.')]
   const isHere = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname)
   return [name, new Text(isHere ? ' on this machine, open to whoever is on it. Nothing leaves it.' : ' is open: whoever reaches it may read and write everything.')]
@@ -98,26 +150,43 @@ function recentItem({ kind, name, title, openedAt }: RecentDocument, onRemoved: 
   return item
 }
 
-function openForm(): HTMLElement {
+/** `takeTokens`: what is pasted may be a token from now on; `kept` is called when it was one. */
+function openForm(): { readonly element: HTMLElement; takeTokens(kept: () => void): void; problem(text: string): void } {
   const input = h('input', { type: 'text', id: 'open-name', autocomplete: 'off', spellcheck: false, placeholder: 'team/minutes' })
   const problem = h('p', { class: 'problem', role: 'alert' })
+  const label = h('label', { for: 'open-name' }, 'Or open one by its name, or a link to it')
+  let onToken: (() => void) | null = null
   const form = h(
     'form',
     { class: 'open-form' },
-    h('label', { for: 'open-name' }, 'Or open one by its name, or a link to it'),
+    label,
     h('div', { class: 'row' }, input, h('button', { type: 'submit', class: 'quiet' }, 'Open')),
     problem,
   )
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const text = input.value.trim()
+    problem.textContent = ''
     const link = linkHere(text)
     if (link !== null) return location.assign(link)
+    const token = onToken === null ? null : tokenFromText(text)
+    if (token !== null && readToken(token) !== null) {
+      input.value = ''
+      keepToken(token)
+      return onToken?.()
+    }
     const parsed = parseName(text)
     if (parsed.ok) location.assign(documentPath(parsed.name))
     else problem.textContent = `Not a name for a document: ${parsed.reason}.`
   })
-  return form
+  return {
+    element: form,
+    takeTokens(kept) {
+      onToken = kept
+      label.textContent = 'Or open one by its name or a link to it, or paste a token'
+    },
+    problem: (text) => void (problem.textContent = text),
+  }
 }
 
 /** A link to a document of this server, with its token. */

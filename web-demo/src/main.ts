@@ -6,10 +6,15 @@ import { showLanding } from './landing'
 import type { Show } from './page'
 import { parseRoute, type Kind } from './route'
 import { applyTheme } from './theme'
+import { hasToken } from './token'
 
 const root = document.getElementById('app')
 if (root === null) throw new Error('index.html holds no #app')
 applyTheme()
+// A link with a token that is opened where one is already: only the fragment changes.
+addEventListener('hashchange', () => {
+  if (hasToken(location.hash)) location.reload()
+})
 const route = parseRoute(location.pathname)
 switch (route.page) {
   case 'landing': {
@@ -20,6 +25,12 @@ switch (route.page) {
   }
   case 'document':
     void open(root, route.kind, route.name)
+    break
+  case 'inspect':
+    void import('./inspect/page').then(({ showInspector }) => showInspector(root, route.name))
+    break
+  case 'admin':
+    void import('./inspect/admin').then(({ showAdmin }) => showAdmin(root))
     break
   case 'invalid':
     showLanding(root, route.reason)

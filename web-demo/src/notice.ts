@@ -1,6 +1,8 @@
 // What went wrong, in words that say what to do.
 
 import { button, h, unreachable } from './dom'
+import { kindsFor, type Root } from './inspect/roots'
+import { documentPath, inspectPath } from './route'
 import { BASE } from './server'
 import type { Refusal } from './session'
 import { tokenFromText } from './token'
@@ -79,6 +81,19 @@ export function continuedNotice(dismiss: () => void): HTMLElement {
 
 export function invalidNameNotice(reason: string): HTMLElement {
   return notice('This address names no document', [`It cannot be opened: ${reason}. Check the link, or start something new.`], h('a', { class: 'button primary', href: BASE }, 'Start page'))
+}
+
+/** `roots`: what the document holds that this page does not show. */
+export function foreignNotice(roots: readonly Root[], name: string, isEmpty: boolean, dismiss: () => void): HTMLElement {
+  const named = roots.slice(0, 8).map((root) => `“${root.name}” (${root.seems})`).join(', ')
+  const more = roots.length > 8 ? ` and ${roots.length - 8} more` : ''
+  const pages = kindsFor(roots.map((root) => root.name))
+  return notice(isEmpty ? 'Another editor wrote this document' : 'There is more in this document', [
+    `It holds ${named}${more}${isEmpty ? ', and nothing that this page shows.' : ', which this page does not show.'}`,
+  ],
+  ...pages.map((kind) => h('a', { class: 'button primary', href: documentPath(name, kind) }, `Open it as a ${kind === 'code' ? 'file of code' : kind}`)),
+  h('a', { class: pages.length === 0 ? 'button primary' : 'button quiet', href: inspectPath(name) }, 'Look inside'),
+  isEmpty ? null : button('All right', { class: 'quiet' }, dismiss))
 }
 
 export function unreadableNotice(actions: Pick<NoticeActions, 'download'>): HTMLElement {

@@ -1,19 +1,23 @@
 // The page of one document, whatever shows it: who is here, what is saved, and the content.
 
-import { Link2, Moon, Sun } from 'lucide'
+import { KeyRound, Link2, Microscope, Moon, Share2, Sun } from 'lucide'
 
-import { button, h } from './dom'
+import { button, h, icon } from './dom'
+import { foreignRoots } from './inspect/roots'
 import { createMenu, type Command } from './menu'
-import { continuedNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
+import { continuedNotice, foreignNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
 import { createPeople } from './people'
+import { createPlug } from './plug'
 import { createPresence, type Presence } from './presence'
 import { forgetDocument, rememberDocument } from './recent'
 import type { Kind } from './route'
 import { BASE } from './server'
 import { Session, type Continued, type SessionView } from './session'
+import { openShare } from './share'
 import { statusOf, type Status } from './status'
 import { toggleTheme } from './theme'
-import { toastLine } from './toast'
+import { say, toastLine } from './toast'
+import { forgetToken } from './token'
 import { wordmark } from './wordmark'
 
 /** What a kind of page is given to show a document. */
@@ -57,6 +61,9 @@ export type Show = (stage: Stage) => Content
 /** "Saved" is shown when it has been true for this long, in ms: a word that blinks is not read. */
 const SETTLE_MS = 350
 
+/** What a document holds beside what is shown is looked at this often while it changes, in ms. */
+const FOREIGN_MS = 400
+
 export function showPage(root: HTMLElement, kind: Kind, name: string, show: Show): void {
   document.body.dataset['page'] = kind
   showSession(root, { kind, name, show }, null)
@@ -99,10 +106,24 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
   const status = createStatus()
   const badge = h('span', { class: 'badge', hidden: true }, 'Read only')
   const notices = h('div', { class: 'notices' })
-  const copyButton = button('Copy link', { icon: Link2, class: 'quiet copy-link', title: 'Copy the link to this document' }, () => void copyLink(copyButton))
+  const inspect = createInspect(session, life.signal)
+  const share = (): void => void openShare(kind, name, session.holding)
+  const shareButton = button('Share', { icon: Share2, class: 'quiet share-button', title: 'Share this document' }, share)
+  const forgetOwn = (token: string): Command => ({
+    label: 'Forget my token',
+    icon: KeyRound,
+    run: () => {
+      forgetToken(token)
+      location.assign(BASE)
+    },
+  })
+  const plug = kind === 'document' ? createPlug(session, () => content.body.querySelector<HTMLElement>('[contenteditable="true"]')?.focus(), life.signal) : null
   const menu = createMenu([
     ...content.commands,
-    { label: 'Copy link', icon: Link2, run: () => void copyLink(copyButton) },
+    { label: 'Look inside', icon: Microscope, run: inspect.toggle },
+    { label: 'Share', icon: Share2, run: share },
+    { label: 'Copy link', icon: Link2, run: () => void copyLink() },
+    ...(session.holding === null ? [] : [forgetOwn(session.holding.token)]),
     { label: 'Light or dark', icon: matchMedia('(prefers-color-scheme: dark)').matches ? Sun : Moon, run: toggleTheme },
   ])
   root.replaceChildren(
@@ -111,9 +132,9 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
       { class: 'bar' },
       wordmark(),
       h('div', { class: 'bar-title' }, title, h('div', { class: 'bar-status' }, badge, status.element)),
-      h('div', { class: 'bar-end' }, people.element, copyButton, menu),
+      h('div', { class: 'bar-end' }, people.element, inspect.opener, shareButton, menu),
     ),
-    h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body)),
+    h('main', {}, content.tools, h('div', { class: 'desk' }, notices, content.body, plug)),
     h('aside', { class: 'overlay', 'aria-label': 'Notices' }, people.overlay, content.overlay, toastLine()),
     status.announcer,
   )
@@ -149,7 +170,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
     if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !content.isEmpty(), actions) }
     if (unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
     if (incompleteSince !== null) return { key: 'incomplete', build: () => incompleteNotice(incompleteSince, actions) }
-    if (isTold) return null
+    if (isTold) return foreignDue()
     return {
       key: 'continued',
       build: () => continuedNotice(() => {
@@ -158,6 +179,28 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
       }),
     }
   }
+  let foreignSeen = ''
+  /** What the document holds that this page does not show. */
+  const foreignDue = (): { readonly key: string; build(): HTMLElement } | null => {
+    const roots = session.view.ready ? foreignRoots(session.doc, kind) : []
+    const key = roots.map((root) => `${root.name} ${root.seems}`).join('\n')
+    if (roots.length === 0 || foreignSeen === key) return null
+    const isEmpty = content.isEmpty()
+    return {
+      key: `foreign ${isEmpty} ${key}`,
+      build: () => foreignNotice(roots, name, isEmpty, () => {
+        foreignSeen = key
+        showNotice(session.view)
+      }),
+    }
+  }
+  let foreignTimer: ReturnType<typeof setTimeout> | undefined
+  session.doc.on('update', () => {
+    foreignTimer ??= setTimeout(() => {
+      foreignTimer = undefined
+      if (!life.signal.aborted) showNotice(session.view)
+    }, FOREIGN_MS)
+  })
   const show = (view: SessionView): void => {
     const { access } = view
     if (access.is === 'conflict') return goOn(access.next)
@@ -212,19 +255,30 @@ function createStatus(): { readonly element: HTMLElement; readonly announcer: HT
   }
 }
 
+/** The button that opens the panel, whose code is loaded then. */
+function createInspect(session: Session, signal: AbortSignal): { readonly opener: HTMLElement; toggle(): void } {
+  let panel: Promise<{ close(): void }> | null = null
+  const opener = h('button', { type: 'button', class: 'icon-button inspect-button', 'aria-label': 'Look inside', title: 'Look inside', 'aria-pressed': 'false' })
+  opener.append(icon(Microscope))
+  const toggle = (): void => {
+    if (panel !== null) return void panel.then(({ close }) => close())
+    opener.setAttribute('aria-pressed', 'true')
+    panel = import('./inspect/panel').then(({ openPanel }) => openPanel(session, signal, () => {
+      panel = null
+      opener.setAttribute('aria-pressed', 'false')
+      opener.focus()
+    }))
+  }
+  opener.addEventListener('click', toggle)
+  return { opener, toggle }
+}
+
 /** The address without fragment, and so without a token. */
-async function copyLink(source: HTMLElement): Promise<void> {
+async function copyLink(): Promise<void> {
   const address = location.origin + location.pathname
-  const label = source.querySelector('.label')
   try {
     await navigator.clipboard.writeText(address)
-    if (label === null) return
-    label.textContent = 'Copied'
-    source.classList.add('done')
-    setTimeout(() => {
-      label.textContent = 'Copy link'
-      source.classList.remove('done')
-    }, 1_600)
+    say('The link is copied')
   } catch {
     // Without HTTPS there is no clipboard for scripts: offer the text.
     const input = h('input', { type: 'text', readonly: true, value: address, 'aria-label': 'Link to this document' })

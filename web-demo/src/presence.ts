@@ -2,7 +2,7 @@
 
 import { keepProfile, ownPerson, ownProfile, type OwnProfile, type Profile } from './profile'
 import type { Session } from './session'
-import { cameBefore, everybody, fitIn, type Somebody } from './who'
+import { cameBefore, everybody, fitIn, type Identity, type Somebody } from './who'
 
 /** After the document is here, those who are here are told within this time, in ms. */
 const HELLO_MS = 150
@@ -29,8 +29,9 @@ export function createPresence(session: Session): Presence {
   const { awareness } = session.provider
   const person = ownPerson()
   let own = ownProfile()
+  const identity = (): Identity => session.holding ?? { name: null, color: null }
   let since: number | null = null
-  let me: Profile = fitIn(own, session.identity, person, [])
+  let me: Profile = fitIn(own, identity(), person, [])
   const listeners = new Set<() => void>()
   const comings = new Set<(label: string, came: boolean) => void>()
 
@@ -47,7 +48,7 @@ export function createPresence(session: Session): Presence {
   }
   const fit = (): void => {
     const mine = { since: since ?? Infinity, client: awareness.clientID }
-    const next = fitIn(own, session.identity, person, others().filter((one) => cameBefore(one, mine) < 0))
+    const next = fitIn(own, identity(), person, others().filter((one) => cameBefore(one, mine) < 0))
     if (next.name === me.name && next.color === me.color && awareness.getLocalState()?.['user'] !== undefined) return
     me = next
     if (since !== null) awareness.setLocalStateField('user', { ...me, person, since })
@@ -96,8 +97,8 @@ export function createPresence(session: Session): Presence {
       return own
     },
     get fixed() {
-      const { name, color } = session.identity
-      return { name: name !== undefined, color: color !== undefined }
+      const { name, color } = identity()
+      return { name: name !== null, color: color !== null }
     },
     everybody: all,
     others,

@@ -3,7 +3,7 @@
 // A document's name is 1 to 512 bytes of UTF-8 without control characters; `/` is allowed. In an
 // address each segment between slashes is percent-encoded by itself, so that names with slashes
 // stay readable. Browsers normalise `.`, `..` and some servers collapse empty segments: a name
-// with such a segment has its slashes encoded too.
+// with such a segment has its slashes encoded too, and so has one that ends with `/inspect`.
 
 import { belowBase, pathBelow } from './server'
 
@@ -12,11 +12,18 @@ export const DOCUMENT_NAME_BYTES_MAX = 512
 /** The kinds of pages that show a document, by the first segment of their address. */
 const FOLDERS = { document: 'd', code: 'code', board: 'board', room: 'room' } as const
 
+/** What the address of a document ends with that is looked into. */
+const INSIDE = '/inspect'
+
 export type Kind = keyof typeof FOLDERS
 
 export type Route =
   | { readonly page: 'landing' }
   | { readonly page: 'document'; readonly kind: Kind; readonly name: string }
+  /** What is inside a document. */
+  | { readonly page: 'inspect'; readonly name: string }
+  /** What is inside all that are open. */
+  | { readonly page: 'admin' }
   | { readonly page: 'invalid'; readonly reason: string }
 
 export type ParsedName = { readonly ok: true; readonly name: string } | { readonly ok: false; readonly reason: string }
@@ -24,8 +31,12 @@ export type ParsedName = { readonly ok: true; readonly name: string } | { readon
 export function parseRoute(path: string): Route {
   const below = belowBase(path)
   const kind = kinds().find((each) => below.startsWith(`${FOLDERS[each]}/`))
+  if (below === 'inspect') return { page: 'admin' }
   if (kind === undefined) return { page: 'landing' }
-  const parsed = parseName(decoded(below.slice(FOLDERS[kind].length + 1)))
+  const raw = below.slice(FOLDERS[kind].length + 1)
+  const looksInside = kind === 'document' && raw.length > INSIDE.length && raw.endsWith(INSIDE)
+  const parsed = parseName(decoded(looksInside ? raw.slice(0, -INSIDE.length) : raw))
+  if (parsed.ok && looksInside) return { page: 'inspect', name: parsed.name }
   return parsed.ok ? { page: 'document', kind, name: parsed.name } : { page: 'invalid', reason: parsed.reason }
 }
 
@@ -45,12 +56,17 @@ export function parseName(name: string | null): ParsedName {
 /** The name as the end of a path: of the page (`/d/…`) and of the websocket (`/ws/…`). */
 export function pathOfName(name: string): string {
   const segments = name.split('/')
-  const separator = segments.some((segment) => segment === '' || segment === '.' || segment === '..') ? '%2F' : '/'
+  const isPlain = !segments.some((segment) => segment === '' || segment === '.' || segment === '..') && !name.endsWith(INSIDE)
+  const separator = isPlain ? '/' : '%2F'
   return segments.map(encodeURIComponent).join(separator)
 }
 
 export function documentPath(name: string, kind: Kind = 'document'): string {
   return pathBelow(`${FOLDERS[kind]}/${pathOfName(name)}`)
+}
+
+export function inspectPath(name: string): string {
+  return documentPath(name) + INSIDE
 }
 
 export function kinds(): Kind[] {

@@ -27,7 +27,11 @@ export function belowBase(path: string): string {
 export interface About {
   /** Who may come: everybody who reaches it, or who shows a token. */
   readonly access: 'open' | 'tokens'
+  /** Whether it makes links for whoever may share. */
+  readonly share: boolean
   readonly version: string
+  /** The process that a page may have killed; null if it may not. */
+  readonly process: number | null
 }
 
 /** What the server says about itself; null if it does not say. */
@@ -36,8 +40,51 @@ export async function aboutServer(): Promise<About | null> {
     const about: unknown = await (await fetch(pathBelow('about.json'))).json()
     if (typeof about !== 'object' || about === null || !('access' in about) || !('version' in about)) return null
     const { access, version } = about
-    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, version } : null
+    const share = 'share' in about && about.share === true
+    return (access === 'open' || access === 'tokens') && typeof version === 'string' ? { access, share, version, process: processOf(about) } : null
   } catch {
     return null
   }
+}
+
+/** What is asked for who shares: a link to a document, for so many seconds or else as long as may be. */
+export interface LinkWanted {
+  readonly document: string
+  readonly access: 'read' | 'write'
+  readonly seconds?: number
+}
+
+/** `expires` in s since 1970. */
+export type LinkMade = { readonly ok: true; readonly token: string; readonly expires: number } | { readonly ok: false; readonly reason: string }
+
+/** Has the server make the token of a link. One's own goes in a header: addresses are kept by proxies. */
+export async function makeLink(token: string, wanted: LinkWanted): Promise<LinkMade> {
+  try {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const answer = await fetch(pathBelow('share'), { method: 'POST', headers, body: JSON.stringify(wanted) })
+    if (!answer.ok) return { ok: false, reason: (await answer.text()).trim() }
+    const made: unknown = await answer.json()
+    if (typeof made === 'object' && made !== null && 'token' in made && 'expires' in made && typeof made.token === 'string' && typeof made.expires === 'number') {
+      return { ok: true, token: made.token, expires: made.expires }
+    }
+    return { ok: false, reason: 'its answer is none' }
+  } catch {
+    return { ok: false, reason: 'it cannot be reached' }
+  }
+}
+
+function processOf(about: object): number | null {
+  const plug = 'plug' in about ? about.plug : null
+  const process = typeof plug === 'object' && plug !== null && 'process' in plug ? plug.process : null
+  return typeof process === 'number' ? process : null
+}
+
+/**
+ * Has the server's process killed. Never resolves once that was asked for: the answer may be lost with the process.
+ * Rejects with what the server says if it refuses.
+ */
+export async function pullThePlug(): Promise<never> {
+  const answer = await fetch(pathBelow('demo/pull-the-plug'), { method: 'POST', headers: { 'X-Cowrite-Demo': 'pull-the-plug' } }).catch(() => null)
+  if (answer !== null && !answer.ok) throw new Error(`The server refuses: ${(await answer.text()).trim()}`)
+  return new Promise(() => {})
 }

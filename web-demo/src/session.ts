@@ -24,9 +24,10 @@ import { read, write } from './browser-store'
 import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
 import { socketAddress } from './server'
+import { Tap } from './tap'
 import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
-import { keepToken, takeToken, whoIs, type Identity } from './token'
+import { keepTokenFor, keptTokens, onTokens, readToken, takeToken, tokenFor, type Holding } from './token'
 
 export type Refusal =
   | 'token-missing'
@@ -75,7 +76,11 @@ const CONTINUED_TIMES_MAX = 5
 
 export class Session {
   readonly doc = new Y.Doc()
+  /** What went over the connection. */
+  readonly tap = new Tap()
   readonly provider: WebsocketProvider
+  /** Called before anything of others comes into the document. */
+  beforeOthers = (): void => {}
   private readonly saved: Saved
   private readonly life = new AbortController()
   /** What was written in this browser: here, in its other windows, and in those that are gone. */
@@ -87,9 +92,9 @@ export class Session {
   /** The client id under which this page writes. */
   private readonly author = this.doc.clientID
   /** All client ids under which this page has written, also in the sessions before. */
-  private readonly authors: Set<number>
-  /** How much of each client is known to be durable. */
-  private confirmed: ReadonlyMap<number, number>
+  readonly authors: Set<number>
+  /** How much of each client is known to be durable; another map each time. */
+  confirmed: ReadonlyMap<number, number>
   private times: number
   private readonly listeners = new Set<(view: SessionView) => void>()
   private access: Access
@@ -97,6 +102,8 @@ export class Session {
   private ready = false
   private ahead = false
   private token: string | null
+  /** Tokens that the server has not taken. */
+  private readonly refused = new Set<string>()
 
   /** `continued`: what an earlier session of this document left to this one. */
   constructor(readonly name: string, private readonly continued: Continued | null = null) {
@@ -111,6 +118,7 @@ export class Session {
     this.provider = new WebsocketProvider(socketAddress(), pathOfName(name), this.doc, {
       connect: false,
       params: this.params(),
+      WebSocketPolyfill: this.tap.socket,
       shouldReconnect: (event) => refusalOf(event.code, this.token !== null) === null,
     })
     this.doc.on('afterTransaction', (transaction) => {
@@ -128,6 +136,7 @@ export class Session {
       const why = refusalOf(code, this.token !== null) ?? 'refused'
       if (why === 'conflict' && this.times < CONTINUED_TIMES_MAX) return void this.endInConflict(this.takenBy(reason))
       this.access = { is: 'refused', why, reason }
+      if (why === 'token-refused' && this.hasOther()) return
       this.publish()
     })
     this.provider.on('sync', (synced) => {
@@ -136,6 +145,7 @@ export class Session {
     const { signal } = this.life
     addEventListener('online', () => this.reconnect(), { signal })
     addEventListener('offline', () => this.reconnect(), { signal })
+    onTokens(() => this.followTokens(), signal)
     const opened = this.open()
     this.windows = new BroadcastChannel(`cowrite${SCOPE}:${name}`)
     this.windows.onmessage = () => void opened.then(() => this.follow())
@@ -147,9 +157,9 @@ export class Session {
     return { saved: { state, unsavedSince, incompleteSince, closed, kept }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
   }
 
-  /** Who one is by one's token: the server tells the others so, whatever this page says. */
-  get identity(): Identity {
-    return this.token === null ? {} : whoIs(this.token)
+  /** What one's token says, also who one is: the server tells the others so, whatever this page says. */
+  get holding(): Holding | null {
+    return this.token === null ? null : readToken(this.token)
   }
 
   /** Calls the listener now and after every change. */
@@ -180,13 +190,57 @@ export class Session {
       return void this.endInConflict(this.takenBy(this.access.reason))
     }
     if (token !== null) {
-      keepToken(this.name, token)
+      keepTokenFor(this.name, token)
       this.token = token
       this.provider.params = this.params()
     }
     this.access = { is: 'writer' }
     this.provider.connect()
     this.publish()
+  }
+
+  /** The token is no good any more: goes on with another one of this browser, if there is one. */
+  private hasOther(): boolean {
+    if (this.token !== null) this.refused.add(this.token)
+    const other = tokenFor(this.name, this.refused)
+    if (other === null) return false
+    // The provider has to be done with the connection that was closed.
+    queueMicrotask(() => this.retry(other))
+    return true
+  }
+
+  /** Another window has got a token, or has forgotten one. */
+  private followTokens(): void {
+    const { access, token, holding } = this
+    const other = tokenFor(this.name, this.refused)
+    const isForgotten = holding !== null && !keptTokens().some((kept) => kept.token === token)
+    const lacksOne = access.is === 'refused' && ['token-missing', 'token-refused', 'forbidden'].includes(access.why)
+    if (other !== null && other !== token && (isForgotten || lacksOne)) return this.retry(other)
+    if (!isForgotten || access.is === 'conflict') return
+    this.token = null
+    this.provider.params = this.params()
+    this.provider.disconnect()
+    this.access = { is: 'refused', why: 'token-missing', reason: '' }
+    this.publish()
+  }
+
+  /** The document as the server gives it to somebody who has nothing of it. Rejects after `patience` ms. */
+  async freshCopy(patience: number): Promise<Y.Doc> {
+    const doc = new Y.Doc()
+    const provider = new WebsocketProvider(socketAddress(), pathOfName(this.name), doc, { disableBc: true, params: this.params() })
+    // It is nobody, and nobody sees it come.
+    provider.awareness.setLocalState(null)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        provider.on('sync', (synced) => {
+          if (synced) resolve()
+        })
+        setTimeout(() => reject(new Error('The server gives no copy of the document.')), patience)
+      })
+      return doc
+    } finally {
+      provider.destroy()
+    }
   }
 
   /** Deletes the copy in this browser. */
@@ -347,6 +401,7 @@ export class Session {
         this.showOwnEdits(theirs)
       }
       this.isFromWindow = !overWebsocket && kind === 2
+      this.beforeOthers()
       try {
         handleSync?.(encoder, decoder, provider, overWebsocket, type)
       } finally {
@@ -462,7 +517,7 @@ export class Session {
 }
 
 /** What a close code says about trying again: null is yes. */
-function refusalOf(code: number, hasToken: boolean): Refusal | null {
+export function refusalOf(code: number, hasToken: boolean): Refusal | null {
   switch (code) {
     case 4401:
       return hasToken ? 'token-refused' : 'token-missing'

@@ -4,7 +4,12 @@
 // `since` grows with everybody who comes; with a token the server puts in `id`, `verified` and what the token says.
 
 import { ANIMALS, COLORS, profileFrom, type OwnProfile, type Profile } from './profile'
-import type { Identity } from './token'
+
+/** What of one's name and colour a token decides. */
+export interface Identity {
+  readonly name: string | null
+  readonly color: string | null
+}
 
 export interface Somebody extends Profile {
   readonly client: number

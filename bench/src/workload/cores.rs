@@ -34,6 +34,7 @@ pub fn run(name: &'static str, place: &Place<'_>) -> Result<Outcome, String> {
             doing: Doing::Edits,
             asks_saved: false,
             documents_per_socket: 1,
+            moves_cursor: false,
         };
         if threads > 1 {
             cores::stay_on(cores::all());

@@ -37,6 +37,8 @@ pub struct Editing {
     pub asks_saved: bool,
     /// Documents of one editor that share a socket.
     pub documents_per_socket: usize,
+    /// Each edit moves its author's cursor as well.
+    pub moves_cursor: bool,
 }
 
 /// What was measured.
@@ -57,9 +59,14 @@ pub struct Measured {
     pub generator_cpu_us: f64,
     pub rss_kb: u64,
     pub ended: usize,
+    /// Edits of each author.
+    pub said: Vec<u32>,
     /// Of an [`Intrusion`]: how many have their document, and what the slowest took.
     pub intruders_synced: usize,
     pub intruder_slowest_us: Micros,
+    /// The same of its first edit, until that is saved.
+    pub intruder_edits_saved: usize,
+    pub intruder_edit_slowest_us: Micros,
 }
 
 /// Others who connect while everybody edits, spread over the measured time.
@@ -68,8 +75,22 @@ pub struct Intrusion {
     seats: Vec<Seat>,
     /// Bytes after which one has its document.
     whole_bytes: usize,
-    /// For each that has connected: when, the bytes it was sent, and when it had them all.
-    came: Vec<(Micros, usize, Option<Micros>)>,
+    /// Those who have connected.
+    came: Vec<Intruder>,
+}
+
+#[derive(Debug)]
+struct Intruder {
+    /// When it connected.
+    at: Micros,
+    /// Bytes that it was sent.
+    heard: usize,
+    /// When it had all.
+    whole: Option<Micros>,
+    /// When it edited: as soon as it has all.
+    edited: Option<Micros>,
+    /// When that was saved.
+    saved: Option<Micros>,
 }
 
 impl Intrusion {
@@ -78,6 +99,28 @@ impl Intrusion {
             seats,
             whole_bytes,
             came: Vec::new(),
+        }
+    }
+
+    /// Whoever has all of its document writes into it; `first` names the first of them in the fleet.
+    fn edit(&mut self, fleet: &mut Fleet, first: usize) {
+        for (n, one) in self.came.iter_mut().enumerate() {
+            if one.whole.is_none() || one.edited.is_some() {
+                continue;
+            }
+            let (mut update, mut message) = (Vec::new(), Vec::new());
+            let author = first + n;
+            wire::append(
+                &mut update,
+                client_of(author),
+                0,
+                &wire::marker(author, 0),
+                MARKER_UNITS,
+            );
+            wire::sync(&mut message, 2, &update);
+            one.edited = Some(clock::now());
+            fleet.send(author, &message);
+            fleet.ask_saved(author, 0);
         }
     }
 }
@@ -140,13 +183,24 @@ impl Editing {
         place: &Place<'_>,
         intrusion: Option<Intrusion>,
     ) -> Result<Measured, String> {
+        self.measure_at(&self.seats(server)?, server, place, intrusion)
+    }
+
+    /// The same with these seats: those of one document lie together.
+    pub fn measure_at(
+        &self,
+        seats: &[Seat],
+        server: &Server,
+        place: &Place<'_>,
+        intrusion: Option<Intrusion>,
+    ) -> Result<Measured, String> {
         let scale = place.scale;
-        let seats = self.seats(server)?;
         let mut fleet = Fleet::new().map_err(|error| error.to_string())?;
         let total = seats.len();
         let interval = (1e6 / self.per_second) as Micros;
         let mut ears = Ears::new(total, self.editors, interval, self.doing);
-        fleet.connect_all(&seats, 64, scale.patience * 3, &mut ears)?;
+        fleet.connect_all(seats, 64, scale.patience * 3, &mut ears)?;
+        let mut said = vec![0; total];
 
         // Everybody has a phase of their own; neighbours in time are not neighbours in a document.
         let step = interval as f64 / total as f64;
@@ -177,14 +231,24 @@ impl Editing {
                 && now >= measure_from + pause / 2 + pause * all.came.len() as Micros
             {
                 let seat = all.seats[all.came.len()].clone();
-                all.came.push((now, 0, None));
+                all.came.push(Intruder {
+                    at: now,
+                    heard: 0,
+                    whole: None,
+                    edited: None,
+                    saved: None,
+                });
                 fleet.connect(&seat, true).map_err(|error| error.to_string())?;
+            }
+            if let Some(all) = &mut ears.intrusion {
+                all.edit(&mut fleet, total);
             }
             let mut sent = 0;
             while sent < 64 && due_of(turn) <= now && due_of(turn) < end {
                 let author = order[(turn % total as u64) as usize];
                 let number = (turn / total as u64) as u32;
                 self.say(&mut fleet, author, number, &mut message);
+                said[author] = number + 1;
                 ears.sent += u64::from(due_of(turn) >= measure_from);
                 turn += 1;
                 sent += 1;
@@ -193,15 +257,18 @@ impl Editing {
         }
         ears.expected = ears.sent * (self.editors as u64 - 1);
         let until = clock::now() + scale.patience.as_micros() as Micros;
+        // Nothing comes any more for who was sent away.
         while (ears.delivered < ears.expected || (self.asks_saved && ears.saved.len() < ears.sent))
             && clock::now() < until
+            && fleet.ended == 0
         {
             fleet.turn(Some((clock::now() + 20_000).min(until)), &mut ears);
         }
         let (meter, deliveries, turns, own_cpu) = meter.ok_or("the workload is shorter than its warm-up")?;
         let (cpu_us, wall_us) = meter.read();
         let came = ears.intrusion.map_or_else(Vec::new, |all| all.came);
-        let took = came.iter().filter_map(|(at, _, whole)| whole.map(|whole| whole - at));
+        let took = came.iter().filter_map(|one| Some(one.whole? - one.at));
+        let edits = came.iter().filter_map(|one| Some(one.saved? - one.edited?));
         Ok(Measured {
             latency: ears.latency,
             saved: ears.saved,
@@ -216,8 +283,11 @@ impl Editing {
             generator_cpu_us: own_cpu_us() - own_cpu,
             rss_kb: server.rss_kb(),
             ended: fleet.ended,
+            said,
             intruders_synced: took.clone().count(),
             intruder_slowest_us: took.max().unwrap_or(0),
+            intruder_edits_saved: edits.clone().count(),
+            intruder_edit_slowest_us: edits.max().unwrap_or(0),
         })
     }
 
@@ -292,12 +362,24 @@ impl Editing {
 
     fn say(&self, fleet: &mut Fleet, author: usize, number: u32, message: &mut Vec<u8>) {
         self.edit(author, number, message);
-        if self.asks_saved {
-            let mut query = Vec::with_capacity(8);
+        let (mut query, mut cursor) = (Vec::new(), Vec::new());
+        let mut messages: Vec<&[u8]> = vec![message];
+        if self.asks_saved && fleet.asks_saved(author) {
             wire::saved_query(&mut query, number);
-            fleet.send_all(author, &[message, &query]);
-        } else {
-            fleet.send(author, message);
+            messages.push(&query);
+        }
+        if self.moves_cursor {
+            wire::cursor(
+                &mut cursor,
+                client_of(author),
+                number + 1,
+                &wire::marker(author, number),
+            );
+            messages.push(&cursor);
+        }
+        match messages[..] {
+            [edit] => fleet.send(author, edit),
+            _ => fleet.send_all(author, &messages),
         }
     }
 
@@ -312,13 +394,7 @@ impl Editing {
                 wire::append(&mut update, client, number, &marker, MARKER_UNITS);
                 wire::sync(message, 2, &update);
             }
-            Doing::Cursors => {
-                let mut json = br##"{"user":{"name":"Ada","color":"#30bced"},"cursor":{"anchor":12,"head":"##.to_vec();
-                json.push(b'"');
-                json.extend_from_slice(&marker);
-                json.extend_from_slice(b"\"}}");
-                wire::awareness(message, client, number + 1, &json);
-            }
+            Doing::Cursors => wire::cursor(message, client, number + 1, &marker),
         }
     }
 }
@@ -365,6 +441,8 @@ struct Ears {
     next: Vec<u32>,
     latency: Histogram<u64>,
     saved: Histogram<u64>,
+    /// How many edits of each were acknowledged, where each is.
+    taken: Vec<u32>,
     /// Edits said in the measured time.
     sent: u64,
     expected: u64,
@@ -392,6 +470,7 @@ impl Ears {
             next: vec![0; total * editors],
             latency: histogram(),
             saved: histogram(),
+            taken: vec![0; total],
             sent: 0,
             expected: 0,
             delivered: 0,
@@ -403,15 +482,28 @@ impl Ears {
         }
     }
 
+    /// An author is told that this edit of its is durable.
+    fn is_saved(&mut self, author: usize, number: u64, at: Micros) {
+        let due = self.start + self.phase[author] + number * self.interval;
+        if due >= self.measure_from {
+            let _ = self.saved.record(at.saturating_sub(due).max(1));
+        }
+    }
+
     fn intruder_heard(&mut self, intruder: usize, message: &Message<'_>, at: Micros) {
         let Some(all) = &mut self.intrusion else { return };
-        let (Message::Synced(bytes) | Message::Update(bytes)) = message else {
-            return;
-        };
-        let (_, heard, whole) = &mut all.came[intruder];
-        *heard += bytes.len();
-        if *heard >= all.whole_bytes {
-            whole.get_or_insert(at);
+        let one = &mut all.came[intruder];
+        match message {
+            Message::Synced(bytes) | Message::Update(bytes) => {
+                one.heard += bytes.len();
+                if one.heard >= all.whole_bytes {
+                    one.whole.get_or_insert(at);
+                }
+            }
+            Message::Saved(_) | Message::Taken => {
+                one.saved.get_or_insert(at);
+            }
+            _ => {}
         }
     }
 }
@@ -427,12 +519,14 @@ impl Listener for Ears {
             Message::Saved(payload) => {
                 let mut payload = payload;
                 if let Some(number) = wire::read_var_uint(&mut payload) {
-                    let due = self.start + self.phase[receiver] + number * self.interval;
-                    if due >= self.measure_from {
-                        let _ = self.saved.record(at.saturating_sub(due).max(1));
-                    }
+                    self.is_saved(receiver, number, at);
                 }
                 return;
+            }
+            Message::Taken => {
+                let number = self.taken[receiver];
+                self.taken[receiver] += 1;
+                return self.is_saved(receiver, number.into(), at);
             }
             Message::Ended(reason) => {
                 eprintln!("    connection {receiver} ended: {reason}");

@@ -27,6 +27,7 @@ pub fn run(name: &str, most: usize, kind: Kind, place: &Place<'_>) -> Result<Out
         heard: Vec::new(),
         done: None,
         saved: false,
+        untold: keystrokes.updates.len() + 1,
     };
     fleet.connect_all(&[seat.clone(), seat], 2, place.scale.patience, &mut ears)?;
 
@@ -48,9 +49,7 @@ pub fn run(name: &str, most: usize, kind: Kind, place: &Place<'_>) -> Result<Out
     // Only who saves what it says it saved is waited for.
     let asks = kind.is_ours();
     if asks {
-        message.clear();
-        wire::saved_query(&mut message, 1);
-        fleet.send(0, &message);
+        fleet.ask_saved(0, 1);
     }
     while (ears.done.is_none() || (asks && !ears.saved)) && clock::now() < until && fleet.ended == 0 {
         fleet.turn(Some((clock::now() + 50_000).min(until)), &mut ears);
@@ -81,6 +80,7 @@ pub fn run(name: &str, most: usize, kind: Kind, place: &Place<'_>) -> Result<Out
             ("updates", count),
             ("messages_received", ears.heard.len() as f64),
             ("complete", f64::from(u8::from(right))),
+            ("saved", f64::from(u8::from(ears.saved))),
             ("rss_kb", server.rss_kb() as f64),
         ],
     ))
@@ -91,6 +91,8 @@ struct Ears {
     heard: Vec<Vec<u8>>,
     done: Option<Micros>,
     saved: bool,
+    /// Updates of which the author was not told that they are durable, where each is acknowledged.
+    untold: usize,
 }
 
 impl Listener for Ears {
@@ -103,6 +105,10 @@ impl Listener for Ears {
                 }
             }
             Message::Saved(_) => self.saved = true,
+            Message::Taken if receiver == 0 => {
+                self.untold = self.untold.saturating_sub(1);
+                self.saved = self.untold == 0;
+            }
             Message::Ended(reason) => eprintln!("    connection {receiver} ended: {reason}"),
             _ => {}
         }

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use crate::{
     clock::{self, Micros},
-    fleet::{Fleet, Listener, Message},
+    fleet::{Fleet, Listener, Message, Seat},
     server::{Kind, Options, Server, disk_folder},
     trace, wire,
 };
@@ -43,7 +43,7 @@ impl Listener for Ears {
                 self.synced_at[receiver].get_or_insert(at);
             }
             Message::Update(bytes) => self.bytes[receiver] += bytes.len(),
-            Message::Saved(_) => self.saved += 1,
+            Message::Saved(_) | Message::Taken => self.saved += 1,
             Message::Ended(reason) => eprintln!("    connection {receiver} ended: {reason}"),
             Message::Awareness(_) => {}
         }
@@ -53,17 +53,20 @@ impl Listener for Ears {
 /// Connects, writes `state`, and waits until the server says that it is saved, or three seconds where
 /// it does not say.
 pub fn store(fleet: &mut Fleet, server: &Server, document: &str, state: &[u8]) -> Result<usize, String> {
+    store_at(fleet, server.seat(document)?, server.kind.is_ours(), state)
+}
+
+/// The same from a seat; `asks` is whether the server says when it is saved.
+pub fn store_at(fleet: &mut Fleet, seat: Seat, asks: bool, state: &[u8]) -> Result<usize, String> {
     let mut ears = Ears::default();
     let writer = fleet.len();
-    fleet.connect_all(&[server.seat(document)?], 1, Duration::from_secs(20), &mut ears)?;
+    let document = seat.document.clone();
+    fleet.connect_all(&[seat], 1, Duration::from_secs(20), &mut ears)?;
     let mut message = Vec::with_capacity(state.len() + 16);
     wire::sync(&mut message, 2, state);
     fleet.send(writer, &message);
-    let asks = server.kind.is_ours();
     if asks {
-        let mut query = Vec::new();
-        wire::saved_query(&mut query, 1);
-        fleet.send(writer, &query);
+        fleet.ask_saved(writer, 1);
     }
     let until = clock::now() + if asks { 30_000_000 } else { 3_000_000 };
     while clock::now() < until && !(asks && ears.saved > 0) {
@@ -172,7 +175,7 @@ pub fn cold(name: &str, state: &[u8], documents: usize, kind: Kind, place: &Plac
     Ok(Outcome::new(name, kind, cell, &figures))
 }
 
-/// Others edit while documents of 10 MB are opened.
+/// Others edit while documents of 10 MB are opened, and edited as soon as they are.
 pub fn while_editing(name: &'static str, kind: Kind, place: &Place<'_>) -> Result<Outcome, String> {
     const LARGE: usize = 3;
     let state = trace::heap_of(10_000_000, 50);
@@ -199,6 +202,7 @@ pub fn while_editing(name: &'static str, kind: Kind, place: &Place<'_>) -> Resul
         doing: Doing::Edits,
         asks_saved: false,
         documents_per_socket: 1,
+        moves_cursor: false,
     };
     let quiet = editing.measure(&server, place, None)?;
     let seats = (0..LARGE)
@@ -213,14 +217,21 @@ pub fn while_editing(name: &'static str, kind: Kind, place: &Place<'_>) -> Resul
     if opened < LARGE {
         return Err(format!("only {opened} of {LARGE} large documents were opened"));
     }
+    if loud.intruder_edits_saved < LARGE {
+        return Err(format!(
+            "only {} of {LARGE} first edits were saved",
+            loud.intruder_edits_saved
+        ));
+    }
     let figure = |times: &Histogram<u64>, quantile| times.value_at_quantile(quantile) as f64;
     let (before, during) = (quiet.latency.max() as f64, loud.latency.max() as f64);
     let cell = format!(
-        "others: p99.9 {} (quiet {}), slowest {} (quiet {})",
+        "others: p99.9 {} (quiet {}), slowest {} (quiet {}); first edit saved in {}",
         ms(figure(&loud.latency, 0.999)),
         ms(figure(&quiet.latency, 0.999)),
         ms(during),
-        ms(before)
+        ms(before),
+        ms(loud.intruder_edit_slowest_us as f64),
     );
     let figures = [
         ("quiet_p99_us", figure(&quiet.latency, 0.99)),
@@ -230,6 +241,7 @@ pub fn while_editing(name: &'static str, kind: Kind, place: &Place<'_>) -> Resul
         ("quiet_max_us", before),
         ("loud_max_us", during),
         ("open_us", loud.intruder_slowest_us as f64),
+        ("first_edit_saved_us", loud.intruder_edit_slowest_us as f64),
         (
             "delivered_percent",
             100.0 * loud.delivered as f64 / loud.expected.max(1) as f64,

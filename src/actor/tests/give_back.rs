@@ -1,7 +1,10 @@
 //! Documents that somebody else takes meanwhile.
 
 use super::*;
-use crate::store::memory::MemoryStore;
+use crate::store::{
+    journal::{Journal, JournalOptions, disk::FileDisk},
+    memory::MemoryStore,
+};
 
 /// One letter of client 9.
 const OTHERS: &[u8] = &[1, 1, 9, 0, 4, 1, 1, b't', 1, b'o', 0];
@@ -17,7 +20,7 @@ fn of_another(holder: Holder, seq: u64, body: Body) -> Record {
     }
 }
 
-fn stored(store: &MemoryStore) -> Document {
+fn stored(store: &dyn Store) -> Document {
     let stored = store.load(&named("a")).unwrap();
     Document::open(stored.records(), Deleted::Dropped).unwrap()
 }
@@ -81,6 +84,44 @@ async fn r17_what_was_deleted_meanwhile_is_not_brought_back() {
     })
     .await;
     assert!(stored(&store).clocks().is_empty());
+}
+
+/// A document that was deleted long ago, to which somebody writes a letter that is stored, and one that is refused.
+async fn begins_anew_behind_a_deletion(store: Arc<dyn Store>) {
+    let before = Holder::drawn(32);
+    store.take(&named("a"), before).unwrap();
+    let edit = Body::Update(Bytes::from_static(OTHERS));
+    let records = [of_another(before, 1, edit), of_another(before, 2, Body::Deleted)];
+    store.commit_all(&records).unwrap();
+    store.release(&named("a"), before, None).unwrap();
+    let registry = registry_over(store.clone(), Duration::from_secs(30), Homes::new(1));
+    let actor = registry.open(&named("a")).unwrap();
+    actor.send(joining(1).0).await.unwrap().unwrap();
+    actor.send(letter(1, 0)).await.unwrap();
+    until("the first letter is stored", || {
+        store.load(&named("a")).unwrap().last_seq() == 3
+    })
+    .await;
+    store.take(&named("a"), Holder::drawn(64)).unwrap();
+
+    actor.send(letter(1, 1)).await.unwrap();
+    actor.send(Leave(SessionId(1))).await.unwrap();
+
+    until("it was given back", || registry.metrics.given_back.get() == 1).await;
+    let document = stored(&*store);
+    assert_eq!((document.clocks().next(1), document.clocks().next(9)), (2, 0));
+}
+
+#[actix_rt::test]
+async fn r17_a_deletion_of_before_it_was_opened_drops_nothing_in_memory() {
+    begins_anew_behind_a_deletion(Arc::new(MemoryStore::new())).await;
+}
+
+#[actix_rt::test]
+async fn r17_a_deletion_of_before_it_was_opened_drops_nothing_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Arc::new(FileDisk), folder.path(), JournalOptions::default()).unwrap();
+    begins_anew_behind_a_deletion(Arc::new(journal)).await;
 }
 
 #[actix_rt::test]

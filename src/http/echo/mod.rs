@@ -12,7 +12,6 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::BoxBody,
     web::{Bytes, Data, Payload},
 };
 use tokio::sync::oneshot;
@@ -39,8 +38,8 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let outbox = Arc::new(Outbox::alone(2 * shared.outbox_bytes_max));
     let visit = shared.doorkeeper.connects(None).expect("nobody counts");
     let body = OutboxBody::new(outbox.clone(), Open::count(&shared, visit));
-    actix_web::rt::spawn(answer(Reader::new(payload, outbox.clone(), &shared), outbox));
-    Ok(response.map_body(|_, _| BoxBody::new(body)))
+    actix_web::rt::spawn(answer(Reader::new(payload, outbox.clone(), &shared), outbox.clone()));
+    Ok(line::begins(response, body, outbox))
 }
 
 async fn answer(mut reader: Reader, outbox: Arc<Outbox>) {

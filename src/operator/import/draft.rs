@@ -13,7 +13,7 @@ use crate::{
 
 /// A document in the making. Its updates pass the same gate as what clients send.
 pub(super) struct Draft {
-    document: Document,
+    document: Box<Document>,
     /// Updates of which something refers to what did not come yet.
     waiting: Vec<CheckedUpdate>,
     waiting_bytes: usize,
@@ -25,7 +25,7 @@ impl Draft {
     pub fn new(limit: usize) -> Self {
         Self {
             // Whether the target drops what is deleted is for the target to say.
-            document: Document::new(Deleted::Kept),
+            document: Box::new(Document::new(Deleted::Kept)),
             waiting: Vec::new(),
             waiting_bytes: 0,
             limit,
@@ -75,7 +75,7 @@ impl Draft {
                 }
             }
         }
-        Ok((self.document, !self.waiting.is_empty()))
+        Ok((*self.document, !self.waiting.is_empty()))
     }
 
     fn take(&mut self, update: &CheckedUpdate) -> Result<Taken, String> {

@@ -1,20 +1,20 @@
 //! Commits and releases.
 
+use deadpool_postgres::GenericClient;
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio_postgres::Error;
+use uuid::Uuid;
 
 use super::{
     Node,
     link::{Link, Trouble, told},
-    plan::{Group, Looked, Planned, Share, groups, plan},
+    plan::{Group, Looked, PART_BYTES, Planned, Share, groups, parts, plan},
 };
 use crate::{
     id::DocumentId,
-    store::{Body, Holder, NodeId, Record, Refusals, StoreError, holder::NOT_THE_HOLDERS, record},
+    store::{Body, Holder, Record, Refusals, Release, StoreError, holder::NOT_THE_HOLDERS, record},
 };
 
-/// Bytes of bodies in one statement, unless one document has more.
-const STATEMENT_BYTES: usize = 32 * 1024 * 1024;
 /// A snapshot lies in pieces of so many bytes.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// How often a document that does not move is looked at.
@@ -22,7 +22,11 @@ const ROUNDS: usize = 4;
 /// Superseded records stay for so many seconds, so that whoever is reading them finds them.
 const TRIM_AFTER_S: f64 = 60.0;
 
-/// One statement: rows of documents move if they are as this node believes, and records of those are written.
+/// The body of a deletion's piece.
+const NOTHING: &[u8] = &[0, 0];
+
+/// One statement: rows of documents move if they are as this node believes, and records of those are written. A record that
+/// is there at a position that its document's row has not reached is none.
 const COMMIT: &str = "
 with moved as (
   update cowrite_document d set
@@ -31,7 +35,7 @@ with moved as (
     deleted = coalesce(b.deleted, d.deleted),
     live_bytes = case when b.base is null then d.live_bytes + b.bytes else b.bytes end,
     changed_ms = greatest(d.changed_ms, b.changed),
-    damaged = case when b.base is null then d.damaged end
+    damaged = case when b.base >= b.upto then null else d.damaged end
   from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
     $8::boolean[]) as b(id, holder, needs, upto, base, bytes, changed, deleted)
   where d.id = b.id and d.holder = b.holder and d.last_seq = b.needs
@@ -42,7 +46,9 @@ with moved as (
   from unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::bytea[])
     as r(document, seq, holder, at_ms, crc, authors, body)
   join moved m on m.id = r.document
-  on conflict do nothing
+  on conflict (document, seq) do update
+    set holder = excluded.holder, at_ms = excluded.at_ms, crc = excluded.crc, authors = excluded.authors,
+      body = excluded.body
 ), shot as (
   insert into cowrite_snapshot (document, seq, piece, pieces, at_ms, crc, authors, body)
   select s.document, s.seq, s.piece, s.pieces, s.at_ms, s.crc, s.authors, s.body
@@ -59,6 +65,32 @@ with moved as (
   on conflict (document, upto) do nothing
 )
 select id from moved";
+
+/// More pieces of a snapshot.
+const PIECES: &str = "
+insert into cowrite_snapshot (document, seq, piece, pieces, at_ms, crc, authors, body)
+select s.document, s.seq, s.piece, s.pieces, s.at_ms, s.crc, s.authors, s.body
+from unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::text[],
+  $8::bytea[]) as s(document, seq, piece, pieces, at_ms, crc, authors, body)
+on conflict (document, seq, piece) do update
+  set pieces = excluded.pieces, at_ms = excluded.at_ms, crc = excluded.crc, authors = excluded.authors,
+    body = excluded.body";
+
+/// What lies behind the last position of a document that is healed.
+const STRAYS: &str = "delete from cowrite_record where document = $1 and seq > $2";
+
+/// A document's row that a take alone has made.
+const FORGET: &str = "
+delete from cowrite_document d using unnest($1::text[], $2::bigint[]) as r(name, holder)
+where d.name = r.name and d.holder = r.holder and d.last_seq = 0";
+
+const RELEASE: &str = "
+update cowrite_document d set holder = null, node = r.next
+from unnest($1::text[], $2::bigint[], $3::uuid[]) as r(name, holder, next)
+where d.name = r.name and d.holder = r.holder";
+
+/// Documents that are released in one statement.
+const RELEASES_MAX: usize = 4_096;
 
 /// The columns of a statement.
 #[derive(Default)]
@@ -136,10 +168,12 @@ impl<'a> Columns<'a> {
         for update in &share.updates {
             self.records.push(id, holder, update, record::body_of(update));
         }
-        let Some(base) = share.base.filter(|base| matches!(base.body, Body::Snapshot(_))) else {
-            return;
+        let Some(base) = share.base else { return };
+        // A deletion has its time and authors in a piece, too.
+        let body = match &base.body {
+            Body::Deleted => NOTHING,
+            _ => record::body_of(base),
         };
-        let body = record::body_of(base);
         let pieces = body.len().div_ceil(PIECE_BYTES).max(1);
         for piece in 0..pieces {
             let end = body.len().min((piece + 1) * PIECE_BYTES);
@@ -152,8 +186,16 @@ impl<'a> Columns<'a> {
 
 impl Node {
     pub(super) async fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
-        let groups = groups(records);
         let mut refused = Refusals::default();
+        for mut part in parts(groups(records)) {
+            // Nothing follows on what was refused.
+            part.retain(|group| group.records.first().is_some_and(|first| !refused.cover(first)));
+            self.commit_part(&part, &mut refused).await?;
+        }
+        Ok(refused)
+    }
+
+    async fn commit_part(&self, groups: &[Group<'_>], refused: &mut Refusals) -> Result<(), StoreError> {
         let mut looked: FxHashMap<usize, Looked> = FxHashMap::default();
         let mut rest: Vec<usize> = (0..groups.len()).collect();
         for _ in 0..ROUNDS {
@@ -162,25 +204,19 @@ impl Node {
                 let open = self.open();
                 for number in rest.drain(..) {
                     let group = &groups[number];
-                    match plan(
-                        number,
-                        group,
-                        open.get(group.document),
-                        looked.get(&number),
-                        &mut refused,
-                    ) {
+                    match plan(number, group, open.get(group.document), looked.get(&number), refused) {
                         Planned::Share(share) => shares.push(share),
                         Planned::Nothing => {}
                         Planned::Look => look.push(number),
                     }
                 }
             }
-            look.extend(self.write(&groups, shares, &mut refused).await?);
+            look.extend(self.write(groups, shares, refused).await?);
             if look.is_empty() {
-                return Ok(refused);
+                return Ok(());
             }
             for number in look {
-                let found = self.look(&groups[number], &mut refused).await;
+                let found = self.look(&groups[number], refused).await;
                 if let Some(found) = found.map_err(|trouble| self.links.error("read", trouble))? {
                     looked.insert(number, found);
                     rest.push(number);
@@ -192,7 +228,7 @@ impl Node {
                 refused.refuse(first, "it was written by somebody else meanwhile");
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     /// Writes the shares; returns the groups of those that did not move.
@@ -206,12 +242,13 @@ impl Node {
         let mut waiting: Vec<Vec<&Share>> = statements(&shares);
         waiting.reverse();
         while let Some(chunk) = waiting.pop() {
-            let link = self
+            let mut link = self
                 .links
                 .lane()
                 .await
                 .map_err(|trouble| self.links.error("write", trouble))?;
-            let tried = self.links.limited(self.execute(&link, &Columns::of(&chunk))).await;
+            let bytes = chunk.iter().map(|share| share.bytes()).sum();
+            let tried = self.links.limited_for(bytes, self.execute(&mut link, &chunk)).await;
             match self.links.settle(link, tried) {
                 Ok(moved) => {
                     for share in chunk {
@@ -240,11 +277,39 @@ impl Node {
         Ok(still)
     }
 
-    async fn execute(&self, link: &Link, columns: &Columns<'_>) -> Result<FxHashSet<i64>, Error> {
-        let statement = link.prepare_cached(COMMIT).await?;
+    /// Which documents moved.
+    async fn execute(&self, link: &mut Link, chunk: &[&Share<'_>]) -> Result<FxHashSet<i64>, Error> {
+        let mut columns = Columns::of(chunk);
+        let [share] = chunk else {
+            return self.move_rows(&**link, &columns).await;
+        };
+        if !share.is_alone() {
+            return self.move_rows(&**link, &columns).await;
+        }
+        let (snapshot, pieces) = (
+            std::mem::take(&mut columns.snapshots),
+            std::mem::take(&mut columns.pieces),
+        );
+        let transaction = link.client().transaction().await?;
+        let moved = self.move_rows(&transaction, &columns).await?;
+        if moved.is_empty() {
+            transaction.rollback().await?;
+            return Ok(moved);
+        }
+        let strays = transaction.prepare_cached(STRAYS).await?;
+        transaction
+            .execute(&strays, &[&share.open.id, &signed(share.upto)])
+            .await?;
+        write_pieces(&transaction, &snapshot, &pieces).await?;
+        transaction.commit().await?;
+        Ok(moved)
+    }
+
+    async fn move_rows(&self, client: &impl GenericClient, columns: &Columns<'_>) -> Result<FxHashSet<i64>, Error> {
+        let statement = client.prepare_cached(COMMIT).await?;
         let (r, s) = (&columns.records, &columns.snapshots);
         let after = TRIM_AFTER_S.max(self.options.keep_history.as_secs_f64());
-        let rows = link
+        let rows = client
             .query(
                 &statement,
                 &[
@@ -285,6 +350,7 @@ impl Node {
         if let Some(known) = known {
             known.last_seq = known.last_seq.max(share.upto);
             known.base_seq = known.base_seq.max(share.base_seq().unwrap_or_default());
+            known.damaged &= share.base_seq() != Some(share.upto);
         }
     }
 
@@ -300,18 +366,21 @@ impl Node {
             refused.refuse(first, NOT_THE_HOLDERS);
             return Ok(None);
         };
-        let from = group.records.iter().map(|record| record.seq).min().unwrap_or_default();
+        let seqs = || group.records.iter().map(|record| record.seq);
+        let (from, upto) = (seqs().min().unwrap_or_default(), seqs().max().unwrap_or_default());
+        let bytes = group.records.iter().map(|record| record::body_of(record).len()).sum();
         let link = self.links.lane().await?;
         let tried = self
             .links
-            .limited(async {
+            .limited_for(bytes, async {
                 let look = link.prepare_cached(
-                    "select d.last_seq, d.base_seq, r.seq, r.body
-                 from cowrite_document d left join cowrite_record r on r.document = d.id and r.seq >= $3
+                    "select d.last_seq, d.base_seq, r.seq, r.body from cowrite_document d
+                 left join cowrite_record r on r.document = d.id and r.seq between $3 and least($4, d.last_seq)
                  where d.id = $1 and d.holder = $2",
                 );
                 let holder = open.holder.number() as i64;
-                link.query(&look.await?, &[&open.id, &holder, &signed(from)]).await
+                let (from, upto) = (signed(from), signed(upto));
+                link.query(&look.await?, &[&open.id, &holder, &from, &upto]).await
             })
             .await;
         let rows = self.links.settle(link, tried)?;
@@ -336,59 +405,98 @@ impl Node {
         }))
     }
 
-    pub(super) async fn release(
-        &self,
-        document: &DocumentId,
-        holder: Holder,
-        next: Option<NodeId>,
-    ) -> Result<(), StoreError> {
-        let known = {
-            let mut open = self.open();
-            let is_his = open.get(document).is_some_and(|known| known.holder == holder);
-            is_his.then(|| open.remove(document)).flatten()
-        };
-        // A take whose outcome is unknown may have been one.
-        let nobody_wrote = known.is_some_and(|known| known.last_seq == 0);
-        let next = next.map(|next| uuid::Uuid::from_u128(next.0));
-        let released = async {
-            let link = self.links.lane().await?;
-            let tried = self
-                .links
-                .limited(async {
-                    let (name, holder) = (document.as_str(), holder.number() as i64);
-                    if nobody_wrote && next.is_none() {
-                        let remove = link.prepare_cached(
-                            "delete from cowrite_document where name = $1 and holder = $2 and last_seq = 0",
-                        );
-                        if link.execute(&remove.await?, &[&name, &holder]).await? == 1 {
-                            return Ok(1);
-                        }
-                    }
-                    let release = link.prepare_cached(
-                        "update cowrite_document set holder = null, node = $3 where name = $1 and holder = $2",
-                    );
-                    link.execute(&release.await?, &[&name, &holder, &next]).await
-                })
-                .await;
-            self.links.settle(link, tried)
-        };
-        released
-            .await
-            .map(drop)
-            .map_err(|trouble| self.links.error("release a document in", trouble))
+    pub(super) async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
+        let mut done = Ok(());
+        for some in releases.chunks(RELEASES_MAX) {
+            let released = self.release_some(some).await;
+            done = done.and(released.map_err(|trouble| self.links.error("release documents in", trouble)));
+        }
+        done
     }
+
+    async fn release_some(&self, releases: &[Release]) -> Result<(), Trouble> {
+        let (unused, rest): (Vec<&Release>, Vec<&Release>) = {
+            let mut open = self.open();
+            releases.iter().partition(|release| {
+                let is_his = open
+                    .get(&release.document)
+                    .is_some_and(|known| known.holder == release.holder);
+                let known = is_his.then(|| open.remove(&release.document)).flatten();
+                release.next.is_none() && known.is_some_and(|known| known.last_seq == 0)
+            })
+        };
+        let link = self.links.lane().await?;
+        let tried = self
+            .links
+            .limited(async {
+                if !unused.is_empty() {
+                    let forget = link.prepare_cached(FORGET).await?;
+                    let (names, holders, _) = columns(&unused);
+                    link.execute(&forget, &[&names, &holders]).await?;
+                }
+                // Somebody may have written all the same, by a commit whose answer was lost.
+                let all: Vec<&Release> = rest.into_iter().chain(unused).collect();
+                let release = link.prepare_cached(RELEASE).await?;
+                let (names, holders, next) = columns(&all);
+                link.execute(&release, &[&names, &holders, &next]).await
+            })
+            .await;
+        self.links.settle(link, tried).map(drop)
+    }
+}
+
+/// Names, holders and who is to have them.
+fn columns<'a>(releases: &[&'a Release]) -> (Vec<&'a str>, Vec<i64>, Vec<Option<Uuid>>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for release in releases {
+        columns.0.push(release.document.as_str());
+        columns.1.push(release.holder.number() as i64);
+        columns.2.push(release.next.map(|next| Uuid::from_u128(next.0)));
+    }
+    columns
+}
+
+/// Writes a snapshot, some pieces at a time.
+async fn write_pieces(
+    client: &impl GenericClient,
+    rows: &Rows<'_>,
+    (piece, pieces): &(Vec<i32>, Vec<i32>),
+) -> Result<(), Error> {
+    let statement = client.prepare_cached(PIECES).await?;
+    let all = rows.documents.len();
+    for from in (0..all).step_by(PART_BYTES / PIECE_BYTES) {
+        let some = from..all.min(from + PART_BYTES / PIECE_BYTES);
+        client
+            .execute(
+                &statement,
+                &[
+                    &&rows.documents[some.clone()],
+                    &&rows.seqs[some.clone()],
+                    &&piece[some.clone()],
+                    &&pieces[some.clone()],
+                    &&rows.at_ms[some.clone()],
+                    &&rows.crcs[some.clone()],
+                    &&rows.authors[some.clone()],
+                    &&rows.bodies[some],
+                ],
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 /// Shares that go together.
 fn statements<'s, 'a>(shares: &'s [Share<'a>]) -> Vec<Vec<&'s Share<'a>>> {
     let mut chunks: Vec<Vec<&Share>> = Vec::new();
     let mut bytes = 0;
+    let mut closed = true;
     for share in shares {
         bytes += share.bytes();
         match chunks.last_mut() {
-            Some(chunk) if bytes <= STATEMENT_BYTES => chunk.push(share),
+            Some(chunk) if bytes <= PART_BYTES && !closed && !share.is_alone() => chunk.push(share),
             _ => {
                 bytes = share.bytes();
+                closed = share.is_alone();
                 chunks.push(vec![share]);
             }
         }

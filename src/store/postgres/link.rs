@@ -3,22 +3,28 @@
 //! All of it runs on one thread; whoever asks waits for an answer ([`Engine::run`]). What takes longer than its limit has
 //! an unknown outcome: its connection is dropped, and no statement is ever cancelled, since a commit whose wait for a
 //! standby was cancelled calls itself done.
+//!
+//! What a dropped connection was busy with goes on in the database, and may still succeed: a database that is slow for a
+//! while loses nothing by that. Of those a few may remain; the oldest are ended as new connections are made. Nobody hears
+//! the answer of a process that is ended.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     io,
     path::Path,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use deadpool_postgres::{
-    Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    StatementCache,
 };
 use futures_util::future::BoxFuture;
 use percent_encoding::percent_decode_str;
@@ -32,7 +38,7 @@ use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
     task::JoinHandle,
-    time::{error::Elapsed, timeout},
+    time::timeout,
 };
 use tokio_postgres::{
     AsyncMessage, Client, Config, Error, config::Host, config::SslMode, config::TargetSessionAttrs, error::Severity,
@@ -41,8 +47,12 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::store::StoreError;
 
-/// How long anything may take before its connection is given up.
+/// How long anything may take before its connection is given up, beside the time for its bytes.
 pub const LIMIT: Duration = Duration::from_secs(15);
+/// So many bytes a second a database takes, and gives, at the slowest.
+const BYTES_PER_SECOND: f64 = 1_000_000.0;
+/// So many connections that were given up may still be busy in the database.
+pub const LEFT_MAX: usize = 8;
 /// How long a connection is used: a new one finds a database that has moved, and balances again.
 const LIFETIME: Duration = Duration::from_secs(9 * 60);
 
@@ -348,6 +358,70 @@ impl Drop for Engine {
     }
 }
 
+/// A process of the database; its number is given again when it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    started: SystemTime,
+}
+
+/// Who serves the connections of one [`Links`].
+#[derive(Default)]
+struct Processes {
+    /// By the one thing of a connection that nothing else shares.
+    serve: Vec<(Weak<StatementCache>, Process)>,
+    /// Those whose connection was given up, oldest first.
+    left: VecDeque<Process>,
+}
+
+impl Processes {
+    fn serves(&mut self, client: &ClientWrapper, process: Process) {
+        self.serve.retain(|(cache, _)| cache.strong_count() > 0);
+        self.serve.push((Arc::downgrade(&client.statement_cache), process));
+    }
+
+    fn leave(&mut self, client: &ClientWrapper) {
+        let key = Arc::as_ptr(&client.statement_cache);
+        let known = self.serve.iter().find(|(cache, _)| cache.as_ptr() == key);
+        self.left.extend(known.map(|(_, process)| *process));
+    }
+
+    /// Those that are to be ended.
+    fn too_many(&mut self) -> Vec<Process> {
+        let more = self.left.len().saturating_sub(LEFT_MAX);
+        self.left.drain(..more).collect()
+    }
+}
+
+/// What every connection begins with.
+async fn begin(client: &ClientWrapper, processes: &Mutex<Processes>) -> Result<(), Error> {
+    client.batch_execute(SESSION).await?;
+    let serves = client.query_one(PROCESS, &[]).await?;
+    let process = Process {
+        pid: serves.get(0),
+        started: serves.get(1),
+    };
+    let ends = {
+        let mut processes = lock(processes);
+        processes.serves(client, process);
+        processes.too_many()
+    };
+    if !ends.is_empty() {
+        let (pids, started): (Vec<i32>, Vec<SystemTime>) = ends.iter().map(|end| (end.pid, end.started)).unzip();
+        if let Err(error) = client.query(END, &[&pids, &started]).await {
+            log::warn!("connections that were given up could not be ended: {}", said(&error));
+        }
+    }
+    Ok(())
+}
+
+fn lock(processes: &Mutex<Processes>) -> MutexGuard<'_, Processes> {
+    processes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Time that has run out.
+pub struct Late(Duration);
+
 /// Connections to one database.
 pub struct Links {
     /// One for each lane.
@@ -355,6 +429,7 @@ pub struct Links {
     /// For everything else.
     others: Pool,
     warnings: Arc<AtomicU64>,
+    processes: Arc<Mutex<Processes>>,
     label: String,
     limit: Duration,
 }
@@ -366,7 +441,7 @@ pub struct Link {
 }
 
 impl std::ops::Deref for Link {
-    type Target = deadpool_postgres::ClientWrapper;
+    type Target = Object;
 
     fn deref(&self) -> &Self::Target {
         &self.object
@@ -374,8 +449,8 @@ impl std::ops::Deref for Link {
 }
 
 impl Link {
-    /// The client itself, for a transaction of several statements.
-    pub fn client(&mut self) -> &mut Client {
+    /// For a transaction of several statements.
+    pub fn client(&mut self) -> &mut Object {
         &mut self.object
     }
 }
@@ -395,6 +470,7 @@ impl Links {
     /// [`StoreError::Unusable`] when certificates cannot be read.
     pub fn new(url: &DatabaseUrl, lanes: usize, others: usize, limit: Duration) -> Result<Self, StoreError> {
         let connector = url.connector()?;
+        let processes = Arc::<Mutex<Processes>>::default();
         let pool = |size| {
             let recycling_method = RecyclingMethod::Fast;
             let manager = Manager::from_connect(
@@ -402,8 +478,10 @@ impl Links {
                 connector.clone(),
                 ManagerConfig { recycling_method },
             );
-            let durable = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
-                Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
+            let processes = processes.clone();
+            let begins = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+                let processes = processes.clone();
+                Box::pin(async move { begin(client, &processes).await.map_err(HookError::Backend) })
             });
             Pool::builder(manager)
                 .max_size(size)
@@ -411,7 +489,7 @@ impl Links {
                 .wait_timeout(Some(limit))
                 .create_timeout(Some(limit))
                 .recycle_timeout(Some(limit))
-                .post_create(durable)
+                .post_create(begins)
                 .build()
                 .map_err(|error| StoreError::Unusable(error.to_string()))
         };
@@ -419,6 +497,7 @@ impl Links {
             lanes: pool(lanes)?,
             others: pool(others)?,
             warnings: connector.warnings,
+            processes,
             label: url.label.clone(),
             limit,
         })
@@ -455,12 +534,27 @@ impl Links {
     }
 
     /// Work with its time limit.
-    pub async fn limited<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<Result<T, Error>, Elapsed> {
-        timeout(self.limit, work).await
+    pub async fn limited<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<Result<T, Error>, Late> {
+        self.limited_for(0, work).await
+    }
+
+    /// Work that moves so many bytes, with its time limit.
+    pub async fn limited_for<T>(
+        &self,
+        bytes: usize,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, Late> {
+        let limit = self.limit_for(bytes);
+        timeout(limit, work).await.map_err(|_| Late(limit))
+    }
+
+    /// How long something may take that moves so many bytes.
+    pub fn limit_for(&self, bytes: usize) -> Duration {
+        self.limit + Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND)
     }
 
     /// What became of work on a connection, which is given back unless it is in doubt.
-    pub fn settle<T>(&self, link: Link, tried: Result<Result<T, Error>, Elapsed>) -> Result<T, Trouble> {
+    pub fn settle<T>(&self, link: Link, tried: Result<Result<T, Error>, Late>) -> Result<T, Trouble> {
         let trouble = match tried {
             // A wait for a standby that was cancelled ends with a warning, as if the commit had been replicated.
             Ok(Ok(_)) if self.warnings.load(Ordering::SeqCst) != link.warned => "it warned of something".to_owned(),
@@ -469,9 +563,11 @@ impl Links {
                 Some(refused) if !ends_connection(refused) => return Err(Trouble::Refused(Box::new(refused.clone()))),
                 _ => said(&error),
             },
-            Err(_) => format!("it did not answer for {} s", self.limit.as_secs()),
+            Err(Late(limit)) => format!("it did not answer for {} s", limit.as_secs()),
         };
-        drop(Object::take(link.object));
+        let client = Object::take(link.object);
+        lock(&self.processes).leave(&client);
+        drop(client);
         Err(Trouble::Lost(trouble))
     }
 
@@ -498,6 +594,14 @@ impl Links {
 /// What is committed is on the database's disk when it says so, whatever the role's default is.
 const SESSION: &str = "select set_config('synchronous_commit', 'on', false) \
                        where current_setting('synchronous_commit') = 'off'";
+
+/// Who serves a connection.
+const PROCESS: &str = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()";
+
+/// Ends processes. A wait for a standby ends unheard, and whoever repeats its commit finds the record and waits himself.
+const END: &str = "
+select pg_terminate_backend(a.pid) from pg_stat_activity a
+join unnest($1::int[], $2::timestamptz[]) as ends(pid, started) on a.pid = ends.pid and a.backend_start = ends.started";
 
 /// Whether the database ends the connection with this; what was under way then is in doubt.
 fn ends_connection(error: &tokio_postgres::error::DbError) -> bool {

@@ -4,6 +4,7 @@
 //! * `schema`: its tables
 //! * `plan`: what a batch does to each document
 //! * `commit`, `read`: the statements
+//! * `nodes`: who else lives, and what they have
 //!
 //! What must stay true:
 //!
@@ -17,6 +18,7 @@
 
 mod commit;
 pub mod link;
+mod nodes;
 mod plan;
 mod read;
 mod schema;
@@ -26,7 +28,7 @@ mod tests;
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,7 +40,7 @@ use self::{
     link::{DatabaseUrl, Engine, LIMIT, Links, Trouble},
     plan::Open,
 };
-use super::{DocumentEntry, Holder, NodeId, Record, Refusals, Store, StoreError, StoreStatus, StoredDocument};
+use super::{DocumentEntry, Holder, NodeId, Record, Refusals, Release, Store, StoreError, StoreStatus, StoredDocument};
 use crate::id::DocumentId;
 
 /// Commits that may be under way at once: while one waits for the disk, the next is put together.
@@ -83,8 +85,12 @@ struct Node {
     closed: AtomicBool,
     /// Held by whoever says that this node lives, or leaves.
     beating: tokio::sync::Mutex<()>,
+    /// What it tells and is told with each beat, if there may be others.
+    stands: Mutex<Option<nodes::Stands>>,
     /// What this node has taken.
     open: Mutex<FxHashMap<DocumentId, Open>>,
+    /// Documents that the next step of upkeep trims.
+    trim_step: AtomicI64,
     /// What the store says about itself, and when that was asked for: whoever wants to know cannot wait for a database.
     status: Mutex<(Option<Instant>, StoreStatus)>,
 }
@@ -103,27 +109,6 @@ impl Node {
 
     fn status(&self) -> MutexGuard<'_, (Option<Instant>, StoreStatus)> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says that this node lives, unless it has left.
-    async fn beat(&self) -> Result<(), Trouble> {
-        let _beating = self.beating.lock().await;
-        if self.closed.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        let link = self.links.other().await?;
-        let tried = self
-            .links
-            .limited(async {
-                let beat = link.prepare_cached(
-                    "insert into cowrite_node (id, version, seen) values ($1, $2, clock_timestamp())
-                 on conflict (id) do update set seen = excluded.seen",
-                );
-                let version = env!("CARGO_PKG_VERSION");
-                link.execute(&beat.await?, &[&self.id, &version]).await
-            })
-            .await;
-        self.links.settle(link, tried).map(drop)
     }
 
     /// Lets go of all documents, and forgets the nodes that have died long ago.
@@ -156,7 +141,9 @@ impl PostgresStore {
             options,
             closed: AtomicBool::new(false),
             beating: tokio::sync::Mutex::default(),
+            stands: Mutex::default(),
             open: Mutex::default(),
+            trim_step: AtomicI64::new(read::TRIM_STEP_MAX),
             status: Mutex::default(),
         });
         engine.run({
@@ -166,7 +153,10 @@ impl PostgresStore {
                 node.beat()
                     .await
                     .map_err(|trouble| node.links.error("reach", trouble))?;
-                node.renew_status().await
+                if let Err(error) = node.renew_status().await {
+                    log::warn!("sizes and counts are not known: {error}");
+                }
+                Ok(())
             }
         })?;
         engine.spawn({
@@ -304,7 +294,12 @@ impl Store for PostgresStore {
 
     fn release(&self, document: &DocumentId, holder: Holder, next: Option<NodeId>) -> Result<(), StoreError> {
         let document = document.clone();
-        self.run(|node| async move { node.release(&document, holder, next).await })
+        self.release_all(&[Release { document, holder, next }])
+    }
+
+    fn release_all(&self, releases: &[Release]) -> Result<(), StoreError> {
+        let releases = releases.to_vec();
+        self.run(|node| async move { node.release(&releases).await })
     }
 
     fn commit(&self, records: &[Record]) -> Result<Refusals, StoreError> {
@@ -331,8 +326,12 @@ impl Store for PostgresStore {
     /// The time is the database's own.
     fn maintain(&self, _: u64) -> Result<bool, StoreError> {
         self.run(|node| async move {
-            node.renew_status().await?;
-            node.trim().await
+            // Looking at all documents may take too long in a large database, and nothing waits for it.
+            let more = node.trim().await?;
+            if let Err(error) = node.renew_status().await {
+                log::warn!("sizes and counts are not known: {error}");
+            }
+            Ok(more)
         })
     }
 
@@ -345,6 +344,8 @@ impl Store for PostgresStore {
             let left = node.leave().await;
             left.map_err(|trouble| node.links.error("leave", trouble))
         });
+        // Who heard holds this store.
+        *self.node.stands() = None;
         self.node.links.close();
         left
     }

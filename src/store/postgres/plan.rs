@@ -10,8 +10,10 @@ use crate::{
     store::{Body, Holder, Record, Refusals, Seq, holder::NOT_THE_HOLDERS, record},
 };
 
-/// Largest body of a record, in bytes: a row is sent whole, and Postgres takes a gigabyte at once.
-const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of bodies that go together, unless one record has more: Postgres takes a gigabyte at once.
+pub const PART_BYTES: usize = 32 * 1024 * 1024;
+/// Largest update, in bytes: a row is sent whole. A snapshot goes in pieces.
+const UPDATE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What this node knows of a document that it took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Open {
     pub last_seq: Seq,
     /// The position of the newest snapshot or deletion.
     pub base_seq: Seq,
+    /// Whether it was found damaged.
+    pub damaged: bool,
 }
 
 /// What was read of a document after the database did not take a share of it.
@@ -64,6 +68,12 @@ impl Share<'_> {
         all.map(|record| record::body_of(record).len()).sum()
     }
 
+    /// Whether it takes more than one statement.
+    pub fn is_alone(&self) -> bool {
+        let heals = self.open.damaged && self.base_seq() == Some(self.upto);
+        heals || self.base.is_some() && self.bytes() > PART_BYTES
+    }
+
     /// The position of its base, or none.
     pub fn base_seq(&self) -> Option<Seq> {
         self.base.map(|base| base.seq)
@@ -94,6 +104,37 @@ pub fn groups(records: &[Record]) -> Vec<Group<'_>> {
         groups[index].records.push(record);
     }
     groups
+}
+
+/// What goes together, one after the other: of each group a part at a time.
+pub fn parts(groups: Vec<Group<'_>>) -> Vec<Vec<Group<'_>>> {
+    let mut all: Vec<Vec<Group>> = Vec::new();
+    for Group { document, records } in groups {
+        for (number, records) in cut(records).into_iter().enumerate() {
+            if all.len() <= number {
+                all.push(Vec::new());
+            }
+            all[number].push(Group { document, records });
+        }
+    }
+    all
+}
+
+fn cut(records: Vec<&Record>) -> Vec<Vec<&Record>> {
+    let mut parts: Vec<Vec<&Record>> = Vec::new();
+    let mut bytes = 0;
+    for record in records {
+        let size = record::body_of(record).len();
+        bytes += size;
+        match parts.last_mut() {
+            Some(part) if bytes <= PART_BYTES => part.push(record),
+            _ => {
+                bytes = size;
+                parts.push(vec![record]);
+            }
+        }
+    }
+    parts
 }
 
 /// What is to be done with a group.
@@ -131,10 +172,10 @@ pub fn plan<'a>(
     };
     for record in &group.records {
         let bytes = record::body_of(record).len();
-        if bytes > BODY_BYTES_MAX {
+        if bytes > UPDATE_BYTES_MAX && matches!(record.body, Body::Update(_)) {
             refused.refuse(
                 record,
-                format!("{bytes} bytes are more than a record may have ({BODY_BYTES_MAX})"),
+                format!("{bytes} bytes are more than an update may have ({UPDATE_BYTES_MAX})"),
             );
             break;
         }
@@ -162,7 +203,8 @@ pub fn plan<'a>(
             }
         }
     }
-    if share.updates.is_empty() && share.base.is_none() {
+    // What was found counts when something is committed behind it: a standby may not have it yet.
+    if share.updates.is_empty() && share.base.is_none() && looked.is_none() {
         Planned::Nothing
     } else {
         Planned::Share(share)

@@ -1,6 +1,6 @@
 //! Takes and loads, the catalogue, and upkeep.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio_postgres::Row;
@@ -25,7 +25,18 @@ on conflict (name) do update set holder = excluded.holder, node = excluded.node,
 where d.node is null or d.node = excluded.node or not exists (
   select from cowrite_node n where n.id = d.node and n.seen > statement_timestamp() - interval '5 s'
   and n.seen < statement_timestamp() + interval '5 s')
-returning d.id";
+returning d.id, d.last_seq, d.base_seq,
+  (select coalesce(sum(octet_length(r.body)), 0) from cowrite_record r where r.document = d.id and r.seq > d.base_seq)
+  + (select coalesce(sum(octet_length(s.body)), 0) from cowrite_snapshot s
+     where s.document = d.id and s.seq = d.base_seq)";
+
+/// How much a load reads.
+const BYTES: &str = "
+select (select coalesce(sum(octet_length(r.body)), 0) from cowrite_record r
+        where r.document = d.id and r.seq > d.base_seq)
+  + (select coalesce(sum(octet_length(s.body)), 0) from cowrite_snapshot s
+     where s.document = d.id and s.seq = d.base_seq)
+from cowrite_document d where d.name = $1";
 
 const LOAD: &str = "
 select d.id, d.last_seq, d.base_seq, d.deleted, d.damaged, r.seq, r.crc, r.body, r.at_ms, r.authors, d.changed_ms
@@ -48,14 +59,16 @@ select count(*) filter (where last_seq > 0 and not (deleted and last_seq = base_
      and c.relkind = 'r' and c.relname like 'cowrite\\_%')
 from cowrite_document";
 
-/// Documents that one step of upkeep trims.
-const TRIM_STEP: i64 = 50;
+/// Most documents that one step of upkeep trims.
+pub(super) const TRIM_STEP_MAX: i64 = 50;
 
+/// Nothing of a damaged document goes, so that a person finds all that there is.
 const TRIM: &str = "
 with due as (
   delete from cowrite_trim t using (
-    select document, upto from cowrite_trim where after < statement_timestamp()
-    order by after limit $1 for update skip locked
+    select c.document, c.upto from cowrite_trim c where c.after < statement_timestamp()
+      and not exists (select from cowrite_document o where o.id = c.document and o.damaged is not null)
+    order by c.after limit $1 for update of c skip locked
   ) as d where t.document = d.document and t.upto = d.upto
   returning t.document, t.upto
 ), most as (
@@ -71,8 +84,8 @@ select count(*) from due";
 /// What a load found.
 struct Found {
     id: i64,
-    last_seq: Seq,
-    base_seq: Seq,
+    /// Whether it was noted as damaged.
+    was_damaged: bool,
     stored: StoredDocument,
     /// Times and authors: of the base, then of the updates.
     notes: Vec<Note>,
@@ -103,46 +116,44 @@ impl Node {
             .limited(async {
                 let take = link.prepare_cached(TAKE).await?;
                 let (name, number) = (document.as_str(), holder.number() as i64);
-                if link.query_opt(&take, &[&name, &number, &self.id]).await?.is_some() {
-                    return Ok(None);
+                if let Some(taken) = link.query_opt(&take, &[&name, &number, &self.id]).await? {
+                    return Ok(Ok(taken));
                 }
                 let who = link
                     .prepare_cached("select node from cowrite_document where name = $1")
                     .await?;
                 let who = link.query_opt(&who, &[&name]).await?;
-                Ok(Some(
-                    who.and_then(|row| row.get::<_, Option<Uuid>>(0)).unwrap_or_default(),
-                ))
+                let node = who.and_then(|row| row.get::<_, Option<Uuid>>(0));
+                Ok(Err(node.unwrap_or_default()))
             })
             .await;
-        if let Some(node) = self.links.settle(link, tried).map_err(error)? {
-            return Err(StoreError::Elsewhere {
-                document: document.clone(),
-                node: NodeId(node.as_u128()),
-            });
-        }
-        let found = self.find(document).await?;
-        let Some(found) = found else {
-            let gone = Trouble::Lost("the document's row is gone".to_owned());
-            return Err(error(gone));
-        };
+        let taken = self.links.settle(link, tried).map_err(error)?;
+        let taken = taken.map_err(|node| StoreError::Elsewhere {
+            document: document.clone(),
+            node: NodeId(node.as_u128()),
+        })?;
+        // Whether it can be read or not: whoever has it may heal it.
         let open = Open {
-            id: found.id,
+            id: taken.get(0),
             holder,
-            last_seq: found.last_seq,
-            base_seq: found.base_seq,
+            last_seq: taken.get::<_, i64>(1) as Seq,
+            base_seq: taken.get::<_, i64>(2) as Seq,
+            damaged: false,
         };
         self.open().insert(document.clone(), open);
-        Ok(found.stored)
+        match self.find(document, Some(taken.get(3))).await? {
+            Some(found) => Ok(found.stored),
+            None => Err(error(Trouble::Lost("the document's row is gone".to_owned()))),
+        }
     }
 
     pub(super) async fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
-        let found = self.find(document).await?;
+        let found = self.find(document, None).await?;
         Ok(found.map(|found| found.stored).unwrap_or_default())
     }
 
     pub(super) async fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
-        let Some(found) = self.find(document).await? else {
+        let Some(found) = self.find(document, None).await? else {
             return Ok(Vec::new());
         };
         let StoredDocument { snapshot, updates } = found.stored;
@@ -164,42 +175,73 @@ impl Node {
         Ok(base.into_iter().chain(updates).zip(found.notes).map(record).collect())
     }
 
-    async fn find(&self, document: &DocumentId) -> Result<Option<Found>, StoreError> {
-        match self.read(document).await {
-            Ok(found) => Ok(found),
+    /// Reads a document of so many bytes, if that is known.
+    async fn find(&self, document: &DocumentId, bytes: Option<i64>) -> Result<Option<Found>, StoreError> {
+        match self.read(document, bytes).await {
+            Ok(found) => {
+                if let Some(found) = found.as_ref().filter(|found| found.was_damaged) {
+                    log::info!("document {document} is damaged in the database no more");
+                    self.mark(document, found.id, None).await;
+                }
+                Ok(found)
+            }
             Err(Unread::Trouble(trouble)) => Err(self.links.error("read", trouble)),
             Err(Unread::Damaged(id, reason)) => {
                 log::error!("document {document} is damaged in the database: {reason}");
-                if let Err(Trouble::Lost(why)) = self.mark(id, &reason).await {
-                    log::warn!("that document {document} is damaged could not be noted: {why}");
+                if let Some(open) = self.open().get_mut(document) {
+                    open.damaged = true;
                 }
+                self.mark(document, id, Some(&reason)).await;
                 let document = document.clone();
                 Err(StoreError::Damaged { document, reason })
             }
         }
     }
 
-    async fn mark(&self, id: i64, reason: &str) -> Result<(), Trouble> {
-        let link = self.links.other().await?;
-        let mark = "update cowrite_document set damaged = $2 where id = $1 and damaged is null";
-        let tried = self.links.limited(link.execute(mark, &[&id, &reason])).await;
-        self.links.settle(link, tried).map(drop)
+    /// Notes whether a document is damaged, for people who look.
+    async fn mark(&self, document: &DocumentId, id: i64, reason: Option<&str>) {
+        let marked = async {
+            let link = self.links.other().await?;
+            let mark = "update cowrite_document set damaged = $2 where id = $1 and damaged is distinct from $2";
+            let tried = self.links.limited(link.execute(mark, &[&id, &reason])).await;
+            self.links.settle(link, tried)
+        };
+        if let Err(trouble) = marked.await {
+            let error = self.links.error("note damage in", trouble);
+            log::warn!("whether document {document} is damaged could not be noted: {error}");
+        }
     }
 
-    /// All of a document as of one moment: its row and records in one statement, and its snapshot, which stays for a
-    /// while when it is superseded.
-    async fn read(&self, document: &DocumentId) -> Result<Option<Found>, Unread> {
+    /// How much reading a document reads.
+    async fn bytes(&self, document: &DocumentId) -> Result<i64, Trouble> {
         let link = self.links.other().await?;
         let tried = self
             .links
             .limited(async {
+                let bytes = link.prepare_cached(BYTES).await?;
+                link.query_opt(&bytes, &[&document.as_str()]).await
+            })
+            .await;
+        let row = self.links.settle(link, tried)?;
+        Ok(row.map(|row| row.get(0)).unwrap_or_default())
+    }
+
+    /// All of a document as of one moment: its row and records in one statement, and its snapshot, which stays for a
+    /// while when it is superseded.
+    async fn read(&self, document: &DocumentId, bytes: Option<i64>) -> Result<Option<Found>, Unread> {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => self.bytes(document).await?,
+        };
+        let link = self.links.other().await?;
+        let tried = self
+            .links
+            .limited_for(usize::try_from(bytes).unwrap_or_default(), async {
                 let load = link.prepare_cached(LOAD).await?;
                 let rows = link.query(&load, &[&document.as_str()]).await?;
-                let base = rows
-                    .first()
-                    .map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(2), row.get::<_, bool>(3)));
+                let base = rows.first().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(2)));
                 let pieces = match base {
-                    Some((id, seq, false)) if seq > 0 => snapshot(&link, id, seq).await?,
+                    Some((id, seq)) if seq > 0 => snapshot(&link, id, seq).await?,
                     _ => Vec::new(),
                 };
                 Ok((rows, pieces))
@@ -209,15 +251,13 @@ impl Node {
         let Some(row) = rows.first() else { return Ok(None) };
         let (id, last_seq, base_seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
         let damaged = |reason: String| Unread::Damaged(id, reason);
-        if let Some(reason) = row.get::<_, Option<String>>(4) {
-            return Err(damaged(reason));
-        }
         let (last_seq, base_seq) = (last_seq as Seq, base_seq as Seq);
         let snapshot = match (base_seq, row.get::<_, bool>(3)) {
             (0, false) if pieces.is_empty() => None,
             (_, true) => Some((base_seq, EMPTY_UPDATE)),
             _ => Some((base_seq, joined(&pieces, base_seq).map_err(damaged)?)),
         };
+        // Deletions of before had no piece.
         let deletion = || (row.get(10), None);
         let base_note = || {
             pieces
@@ -248,8 +288,7 @@ impl Node {
         }
         Ok(Some(Found {
             id,
-            last_seq,
-            base_seq,
+            was_damaged: row.get::<_, Option<&str>>(4).is_some(),
             stored: StoredDocument { snapshot, updates },
             notes,
         }))
@@ -300,15 +339,19 @@ impl Node {
     pub(super) async fn trim(&self) -> Result<bool, StoreError> {
         let error = |trouble| self.links.error("tidy", trouble);
         let link = self.links.other().await.map_err(error)?;
+        let step = self.trim_step.load(Ordering::Relaxed);
         let tried = self
             .links
             .limited(async {
                 let trim = link.prepare_cached(TRIM).await?;
-                link.query_one(&trim, &[&TRIM_STEP]).await
+                link.query_one(&trim, &[&step]).await
             })
             .await;
+        // What took too long is tried with less.
+        let next = if tried.is_ok() { step * 2 } else { step / 4 };
+        self.trim_step.store(next.clamp(1, TRIM_STEP_MAX), Ordering::Relaxed);
         let row = self.links.settle(link, tried).map_err(error)?;
-        Ok(row.get::<_, i64>(0) == TRIM_STEP)
+        Ok(row.get::<_, i64>(0) == step)
     }
 }
 

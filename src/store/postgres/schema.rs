@@ -3,7 +3,8 @@
 use tokio_postgres::{Client, Error};
 
 /// What each version adds to the one before; a step that was released is never changed.
-pub const STEPS: &[&str] = &["
+pub const STEPS: &[&str] = &[
+    "
 create table cowrite_node (
   id uuid primary key,
   version text not null,
@@ -59,7 +60,12 @@ create table cowrite_trim (
   primary key (document, upto)
 );
 create index cowrite_trim_after on cowrite_trim (after);
-"];
+",
+    "
+alter table cowrite_node add column address text, add column machine text,
+  add column draining boolean not null default false;
+",
+];
 
 /// The version that the tables have; none when there are none.
 pub async fn version(client: &Client) -> Result<Option<i32>, Error> {

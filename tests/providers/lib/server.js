@@ -46,7 +46,9 @@ class Server {
         const found = output.match(/listening on https?:\/\/([^\s"]+)/)
         const admin = output.match(/admin on (https?:\/\/[^\s"]+)/)
         this.admin = admin?.[1]
-        if (found && (admin || !args.includes('--admin-listen'))) resolve(found[1])
+        this.cluster = output.match(/nodes on ([^\s"]+)/)?.[1]
+        const has = (flag, what) => what || !args.includes(flag)
+        if (found && has('--admin-listen', admin) && has('--cluster-address', this.cluster)) resolve(found[1])
       })
       this.process.once('error', reject)
       this.process.once('exit', code => reject(new Error(`the server ended with ${code}: ${this.log}`)))

@@ -1,6 +1,8 @@
 // What an operator may do while the server runs, with the real providers of all wires.
 import assert from 'node:assert/strict'
+import { mkdir, rmdir } from 'node:fs/promises'
 import { request } from 'node:http'
+import { join } from 'node:path'
 import { test } from 'node:test'
 
 import * as Y from 'yjs'
@@ -121,6 +123,34 @@ test('a8 a user who is revoked loses every session within a second, on all wires
     await until('it is decided', () => fresh.provider.synced || fresh.closes.length > 0)
     return fresh.provider.synced
   })
+})
+
+test('a18 a revocation that cannot be written down ends sessions all the same, and the operator is told', async t => {
+  const { server: running, ask, token } = await server(t)
+  const ada = await token('ada')
+  const plain = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: ada } })
+  const hocuspocus = connect(t, newest, running, 'one', { token: ada })
+  await syncedYWebsocket(plain)
+  await settled(hocuspocus)
+  // Where it would be written first.
+  const inTheWay = join(running.data, 'revocations.part')
+  await mkdir(inTheWay)
+
+  const { status, body } = await ask('revoke', { user: 'ada' })
+  assert.equal(status, 503)
+  assert.match(body, /^2 sessions were ended, and such tokens are refused until the server ends\..*not remembered.*send it again/)
+  await until('both are told', () => plain.closes.length === 1 && hocuspocus.refusals.length === 1)
+  const again = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: ada } })
+  await until('the token is refused', () => again.closes.length > 0)
+  assert.match(again.closes[0].reason, revoked)
+
+  await rmdir(inTheWay)
+  assert.deepEqual(await ask('revoke', { user: 'ada' }), { status: 200, body: { ended: 0 } })
+  await running.stop('SIGKILL')
+  await running.start()
+  const later = connectYWebsocket(t, newestYWebsocket, running, 'one', { params: { token: ada } })
+  await until('the token is refused', () => later.closes.length > 0)
+  assert.match(later.closes[0].reason, revoked)
 })
 
 test('a8 one document of three on a socket is revoked, and the others go on', async t => {

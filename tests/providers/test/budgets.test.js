@@ -56,6 +56,13 @@ test('l41 addresses of one IPv6 network are one client', async t => {
   assert.ok((await attempt(t, server, 'a', from('2001:db8:0:2::1'))).socket)
 })
 
+test('l59 an IPv4 address is the same client in each of its IPv6 forms', async t => {
+  const server = await behindProxy(t, '--connections-per-address', '1')
+  assert.ok((await attempt(t, server, 'a', from('64:ff9b::203.0.113.7'))).socket)
+  for (const form of ['203.0.113.7', '::ffff:203.0.113.7', '2002:cb00:7107:1::1']) assert.equal((await attempt(t, server, 'a', from(form))).status, 429, form)
+  assert.ok((await attempt(t, server, 'a', from('64:ff9b::203.0.113.8'))).socket)
+})
+
 test('l42 connections from this machine are not counted, and a proxy that is not trusted is logged once', async t => {
   const server = await startServer(t, ['--connections-per-address', '1', '--handshakes-per-second', '1'])
   for (let i = 0; i < 5; i++) assert.ok((await attempt(t, server, 'a')).socket)
@@ -215,7 +222,17 @@ test('l51 the PROXY protocol says whose connection it is', async t => {
   await until('it is refused', () => second.text.startsWith('HTTP/1.1 429'))
   const other = ask('203.0.113.8')
   await until('it is upgraded', () => other.text.startsWith('HTTP/1.1 101'))
-  assert.equal(await within('it is closed', raw(t, server, handshake).ended), '')
+  // Version 1 says the same as a line of text; of an unknown peer the proxy's own connection counts, which is this machine's.
+  const askByText = line => raw(t, server, `PROXY ${line}\r\n${handshake}`)
+  const third = askByText('TCP4 203.0.113.7 10.0.0.1 4711 80')
+  await until('it is refused', () => third.text.startsWith('HTTP/1.1 429'))
+  for (const line of ['TCP4 203.0.113.9 10.0.0.1 4711 80', 'TCP6 2001:db8::7 2001:db8::1 4711 80', 'UNKNOWN', 'UNKNOWN']) {
+    const taken = askByText(line)
+    await until('it is upgraded', () => taken.text.startsWith('HTTP/1.1 101'))
+  }
+  for (const bad of [handshake, `PROXY TCP4 203.0.113.10\r\n${handshake}`, `PROXY ${'x'.repeat(200)}\r\n${handshake}`]) {
+    assert.equal(await within('it is closed', raw(t, server, bad).ended), '')
+  }
   await until('it is logged', () => server.log.includes('--trust-proxy'))
 })
 

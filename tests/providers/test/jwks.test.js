@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { SignJWT, exportJWK, exportSPKI } from 'jose'
+import WebSocket from 'ws'
 
 import { authority } from '../lib/certificates.js'
 import { connect as connectYWebsocket, newest as newestYWebsocket, synced } from '../lib/clients.js'
-import { connect, newest, settled } from '../lib/hocuspocus.js'
+import { auth, connect, newest, settled, speaker as speakHocuspocus } from '../lib/hocuspocus.js'
 import { Issuer, makeKey } from '../lib/issuer.js'
 import { run, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until, within } from '../lib/wait.js'
 
 /** The status and the text with which a token is answered. */
 async function shows(server, token) {
@@ -121,6 +122,30 @@ test('t11 unknown keys do not make the server a burden to its issuer', async t =
   // One at the start, three that were saved up, and one in ten seconds.
   assert.ok(issuer.asked <= 4 + Math.ceil((Date.now() - began) / 10_000), `${issuer.asked} times for ${tokens.length} tokens`)
   assert.equal(await lets(server, await good.sign()), 200)
+})
+
+test('a19 nobody has the issuer asked who would not be let in with what it says', async t => {
+  const key = await makeKey('ES256', 'known')
+  const { issuer, server } = await start(t, [key])
+  await until('it is ready', async () => (await ready(server)).status === 200)
+  const before = issuer.asked
+  const token = await (await makeKey('ES256', 'unknown')).sign()
+  const comes = (path, options) => {
+    const socket = new WebSocket(`ws://${server.address}${path}?token=${token}`, options)
+    t.after(() => socket.terminate())
+    socket.on('error', () => {})
+    return within('it is closed', new Promise(resolve => socket.once('close', code => resolve(code))))
+  }
+  const foreign = { origin: 'https://elsewhere.example' }
+  for (const path of ['/ws/one', '/d/one/ws/one', '/doc/ws/one', '/hocuspocus']) assert.equal(await comes(path, foreign), 4403, path)
+  for (const path of ['/ws/a%00b', '/d/a%00b/ws/a%00b', '/d/one/ws/two']) assert.equal(await comes(path), 4400, path)
+  const hocuspocus = await speakHocuspocus(t, server)
+  hocuspocus.say(auth('a\u0001b', token))
+  await until('it is denied', () => hocuspocus.heard.length > 0)
+  assert.equal(issuer.asked, before)
+
+  assert.equal(await comes('/ws/one'), 4401)
+  assert.equal(issuer.asked, before + 1, 'the rest is asked for')
 })
 
 test('t13 a server whose issuer is down says so, lets nobody in who cannot be judged, and goes on when it is up', async t => {

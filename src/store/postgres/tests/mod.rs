@@ -11,9 +11,13 @@ use std::{
 
 use super::*;
 use crate::store::{
-    Refusal,
+    EMPTY_UPDATE, Refusal,
     contract::{holder, id, snapshot, stored, update},
 };
+
+mod large;
+mod nodes;
+mod outages;
 
 fn server() -> String {
     std::env::var("TEST_POSTGRES").expect("run by scripts/with-postgres")
@@ -83,7 +87,7 @@ fn options() -> Options {
     }
 }
 
-fn open(folder: &Path) -> PostgresStore {
+pub(super) fn open(folder: &Path) -> PostgresStore {
     PostgresStore::open(&made(folder), options()).unwrap()
 }
 
@@ -102,10 +106,17 @@ enum Fault {
     Hold,
     /// Both sides are slow.
     Slow,
+    /// Both sides carry [`THIN`] bytes in a second.
+    Thin,
 }
 
 const HOLD: Duration = Duration::from_millis(1_500);
 const SLOW: Duration = Duration::from_millis(40);
+const THIN: f64 = 3_000_000.0;
+
+fn thin(count: usize) {
+    thread::sleep(Duration::from_secs_f64(count as f64 / THIN));
+}
 
 /// A TCP link to the database. A fault is of the client's next words, and of all when it stays.
 struct Wire {
@@ -128,6 +139,7 @@ impl Control {
             2 => Fault::Swallow,
             3 => Fault::Hold,
             4 => Fault::Slow,
+            5 => Fault::Thin,
             _ => Fault::None,
         }
     }
@@ -190,6 +202,7 @@ fn forth((mut client, mut database): (TcpStream, TcpStream), control: &Control, 
             Fault::Swallow => loses.store(true, Ordering::SeqCst),
             Fault::Hold => thread::sleep(HOLD),
             Fault::Slow => thread::sleep(SLOW),
+            Fault::Thin => thin(count),
         }
         if database.write_all(&buffer[..count]).is_err() {
             break;
@@ -205,8 +218,10 @@ fn back((mut client, mut database): (TcpStream, TcpStream), control: &Control, l
         if loses.load(Ordering::SeqCst) {
             break;
         }
-        if control.fault() == Fault::Slow {
-            thread::sleep(SLOW);
+        match control.fault() {
+            Fault::Slow => thread::sleep(SLOW),
+            Fault::Thin => thin(count),
+            _ => {}
         }
         if client.write_all(&buffer[..count]).is_err() {
             break;
@@ -462,6 +477,200 @@ fn r19_what_rots_is_never_returned_and_is_named() {
     // A snapshot heals it.
     store.commit_all(&[of(holder, snapshot("gap", 3, "healed"))]).unwrap();
     assert_eq!(store.load(&id("gap")).unwrap(), stored(Some((3, "healed")), &[]));
+    // One of before what is damaged does not.
+    let second = format!(
+        "update cowrite_record set body = 'tri' where seq = 3 and {}",
+        of_document("good")
+    );
+    sql(&url, &second).unwrap();
+    assert!(store.load(&id("good")).is_err());
+    store.commit_all(&[of(holder, snapshot("good", 2, "half"))]).unwrap();
+    store.maintain(0).unwrap();
+    assert_eq!(store.status().damaged, 4);
+}
+
+/// A document with a snapshot and three updates behind it, in which something has rotted.
+fn rotten(store: &PostgresStore, url: &DatabaseUrl, name: &str, rot: &str) {
+    let holder = holder();
+    store.take(&id(name), holder).unwrap();
+    let records = [
+        update(name, 1, "superseded"),
+        snapshot(name, 1, "one"),
+        update(name, 2, "two"),
+        update(name, 3, "three"),
+    ];
+    store.commit_all(&records.map(|record| of(holder, record))).unwrap();
+    store.release(&id(name), holder, None).unwrap();
+    let document = format!("(select id from cowrite_document where name = '{name}')");
+    sql(url, &rot.replace("THIS", &document)).unwrap();
+}
+
+/// What rots, and how a person puts it right.
+const ROT: [[&str; 2]; 3] = [
+    [
+        "update cowrite_record set body = 'twa' where seq = 2 and document = THIS",
+        "update cowrite_record set body = 'two' where seq = 2 and document = THIS",
+    ],
+    [
+        "update cowrite_snapshot set pieces = 2 where document = THIS",
+        "update cowrite_snapshot set pieces = 1 where document = THIS",
+    ],
+    [
+        "update cowrite_document set last_seq = 1 where id = THIS",
+        "update cowrite_document set last_seq = 3 where id = THIS",
+    ],
+];
+
+#[test]
+#[ignore = "needs a database"]
+fn r19_whoever_takes_a_damaged_document_can_heal_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = (open(folder.path()), made(folder.path()));
+    for (number, [rot, _]) in ROT.into_iter().enumerate() {
+        for heal in ["deletion", "snapshot"] {
+            let (name, holder) = (format!("{heal}{number}"), holder());
+            rotten(&store, &url, &name, rot);
+            let taken = store.take(&id(&name), holder);
+            assert!(matches!(taken, Err(StoreError::Damaged { .. })), "{name}: {taken:?}");
+            let last = store.list(None, 100).unwrap();
+            let last = last.iter().find(|entry| entry.document.as_str() == name).unwrap();
+            let (seq, text) = (last.last_seq + 1, heal.to_owned());
+            let (heals, expected) = match heal {
+                "deletion" => (crate::store::contract::deleted(&name, seq), EMPTY_UPDATE),
+                _ => (snapshot(&name, seq, text.clone()), text.into()),
+            };
+
+            store.commit_all(&[of(holder, heals)]).unwrap();
+
+            assert_eq!(
+                store.load(&id(&name)).unwrap().snapshot,
+                Some((seq, expected)),
+                "{name}"
+            );
+            let next = update(&name, seq + 1, "next");
+            store.commit_all(&[of(holder, next)]).unwrap();
+            store.release(&id(&name), holder, None).unwrap();
+            assert_eq!(
+                store.take(&id(&name), self::holder()).unwrap().last_seq(),
+                seq + 1,
+                "{name}"
+            );
+        }
+    }
+    store.maintain(0).unwrap();
+    assert_eq!(store.status().damaged, 0);
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn r19_a_document_whose_rows_were_put_right_is_damaged_no_more_and_nothing_of_it_went_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = (open(folder.path()), made(folder.path()));
+    for (index, [rot, right]) in ROT.into_iter().enumerate() {
+        let name = format!("d{index}");
+        rotten(&store, &url, &name, rot);
+        assert!(store.load(&id(&name)).is_err());
+        sql(&url, "update cowrite_trim set after = after - interval '61 s'").unwrap();
+        store.maintain(0).unwrap();
+        assert_eq!(store.status().damaged, 1);
+        assert_eq!(number_of_records(&url, &name), 3);
+        let document = format!("(select id from cowrite_document where name = '{name}')");
+        sql(&url, &right.replace("THIS", &document)).unwrap();
+
+        let found = store.load(&id(&name)).unwrap();
+
+        assert_eq!(found, stored(Some((1, "one")), &[(2, "two"), (3, "three")]));
+        store.maintain(0).unwrap();
+        assert_eq!(store.status().damaged, 0);
+        assert_eq!(
+            number(&url, "select count(*) from cowrite_trim"),
+            0,
+            "what had to wait is gone"
+        );
+    }
+}
+
+fn number_of_records(url: &DatabaseUrl, name: &str) -> i64 {
+    let records = format!(
+        "select count(*) from cowrite_record r join cowrite_document d on d.id = r.document where d.name = '{name}'"
+    );
+    number(url, &records)
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn r19_a_record_that_is_there_where_none_can_be_hides_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = (open(folder.path()), made(folder.path()));
+    let holder = holder();
+    store.take(&id("a"), holder).unwrap();
+    store.commit_all(&[of(holder, update("a", 1, "one"))]).unwrap();
+    let stray = "insert into cowrite_record select document, 2, holder, at_ms, crc, authors, body from cowrite_record";
+    sql(&url, stray).unwrap();
+
+    store.commit_all(&[of(holder, update("a", 2, "two"))]).unwrap();
+
+    assert_eq!(store.load(&id("a")).unwrap(), stored(None, &[(1, "one"), (2, "two")]));
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn r21_what_was_superseded_goes_also_where_nobody_can_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = (open(folder.path()), made(folder.path()));
+    let holder = holder();
+    store.take(&id("a"), holder).unwrap();
+    let records = [update("a", 1, "one"), snapshot("a", 1, "one")];
+    store.commit_all(&records.map(|record| of(holder, record))).unwrap();
+    let late = "update cowrite_trim set after = after - interval '61 s'";
+    sql(&url, late).unwrap();
+    // The counts are of this column, too.
+    sql(&url, "alter table cowrite_document rename live_bytes to nowhere").unwrap();
+
+    store.maintain(0).unwrap();
+
+    assert_eq!(number(&url, "select count(*) from cowrite_record"), 0);
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn r28_many_documents_are_released_with_few_words() {
+    let (folder, wire, store) = behind_a_wire(LIMIT);
+    let url = url_of(&server(), folder.path());
+    let releases: Vec<Release> = (0..300)
+        .map(|number| Release {
+            document: id(&format!("d{number}")),
+            holder: holder(),
+            next: (number % 3 == 2).then(|| store.node()),
+        })
+        .collect();
+    for (number, Release { document, holder, .. }) in releases.iter().enumerate() {
+        store.take(document, *holder).unwrap();
+        if number % 3 > 0 {
+            store
+                .commit_all(&[of(*holder, update(document.as_str(), 1, "one"))])
+                .unwrap();
+        }
+    }
+    // One of them is somebody else's by now.
+    let other = holder();
+    store.take(&releases[1].document, other).unwrap();
+    wire.fault(Fault::Slow, true);
+    let before = wire.control.happened.load(Ordering::SeqCst);
+
+    store.release_all(&releases).unwrap();
+
+    // The beat speaks meanwhile, too.
+    let words = wire.control.happened.load(Ordering::SeqCst) - before;
+    assert!(words < 60, "{words}");
+    wire.fault(Fault::None, false);
+    let count = |which: &str| number(&url, &format!("select count(*) from cowrite_document where {which}"));
+    assert_eq!(count("true"), 200, "to which nobody wrote is gone");
+    assert_eq!(count("holder is not null"), 1);
+    assert_eq!(count("holder is null and node is not null"), 100);
+    store
+        .commit_all(&[of(other, update(releases[1].document.as_str(), 2, "two"))])
+        .unwrap();
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! What nodes ask each other on their own behalf, and how this one is reached by them.
+
+use std::{pin::Pin, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+    rt::net::TcpStream,
+    web::{self, Bytes, Data, Payload, ServiceConfig},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::{
+    actor::{
+        document::{Begins, Write},
+        registry::Others,
+    },
+    id::DocumentId,
+    nodes::{self, Nodes, Place, Said},
+    protocol::{close::CloseReason, update::CheckedUpdate},
+    room::session::SessionId,
+    store::NodeId,
+};
+
+use super::{
+    Shared,
+    admission::Refusal,
+    socket::Socket,
+    tunnel::{self, Asked, Lost},
+    y_sweet::body,
+};
+
+/// Most bytes of an answer that are told.
+const ANSWER_BYTES_MAX: usize = 1024;
+
+/// What only nodes may ask.
+pub fn routes(config: &mut ServiceConfig) {
+    config.route("/cluster/write/{document:.+}", web::post().to(write));
+}
+
+/// Greets a node that has connected.
+///
+/// # Errors
+/// It is none, or has another secret.
+pub async fn greet(
+    mut tcp: TcpStream,
+    nodes: &Nodes,
+) -> Result<(Socket, Option<std::net::SocketAddr>), nodes::Stranger> {
+    let peer = tcp.peer_addr();
+    match nodes::receive(&mut tcp, nodes.own(), nodes.secret()).await {
+        Ok(said) => Ok((Socket::Tunnel(tcp, said), said.client())),
+        Err(stranger) => {
+            let from = peer.map_or_else(|_| "somebody".to_owned(), |peer| peer.to_string());
+            match stranger {
+                nodes::Stranger::Secret => {
+                    log::warn!("{from} connected to --cluster-address without this node's --cluster-secret");
+                }
+                _ => log::debug!("{from} connected to --cluster-address and is no node: {stranger}"),
+            }
+            Err(stranger)
+        }
+    }
+}
+
+/// `POST /cluster/write/{document}`: what a node held of a document that it has lost.
+async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
+    if tunnel::said(&request) != Some(Said::Node) {
+        return Err(CloseReason::Forbidden("this is for nodes".to_owned()).into());
+    }
+    let raw_name = request.uri().path().strip_prefix("/cluster/write/").unwrap_or_default();
+    let document = DocumentId::from_url_path(raw_name).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
+    let bytes = body(payload, usize::MAX, &shared).await?;
+    let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
+    if let Some(nodes) = &shared.nodes
+        && !shared.registry.has(&document)
+        && let Place::There(_) = nodes.ask(&document).await
+    {
+        return Ok(tunnel::not_here());
+    }
+    if shared.registry.elsewhere(&document).await.is_some() {
+        return Ok(tunnel::not_here());
+    }
+    let id = SessionId(shared.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    let write = Write {
+        id,
+        subject: None,
+        update,
+        begins: Begins::always(),
+    };
+    shared.registry.write(&document, write).await?;
+    Ok(HttpResponse::Ok().finish())
+}
+
+impl Others for Arc<Nodes> {
+    fn heir(&self) -> Option<NodeId> {
+        Nodes::heir(self)
+    }
+
+    fn write(&self, document: DocumentId, update: Bytes) -> Pin<Box<dyn Future<Output = Result<bool, CloseReason>>>> {
+        let nodes = self.clone();
+        Box::pin(async move {
+            let Place::There(owner) = nodes.ask(&document).await else {
+                return Ok(false);
+            };
+            let name = utf8_percent_encode(document.as_str(), NON_ALPHANUMERIC);
+            let target = format!("/cluster/write/{name}");
+            let mut headers = HeaderMap::new();
+            // HTTP asks for one.
+            headers.insert(header::HOST, HeaderValue::from_static("node"));
+            let asked = Asked {
+                head: tunnel::head(&Method::POST, &target, &headers, false, Some(update.len())),
+                body: update,
+                said: Said::Node,
+            };
+            match tunnel::ask(&nodes, &document, owner, &asked).await {
+                Ok(answer) if answer.head.status == StatusCode::OK => Ok(true),
+                Ok(answer) => {
+                    let status = answer.head.status;
+                    let text = answer.text(ANSWER_BYTES_MAX).await;
+                    Err(match status {
+                        StatusCode::PAYLOAD_TOO_LARGE => CloseReason::DocumentTooLarge(text),
+                        StatusCode::BAD_REQUEST => CloseReason::Refused(text),
+                        StatusCode::INTERNAL_SERVER_ERROR => CloseReason::Unavailable(text),
+                        _ => CloseReason::Overloaded(text),
+                    })
+                }
+                Err(Lost::Here) => Ok(false),
+                Err(Lost::Nowhere) => Err(CloseReason::Restarting),
+            }
+        })
+    }
+}

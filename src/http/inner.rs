@@ -1,0 +1,296 @@
+//! One document of a Hocuspocus socket that lives on another node: a WebSocket of its own to there.
+//!
+//! The socket stays where it is. What its client says about the document goes there message by message, the token first,
+//! and what comes from there is written to the socket as if a session here had said it. Each direction waits for the one
+//! that it goes to, so neither can fill memory here.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_codec::{Decoder, Encoder};
+use actix_http::ws;
+use actix_web::{
+    HttpRequest,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    rt::time::sleep,
+    web::{Bytes, BytesMut, Data},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+    sync::mpsc,
+};
+use uuid::Uuid;
+
+use crate::{
+    actor::clock,
+    id::DocumentId,
+    nodes::{Nodes, Place, Said},
+    protocol::{
+        close::CloseReason,
+        frame,
+        hocuspocus::{self, Address},
+    },
+    room::outbox::{Kind, Outbox},
+};
+
+use super::{
+    Shared,
+    hocuspocus::Here,
+    tunnel::{self, Answer, Asked, Lost, Taken},
+};
+
+/// Names the document that such a WebSocket is for.
+const DOCUMENT: HeaderName = HeaderName::from_static("cowrite-document");
+/// Messages that may wait for the other node before the socket is not read.
+const WAITING: usize = 2;
+/// How often it is looked whether the client has read enough to be sent more.
+const LOOK: Duration = Duration::from_millis(10);
+/// How often the document's node is looked for.
+const TRIES: usize = 4;
+/// A client of which nothing was heard for so long does not live for the other node either, in milliseconds.
+const SILENT_MS: u64 = 45_000;
+/// How long the other node may take to see that a client has left a document.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// What a frame of the other node has beside a document, in bytes.
+const FRAME_COST: usize = 64 * 1024;
+
+/// How a socket's client came, for those of its documents that live elsewhere.
+#[derive(Debug)]
+pub struct Came {
+    target: String,
+    headers: HeaderMap,
+    from: Option<std::net::SocketAddr>,
+}
+
+impl Came {
+    /// As this request did.
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> Self {
+        let mut headers = request.headers().clone();
+        for name in [
+            DOCUMENT,
+            header::SEC_WEBSOCKET_EXTENSIONS,
+            header::SEC_WEBSOCKET_KEY,
+            header::SEC_WEBSOCKET_PROTOCOL,
+        ] {
+            headers.remove(name);
+        }
+        Self {
+            target: request
+                .uri()
+                .path_and_query()
+                .map_or("/", |target| target.as_str())
+                .to_owned(),
+            headers,
+            from: request.peer_addr(),
+        }
+    }
+
+    fn asks(&self, document: &DocumentId) -> Asked {
+        let mut headers = self.headers.clone();
+        let name = utf8_percent_encode(document.as_str(), NON_ALPHANUMERIC).to_string();
+        let key = STANDARD.encode(Uuid::new_v4().as_bytes());
+        for (header, value) in [(DOCUMENT, name), (header::SEC_WEBSOCKET_KEY, key)] {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(header, value);
+            }
+        }
+        Asked {
+            head: tunnel::head(&Method::GET, &self.target, &headers, true, None),
+            body: Bytes::new(),
+            said: Said::Document(self.from),
+        }
+    }
+
+    /// A WebSocket to where a document lives; none when that is here.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    pub async fn find(
+        &self,
+        nodes: &Nodes,
+        document: &DocumentId,
+        shared: &Shared,
+    ) -> Result<Option<Answer>, CloseReason> {
+        for _ in 0..TRIES {
+            let owner = match tunnel::find(nodes, document, shared).await {
+                Taken::Here => return Ok(None),
+                Taken::There(owner) => owner,
+                Taken::Nowhere => continue,
+            };
+            match tunnel::ask(nodes, document, owner, &self.asks(document)).await {
+                Ok(answer) if answer.head.status == StatusCode::SWITCHING_PROTOCOLS => return Ok(Some(answer)),
+                Ok(_) => {
+                    let reason = "the server of the document takes no more connections, come back";
+                    return Err(CloseReason::Overloaded(reason.to_owned()));
+                }
+                Err(Lost::Here) => {}
+                Err(Lost::Nowhere) => break,
+            }
+        }
+        Err(tunnel::moves())
+    }
+}
+
+/// Whether this node can serve the document that another node's WebSocket is for.
+pub async fn is_here(request: &HttpRequest, shared: &Shared) -> bool {
+    let name = request.headers().get(DOCUMENT).and_then(|name| name.to_str().ok());
+    let (Some(nodes), Some(Ok(document))) = (&shared.nodes, name.map(DocumentId::from_url_path)) else {
+        return false;
+    };
+    if shared.registry.has(&document) {
+        return shared.registry.elsewhere(&document).await.is_none();
+    }
+    nodes.ask(&document).await == Place::Here && shared.registry.elsewhere(&document).await.is_none()
+}
+
+/// The way to a document on another node. Its client has left the document when this is dropped.
+pub struct Away {
+    says: mpsc::Sender<Bytes>,
+    /// What comes from there.
+    pub outbox: Arc<Outbox>,
+}
+
+impl Away {
+    /// Begins to carry. `own` is the socket's own outbox, and `here` is dropped when the other node has heard that the client
+    /// has left.
+    #[must_use]
+    pub fn begin(
+        answer: Answer,
+        address: Address,
+        outbox: Arc<Outbox>,
+        own: Arc<Outbox>,
+        here: Here,
+        shared: &Data<Shared>,
+    ) -> Self {
+        let (says, said) = mpsc::channel(WAITING);
+        let (pongs, pinged) = mpsc::channel(1);
+        let (stream, early, owner) = answer.into_parts();
+        let (read, write) = stream.into_split();
+        let says_all = actix_web::rt::spawn(say(write, said, pinged, address));
+        let hears = Ear {
+            read,
+            arrived: early.into(),
+            outbox: outbox.clone(),
+            own,
+            pongs,
+            shared: shared.clone(),
+        };
+        let shared = shared.clone();
+        actix_web::rt::spawn(async move {
+            let mut hears = hears;
+            let Some(nodes) = &shared.nodes else { return };
+            let left = async {
+                let _ = says_all.await;
+                sleep(FAREWELL).await;
+            };
+            tokio::select! {
+                () = hears.all() => {}
+                () = nodes.ends_with(owner.id) => hears.outbox.end(Some(frame::close(&CloseReason::Restarting))),
+                () = left => {}
+            }
+            drop(here);
+        });
+        Self { says, outbox }
+    }
+
+    /// Says a message there; waits when it has no room.
+    pub async fn say(&self, message: Bytes) {
+        // If nobody is there any more, the socket is told by what comes from there.
+        let _ = self.says.send(message).await;
+    }
+}
+
+/// Says what the client does, until it has left the document.
+async fn say(
+    mut write: OwnedWriteHalf,
+    mut said: mpsc::Receiver<Bytes>,
+    mut pinged: mpsc::Receiver<Bytes>,
+    address: Address,
+) {
+    let (mut codec, mut bytes) = (ws::Codec::new().client_mode(), BytesMut::new());
+    loop {
+        let message = tokio::select! {
+            message = said.recv() => match message {
+                Some(message) => ws::Message::Binary(message),
+                None => break,
+            },
+            Some(payload) = pinged.recv() => ws::Message::Pong(payload),
+        };
+        if codec.encode(message, &mut bytes).is_err() || write.write_all(&bytes).await.is_err() {
+            return;
+        }
+        bytes.clear();
+    }
+    let last = [
+        ws::Message::Binary(hocuspocus::close(&address)),
+        ws::Message::Close(Some(ws::CloseCode::Normal.into())),
+    ];
+    for message in last {
+        let _ = codec.encode(message, &mut bytes);
+    }
+    let _ = write.write_all(&bytes).await;
+}
+
+/// Hears what the document's node says.
+struct Ear {
+    read: OwnedReadHalf,
+    arrived: BytesMut,
+    outbox: Arc<Outbox>,
+    own: Arc<Outbox>,
+    pongs: mpsc::Sender<Bytes>,
+    shared: Data<Shared>,
+}
+
+impl Ear {
+    /// Until it is silent. Then the session has ended, or the whole socket ends as the one to the node did.
+    async fn all(&mut self) {
+        let end = self.until_end().await;
+        self.outbox.end(end);
+    }
+
+    async fn until_end(&mut self) -> Option<Bytes> {
+        let bytes_max = self.shared.registry.document_bytes_max() + self.shared.message_bytes_max + FRAME_COST;
+        let mut codec = ws::Codec::new().client_mode().max_size(bytes_max);
+        let restarts = || Some(frame::close(&CloseReason::Restarting));
+        loop {
+            match codec.decode(&mut self.arrived) {
+                Ok(Some(ws::Frame::Binary(message))) => self.put(frame::binary(&[&message])).await,
+                Ok(Some(ws::Frame::Ping(payload))) => {
+                    self.outbox.push(frame::ping(), Kind::Other);
+                    let silent = (clock::now() / 1_000).saturating_sub(self.own.line().heard_ms());
+                    if silent < SILENT_MS {
+                        let _ = self.pongs.try_send(payload);
+                    }
+                }
+                Ok(Some(ws::Frame::Close(Some(reason)))) if reason.code == ws::CloseCode::Normal => return None,
+                Ok(Some(ws::Frame::Close(Some(reason)))) => {
+                    let text = reason.description.unwrap_or_default();
+                    return Some(frame::close_with(reason.code.into(), &text));
+                }
+                Ok(Some(ws::Frame::Pong(_))) => {}
+                Ok(Some(_)) | Err(_) => return restarts(),
+                Ok(None) => match self.read.read_buf(&mut self.arrived).await {
+                    Ok(read) if read > 0 => {}
+                    _ => return restarts(),
+                },
+            }
+        }
+    }
+
+    /// Waits as long as the client does not read what waits for it.
+    async fn put(&self, message: Bytes) {
+        let bytes_max = self.shared.outbox_bytes_max;
+        while !self.outbox.push_within(message.clone().into(), Kind::Other, bytes_max) {
+            if self.outbox.is_closing() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! This server as one of several: its address for the others, and how it comes and goes.
+
+use std::{
+    io,
+    net::{TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::ServeError;
+use crate::{
+    actor::{
+        document::{DocumentActor, Sessions},
+        homes::Homes,
+    },
+    config,
+    http::{self, Shared, Shows, socket::Socket},
+    nodes::{News, Nodes, Standing},
+    store::directory::Hears,
+};
+use actix::Addr;
+use actix_http::{HttpService, error::DispatchError};
+use actix_server::ServerBuilder;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    App,
+    dev::AppConfig,
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::{Data, ServiceConfig},
+};
+
+/// How long a stop waits to hear how busy documents are.
+const BUSY: Duration = Duration::from_millis(200);
+/// How long this node still sends on who comes, after its last document has gone: a balancer looks every few seconds, and
+/// the others hear within one.
+const LINGER: Duration = Duration::from_millis(500);
+/// How often a node that could not say that it is there says so again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Listens for other nodes; returns the address that they are told.
+///
+/// # Errors
+/// [`ServeError::Cluster`].
+pub fn bind(cluster: &config::Cluster) -> Result<(TcpListener, String), ServeError> {
+    let failed = |source| ServeError::Cluster {
+        address: cluster.address.clone(),
+        source,
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in cluster.address.to_socket_addrs().map_err(failed)? {
+        match super::listen(address) {
+            Ok((listener, bound)) => {
+                let host = cluster.address.rsplit_once(':').map_or("", |(host, _)| host);
+                return Ok((listener, format!("{host}:{}", bound.port())));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// Serves other nodes: what clients ask for, which they send on, and what they ask for themselves.
+///
+/// # Errors
+/// The system's.
+pub fn serve(
+    builder: ServerBuilder,
+    listener: TcpListener,
+    shared: &Data<Shared>,
+    nodes: &Arc<Nodes>,
+    homes: Arc<Homes>,
+) -> io::Result<ServerBuilder> {
+    let (all, nodes, address) = (shared.clone(), nodes.clone(), listener.local_addr()?);
+    builder.listen("nodes", listener, move || {
+        let application = || {
+            let shows = Shows {
+                admin: false,
+                metrics: false,
+            };
+            let routes = |config: &mut ServiceConfig| {
+                http::cluster::routes(config);
+                http::routes(config, &all.base_path, shows);
+            };
+            let application = App::new()
+                .app_data(all.clone())
+                .wrap(from_fn(http::refusals::told))
+                .wrap(from_fn(http::headers::add))
+                .configure(routes);
+            map_config(application, |()| AppConfig::default())
+        };
+        let http = HttpService::build()
+            .on_connect_ext(|socket: &Socket, extensions| {
+                if let Some(said) = socket.said() {
+                    extensions.insert(said);
+                }
+            })
+            .local_addr(address)
+            .upgrade(http::upgrade::factory(
+                application(),
+                homes.clone(),
+                all.base_path.clone(),
+                false,
+            ))
+            .h1(application());
+        let nodes = nodes.clone();
+        let greet = fn_service(move |tcp: TcpStream| {
+            let nodes = nodes.clone();
+            async move {
+                let _ = tcp.set_nodelay(true);
+                let _ = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(super::PEER_TIMEOUT));
+                let greeted = http::cluster::greet(tcp, &nodes).await;
+                greeted.map_err(|_| DispatchError::DisconnectTimeout)
+            }
+        });
+        greet.and_then(http)
+    })
+}
+
+/// This node among the others, from its start to its end.
+pub struct Member {
+    nodes: Arc<Nodes>,
+    address: String,
+    hears: Hears,
+}
+
+impl Member {
+    /// Hears what the store tells of others from now on.
+    #[must_use]
+    pub fn new(nodes: &Arc<Nodes>, address: String, shared: &Data<Shared>) -> Self {
+        shared.registry.is_one_of(Arc::new(nodes.clone()));
+        let (registry, known, metrics) = (shared.registry.clone(), nodes.clone(), shared.metrics.clone());
+        let hears = move |news| match news {
+            News::Living(living) => {
+                metrics.nodes.set(living.len() as i64);
+                known.hears_who_lives(living);
+            }
+            News::Lost(document, holder) => registry.lost(&document, holder),
+        };
+        Self {
+            nodes: nodes.clone(),
+            address,
+            hears: Arc::new(hears),
+        }
+    }
+
+    /// Where others reach it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The others are told where this node is.
+    pub async fn join(&self) {
+        self.stands(false).await;
+    }
+
+    /// The others are told that it goes, and it takes nothing more.
+    pub async fn drain(&self) {
+        self.nodes.drain();
+        self.stands(true).await;
+    }
+
+    async fn stands(&self, draining: bool) {
+        let standing = Standing {
+            address: self.address.clone(),
+            machine: self.nodes.machine().map(str::to_owned),
+            draining,
+        };
+        let (directory, hears) = (self.nodes.directory().clone(), self.hears.clone());
+        let tells = actix_web::web::block(move || directory.stands(standing, hears));
+        match actix_web::rt::time::timeout(AGAIN, tells).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => log::warn!("the other nodes do not know of this one yet: {error}"),
+            Ok(Err(_)) | Err(_) => log::warn!("the other nodes do not know of this one yet"),
+        }
+    }
+
+    /// All documents have gone: a moment later what this node carries for others goes, too.
+    pub async fn end(&self, deadline: Instant) {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        actix_web::rt::time::sleep(LINGER.min(rest)).await;
+        self.nodes.end();
+    }
+}
+
+/// Documents with most sessions first: they wait shortest for their next node.
+pub async fn busiest_first(documents: Vec<Addr<DocumentActor>>) -> Vec<Addr<DocumentActor>> {
+    let asked = documents.into_iter().map(|document| async {
+        let sessions = actix_web::rt::time::timeout(BUSY, document.send(Sessions)).await;
+        (sessions.ok().and_then(Result::ok).unwrap_or_default(), document)
+    });
+    let mut known = futures_util::future::join_all(asked).await;
+    known.sort_by_key(|(sessions, _)| std::cmp::Reverse(*sessions));
+    known.into_iter().map(|(_, document)| document).collect()
+}

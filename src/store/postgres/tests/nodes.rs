@@ -1,0 +1,102 @@
+//! Two nodes on one real database.
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::{
+    super::{PostgresStore, Store},
+    open,
+};
+use crate::store::{
+    contract::{holder, id},
+    directory::{Directory, News, Peer, Place, Standing},
+};
+
+fn stands(store: &PostgresStore, address: &str, draining: bool) -> UnboundedReceiver<News> {
+    let (news, heard) = unbounded_channel();
+    let standing = Standing {
+        address: address.to_owned(),
+        machine: None,
+        draining,
+    };
+    let tells = move |told| {
+        // A test may have heard enough.
+        let _ = news.send(told);
+    };
+    store.stands(standing, std::sync::Arc::new(tells)).unwrap();
+    heard
+}
+
+fn peer(store: &PostgresStore, address: &str, draining: bool) -> Peer {
+    Peer {
+        id: Directory::node(store),
+        address: address.to_owned(),
+        machine: None,
+        draining,
+    }
+}
+
+/// What is heard until `wanted` finds something in it.
+fn heard<T>(news: &mut UnboundedReceiver<News>, wanted: impl Fn(News) -> Option<T>) -> T {
+    loop {
+        if let Some(found) = wanted(news.blocking_recv().unwrap()) {
+            return found;
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n6_nodes_find_each_other_and_their_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two, alone] = [(); 3].map(|()| open(folder.path()));
+    let _heard = stands(&one, "one:1", false);
+    let mut news = stands(&two, "two:2", false);
+    let living = heard(&mut news, |news| match news {
+        News::Living(living) => Some(living),
+        News::Lost(..) => None,
+    });
+    assert_eq!(
+        living,
+        [peer(&one, "one:1", false)],
+        "a node without an address is none of them"
+    );
+    for (store, name) in [(&one, "a"), (&alone, "b")] {
+        store.take(&id(name), holder()).unwrap();
+    }
+
+    assert_eq!(two.place(&id("a")).unwrap(), Place::There(peer(&one, "one:1", false)));
+    assert_eq!(one.place(&id("a")).unwrap(), Place::Here);
+    assert_eq!(two.place(&id("none")).unwrap(), Place::Here);
+    assert_eq!(two.place(&id("b")).unwrap(), Place::Here, "nobody can be sent there");
+
+    let _heard = stands(&one, "one:1", true);
+    assert_eq!(two.place(&id("a")).unwrap(), Place::There(peer(&one, "one:1", true)));
+    one.close().unwrap();
+    assert_eq!(two.place(&id("a")).unwrap(), Place::Here);
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n11_a_node_that_was_taken_for_dead_hears_what_it_has_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = [(); 2].map(|()| open(folder.path()));
+    let mut news = stands(&one, "one:1", false);
+    let [lost, kept] = [holder(), holder()];
+    one.take(&id("lost"), lost).unwrap();
+    one.take(&id("kept"), kept).unwrap();
+
+    // It lives, and says so again at any moment.
+    while two.take(&id("lost"), holder()).is_err() {
+        two.is_dead(Directory::node(&one)).unwrap();
+    }
+
+    let told = heard(&mut news, |news| match news {
+        News::Lost(document, holder) => Some((document, holder)),
+        News::Living(_) => None,
+    });
+    assert_eq!(told, (id("lost"), lost));
+    assert!(
+        two.take(&id("kept"), holder()).is_err(),
+        "a node that lives keeps the others"
+    );
+}
