@@ -104,7 +104,9 @@ fn most_of(target: &str) -> LevelFilter {
         // Its `trace` has the values that are written.
         "sled" => LevelFilter::Debug,
         // These say such things at their higher levels, too.
-        "actix_http" | "ureq" | "ureq_proto" | "tokio_postgres" | "deadpool_postgres" => LevelFilter::Off,
+        "actix_http" | "object_store" | "ureq" | "ureq_proto" | "tokio_postgres" | "deadpool_postgres" => {
+            LevelFilter::Off
+        }
         _ => LevelFilter::Info,
     }
 }

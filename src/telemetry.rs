@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::Collector,
 };
 
@@ -62,8 +62,45 @@ pub struct Metrics {
     documents_bytes: IntGauge,
     outboxes_bytes: IntGauge,
     answers_bytes: IntGauge,
+    backups: Backups,
     unfinished_bytes: IntGauge,
     store: StoreGauges,
+}
+
+#[derive(Debug)]
+struct Backups {
+    succeeded: IntGauge,
+    took: Gauge,
+    runs: IntCounter,
+    bytes: IntCounter,
+    failed: IntCounter,
+}
+
+impl Backups {
+    fn new(registry: &Registry) -> Self {
+        let took = Gauge::new("cowrite_backup_last_duration_seconds", "Time that the last run took")
+            .expect("a valid metric name");
+        register(registry, took.clone());
+        Self {
+            succeeded: gauge(
+                registry,
+                "cowrite_backup_last_success_timestamp_seconds",
+                "When the last run that succeeded was begun, since the Unix epoch; 0 before the first",
+            ),
+            took,
+            runs: counter(
+                registry,
+                "cowrite_backup_runs_total",
+                "Runs of --backup-to that succeeded",
+            ),
+            bytes: counter(registry, "cowrite_backup_bytes_total", "Bytes that they copied"),
+            failed: counter(
+                registry,
+                "cowrite_backup_failures_total",
+                "Runs of --backup-to that failed",
+            ),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -225,6 +262,7 @@ impl Metrics {
                 "Bytes of large answers on their way to readers",
             ),
             unfinished_bytes: gauge(r, "cowrite_unfinished_bytes", "Bytes of messages that are not complete"),
+            backups: Backups::new(r),
             store: StoreGauges {
                 documents: gauge(r, "cowrite_store_documents", "Documents in the store"),
                 damaged: gauge(
@@ -294,6 +332,19 @@ impl Metrics {
     /// The disk refused a commit.
     pub fn commit_failed(&self) {
         self.commits_failed.inc();
+    }
+
+    /// A run of the backup that was begun then took so long, and copied so many bytes.
+    pub fn backup(&self, began_ms: u64, took: Duration, bytes: u64) {
+        self.backups.succeeded.set((began_ms / 1_000) as i64);
+        self.backups.took.set(took.as_secs_f64());
+        self.backups.runs.inc();
+        self.backups.bytes.inc_by(bytes);
+    }
+
+    /// A run of the backup failed.
+    pub fn backup_failed(&self) {
+        self.backups.failed.inc();
     }
 
     /// What is held in memory, `used` by the whole process.

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Flags of other programs that our documents name.
-const FOREIGN: [&str; 2] = ["--documents", "--host"];
+const FOREIGN: [&str; 4] = ["--documents", "--host", "--memory", "--only"];
 
 /// What a rule says that has no test of its own name.
 const NO_TEST: &str = "No test of its own:";

@@ -38,7 +38,10 @@ use crate::{
     limits::MESSAGE_BYTES_MAX,
     logging::LogFormat,
     nodes::ClusterSecret,
-    operator::Request,
+    operator::{
+        Request,
+        schedule::{EVERY_MIN, Plan},
+    },
     tls::Tls,
     token::{Issuer, Jwks, KeyError, Keys, LinkKeys, ServerToken, Source, TokenKey},
 };
@@ -83,8 +86,8 @@ impl Command {
             CommandArgs::Serve(args) => (*args).try_into().map(|config| Self::Serve(Box::new(config))),
             CommandArgs::Demo(args) => args.command(arguments.get(2..).unwrap_or_default()),
             CommandArgs::Token(args) => args.try_into().map(Self::Token),
-            CommandArgs::Backup(args) => Ok(Self::Operate(args.into())),
-            CommandArgs::Restore(args) => Ok(Self::Operate(args.into())),
+            CommandArgs::Backup(args) => args.try_into().map(Self::Operate),
+            CommandArgs::Restore(args) => args.try_into().map(Self::Operate),
             CommandArgs::Verify(args) => args.try_into().map(Self::Operate),
             CommandArgs::Doc { command } => command.try_into().map(Self::Operate),
             CommandArgs::Copy(args) => args.try_into().map(Self::Operate),
@@ -163,6 +166,8 @@ pub struct ServeConfig {
     pub keep_history: Duration,
     /// Length at which a file of the journal is full.
     pub segment_bytes: u64,
+    /// Where to and how often the data folder is backed up beside serving; `None` is never.
+    pub backup: Option<Plan>,
     /// Threads that connections and their documents run on.
     pub threads: usize,
     /// How long stopping may take.
@@ -228,6 +233,7 @@ impl ServeConfig {
             keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
             segment_bytes: 64 * 1024 * 1024,
+            backup: None,
             threads: cores,
             shutdown_timeout: Duration::from_secs(10),
             is_supervised: false,
@@ -315,9 +321,13 @@ decides, and a document that none matches is closed to the holder of the token."
 Example, from cron:
   cowrite backup --data /var/lib/cowrite /mnt/backup/cowrite --keep 30d
 
-Everything that was saved before the command began is in the backup. DIR holds each file once;
+Everything that was saved before the command began is in the backup. TARGET holds each file once;
 a run adds what is new and a list of what belongs to it. What is copied is checked: damaged
-documents are named, and the exit code is 1. A server on it may run.")]
+documents are named, and the exit code is 1. A server on it may run.
+
+In a bucket it is the same: cowrite backup --data /var/lib/cowrite s3://my-bucket/cowrite. Keys and
+the endpoint come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
+AWS_ENDPOINT_URL; docs/operating.md has those of Google and Azure.")]
     Backup(operator::BackupArgs),
     /// Make a data folder from a backup
     #[command(after_help = "\
@@ -327,7 +337,7 @@ Examples:
   cowrite restore /mnt/backup/cowrite --data ./friday --at 2026-11-20T17:00:00Z
       each document as it was at that time
 
-The data folder must be empty or not there. Each run can be restored (`cowrite verify DIR --all`
+The data folder must be empty or not there. Each run can be restored (`cowrite verify TARGET --all`
 lists them); a time between runs, when the server keeps its history that long (--keep-history of
 `serve`). Otherwise the documents of which something may be missing are named, and nothing is
 restored.")]
@@ -461,6 +471,9 @@ struct ServeArgs {
     /// A file of the journal is full at this; a smaller store has smaller files
     #[arg(long, env = "COWRITE_SEGMENT_BYTES", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<{ 64 << 10 }, { 1 << 30 }>)]
     segment_bytes: u64,
+
+    #[command(flatten)]
+    backup: BackupsArgs,
 
     #[command(flatten)]
     key: KeyArgs,
@@ -644,6 +657,45 @@ struct LimitArgs {
 }
 
 #[derive(Args)]
+struct BackupsArgs {
+    /// Back the data folder up to there, beside serving: a folder, s3://BUCKET/PREFIX, gs://… or az://…, as
+    /// `cowrite backup` does
+    #[arg(long, env = "COWRITE_BACKUP_TO", hide_env_values = true, value_name = "TARGET")]
+    backup_to: Option<String>,
+
+    /// From the beginning of one run to that of the next, 5s at least
+    #[arg(long, env = "COWRITE_BACKUP_EVERY", hide_env_values = true, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    backup_every: Duration,
+
+    /// Remove runs that were begun longer ago, and what only they need [default: keep all]
+    #[arg(long, env = "COWRITE_BACKUP_KEEP", hide_env_values = true, value_name = "DURATION", value_parser = duration)]
+    backup_keep: Option<Duration>,
+}
+
+impl BackupsArgs {
+    fn plan(self, is_in_database: bool) -> Result<Option<Plan>, String> {
+        let Some(to) = self.backup_to.filter(|to| !to.is_empty()) else {
+            return Ok(None);
+        };
+        let to = to.parse().map_err(|why| format!("--backup-to: {why}"))?;
+        if is_in_database {
+            return Err(
+                "--backup-to copies a data folder, and with --database-url the documents are in the database: back that up"
+                    .to_owned(),
+            );
+        }
+        if self.backup_every < EVERY_MIN {
+            return Err("--backup-every must be at least 5s".to_owned());
+        }
+        Ok(Some(Plan {
+            to,
+            every: self.backup_every,
+            keep: self.backup_keep,
+        }))
+    }
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Who may connect")]
 struct KeyArgs {
     /// Secret of 32 bytes or more that tokens are signed with (HS256); `openssl rand -hex 32` makes
@@ -718,10 +770,13 @@ impl TryFrom<ServeArgs> for ServeConfig {
             let cluster = args.cluster.cluster(database.is_some())?;
             (database, cluster)
         };
+        #[cfg(feature = "postgres")]
+        let is_in_database = database.is_some();
         #[cfg(not(feature = "postgres"))]
-        let cluster = None;
+        let (is_in_database, cluster) = (false, None);
 
         Ok(Self {
+            backup: args.backup.plan(is_in_database)?,
             listen,
             admin_listen: args.admin_listen,
             public_metrics: args.public_metrics.unwrap_or(args.admin_listen.is_none()),

@@ -162,9 +162,9 @@ impl TryFrom<DbArgs> for Request {
 
 #[derive(Args)]
 pub(super) struct BackupArgs {
-    /// Folder of the backup: empty, not there yet, or the backup so far
-    #[arg(value_name = "DIR")]
-    to: PathBuf,
+    /// Folder of the backup (empty, not there yet, or the backup so far), or s3://BUCKET/PREFIX, gs://…, az://…
+    #[arg(value_name = "TARGET")]
+    to: String,
 
     #[command(flatten)]
     data: DataArgs,
@@ -176,9 +176,9 @@ pub(super) struct BackupArgs {
 
 #[derive(Args)]
 pub(super) struct RestoreArgs {
-    /// Folder of the backup
-    #[arg(value_name = "DIR")]
-    from: PathBuf,
+    /// Folder of the backup, or s3://BUCKET/PREFIX, gs://…, az://…
+    #[arg(value_name = "TARGET")]
+    from: String,
 
     #[command(flatten)]
     data: DataArgs,
@@ -199,8 +199,8 @@ pub(super) struct RestoreArgs {
 #[derive(Args)]
 pub(super) struct VerifyArgs {
     /// Check the newest run of this backup instead of the data folder
-    #[arg(value_name = "BACKUP")]
-    backup: Option<PathBuf>,
+    #[arg(value_name = "TARGET")]
+    backup: Option<String>,
 
     /// Check every run of the backup
     #[arg(long, requires = "backup")]
@@ -369,20 +369,25 @@ impl From<ExportForm> for Export {
     }
 }
 
-impl From<BackupArgs> for Request {
-    fn from(args: BackupArgs) -> Self {
-        Self::Backup {
+/// Parsed here, since what clap says of a value shows it, and a secret that somebody wrote into it.
+impl TryFrom<BackupArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: BackupArgs) -> Result<Self, String> {
+        Ok(Self::Backup {
             data: args.data.data,
-            to: args.to,
+            to: args.to.parse()?,
             keep: args.keep,
-        }
+        })
     }
 }
 
-impl From<RestoreArgs> for Request {
-    fn from(args: RestoreArgs) -> Self {
-        Self::Restore {
-            from: args.from,
+impl TryFrom<RestoreArgs> for Request {
+    type Error = String;
+
+    fn try_from(args: RestoreArgs) -> Result<Self, String> {
+        Ok(Self::Restore {
+            from: args.from.parse()?,
             data: args.data.data,
             what: match (args.at, args.run) {
                 (Some(at_ms), _) => What::At(at_ms),
@@ -390,7 +395,7 @@ impl From<RestoreArgs> for Request {
                 (None, None) => What::Newest,
             },
             partial: args.partial,
-        }
+        })
     }
 }
 
@@ -399,7 +404,10 @@ impl TryFrom<VerifyArgs> for Request {
 
     fn try_from(args: VerifyArgs) -> Result<Self, String> {
         Ok(match args.backup {
-            Some(folder) => Self::VerifyBackup { folder, all: args.all },
+            Some(backup) => Self::VerifyBackup {
+                backup: backup.parse()?,
+                all: args.all,
+            },
             None => Self::Verify(args.place.place()?),
         })
     }

@@ -3,8 +3,7 @@ use crate::{
     access::{Access, Claims, Grants, LinkClaims, Share},
     content::Form,
     id::DocumentId,
-    operator::Place,
-    operator::{Export, What},
+    operator::{Export, Place, Target, What},
     token::LinkKeys,
 };
 
@@ -106,6 +105,9 @@ fn c1_flags_reach_their_fields() {
         "--presence-per-second=10",
         "--received-bytes-per-second=11KiB",
         "--cpu-percent=12",
+        "--backup-to=s",
+        "--backup-every=5s",
+        "--backup-keep=30d",
     ]);
 
     let expected = ServeConfig {
@@ -154,11 +156,27 @@ fn c1_flags_reach_their_fields() {
         keep_deleted: Patterns::new(["versions/*".to_owned(), "a".to_owned()]).expect("patterns"),
         keep_history: Duration::from_secs(5_400),
         segment_bytes: 1 << 20,
+        backup: Some(Plan {
+            to: Target::Folder("s".into()),
+            every: Duration::from_secs(5),
+            keep: Some(Duration::from_secs(30 * 24 * 3_600)),
+        }),
         threads: 3,
         shutdown_timeout: Duration::from_millis(500),
         is_supervised: false,
     };
     assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn b33_a_backup_that_cannot_be_is_refused_at_the_start() {
+    assert_eq!(serve(&["--backup-every=1h"]).backup.map(|plan| plan.every), None);
+    assert!(refused(&["serve", "--backup-to=b", "--backup-every=4s"]).contains("must be at least 5s"));
+    assert!(refused(&["serve", "--backup-to=ftp://verysecret"]).starts_with("--backup-to: write a folder, s3://"));
+    #[cfg(feature = "postgres")]
+    assert!(
+        refused(&["serve", "--backup-to=b", "--database-url=postgres://u:p@host/d"]).contains("are in the database")
+    );
 }
 
 #[test]
@@ -612,7 +630,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
     let data = PathBuf::from("/tmp/x");
     let plan = DocumentId::parse("plan").expect("a name");
     let restored = |what| Request::Restore {
-        from: "b".into(),
+        from: Target::Folder("b".into()),
         data: data.clone(),
         what,
         partial: false,
@@ -623,7 +641,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
             &["backup", "b", "--keep=1h"][..],
             Request::Backup {
                 data: data.clone(),
-                to: "b".into(),
+                to: Target::Folder("b".into()),
                 keep: Some(Duration::from_secs(3_600)),
             },
         ),
@@ -637,7 +655,7 @@ fn b2_to_b15_arguments_reach_the_requests() {
         (
             &["verify", "b", "--all"],
             Request::VerifyBackup {
-                folder: "b".into(),
+                backup: Target::Folder("b".into()),
                 all: true,
             },
         ),

@@ -10,15 +10,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::{self, Display, Formatter},
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+#[cfg(feature = "object-store")]
+use super::bucket::Bucket;
+
 use super::{
-    Failure, Progress, count, failed,
+    Failure, Progress, Target, count, failed,
     image::Image,
     journal_in,
     pool::{Listed, Pool, Run, VERSION, part_of, write_whole},
@@ -29,7 +34,7 @@ use super::{
 use crate::{
     actor::clock::wall_ms,
     store::journal::{
-        disk::Disk,
+        disk::{Disk, DiskFile},
         index::Need,
         recovery,
         segment::{self, HEADER_BYTES, Header, Lost},
@@ -38,35 +43,96 @@ use crate::{
 
 const COPY_BYTES: usize = 1024 * 1024;
 
-/// Adds a run of the journal in `data` to the backup in `to`.
-pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut dyn Write) -> Result<(), Failure> {
+/// What a run did, for whoever is told.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Which run.
+    pub title: String,
+    /// Documents in it.
+    pub documents: u64,
+    /// Files of which something was copied, and how many bytes that was.
+    pub copied: u64,
+    pub copied_bytes: u64,
+    /// Files of which all was there.
+    pub kept: u64,
+    /// Older runs that were removed.
+    pub gone: u64,
+    /// A line for each thing that is damaged.
+    pub damaged: Vec<String>,
+}
+
+impl Display for Done {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (documents, copied) = (count(self.documents, "document"), count(self.copied, "file"));
+        let (bytes, kept) = (size(self.copied_bytes), self.kept);
+        write!(f, "{}: {documents}; {copied} copied ({bytes}), {kept} kept", self.title)?;
+        match self.gone {
+            0 => Ok(()),
+            gone => write!(f, "; {} removed", count(gone, "older run")),
+        }
+    }
+}
+
+/// Adds a run of the journal in `data` to the backup in `to`, and says so.
+pub(super) fn backup(data: &Path, to: &Target, keep: Option<Duration>, out: &mut dyn Write) -> Result<(), Failure> {
+    let done = add(data, &mut Kept::open(to)?, keep, None)?;
+    say(out, &done)?;
+    if done.damaged.is_empty() {
+        return Ok(());
+    }
+    warn(told(done.damaged.into_iter(), MOST_TOLD));
+    Err(Failure(format!(
+        "the run is complete, and something in it is damaged as it is in {}: run `cowrite verify`",
+        data.display()
+    )))
+}
+
+/// Where runs are kept, between one run and the next.
+pub(super) enum Kept {
+    Folder(PathBuf),
+    #[cfg(feature = "object-store")]
+    Bucket(Box<Bucket>),
+}
+
+impl Kept {
+    pub fn open(to: &Target) -> Result<Self, Failure> {
+        match to {
+            Target::Folder(folder) => Ok(Self::Folder(folder.clone())),
+            #[cfg(feature = "object-store")]
+            Target::Bucket(url) => Ok(Self::Bucket(Box::new(Bucket::open_or_make(url)?))),
+        }
+    }
+}
+
+/// Adds a run of the journal in `data`. Whoever knows how many documents there are saves reading all hints.
+pub(super) fn add(data: &Path, to: &mut Kept, keep: Option<Duration>, documents: Option<u64>) -> Result<Done, Failure> {
+    match to {
+        Kept::Folder(folder) => add_to_folder(data, folder, keep, documents),
+        #[cfg(feature = "object-store")]
+        Kept::Bucket(bucket) => bucket.add(data, keep, documents),
+    }
+}
+
+fn add_to_folder(data: &Path, to: &Path, keep: Option<Duration>, documents: Option<u64>) -> Result<Done, Failure> {
     let began_ms = wall_ms();
     let journal = journal_in(data)?;
     apart(data, to)?;
     let mut pool = Pool::open_or_make(to)?;
-    let source = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
-    let source = source.to_string_lossy().into_owned();
+    let source = source_of(data)?;
 
     let mut tally = Tally::default();
     let listed = Image::read(&journal, |image| {
-        let mut copy = Copy {
-            image,
-            journal: &journal,
+        let mut shelf = Folder {
             pool: &pool,
             progress: Progress::new(),
             bytes_all: image.segments().map(|(_, bytes)| bytes).sum(),
             bytes_done: 0,
-            said: BTreeMap::new(),
-            tally: &mut tally,
         };
+        let mut copy = Copy::new(image, &journal, &mut shelf, &mut tally);
         let headed = copy.headed()?;
         one_store(&pool, &source, &headed)?;
         copy.all(&headed)
     })?;
-    let of_run = |file: &&(u32, u32)| listed.iter().any(|listed| (listed.number, listed.salt) == **file);
-    let copied = tally.copied.iter().filter(of_run).count() as u64;
-    let (copied_bytes, kept) = (tally.copied_bytes, listed.len() as u64 - copied);
-
     let mut run = Run {
         version: VERSION,
         number: pool.next_number(),
@@ -75,36 +141,28 @@ pub(super) fn backup(data: &Path, to: &Path, keep: Option<Duration>, out: &mut d
         documents: 0,
         segments: listed,
     };
-    let damaged = examine(&pool, &mut run, &tally)?;
-    let (title, documents) = (run.title(), run.documents);
+    let (image, missing) = pool.image(&run);
+    if let Some(missing) = missing.into_iter().next() {
+        return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
+    }
+    let folder = pool.folder.join("segments");
+    let damaged = examine(&image, &folder, &pool.runs, &mut run, &tally, documents)?;
+    let mut done = tally.done(&run, damaged);
     pool.add(run)?;
-    let gone = match keep {
-        Some(keep) => pool.drop_before(began_ms.saturating_sub(keep.as_millis() as u64))?,
-        None => 0,
-    };
+    if let Some(keep) = keep {
+        done.gone = pool.drop_before(began_ms.saturating_sub(keep.as_millis() as u64))?;
+    }
+    Ok(done)
+}
 
-    let mut text = format!(
-        "{title}: {}; {} copied ({}), {kept} kept",
-        count(documents, "document"),
-        count(copied, "file"),
-        size(copied_bytes)
-    );
-    if gone > 0 {
-        text.push_str(&format!("; {} removed", count(gone, "older run")));
-    }
-    say(out, text)?;
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    warn(told(damaged.iter().cloned(), MOST_TOLD));
-    Err(Failure(format!(
-        "the run is complete, and something in it is damaged as it is in {}: run `cowrite verify`",
-        data.display()
-    )))
+/// The name of a data folder in a run.
+pub(super) fn source_of(data: &Path) -> Result<String, Failure> {
+    let source = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
+    Ok(source.to_string_lossy().into_owned())
 }
 
 /// Refuses a backup that would lie in what it is a backup of.
-fn apart(data: &Path, to: &Path) -> Result<(), Failure> {
+pub(super) fn apart(data: &Path, to: &Path) -> Result<(), Failure> {
     let data = fs::canonicalize(data).map_err(|error| failed("look at", data, error))?;
     // What is not there yet lies where its nearest folder does.
     let nearest = to.ancestors().find_map(|folder| {
@@ -143,23 +201,18 @@ fn one_store(pool: &Pool, source: &str, headed: &[(u32, u32)]) -> Result<(), Fai
     )))
 }
 
-/// Reads what no earlier run has checked, counts the documents, and says what is damaged.
-fn examine(pool: &Pool, run: &mut Run, tally: &Tally) -> Result<Vec<String>, Failure> {
-    let (image, missing) = pool.image(run);
-    if let Some(missing) = missing.into_iter().next() {
-        return Err(Failure(format!("the copy was changed meanwhile: {missing}")));
-    }
-    let folder = pool.folder.join("segments");
-    let mut index = recovery::recover(&image, &folder, 0)?.index;
-    let documents = index.documents.iter();
-    run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
-    let mut lines: Vec<String> = documents
-        .filter_map(|(name, known)| Some(format!("{name} is damaged: {}", known.damage.as_ref()?.reason)))
-        .collect();
-
-    let checked: BTreeMap<(u32, u32), u64> = pool
-        .runs
-        .iter()
+/// Reads what no earlier run has checked, counts the documents, and says what is damaged. Of the image of the run, the
+/// files are called as if they lay in `folder`.
+pub(super) fn examine<'a>(
+    image: &Image,
+    folder: &Path,
+    earlier: impl IntoIterator<Item = &'a Run>,
+    run: &mut Run,
+    tally: &Tally,
+    documents: Option<u64>,
+) -> Result<Vec<String>, Failure> {
+    let checked: BTreeMap<(u32, u32), u64> = earlier
+        .into_iter()
         .flat_map(|earlier| &earlier.segments)
         .filter(|listed| !listed.damaged)
         .map(|listed| ((listed.number, listed.salt), listed.bytes))
@@ -175,30 +228,40 @@ fn examine(pool: &Pool, run: &mut Run, tally: &Tally) -> Result<Vec<String>, Fai
         })
         .map(|listed| listed.number)
         .collect();
-    let mut damaged = BTreeSet::new();
+    let mut found = Vec::new();
     let headerless = recovery::survey(
-        &image,
-        &folder,
+        image,
+        folder,
         |number| unchecked.contains(&number),
-        |number, _, _, scan| {
-            for damage in scan.damage {
-                damaged.insert(number);
-                let place = format!("{} at byte {}:", segment::file_name(number), damage.offset);
-                if lines.iter().any(|line| line.contains(&place)) {
-                    continue;
-                }
-                lines.push(match damage.lost {
-                    Lost::Known(entry) if index.need(number, &entry) == Need::Current => {
-                        format!("{} is damaged: {place} {}", entry.document, damage.reason)
-                    }
-                    Lost::Known(_) => format!("{place} {} (no document needs it at present)", damage.reason),
-                    Lost::Traced(_) | Lost::Unknown => {
-                        format!("{place} {} (nobody can say of which document)", damage.reason)
-                    }
-                });
-            }
-        },
+        |number, _, _, scan| found.extend(scan.damage.into_iter().map(|damage| (number, damage))),
     )?;
+    if let Some(documents) = documents.filter(|_| found.is_empty() && headerless.is_empty()) {
+        run.documents = documents;
+        return Ok(Vec::new());
+    }
+    let mut index = recovery::recover(image, folder, 0)?.index;
+    let documents = index.documents.iter();
+    run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
+    let mut lines: Vec<String> = documents
+        .filter_map(|(name, known)| Some(format!("{name} is damaged: {}", known.damage.as_ref()?.reason)))
+        .collect();
+    let mut damaged = BTreeSet::new();
+    for (number, damage) in found {
+        damaged.insert(number);
+        let place = format!("{} at byte {}:", segment::file_name(number), damage.offset);
+        if lines.iter().any(|line| line.contains(&place)) {
+            continue;
+        }
+        lines.push(match damage.lost {
+            Lost::Known(entry) if index.need(number, &entry) == Need::Current => {
+                format!("{} is damaged: {place} {}", entry.document, damage.reason)
+            }
+            Lost::Known(_) => format!("{place} {} (no document needs it at present)", damage.reason),
+            Lost::Traced(_) | Lost::Unknown => {
+                format!("{place} {} (nobody can say of which document)", damage.reason)
+            }
+        });
+    }
     for number in headerless {
         damaged.insert(number);
         lines.push(format!(
@@ -214,29 +277,79 @@ fn examine(pool: &Pool, run: &mut Run, tally: &Tally) -> Result<Vec<String>, Fai
 
 /// What a run did, over all images that it took.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     /// Numbers and salts of the files that were written.
-    copied: BTreeSet<(u32, u32)>,
-    copied_bytes: u64,
+    pub copied: BTreeSet<(u32, u32)>,
+    pub copied_bytes: u64,
     /// Segments of which not all is there that a hint or a header says was durable.
-    short: BTreeSet<u32>,
+    pub short: BTreeSet<u32>,
 }
 
-struct Copy<'a> {
+impl Tally {
+    pub fn done(&self, run: &Run, damaged: Vec<String>) -> Done {
+        let of_run = run.segments.iter().map(|listed| (listed.number, listed.salt));
+        let copied = of_run.filter(|file| self.copied.contains(file)).count() as u64;
+        Done {
+            title: run.title(),
+            documents: run.documents,
+            copied,
+            copied_bytes: self.copied_bytes,
+            kept: run.segments.len() as u64 - copied,
+            gone: 0,
+            damaged,
+        }
+    }
+}
+
+/// Where a run's segments go.
+pub(super) trait Shelf {
+    /// So many bytes of a segment are there that an earlier run took for whole records.
+    fn held(&self, number: u32, salt: u32) -> u64;
+
+    /// Brings what is there of a segment to at least `bytes` bytes; returns how many of them belong to the run.
+    fn segment(&mut self, from: &Segment<'_>, bytes: u64, tally: &mut Tally) -> Result<u64, Failure>;
+
+    /// Brings the hint of a segment, which says that it ends at `end`.
+    fn hint(&mut self, from: &Segment<'_>, end: u64, hint: &[u8]) -> Result<(), Failure>;
+}
+
+/// A segment of an image.
+pub(super) struct Segment<'a> {
+    image: &'a Image,
+    pub path: PathBuf,
+    pub number: u32,
+    pub salt: u32,
+}
+
+impl Segment<'_> {
+    pub fn open(&self) -> Result<Arc<dyn DiskFile>, Failure> {
+        let opened = self.image.open(&self.path);
+        opened.map_err(|error| failed("open", &self.path, error))
+    }
+}
+
+pub(super) struct Copy<'a> {
     image: &'a Image,
     journal: &'a Path,
-    pool: &'a Pool,
-    progress: Progress,
-    bytes_all: u64,
-    bytes_done: u64,
+    shelf: &'a mut dyn Shelf,
     /// Up to where earlier segments were durable, as the headers of later ones say.
     said: BTreeMap<u32, u64>,
     tally: &'a mut Tally,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    pub fn new(image: &'a Image, journal: &'a Path, shelf: &'a mut dyn Shelf, tally: &'a mut Tally) -> Self {
+        Self {
+            image,
+            journal,
+            shelf,
+            said: BTreeMap::new(),
+            tally,
+        }
+    }
+
     /// The segments that were born, with their salts.
-    fn headed(&mut self) -> Result<Vec<(u32, u32)>, Failure> {
+    pub fn headed(&mut self) -> Result<Vec<(u32, u32)>, Failure> {
         let mut found = Vec::new();
         for (number, bytes) in self.image.segments() {
             let path = self.journal.join(segment::file_name(number));
@@ -258,7 +371,7 @@ impl Copy<'_> {
             .collect())
     }
 
-    fn all(&mut self, headed: &[(u32, u32)]) -> Result<Vec<Listed>, Failure> {
+    pub fn all(&mut self, headed: &[(u32, u32)]) -> Result<Vec<Listed>, Failure> {
         let last = headed.iter().rev().find(|(_, salt)| *salt != 0).copied();
         let lengths: BTreeMap<u32, u64> = self.image.segments().collect();
         let mut listed = Vec::with_capacity(headed.len());
@@ -270,10 +383,11 @@ impl Copy<'_> {
             let hint_end = self.hint(number, salt)?;
             let durable = hint_end.or_else(|| self.said.get(&number).copied()).unwrap_or_default();
             // The file was cut short in the data folder after it was copied.
-            if self.pool.held(number, salt) >= durable {
+            if self.shelf.held(number, salt) >= durable {
                 bytes = bytes.max(durable);
             }
-            bytes = self.segment(number, salt, bytes)?;
+            let from = self.from(number, salt);
+            bytes = self.shelf.segment(&from, bytes, self.tally)?;
             if bytes < durable {
                 self.tally.short.insert(number);
             }
@@ -301,13 +415,44 @@ impl Copy<'_> {
             .open(&path)
             .and_then(|file| segment::scan(&*file, salt, bytes, None));
         let end = scan.map_err(|error| failed("read", &path, error))?.end;
-        Ok(end.min(bytes).max(self.pool.held(number, salt)))
+        Ok(end.min(bytes).max(self.shelf.held(number, salt)))
     }
 
-    /// Brings the pool's file of a segment to at least `bytes` bytes; returns how many of them belong to the
-    /// run.
-    fn segment(&mut self, number: u32, salt: u32, bytes: u64) -> Result<u64, Failure> {
-        let to = self.pool.segment(number, salt);
+    fn from(&self, number: u32, salt: u32) -> Segment<'a> {
+        Segment {
+            image: self.image,
+            path: self.journal.join(segment::file_name(number)),
+            number,
+            salt,
+        }
+    }
+
+    /// Brings the hint of a segment; returns where it says that the segment ends.
+    fn hint(&mut self, number: u32, salt: u32) -> Result<Option<u64>, Failure> {
+        let Some((hint, bytes)) = self.image.hint(number).filter(|(hint, _)| hint.salt == salt) else {
+            return Ok(None);
+        };
+        let from = self.from(number, salt);
+        self.shelf.hint(&from, hint.end, &bytes)?;
+        Ok(Some(hint.end))
+    }
+}
+
+/// The folder of a backup.
+struct Folder<'a> {
+    pool: &'a Pool,
+    progress: Progress,
+    bytes_all: u64,
+    bytes_done: u64,
+}
+
+impl Shelf for Folder<'_> {
+    fn held(&self, number: u32, salt: u32) -> u64 {
+        self.pool.held(number, salt)
+    }
+
+    fn segment(&mut self, from: &Segment<'_>, bytes: u64, tally: &mut Tally) -> Result<u64, Failure> {
+        let (to, path) = (self.pool.segment(from.number, from.salt), &from.path);
         let there = fs::metadata(&to).ok().map(|about| about.len());
         let had = there.unwrap_or_default();
         if there.is_some() && had >= bytes {
@@ -321,21 +466,19 @@ impl Copy<'_> {
             let copied = io::copy(&mut old.take(had), &mut file);
             copied.map_err(|error| failed("write", &part, error))?;
         }
-        let path = self.journal.join(segment::file_name(number));
-        let from = self.image.open(&path).map_err(|error| failed("open", &path, error))?;
+        let opened = from.open()?;
         let mut buffer = vec![0; COPY_BYTES];
         let mut at = had;
         while at < bytes {
             let most = usize::try_from(bytes - at).unwrap_or(COPY_BYTES).min(COPY_BYTES);
-            let read = from
+            let read = opened
                 .read_at(&mut buffer[..most], at)
-                .map_err(|error| failed("read", &path, error))?;
+                .map_err(|error| failed("read", path, error))?;
             if read == 0 {
                 // Cut off meanwhile: another image is taken.
                 break;
             }
-            file.write_all_at(&buffer[..read], at)
-                .map_err(|error| failed("write", &part, error))?;
+            FileExt::write_all_at(&file, &buffer[..read], at).map_err(|error| failed("write", &part, error))?;
             at += read as u64;
             let done = self.bytes_done + at;
             let all = self.bytes_all;
@@ -344,34 +487,24 @@ impl Copy<'_> {
         }
         file.sync_data().map_err(|error| failed("sync", &part, error))?;
         fs::rename(&part, &to).map_err(|error| failed("rename", &part, error))?;
-        self.tally.copied.insert((number, salt));
-        self.tally.copied_bytes += at - had;
+        tally.copied.insert((from.number, from.salt));
+        tally.copied_bytes += at - had;
         self.bytes_done += at;
         Ok(at)
     }
 
-    /// Brings the hint of a segment to the pool; returns where it says that the segment ends.
-    fn hint(&self, number: u32, salt: u32) -> Result<Option<u64>, Failure> {
-        let Some((hint, bytes)) = self.image.hint(number).filter(|(hint, _)| hint.salt == salt) else {
-            return Ok(None);
-        };
-        let to = self.pool.hint(number, salt, hint.end);
-        if !fs::read(&to).is_ok_and(|there| there == bytes) {
-            write_whole(&to, &bytes)?;
+    fn hint(&mut self, from: &Segment<'_>, end: u64, hint: &[u8]) -> Result<(), Failure> {
+        let to = self.pool.hint(from.number, from.salt, end);
+        if fs::read(&to).is_ok_and(|there| there == hint) {
+            return Ok(());
         }
-        Ok(Some(hint.end))
+        write_whole(&to, hint)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        path::PathBuf,
-        sync::{
-            Arc,
-            atomic::{AtomicBool, Ordering::SeqCst},
-        },
-    };
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
     use bytes::Bytes;
     use yrs::{Doc, Text, Transact};
@@ -488,11 +621,12 @@ mod tests {
     fn b1_void_bytes_of_a_segment_that_was_given_up_stay_void_before_and_after_they_are_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let (data, to) = (folder.path().join("data"), folder.path().join("backup"));
+        let target = Target::Folder(to.clone());
         let disk = Failing::default();
         let options = JournalOptions::default();
         let journal = Journal::open(Arc::new(disk.clone()), &data.join("journal"), options).unwrap();
         let (doc, other) = (Doc::with_client_id(1), Doc::with_client_id(2));
-        let run = || backup(&data, &to, None, &mut Vec::new()).unwrap();
+        let run = || backup(&data, &target, None, &mut Vec::new()).unwrap();
 
         journal.commit_all(&[edit(&doc, 1)]).unwrap();
         run();
@@ -509,11 +643,11 @@ mod tests {
         drop(journal);
         run();
 
-        verify::backup(&to, true, &mut Vec::new()).unwrap();
+        verify::backup(&target, true, &mut Vec::new()).unwrap();
         let restored = |number: u64| -> StoredDocument {
-            let target: PathBuf = folder.path().join(number.to_string());
-            restore(&to, &target, What::Run(number), false, &mut Vec::new()).unwrap();
-            stored(&target)
+            let restored: PathBuf = folder.path().join(number.to_string());
+            restore(&target, &restored, What::Run(number), false, &mut Vec::new()).unwrap();
+            stored(&restored)
         };
         assert_eq!(live.last_seq(), 3);
         assert_eq!(restored(1).updates, live.updates[..1]);
@@ -522,7 +656,7 @@ mod tests {
             assert_eq!(restored(number), live, "run {number}");
         }
         let at = folder.path().join("at");
-        restore(&to, &at, What::At(2), false, &mut Vec::new()).unwrap();
+        restore(&target, &at, What::At(2), false, &mut Vec::new()).unwrap();
         assert!(stored(&at).last_seq() <= 2);
     }
 }

@@ -167,6 +167,24 @@ impl Image {
         self.files.insert(name, Part { source, bytes });
     }
 
+    /// The first bytes of these segments, so many of each, with their hints.
+    #[cfg(feature = "object-store")]
+    pub fn beginning(&self, lengths: impl IntoIterator<Item = (u32, u64)>) -> Self {
+        let mut beginning = Self::default();
+        for (number, bytes) in lengths {
+            let (name, hint) = (segment::file_name(number), hint::file_name(number));
+            if let Some(part) = self.files.get(&name) {
+                let bytes = bytes.min(part.bytes);
+                let source = part.source.clone();
+                beginning.files.insert(name, Part { source, bytes });
+            }
+            if let Some(part) = self.files.get(&hint) {
+                beginning.files.insert(hint, part.clone());
+            }
+        }
+        beginning
+    }
+
     /// Hides a file.
     pub fn hide(&mut self, name: &str) {
         self.files.remove(name);

@@ -1,8 +1,11 @@
-//! Commands for operators: `backup`, `restore`, `verify`, `doc`, `import` and `nodes` (rules B1 to B26).
+//! Commands for operators: `backup`, `restore`, `verify`, `doc`, `import` and `nodes` (rules B1 to B34, N33).
 //!
 //! * `image`: one moment of a journal, as a disk that can only be read; what all commands that read look at
+//! * `target`: where a backup is: a folder, or a bucket of an object store
 //! * `pool`: the folder of a backup: segments, and runs that say which of them belong together
 //! * `backup`, `restore`: from a journal into a pool, and back
+//! * `bucket`: runs in an object store
+//! * `schedule`: runs of a server that is serving
 //! * `history`: which records make a document what it was at a time, and when nobody can know
 //! * `verify`: reads and checks everything
 //! * `copy`: all documents from one store to another
@@ -13,6 +16,8 @@
 //! What must stay true: a command either takes the lock of the data folder or writes nothing in it.
 
 mod backup;
+#[cfg(feature = "object-store")]
+mod bucket;
 mod copy;
 mod doc;
 mod history;
@@ -23,6 +28,8 @@ pub mod import;
 mod nodes;
 mod pool;
 mod restore;
+pub mod schedule;
+mod target;
 mod verify;
 
 use std::{
@@ -32,6 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use self::target::Target;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{self, link::DatabaseUrl};
 use crate::{content::Form, id::DocumentId, store::StoreError};
@@ -43,15 +51,15 @@ pub enum Request {
     Backup {
         /// The data folder.
         data: PathBuf,
-        /// The folder of the backup.
-        to: PathBuf,
+        /// Where the backup is.
+        to: Target,
         /// Runs that were begun longer ago are removed; none keeps all.
         keep: Option<Duration>,
     },
     /// Fills a data folder from a backup.
     Restore {
-        /// The folder of the backup.
-        from: PathBuf,
+        /// Where the backup is.
+        from: Target,
         /// The data folder.
         data: PathBuf,
         /// What of it.
@@ -63,8 +71,8 @@ pub enum Request {
     Verify(Place),
     /// Checks a backup.
     VerifyBackup {
-        /// The folder of the backup.
-        folder: PathBuf,
+        /// Where it is.
+        backup: Target,
         /// Every run instead of the newest.
         all: bool,
     },
@@ -195,7 +203,7 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
             partial,
         } => restore::restore(&from, &data, what, partial, out),
         Request::Verify(place) => verify::place(&place, out),
-        Request::VerifyBackup { folder, all } => verify::backup(&folder, all, out),
+        Request::VerifyBackup { backup, all } => verify::backup(&backup, all, out),
         Request::List { place, prefix } => doc::list(&place, &prefix, out),
         Request::Export {
             place,

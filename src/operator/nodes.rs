@@ -1,4 +1,4 @@
-//! `cowrite nodes`: who serves a database (rule B26).
+//! `cowrite nodes`: who serves a database (rule N33).
 
 use std::io::Write;
 

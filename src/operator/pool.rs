@@ -16,12 +16,13 @@
 //! * A run is written after everything that it lists.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Failure, failed, image::Image, time_text};
 use crate::store::journal::{
@@ -29,8 +30,11 @@ use crate::store::journal::{
     hint, segment,
 };
 
-/// The version of [`Run`] that this program writes, and the newest that it reads.
+/// The version of [`Run`] that this program writes into a folder.
 pub(super) const VERSION: u32 = 1;
+
+/// The version of [`Run`] that it writes into a bucket, and the newest that it reads.
+pub(super) const IN_PIECES: u32 = 2;
 
 /// What ends the name of a file that is not whole.
 pub(super) const PART: &str = ".part";
@@ -80,6 +84,10 @@ pub(super) struct Pool {
     pub runs: Vec<Run>,
     /// The files of those that do not.
     pub unreadable: Vec<(u64, String)>,
+    /// What people call it.
+    pub label: String,
+    /// What of a segment is known to be lacking or damaged.
+    pub lacking: BTreeMap<(u32, u32), Vec<String>>,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -138,6 +146,8 @@ impl Pool {
             folder: folder.to_path_buf(),
             runs: Vec::new(),
             unreadable: Vec::new(),
+            label: folder.display().to_string(),
+            lacking: BTreeMap::new(),
             _lock: lock,
         };
         let runs = folder.join("runs");
@@ -147,7 +157,13 @@ impl Pool {
             };
             let path = runs.join(&name);
             let text = fs::read(&path).map_err(|error| failed("read", &path, error))?;
-            match decode(&text) {
+            match decode::<Run>(&text) {
+                Some(run) if run.version == IN_PIECES => {
+                    return Err(Failure(format!(
+                        "{folder} is a copy of a backup in a bucket: write file://{folder}, with a path from the root",
+                        folder = folder.display()
+                    )));
+                }
                 Some(run) if run.version > VERSION => {
                     return Err(Failure(format!(
                         "{} was written by a newer cowrite (version {} of the format): use that one",
@@ -192,7 +208,7 @@ impl Pool {
         newest.ok_or_else(|| {
             Failure(format!(
                 "{} holds no run: no backup to it was ever completed",
-                self.folder.display()
+                self.label
             ))
         })
     }
@@ -200,7 +216,7 @@ impl Pool {
     /// The run of this number.
     pub fn run(&self, number: u64) -> Result<&Run, Failure> {
         self.runs.iter().find(|run| run.number == number).ok_or_else(|| {
-            let folder = self.folder.display();
+            let folder = &self.label;
             Failure(format!(
                 "{folder} holds no run {number} that can be read: `cowrite verify {folder} --all` lists them"
             ))
@@ -236,6 +252,8 @@ impl Pool {
         let (mut image, mut missing) = (Image::default(), Vec::new());
         for listed in &run.segments {
             let path = self.segment(listed.number, listed.salt);
+            let lacking = self.lacking.get(&(listed.number, listed.salt));
+            missing.extend(lacking.into_iter().flatten().cloned());
             let found = fs::metadata(&path).ok().map(|about| about.len());
             let bytes = found.unwrap_or_default();
             if bytes < listed.bytes || found.is_none() {
@@ -267,9 +285,7 @@ impl Pool {
         // The names of what it lists are durable before its own can be.
         self.sync(&["segments"])?;
         let path = self.folder.join(format!("runs/{:06}.run", run.number));
-        let line = serde_json::to_string(&run).map_err(|error| Failure(error.to_string()))?;
-        let sum = crc32fast::hash(line.as_bytes());
-        write_whole(&path, format!("{line}\ncrc32 {sum:08x}\n").as_bytes())?;
+        write_whole(&path, &encode(&run)?)?;
         self.sync(&["runs"])?;
         self.runs.push(run);
         Ok(())
@@ -341,7 +357,15 @@ pub(super) fn part_of(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn decode(bytes: &[u8]) -> Option<Run> {
+/// A run as it is written down.
+pub(super) fn encode(run: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    let line = serde_json::to_string(run).map_err(|error| Failure(error.to_string()))?;
+    let sum = crc32fast::hash(line.as_bytes());
+    Ok(format!("{line}\ncrc32 {sum:08x}\n").into_bytes())
+}
+
+/// The reverse of [`encode`]; nothing when it fails its check.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     let (line, rest) = str::from_utf8(bytes).ok()?.split_once('\n')?;
     let sum = u32::from_str_radix(rest.trim_end().strip_prefix("crc32 ")?, 16).ok()?;
     if crc32fast::hash(line.as_bytes()) != sum {

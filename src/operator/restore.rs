@@ -17,8 +17,10 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "object-store")]
+use super::bucket::Bucket;
 use super::{
-    Failure, Progress, What, count, failed,
+    Failure, Progress, Target, What, count, failed,
     history::{self, Past, Placed},
     image::Image,
     pool::{Pool, Run},
@@ -42,14 +44,35 @@ use crate::{
 const BATCH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Fills the data folder `data` from the backup in `from`.
-pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn restore(
+    from: &Target,
+    data: &Path,
+    what: What,
+    partial: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     vacant(data)?;
-    let pool = Pool::open(from)?;
-    let run = match what {
-        What::Newest => pool.newest()?,
-        What::Run(number) => pool.run(number)?,
-        What::At(at_ms) => run_for(&pool, at_ms)?,
-    };
+    match from {
+        Target::Folder(folder) => restore_from(&Pool::open(folder)?, data, what, partial, out),
+        #[cfg(feature = "object-store")]
+        Target::Bucket(url) => {
+            let chosen = |pool: &Pool| Ok(vec![chosen(pool, what)?.number]);
+            Bucket::open(url)?.fetched(chosen, |pool| restore_from(pool, data, what, partial, out))
+        }
+    }
+}
+
+/// The run that is read for it.
+fn chosen(pool: &Pool, what: What) -> Result<&Run, Failure> {
+    match what {
+        What::Newest => pool.newest(),
+        What::Run(number) => pool.run(number),
+        What::At(at_ms) => run_for(pool, at_ms),
+    }
+}
+
+fn restore_from(pool: &Pool, data: &Path, what: What, partial: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let run = chosen(pool, what)?;
     let (image, missing) = pool.image(run);
     let is_whole = missing.is_empty();
     if !is_whole {
@@ -64,7 +87,7 @@ pub(super) fn restore(from: &Path, data: &Path, what: What, partial: bool, out: 
             (copied(&image, &unfinished)?, LeftOut::default(), lock)
         }
         What::At(at_ms) => {
-            let (records, left_out) = as_of(&pool, run, &image, at_ms, partial)?;
+            let (records, left_out) = as_of(pool, run, &image, at_ms, partial)?;
             let lock = claim(data)?;
             (written(&image, records, &unfinished)?, left_out, lock)
         }
@@ -191,7 +214,7 @@ fn run_for(pool: &Pool, at_ms: u64) -> Result<&Run, Failure> {
                 time_text(newest.began_ms),
                 time_text(newest.began_ms.saturating_sub(1))
             ),
-            None => format!("{} holds no run that can be read", pool.folder.display()),
+            None => format!("{} holds no run that can be read", pool.label),
         })
     })
 }
@@ -259,7 +282,7 @@ struct LeftOut {
 fn as_of(pool: &Pool, run: &Run, image: &Image, at_ms: u64, partial: bool) -> Result<(Vec<Salted>, LeftOut), Failure> {
     let mut documents: BTreeMap<DocumentId, Vec<Placed>> = BTreeMap::new();
     let mut salts: BTreeMap<u32, u32> = BTreeMap::new();
-    let folder = pool.folder.join("segments");
+    let folder = Path::new(&pool.label).join("segments");
     let report = check(image, &folder, |(number, salt), entry| {
         salts.insert(number, salt);
         documents

@@ -16,9 +16,17 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "object-store")]
+use super::bucket::Bucket;
 #[cfg(feature = "postgres")]
 use super::doc::viewed;
-use super::{Failure, Place, Progress, count, image::Image, journal_in, pool::Pool, say, size, warn};
+use super::{
+    Failure, Place, Progress, Target, count,
+    image::Image,
+    journal_in,
+    pool::{Pool, Run},
+    say, size, warn,
+};
 use crate::{
     content::{self, Opinion},
     document::{Deleted, Document},
@@ -131,21 +139,34 @@ fn compare(report: &mut Report, name: DocumentId, stored: &StoredDocument) {
 }
 
 /// Checks the newest run of a backup, or all.
-pub(super) fn backup(folder: &Path, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let pool = Pool::open(folder)?;
+pub(super) fn backup(from: &Target, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    match from {
+        Target::Folder(folder) => check_runs(&Pool::open(folder)?, all, out),
+        #[cfg(feature = "object-store")]
+        Target::Bucket(url) => {
+            let chosen = |pool: &Pool| Ok(chosen(pool, all)?.iter().map(|run| run.number).collect());
+            Bucket::open(url)?.fetched(chosen, |pool| check_runs(pool, all, out))
+        }
+    }
+}
+
+fn chosen(pool: &Pool, all: bool) -> Result<&[Run], Failure> {
     let newest = pool.newest();
-    let runs = if all && !pool.runs.is_empty() {
+    Ok(if all && !pool.runs.is_empty() {
         pool.runs.as_slice()
     } else {
         std::slice::from_ref(newest?)
-    };
+    })
+}
+
+fn check_runs(pool: &Pool, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let mut worst = Ok(());
     for (_, path) in pool.unreadable.iter().filter(|_| all) {
         worst = Err(Failure(format!("{path} fails its check")));
     }
-    for run in runs {
+    for run in chosen(pool, all)? {
         let (image, missing) = pool.image(run);
-        let report = check_with_content(&image, &folder.join("segments"))?;
+        let report = check_with_content(&image, &Path::new(&pool.label).join("segments"))?;
         let verdict = verdict(&run.title(), &report, &missing, out);
         worst = worst.and(verdict);
     }

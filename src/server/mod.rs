@@ -52,6 +52,7 @@ use crate::{
     },
     logging::LogFormat,
     nodes::Nodes,
+    operator::schedule::Schedule,
     room::{Micros, Policy},
     store::{
         Store, StoreError,
@@ -147,6 +148,7 @@ pub struct Application {
     tls: Option<Arc<Tls>>,
     server: Server,
     shared: Data<Shared>,
+    backups: Option<Schedule>,
     cluster: Option<cluster::Member>,
 }
 
@@ -258,7 +260,12 @@ impl Application {
             budgets.request_timeout,
         )
         .map_err(ServeError::System)?;
+        let backups = config.backup.map(|plan| {
+            let (store, metrics) = (shared.store.clone(), shared.metrics.clone());
+            Schedule::start(plan, config.data, store, metrics).map_err(ServeError::System)
+        });
         Ok(Self {
+            backups: backups.transpose()?,
             address,
             admin: told,
             tls: config.tls,
@@ -314,6 +321,7 @@ impl Application {
         }
         let follows = actix_web::rt::spawn(admin::follow(self.shared.clone()));
         let reason = stop.await;
+        let deadline = Instant::now() + patience;
         log::info!("{reason}: stopping");
         watch.abort();
         follows.abort();
@@ -323,6 +331,10 @@ impl Application {
         let stopped = shut_down(&self.shared, member.as_ref(), &handle, patience).await;
         if let Ok(Err(error)) = server.await {
             log::error!("the HTTP server ended badly: {error}");
+        }
+        if let Some(backups) = self.backups {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let _ = actix_web::web::block(move || backups.stop(left)).await;
         }
         stopped
     }

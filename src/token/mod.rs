@@ -37,7 +37,7 @@ mod issuer;
 mod jwks;
 mod key;
 mod link;
-mod source;
+pub(crate) mod source;
 
 /// Shortest HMAC secret, in bytes: as long as the hash of HS256 (RFC 7518, 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;

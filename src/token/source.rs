@@ -129,7 +129,7 @@ fn is_here(host: &str) -> bool {
 }
 
 /// The root certificates of this machine, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-fn trust() -> Result<TlsConfig, SourceError> {
+pub(crate) fn trust() -> Result<TlsConfig, SourceError> {
     let found = rustls_native_certs::load_native_certs().certs;
     if found.is_empty() {
         return Err(SourceError::NoRoots);

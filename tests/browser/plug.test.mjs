@@ -23,7 +23,8 @@ async function rowsOf(page, caption) {
 
 test('w81_the_plug_is_pulled_in_the_middle_of_a_word_and_each_letter_is_looked_for', async (t) => {
   const server = await startServer(t, { command: 'demo' })
-  const page = await openWindow(t, browser)
+  // Colours that fade have little contrast meanwhile.
+  const page = await openWindow(t, browser, { reducedMotion: 'reduce' })
   const address = `${server.origin}/d/plug`
   await page.goto(address)
   await write(page, 'Twenty letters here.')

@@ -190,7 +190,7 @@ fn r23_a_url_that_cannot_be_read_is_refused_without_its_password() {
 
 #[test]
 #[ignore = "needs a database"]
-fn b26_the_servers_on_a_database_are_listed_with_what_they_have() {
+fn n33_the_servers_on_a_database_are_listed_with_what_they_have() {
     let folder = Folder::new();
     let url = database("b26");
     let unused = folder.path("unused");

@@ -197,15 +197,15 @@ fn b15_a_deleted_document_is_gone_and_may_begin_anew() {
 #[test]
 fn c3_wrong_arguments_are_one_sentence_and_exit_code_2() {
     for (arguments, said) in [
-        (&["backup"][..], "required arguments were not provided: <DIR>"),
-        (&["restore"], "required arguments were not provided: <DIR>"),
+        (&["backup"][..], "required arguments were not provided: <TARGET>"),
+        (&["restore"], "required arguments were not provided: <TARGET>"),
         (
             &["restore", "b", "--at", "yesterday"],
             "write a time like 2026-11-21T08:00:00Z",
         ),
         (&["restore", "b", "--at", "1969-01-01T00:00:00Z"], "before 1970"),
         (&["backup", "b", "--keep", "3"], "write a duration with its unit"),
-        (&["verify", "--all"], "required arguments were not provided: <BACKUP>"),
+        (&["verify", "--all"], "required arguments were not provided: <TARGET>"),
         (&["doc", "export"], "required arguments were not provided: <NAME>"),
         (&["doc", "export", ""], "at least one character"),
         (&["doc", "import", "d0"], "required arguments were not provided: <FILE>"),
