@@ -20,7 +20,7 @@ use crate::{
     protocol::close::CloseReason, room::Policy, store::Store, telemetry::Metrics,
 };
 
-use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::COPIES_KB_MAX, writer::Writer};
+use super::{document::DocumentActor, helpers::Helpers, homes::Homes, visit::copies_kb_max, writer::Writer};
 
 /// What every document actor needs.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub struct Registry {
     pub(super) metrics: Arc<Metrics>,
     /// Room for whole documents that visitors read.
     pub(super) copies: Arc<Semaphore>,
+    pub(super) copies_kb_max: usize,
     /// Documents that are being given back.
     pub(super) giving_back: AtomicUsize,
     homes: Arc<Homes>,
@@ -98,6 +99,8 @@ impl Registry {
         homes: Arc<Homes>,
     ) -> Arc<Self> {
         let actors = Mutex::default();
+        let policies = policies.into();
+        let copies_kb_max = copies_kb_max(policies.memory.max());
         Arc::new(Self {
             actors,
             generation: AtomicU64::new(1),
@@ -105,9 +108,10 @@ impl Registry {
             writer,
             helpers,
             takers,
-            policies: policies.into(),
+            policies,
             metrics,
-            copies: Arc::new(Semaphore::new(COPIES_KB_MAX)),
+            copies: Arc::new(Semaphore::new(copies_kb_max)),
+            copies_kb_max,
             giving_back: AtomicUsize::new(0),
             homes,
         })

@@ -60,6 +60,7 @@ use crate::{
 mod arrivals;
 mod descriptors;
 mod memory;
+mod pages;
 
 use descriptors::Descriptors;
 
