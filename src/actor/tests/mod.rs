@@ -36,7 +36,7 @@ use super::{
     document::{Begins, Break, Hear, Join, Leave, ShutDown, Where},
     helpers::Helpers,
     homes::Homes,
-    registry::Registry,
+    registry::{Policies, Registry},
     writer::Writer,
 };
 

@@ -3,11 +3,7 @@
 use std::{future::Future, task::Context};
 
 use super::*;
-use crate::{
-    actor::{document::Write, registry::Policies},
-    budgets::Memory,
-    protocol::update::CheckedUpdate,
-};
+use crate::{actor::document::Write, budgets::Memory, protocol::update::CheckedUpdate};
 
 const LETTER: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
 
