@@ -1,5 +1,5 @@
-//! The real server as the system sees it: connections that end in another way than by the book (rule L26), and
-//! which threads go first (rule L28).
+//! The real server as the system sees it: connections that end in another way than by the book (rule L26), which threads
+//! go first (rule L28), and what memory it gives back (rule L68).
 
 use std::{
     fs,
@@ -19,6 +19,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(&[], &[])
+    }
+
+    fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cowrite"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COWRITE_")) {
@@ -27,6 +31,8 @@ impl Server {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--idle-timeout", "1s", "--data"])
             .arg(data.path())
+            .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -49,6 +55,11 @@ impl Server {
 
     /// A connection that was upgraded and has read what the server says first.
     fn connect(&self, document: &str) -> TcpStream {
+        self.enter(document).expect("a document that is open to us")
+    }
+
+    /// The same; `None` when the server closes it instead.
+    fn enter(&self, document: &str) -> Option<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -77,7 +88,7 @@ impl Server {
         stream
             .read_exact(&mut vec![0; usize::from(head[1])])
             .expect("a whole frame");
-        stream
+        (head[0] == 0x82).then_some(stream)
     }
 
     fn open_files(&self) -> usize {
@@ -129,6 +140,35 @@ fn l26_a_connection_ends_when_its_peer_does_also_without_a_close_frame() {
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn l68_as_memory_fills_what_is_free_is_given_back_whatever_the_allocator_keeps() {
+    const MIB: usize = 1 << 20;
+    // This allocator keeps all that was freed, for ever.
+    let keeps = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1");
+    let server = Server::start_with(&["--memory-max=96MiB", "--message-bytes-max=64MiB"], &[keeps]);
+    let mut peer = server.connect("a");
+    // Most of a message.
+    let mut head = vec![0x82, 0xff];
+    head.extend((63 * MIB as u64).to_be_bytes());
+    head.extend([0; 4]);
+    peer.write_all(&head).expect("sent");
+    peer.write_all(&vec![0; 62 * MIB]).expect("sent");
+    let mut names = (0..).map(|number| format!("d{number}"));
+    let mut comes_to = |is_let_in: bool| {
+        let patience = Instant::now() + Duration::from_secs(30);
+        // Each of these was never open.
+        while server.enter(&names.next().expect("no end")).is_some() != is_let_in {
+            assert!(Instant::now() < patience, "{is_let_in} never came");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    comes_to(false);
+    drop(peer);
+
+    comes_to(true);
 }
 
 #[test]

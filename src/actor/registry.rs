@@ -36,7 +36,7 @@ use super::{
     document::{DocumentActor, Elsewhere, Lost},
     helpers::Helpers,
     homes::Homes,
-    visit::{COPIES_KB_MAX, OPEN_TRIES, PATIENCE},
+    visit::{OPEN_TRIES, PATIENCE, copies_kb_max},
     writer::Writer,
 };
 
@@ -56,6 +56,7 @@ pub struct Registry {
     pub(super) metrics: Arc<Metrics>,
     /// Room for whole documents that visitors read.
     pub(super) copies: Arc<Semaphore>,
+    pub(super) copies_kb_max: usize,
     /// Documents that are being given back.
     pub(super) giving_back: AtomicUsize,
     homes: Arc<Homes>,
@@ -136,6 +137,8 @@ impl Registry {
         homes: Arc<Homes>,
     ) -> Arc<Self> {
         let actors = Mutex::default();
+        let policies = policies.into();
+        let copies_kb_max = copies_kb_max(policies.memory.max());
         Arc::new(Self {
             actors,
             generation: AtomicU64::new(1),
@@ -143,9 +146,10 @@ impl Registry {
             writer,
             helpers,
             takers,
-            policies: policies.into(),
+            policies,
             metrics,
-            copies: Arc::new(Semaphore::new(COPIES_KB_MAX)),
+            copies: Arc::new(Semaphore::new(copies_kb_max)),
+            copies_kb_max,
             giving_back: AtomicUsize::new(0),
             homes,
             others: OnceLock::new(),

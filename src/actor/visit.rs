@@ -24,9 +24,15 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often an actor that is just going away is asked for its successor.
 pub(super) const OPEN_TRIES: usize = 8;
 
-/// How many kilobytes of whole documents may be in memory to be read by visitors; more of them wait. (Sessions share what
-/// is encoded for them.)
-pub(super) const COPIES_KB_MAX: usize = 256 * 1024;
+/// How many kilobytes of whole documents may be in memory to be read by visitors, and which part of all memory at most; more
+/// of them wait. (Sessions share what is encoded for them.)
+const COPIES_KB_MAX: usize = 256 * 1024;
+const COPIES_SHARE: usize = 8;
+
+/// How many kilobytes they may be of a process that may hold so many bytes.
+pub(super) fn copies_kb_max(memory_max: usize) -> usize {
+    (memory_max / COPIES_SHARE / 1024).clamp(1, COPIES_KB_MAX)
+}
 
 /// A whole document, for as long as it is needed.
 #[derive(Debug)]
@@ -70,7 +76,7 @@ impl Registry {
     /// The reason why it cannot be read.
     pub async fn read(self: &Arc<Self>, document: &DocumentId) -> Result<Copy, CloseReason> {
         let state = self.ask(document, || Read).await?;
-        let weight = state.bytes().div_ceil(1024).clamp(1, COPIES_KB_MAX);
+        let weight = state.bytes().div_ceil(1024).clamp(1, self.copies_kb_max);
         let room = self.copies.clone().acquire_many_owned(weight as u32);
         let room = timeout(PATIENCE, room).await.ok().and_then(Result::ok);
         let room = room.ok_or_else(|| CloseReason::Overloaded("too much is being read, try again".to_owned()))?;

@@ -1,6 +1,6 @@
 //! How much memory the process may take, how much it takes, and what is done when that is much.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, mem, path::Path, time::Duration};
 
 use actix_web::web::Data;
 
@@ -11,10 +11,15 @@ use crate::{
     room::Micros,
 };
 
+use super::pages::Pages;
+
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long it takes until what was given back is seen: the allocator keeps pages for some seconds.
-const SETTLES: Duration = Duration::from_secs(10);
+/// From this share of the bound on, in percent, the allocator keeps no pages that are free; below the other one it does again.
+const SHORT: usize = 70;
+const PLENTY: usize = 50;
+/// How long it takes until what was given back is seen: each connection lets go of it in its turn.
+const SETTLES: Duration = Duration::from_secs(2);
 /// Of what there is, in percent: the rest is for the system's buffers, and for what is measured too late.
 const OF_ALL: usize = 80;
 /// Connections that hold less are not worth closing, in bytes.
@@ -62,10 +67,11 @@ fn kilobytes(text: &str, name: &str) -> Option<usize> {
 /// Looks at it for as long as the server runs.
 pub async fn watch(shared: Data<Shared>) {
     let (memory, lines) = (shared.memory.clone(), shared.lines.clone());
+    let mut pages = Pages::default();
     let mut was_full = false;
     let mut closes_again = 0;
     loop {
-        let Some(bytes) = held() else {
+        let Some(bytes) = in_use(&mut pages, memory.max()).await else {
             log::warn!("the system does not say how much memory this process takes: --memory-max has no effect");
             return;
         };
@@ -85,6 +91,32 @@ pub async fn watch(shared: Data<Shared>) {
             closes_again = clock::now() + SETTLES.as_micros() as Micros;
         }
         actix_web::rt::time::sleep(LOOK).await;
+    }
+}
+
+/// What the process holds when it has given back what it does not need, if it holds much.
+async fn in_use(pages: &mut Pages, max: usize) -> Option<usize> {
+    let bytes = held()?;
+    if let Some(at_once) = gives_back(bytes, max) {
+        let mut taken = mem::take(pages);
+        // Hundreds of megabytes take a while.
+        *pages = actix_web::web::block(move || {
+            taken.give_back(at_once);
+            taken
+        })
+        .await
+        .unwrap_or_default();
+    }
+    held()
+}
+
+/// Whether pages that are free are to be given back at once; `None` where it stays as it is.
+fn gives_back(bytes: usize, max: usize) -> Option<bool> {
+    let is_above = |percent| bytes > max / 100 * percent;
+    match (is_above(SHORT), is_above(PLENTY)) {
+        (true, _) => Some(true),
+        (_, false) => Some(false),
+        _ => None,
     }
 }
 
@@ -130,6 +162,13 @@ mod tests {
                 .then(|| "4096".to_owned())
         };
         assert_eq!(of_group("4:memory:/docker/1\n", old), Some(4_096));
+    }
+
+    #[test]
+    fn l68_pages_are_given_back_from_one_share_on_and_kept_again_below_another() {
+        let states = [0, 50, 51, 70, 71, 100].map(|bytes| gives_back(bytes, 100));
+        assert_eq!(states, [Some(false), Some(false), None, None, Some(true), Some(true)]);
+        assert_eq!(gives_back(usize::MAX / 4, usize::MAX), Some(false));
     }
 
     #[test]

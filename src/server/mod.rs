@@ -69,6 +69,7 @@ mod arrivals;
 mod cluster;
 mod descriptors;
 mod memory;
+mod pages;
 
 use descriptors::Descriptors;
 

@@ -36,7 +36,7 @@ use super::{
     document::{Begins, Break, Hear, Join, Leave, ShutDown, Where},
     helpers::Helpers,
     homes::Homes,
-    registry::Registry,
+    registry::{Policies, Registry},
     writer::Writer,
 };
 
@@ -157,14 +157,17 @@ fn registry_at(store: &Arc<HeldStore>, idle: Duration, homes: Arc<Homes>) -> Arc
 }
 
 fn registry_over(store: Arc<dyn Store>, idle: Duration, homes: Arc<Homes>) -> Arc<Registry> {
-    let policy = policy(idle);
+    registry_of(store, policy(idle), homes)
+}
+
+fn registry_of(store: Arc<dyn Store>, policies: impl Into<Policies>, homes: Arc<Homes>) -> Arc<Registry> {
     let metrics = Metrics::new();
     let writer = Writer::start(store.clone(), metrics.clone(), 1 << 20).unwrap();
     Registry::new(
         store,
         writer,
         [1, 1].map(|count| Helpers::start(count).unwrap()),
-        policy,
+        policies,
         metrics,
         homes,
     )

@@ -3,10 +3,7 @@
 use std::{future::Future, task::Context};
 
 use super::*;
-use crate::{
-    actor::{document::Write, visit::COPIES_KB_MAX},
-    protocol::update::CheckedUpdate,
-};
+use crate::{actor::document::Write, budgets::Memory, protocol::update::CheckedUpdate};
 
 const LETTER: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
 
@@ -63,7 +60,7 @@ async fn x32_there_is_room_for_so_many_bytes_of_whole_documents() {
 
     let mut copy = registry.read(&named("a")).await.unwrap();
     assert!(
-        (LARGE..LARGE + LARGE / 64).contains(&((COPIES_KB_MAX - free()) * 1_024)),
+        (LARGE..LARGE + LARGE / 64).contains(&((registry.copies_kb_max - free()) * 1_024)),
         "{}",
         free()
     );
@@ -80,7 +77,23 @@ async fn x32_there_is_room_for_so_many_bytes_of_whole_documents() {
 
     assert!(next.await.unwrap().len() > LARGE);
     drop(others);
-    assert_eq!(free(), COPIES_KB_MAX);
+    assert_eq!(free(), registry.copies_kb_max);
+}
+
+#[actix_rt::test]
+async fn x32_of_little_memory_whole_documents_take_an_eighth_and_any_has_room_alone() {
+    let store = Arc::new(HeldStore::default());
+    store.documents.lock().unwrap().insert(named("a"), large_document());
+    let policies = Policies {
+        memory: Memory::new(LARGE * 8, usize::MAX),
+        ..policy(Duration::from_secs(30)).into()
+    };
+    let registry = registry_of(store, policies, Homes::new(1));
+    assert_eq!(registry.copies.available_permits() * 1_024, LARGE);
+
+    let copy = registry.read(&named("a")).await.unwrap();
+    assert!(copy.len() > LARGE, "larger than there is room for");
+    assert_eq!(registry.copies.available_permits(), 0);
 }
 
 #[actix_rt::test]
