@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cowrite::{
     document::Deleted,
     id::DocumentId,
+    protocol::update::CheckedUpdate,
     room::{Policy, Room},
     store::StoredDocument,
 };
@@ -59,6 +60,10 @@ fn p6_an_update_makes_the_server_hold_what_its_bytes_allow() {
     }
 }
 
+fn checked(update: &Bytes) -> CheckedUpdate {
+    CheckedUpdate::check(update.clone()).unwrap()
+}
+
 #[test]
 fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
     let _alone = alone();
@@ -67,6 +72,8 @@ fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
         let mut room = room::Room::new();
         updates.iter().for_each(|update| drop(room.receive(update)));
         let held = MEMORY.current_usage() - before;
+        let promised: usize = updates.iter().map(|update| checked(update).memory_bytes_max()).sum();
+        assert!(held < promised + 4_096, "{name}: {held} held, {promised} at most");
 
         let told = room.document.memory_bytes();
 

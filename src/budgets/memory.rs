@@ -18,6 +18,12 @@ const OPENING: usize = 85;
 const GREEDY: usize = 92;
 /// From `OPENING` on, a document takes edits up to this part of what is free.
 const GROWING_SHARE: usize = 8;
+/// From this share on, what was taken since the last look is added to what was seen then.
+const FILLING: usize = 50;
+/// Documents that take at most one part in so many of the bound take edits until `RESERVE` percent above it, so that what others
+/// have the server hold for a moment is not paid by them.
+const SMALL_PART: usize = 1_000;
+const RESERVE: usize = 10;
 /// Of what answers may take together, those to odd questions have half.
 const ODD_SHARE: usize = 2;
 
@@ -29,6 +35,9 @@ const AGAIN: u64 = 10_000_000;
 pub struct Memory {
     max: usize,
     used: AtomicUsize,
+    /// What edits may have made documents take: since the start, and until the last look.
+    taken: Tally,
+    taken_before: AtomicUsize,
     answers_max: usize,
     answers: AtomicUsize,
     documents: Arc<Tally>,
@@ -42,6 +51,8 @@ impl Memory {
         Arc::new(Self {
             max,
             used: AtomicUsize::new(0),
+            taken: Tally::default(),
+            taken_before: AtomicUsize::new(0),
             answers_max,
             answers: AtomicUsize::new(0),
             documents: Arc::default(),
@@ -57,7 +68,13 @@ impl Memory {
 
     /// It holds so many bytes now.
     pub fn uses(&self, bytes: usize) {
+        self.taken_before.store(self.taken.sum(), Relaxed);
         self.used.store(bytes, Relaxed);
+    }
+
+    /// An edit was taken that makes its document take at most so many bytes more.
+    pub fn takes(&self, bytes: usize) {
+        self.taken.add(bytes);
     }
 
     /// How many bytes it held when that was last looked at.
@@ -107,16 +124,26 @@ impl Memory {
         self.used().saturating_sub(self.percent(GREEDY))
     }
 
-    /// Whether an edit may be taken with which a document takes `document_bytes` of memory, which is asked for only when it
-    /// matters: as memory fills, first the large ones take no more, so that who makes documents grow is refused before others
-    /// are.
+    /// Whether an edit may be taken that makes its document take at most `bytes` more than `document_bytes`, which is asked for
+    /// only when it matters: as memory fills, first the large ones take no more, so that who makes documents grow is
+    /// refused before others are; the small ones have a reserve. What was taken since the last look counts as well.
     ///
     /// # Errors
     /// It is full, for a document of this size.
-    pub fn may_edit(&self, document_bytes: impl FnOnce() -> usize) -> Result<(), Exceeded> {
-        let used = self.used();
-        let free = self.max.saturating_sub(used);
-        if used <= self.percent(OPENING) || (used <= self.max && document_bytes() <= free / GROWING_SHARE) {
+    pub fn may_edit(&self, bytes: usize, document_bytes: impl FnOnce() -> usize) -> Result<(), Exceeded> {
+        let seen = self.used();
+        if seen <= self.percent(FILLING) {
+            return Ok(());
+        }
+        let since = self.taken.sum().saturating_sub(self.taken_before.load(Relaxed));
+        let used = seen.saturating_add(since).saturating_add(bytes);
+        if used <= self.percent(OPENING) {
+            return Ok(());
+        }
+        let takes = document_bytes();
+        let has_share = used <= self.max && takes <= (self.max - used) / GROWING_SHARE;
+        let is_small = takes <= self.max / SMALL_PART && used <= self.max.saturating_add(self.percent(RESERVE));
+        if has_share || is_small {
             return Ok(());
         }
         let what = "the server's memory is used up, keep the edits";
@@ -172,18 +199,19 @@ mod tests {
             (
                 memory.may_open().is_ok(),
                 memory.excess(),
-                memory.may_edit(|| 0).is_ok(),
+                memory.may_edit(0, || 0).is_ok(),
             )
         };
         assert_eq!(state(0), (true, 0, true));
         assert_eq!(state(850), (true, 0, true));
         assert_eq!(state(851), (false, 0, true));
         assert_eq!(state(1_000), (false, 80, true));
-        assert_eq!(state(1_100), (false, 180, false));
+        assert_eq!(state(1_100), (false, 180, true));
+        assert_eq!(state(1_101), (false, 181, false));
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
-        assert!(open.may_open().is_ok() && open.may_edit(|| usize::MAX).is_ok() && open.excess() == 0);
+        assert!(open.may_open().is_ok() && open.may_edit(1, || usize::MAX).is_ok() && open.excess() == 0);
     }
 
     #[test]
@@ -193,15 +221,37 @@ mod tests {
             memory.uses(used);
             (0..300_000)
                 .step_by(100)
-                .rfind(|bytes| memory.may_edit(|| *bytes).is_ok())
+                .rfind(|bytes| memory.may_edit(0, || *bytes).is_ok())
         };
         assert_eq!(largest(850_000), Some(299_900), "whatever it is");
         assert_eq!(largest(860_000), Some(17_500));
         assert_eq!(largest(920_000), Some(10_000));
         assert_eq!(largest(990_000), Some(1_200));
-        assert_eq!(largest(1_000_000), Some(0));
-        assert_eq!(largest(1_000_001), None);
+        assert_eq!(largest(1_000_000), Some(1_000), "small ones have a reserve");
+        assert_eq!(largest(1_100_000), Some(1_000));
+        assert_eq!(largest(1_100_001), None);
         assert_eq!(largest(500_000), Some(299_900), "it comes back");
+    }
+
+    #[test]
+    fn l67_what_was_taken_since_the_last_look_counts() {
+        let memory = Memory::new(1_000_000, 0);
+        memory.uses(800_000);
+        let mut taken = 0;
+        while memory.may_edit(30_000, || 2_000).is_ok() {
+            memory.takes(30_000);
+            taken += 1;
+        }
+        assert_eq!(taken, 6);
+        assert!(memory.may_edit(3_000, || 0).is_ok(), "a small one has room");
+        assert!(memory.may_edit(3_000, || 10_000).is_err(), "in a small document");
+
+        memory.uses(810_000);
+
+        assert!(memory.may_edit(30_000, || 0).is_ok(), "what they took was seen");
+        memory.uses(400_000);
+        memory.takes(1_000_000);
+        assert!(memory.may_edit(1_000_000, || usize::MAX).is_ok(), "there is plenty");
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Room {
     }
 
     fn take_news(&mut self, id: SessionId, news: News, answer: bool, now: Micros, effects: &mut Vec<Effect>) {
-        if let Err(reason) = self.may_take(news.update().bytes().len()) {
+        if let Err(reason) = self.may_take(news.update()) {
             return self.end(id, reason, now, effects);
         }
         let Some(session) = self.sessions.get(&id) else {
@@ -161,8 +161,8 @@ impl Room {
         self.take(id, subject, news, now);
     }
 
-    /// Whether there is room for so many bytes more.
-    pub(super) fn may_take(&self, bytes: usize) -> Result<(), CloseReason> {
+    /// Whether there is room for an edit.
+    pub(super) fn may_take(&self, update: &CheckedUpdate) -> Result<(), CloseReason> {
         if self.too_large {
             let limit = self.policy.document_bytes_max;
             let reason =
@@ -170,7 +170,9 @@ impl Room {
             return Err(CloseReason::DocumentTooLarge(reason));
         }
         // Not what it weighs: a letter each of many clients takes twenty times as much.
-        self.memory.may_edit(|| self.document.memory_bytes() + bytes)?;
+        self.memory
+            .may_edit(update.memory_bytes_max(), || self.document.memory_bytes())?;
+        let bytes = update.bytes().len();
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
         // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
         let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;
@@ -184,6 +186,7 @@ impl Room {
     /// Takes an edit of `source`; it leaves with others.
     pub(super) fn take(&mut self, source: SessionId, subject: Option<Arc<str>>, news: News, now: Micros) {
         let update = news.update().clone();
+        self.memory.takes(update.memory_bytes_max());
         self.document.take(news);
         self.counts.updates += 1;
         self.pulse.beat(now);

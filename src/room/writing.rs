@@ -68,7 +68,7 @@ impl Room {
                 Err(CloseReason::conflict(known))
             }
             Verdict::News(news) if !news.is_partial() => {
-                self.may_take(news.update().bytes().len())?;
+                self.may_take(news.update())?;
                 self.take(id, subject, news, now);
                 Ok(Seq::MAX)
             }

@@ -108,7 +108,15 @@ impl CheckedUpdate {
         self.sections.iter().map(|s| (s.client, s.start..s.end))
     }
 
-    /// The same without the structs of some clients.
+    /// How many bytes of memory a document takes more when it has taken this, at most: what is known of each client, and what
+    /// is known of each struct.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> usize {
+        let structs = usize::try_from(self.struct_count()).unwrap_or(usize::MAX / 64);
+        320 * self.sections.len() + 64 * (structs + self.deletions.len()) + 2 * self.bytes.len()
+    }
+
+    /// This without the structs of some clients.
     #[must_use]
     pub fn without(&self, clients: &[u64]) -> Self {
         let kept = self
