@@ -125,6 +125,8 @@ test('w72_something_new_is_offered_only_where_it_can_succeed', async (t) => {
   for (const [grants, begins] of [
     [['team/*=write'], '/d/team/'], [['*=read', 'team/*-draft=write'], '/d/team/'], [['*=write', 'private/*=read'], '/d/'],
     [['team/*=read'], null], [['team/plan=write'], null], [['*=write', 'a*=read', 'b=write'], '/d/'],
+    // Half of all names that the page could make are for reading only.
+    [['*=write', ...[...'bcghs'].map((letter) => `${letter}*=read`)], '/d/'],
   ]) {
     const page = await openWindow(t, browser)
     const [first, ...more] = grants

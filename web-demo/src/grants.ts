@@ -23,11 +23,19 @@ export function lesser(one: Access | null, other: Access | null): Access | null 
   return one === 'read' ? one : other
 }
 
-/** A name that they let be written, with `random` where the widest pattern leaves it open; null if there is none. */
-export function newNameIn(grants: readonly Grant[], random: string): string | null {
+/** So many names are tried for each pattern, since another pattern may take some of them back: `*=write` and `a*=read`. */
+const TRIES = 32
+
+/** A name that they let be written, with one of `random`'s where the widest pattern leaves it open; null if none was found. */
+export function newNameIn(grants: readonly Grant[], random: () => string): string | null {
   const open = grants.filter(({ access, isName, pattern }) => access === 'write' && !isName && pattern.includes('*'))
-  const names = open.toSorted((a, b) => lengthOf(a) - lengthOf(b)).map(({ pattern }) => pattern.replace('*', random).replaceAll('*', ''))
-  return names.find((name) => accessTo(grants, name) === 'write') ?? null
+  for (const { pattern } of open.toSorted((a, b) => lengthOf(a) - lengthOf(b))) {
+    for (let tried = 0; tried < TRIES; tried++) {
+      const name = pattern.replace('*', random()).replaceAll('*', '')
+      if (accessTo(grants, name) === 'write') return name
+    }
+  }
+  return null
 }
 
 function matches(pattern: string, name: string): boolean {

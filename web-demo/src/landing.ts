@@ -54,7 +54,7 @@ export function showLanding(root: HTMLElement, invalid: string | null): void {
       tokens.replaceChildren(...tokenList(kept, show))
       tokens.hidden = kept.length === 0
       // Without a token that lets something new be written, that would only be refused.
-      gallery.hidden = answer.access === 'tokens' && newName(randomName()) === null
+      gallery.hidden = answer.access === 'tokens' && newName(randomName) === null
     }
     show()
     if (answer.access === 'open') return
@@ -99,7 +99,7 @@ function timeOf(ms: number): string {
 }
 
 function card({ kind, title, text, icon: node }: (typeof GALLERY)[number]): HTMLElement {
-  const element = button('', { class: 'card' }, () => location.assign(documentPath(newName(randomName()) ?? randomName(), kind)))
+  const element = button('', { class: 'card' }, () => location.assign(documentPath(newName(randomName) ?? randomName(), kind)))
   element.replaceChildren(h('span', { class: 'card-icon' }, icon(node)), h('span', { class: 'visually-hidden' }, `New ${title.toLowerCase()}: `), h('span', { class: 'card-title', 'aria-hidden': 'true' }, title), h('span', { class: 'card-text' }, text))
   return h('li', {}, element)
 }

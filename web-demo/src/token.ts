@@ -103,8 +103,12 @@ export function tokenFor(name: string, refused: ReadonlySet<string> = new Set())
 }
 
 /** A name for something new that a token of this browser lets be written; null if there is none. */
-export function newName(random: string): string | null {
-  return keptTokens().map(({ opens }) => newNameIn(opens, random)).find((name) => name !== null) ?? null
+export function newName(random: () => string): string | null {
+  for (const { opens } of keptTokens()) {
+    const name = newNameIn(opens, random)
+    if (name !== null) return name
+  }
+  return null
 }
 
 /** What a holder may pass on of a document; null is nothing. */
