@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{count, duration, size};
+use super::values::{count, duration, size};
 use crate::{
     budgets::{Limits, Rate, Whose, pace},
     http::{doorkeeper::Allowed, peer::TrustProxy},

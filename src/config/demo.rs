@@ -4,7 +4,11 @@ use std::{ffi::OsString, net::SocketAddr};
 
 use clap::Args;
 
-use super::{Admission, Command, LISTEN, ServeArgs, ServeConfig, is_loopback, listen_address};
+use super::{
+    Admission, Command, ServeConfig,
+    serve::{ServeArgs, listen_address},
+    values::{LISTEN, is_loopback, listen},
+};
 
 /// Why it refuses what `serve` takes.
 const WHY: &str = "`cowrite demo` lets whoever opens its page kill the server";
@@ -22,7 +26,7 @@ pub struct Demo {
 #[derive(Args)]
 pub(super) struct DemoArgs {
     /// Where the server listens that a supervisor at stdin has started
-    #[arg(long, hide = true, value_name = "ADDR:PORT", value_parser = super::listen)]
+    #[arg(long, hide = true, value_name = "ADDR:PORT", value_parser = listen)]
     supervised: Option<SocketAddr>,
 
     #[command(flatten)]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::duration;
+use super::values::{as_usize, duration, size};
 #[cfg(feature = "import")]
 use crate::operator::import::{Import, To};
 #[cfg(feature = "postgres")]
@@ -236,7 +236,7 @@ pub(super) struct ImportArgs {
     prefix: String,
 
     /// Largest document
-    #[arg(long, env = "COWRITE_DOCUMENT_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = super::size::<1_024, { 1 << 30 }>)]
+    #[arg(long, env = "COWRITE_DOCUMENT_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "64MiB", value_parser = size::<1_024, { 1 << 30 }>)]
     document_bytes_max: u64,
 
     #[command(flatten)]
@@ -257,7 +257,7 @@ impl From<ImportArgs> for Request {
             from: args.from,
             to,
             prefix: args.prefix,
-            document_bytes_max: super::as_usize(args.document_bytes_max),
+            document_bytes_max: as_usize(args.document_bytes_max),
         })
     }
 }

@@ -1,10 +1,14 @@
-use super::*;
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use super::{values::LISTEN, *};
 use crate::{
-    access::{Access, Claims, Grants, LinkClaims, Share},
+    access::{Access, Claims, Grants, LinkClaims, OriginPolicy, Patterns, Share},
     content::Form,
+    http::address::{BasePath, PublicUrl},
     id::DocumentId,
-    operator::{Export, Place, Target, What},
-    token::LinkKeys,
+    logging::LogFormat,
+    operator::{Export, Place, Target, What, schedule::Plan},
+    token::{Keys, LinkKeys},
 };
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

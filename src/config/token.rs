@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{KeyArgs, duration};
+use super::{keys::KeyArgs, values::duration};
 use crate::{
     access::{Access, Claims, Expected, Grants, GrantsError, Share},
     limits::LINK_S_MAX,
