@@ -1,7 +1,5 @@
 //! What is shown, what yrs is asked, and what it is not. Its opinions on real documents: `tests/gate/reading.rs`.
 
-use std::time::{Duration, Instant};
-
 use super::*;
 use crate::{
     document::read::tests::{At, any, item, state, string, text},
@@ -84,11 +82,10 @@ fn v5_thirty_thousand_neighbouring_values_cost_yrs_nothing() {
     let next = (1..30_000).map(|clock| any(At::After((1, clock - 1)), &[one]));
     let structs: Vec<Vec<u8>> = [any(At::Root, &[one])].into_iter().chain(next).collect();
     let state = state(&[(1, &structs)], &[]);
-    let began = Instant::now();
 
-    assert_eq!(second_opinion(state.bytes()), Ok(Opinion::Same));
     // Handed to yrs as they are: 10 s and 10 GB.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(structs_for_yrs(&state), 1);
+    assert_eq!(second_opinion(state.bytes()), Ok(Opinion::Same));
 }
 
 #[test]

@@ -155,16 +155,20 @@ test('w53_a_name_comes_with_movement_fades_and_covers_no_text', async (t) => {
   await grace.getByText('second').click()
   const label = ada.locator('.caret-name', { hasText: 'Grace Hopper' })
   const opacity = () => label.evaluate((element) => Number(getComputedStyle(element).opacity))
+  // On a slow machine it may have faded before anybody looked.
+  const untilShown = () => until('the name is shown', async () => {
+    if ((await opacity()) < 0.05) await grace.keyboard.press('ArrowLeft')
+    return (await opacity()) > 0.9
+  })
 
   await label.waitFor()
-  await until('the name is shown', async () => (await opacity()) > 0.9)
+  await untilShown()
   const box = await label.boundingBox()
   const line = await ada.locator('.ProseMirror p', { hasText: 'second' }).boundingBox()
   assert.ok(box.x + box.width <= line.x, `the name ends at ${box.x + box.width}, the text begins at ${line.x}`)
   assert.ok(Math.abs(box.y + box.height / 2 - (line.y + line.height / 2)) < line.height, 'the name is beside its line')
   await until('the name has faded', async () => (await opacity()) < 0.05)
-  await grace.keyboard.press('ArrowLeft')
-  await until('the name is back', async () => (await opacity()) > 0.9)
+  await untilShown()
 })
 
 test('w54_a_phone_shows_how_many_more_are_here', async (t) => {

@@ -150,7 +150,7 @@ async fn r16_a_document_that_leaves_memory_is_free_for_other_nodes_and_one_that_
     };
     let started = Instant::now();
     while !next().await {
-        assert!(started.elapsed() < Duration::from_secs(10), "it is never free");
+        assert!(started.elapsed() < Duration::from_secs(60), "it is never free");
         actix_rt::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(stored(&other).clocks().next(1), 1);

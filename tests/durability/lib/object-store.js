@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const path = relative => fileURLToPath(new URL(relative, import.meta.url))
-const binary = process.env.SERVER_BINARY ?? path('../../../target/debug/cowrite')
 
 // On Debian the module is a package of its own, without which no environment can be made.
 const hasPython = spawnSync('python3', ['-c', 'import venv, ensurepip']).status === 0
@@ -96,17 +95,4 @@ export async function lineTo(t, port, fate) {
     sockets.forEach(socket => socket.destroy())
   })
   return { port: server.address().port, get faults() { return faults } }
-}
-
-/** Runs a command; answers its code and what it said. `killAfterMs` is when it is killed. */
-export async function cowrite(args, variables, { killAfterMs } = {}) {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(COWRITE|AWS)_/.test(name))
-  const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...Object.fromEntries(inherited), ...variables } })
-  let [out, err] = ['', '']
-  child.stdout.on('data', text => { out += text })
-  child.stderr.on('data', text => { err += text })
-  const timer = killAfterMs && setTimeout(() => child.kill('SIGKILL'), killAfterMs)
-  const code = await new Promise(resolve => child.once('close', resolve))
-  clearTimeout(timer)
-  return { code, out, err }
 }

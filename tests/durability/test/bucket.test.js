@@ -6,9 +6,10 @@ import { test } from 'node:test'
 
 import { Client } from '../lib/client.js'
 import { Dice } from '../lib/dice.js'
-import { cowrite, lineTo, objectStore, skip, variables } from '../lib/object-store.js'
+import { run as cowrite } from '../../lib/server.mjs'
+import { lineTo, objectStore, skip, variables } from '../lib/object-store.js'
 import { folderFor, serverFor } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const DOCUMENTS = ['a', 'b', 'c']
 
@@ -176,7 +177,8 @@ test('B30: a line that cuts, delays and swallows, and kills, leave no run that i
     const to = join(folder, `r${Math.random()}`)
     const { code } = await cowrite(['restore', target, '--data', to], through)
     return code === 0 && to
-  })
+    // By luck: most do not.
+  }, 180_000)
   assert.deepEqual(await Promise.all(DOCUMENTS.map(name => content(answer, name))), expected)
   t.diagnostic(`${whole} runs got through, ${failed} did not, ${line.faults} faults`)
 })
@@ -228,9 +230,11 @@ test('B33, B34: a server backs itself up, says when it cannot and goes on, and a
   const through = { ...variables({ ...store, port: line.port }), COWRITE_BACKUP_TO: target, COWRITE_BACKUP_EVERY: '5s' }
   const server = await serverFor(t, data, { flags: [], variables: through }).start()
 
-  await until('the first run', async () => await server.metric('cowrite_backup_runs_total') === 1)
+  await until('the first run', async () => await server.metric('cowrite_backup_runs_total') >= 1)
   await write(server, 'before')
-  await until('a run that has it', async () => await server.metric('cowrite_backup_runs_total') >= 2)
+  // A run may have begun before.
+  const written = Date.now() / 1000
+  await until('a run that has it', async () => await server.metric('cowrite_backup_last_success_timestamp_seconds') > written)
   assert.ok(await server.metric('cowrite_backup_bytes_total') > 0)
   assert.ok(Math.abs(await server.metric('cowrite_backup_last_success_timestamp_seconds') - Date.now() / 1000) < 600)
   const saved = await restored(folder, target, store.variables)

@@ -14,7 +14,7 @@ import { Dice } from '../lib/dice.js'
 import { Ledger, Writer, judge, judgeServer } from '../lib/oracle.js'
 import { folderFor, serverFor } from '../lib/server.js'
 import { TINY, session } from '../lib/session.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 32)
 const tries = Number(process.env.DAMAGE ?? 12)
@@ -96,7 +96,7 @@ test('a byte flipped or a file cut: refused documents are named, the others work
       const refused = await judgeEach(ledger, server.url)
       refusals += refused.length
       const counted = await server.metric('cowrite_store_documents_damaged')
-      for (const document of refused) assert.ok(server.log.includes(document), `${what}: ${document} is not named`)
+      for (const document of refused) await until(`${document} is named`, () => server.log.includes(document))
       // Only the segments hold what is nowhere else, and one byte of them is one record's at most.
       const most = !path.endsWith('.segment') ? 0 : cut ? ledger.documents.size : 1
       // More than were refused when compaction came to one after it had been read from sled.

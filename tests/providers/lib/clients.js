@@ -5,7 +5,7 @@ import { WebsocketProvider as Version1 } from 'y-websocket-1'
 import { WebsocketProvider as Version2 } from 'y-websocket-2'
 import { WebsocketProvider as Version3 } from 'y-websocket-3'
 
-import { until } from './wait.js'
+import { until } from '../../lib/wait.mjs'
 
 export const versions = { 'y-websocket 1.5.4': Version1, 'y-websocket 2.1.0': Version2, 'y-websocket 3.1.0': Version3 }
 export const newest = Version3

@@ -5,7 +5,7 @@ import { connect as dial, createServer } from 'node:net'
 import { promisify } from 'node:util'
 
 import { run, startServer } from './server.js'
-import { until } from './wait.js'
+import { until } from '../../lib/wait.mjs'
 
 // Each provider listens to the end of the process.
 process.setMaxListeners(0)

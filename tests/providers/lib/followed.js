@@ -3,7 +3,7 @@ import { trackSaved } from '../dist/node_modules/cowrite-track-saved/dist/track-
 import * as yWebsocket from './clients.js'
 import * as hocuspocus from './hocuspocus.js'
 import { mintToken } from './server.js'
-import { until } from './wait.js'
+import { until } from '../../lib/wait.mjs'
 import * as ySweet from './y-sweet.js'
 
 export const secret = 'a secret of at least thirty-two bytes'

@@ -5,7 +5,7 @@ import * as version4 from 'hocuspocus-4'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
 
-import { until, within } from './wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { string } from './wire.js'
 
 export const versions = { 'hocuspocus 2.15.3': version2, 'hocuspocus 3.4.4': version3, 'hocuspocus 4.8.0': version4 }

@@ -1,7 +1,7 @@
 // Messages of y-websocket and updates of Yjs, byte by byte: what no stock provider sends, and what it hears.
 import WebSocket from 'ws'
 
-import { until, within } from './wait.js'
+import { until, within } from '../../lib/wait.mjs'
 
 /** lib0's variable length, up to 2^53 - 1. */
 export const varUint = value => value < 128 ? [value] : [value % 128 | 128, ...varUint(Math.floor(value / 128))]

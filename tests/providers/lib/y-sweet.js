@@ -4,7 +4,7 @@ import * as Y from 'yjs'
 import { createYjsProvider } from '@y-sweet/client'
 import { DocumentManager } from '@y-sweet/sdk'
 
-import { until } from './wait.js'
+import { until } from '../../lib/wait.mjs'
 
 export const serverToken = 'server-token-of-thirty-two-bytes+/='
 

@@ -7,7 +7,7 @@ import { connect, newest, saved, synced } from '../lib/clients.js'
 import {
   Writer, askRaw, balance, ownerOf, sql, startDatabase, startLink, startNode, startNodes, upgrade
 } from '../lib/cluster.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms))
 

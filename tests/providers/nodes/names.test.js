@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { startNodes } from '../lib/cluster.js'
 import { run, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 test('n32 a server says which of several it is, as the list of all names it', async t => {
   const nodes = await startNodes(t, 2)

@@ -1,28 +1,21 @@
 // The lines for nginx in docs/scaling.md, as they stand there, in front of three nodes: only addresses are others.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { startNodes } from '../lib/cluster.js'
-import { until } from '../lib/wait.js'
-
-const freePort = () => new Promise(resolve => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address()
-    server.close(() => resolve(port))
-  })
-})
+import { freePort } from '../lib/ports.js'
+import { atEnd, folderFor } from '../lib/server.js'
+import { until } from '../../lib/wait.mjs'
 
 /** Starts nginx with the documented lines. */
 async function startNginx(t, nodes) {
   const docs = await readFile(new URL('../../../docs/scaling.md', import.meta.url), 'utf8')
   const [, recipe] = docs.match(/^```nginx recipe\n([\s\S]*?)^```$/m)
-  const [folder, port] = [await mkdtemp(join(tmpdir(), 'cowrite-nginx-')), await freePort()]
+  const [folder, port] = [folderFor(t, 'nginx'), await freePort()]
   const own = ['10.0.0.5:8080', '10.0.0.6:8080', '10.0.0.7:8080'].reduce((text, documented, i) => {
     assert.ok(text.includes(documented))
     return text.replace(documented, nodes[i].address)
@@ -36,10 +29,9 @@ async function startNginx(t, nodes) {
   let said = ''
   child.stderr.on('data', text => { said += text })
   const ended = new Promise(resolve => child.once('exit', resolve))
-  t.after(async () => {
+  atEnd(t, () => {
     child.kill('SIGTERM')
-    await ended
-    await rm(folder, { recursive: true, force: true })
+    return ended
   })
   const address = `127.0.0.1:${port}`
   await until('nginx answers', () => {

@@ -7,7 +7,7 @@ import { connect as connectYWebsocket, newest as yWebsocket, saved, synced } fro
 import { ownerOf, sql, startNode, startNodes } from '../lib/cluster.js'
 import { connect as attach, newest, settled } from '../lib/hocuspocus.js'
 import { mintToken } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 const ADMIN = 'the-admin-token-of-thirty-two-bytes'

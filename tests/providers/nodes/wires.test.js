@@ -6,7 +6,7 @@ import { connect as connectYWebsocket, newest as yWebsocket, saved, synced } fro
 import { ownerOf, startNodes } from '../lib/cluster.js'
 import { SYNC, address, auth, connectSocket, connect as attach, frame, newest, speaker, versions } from '../lib/hocuspocus.js'
 import { mintToken } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { open } from '../lib/y-sweet.js'
 
 /** Has `name` live on the node with this index. */

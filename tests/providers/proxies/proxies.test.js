@@ -3,10 +3,9 @@ import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:https'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { before, test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
 
 import { DocumentManager } from '@y-sweet/sdk'
@@ -15,8 +14,9 @@ import * as Y from 'yjs'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
-import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { freePort } from '../lib/ports.js'
+import { atEnd, folderFor, mintToken, startServer } from '../lib/server.js'
+import { until, within } from '../../lib/wait.mjs'
 import { connect as connectYSweet, serverToken } from '../lib/y-sweet.js'
 
 const SECRET = '0123456789abcdef0123456789abcdef'
@@ -56,24 +56,19 @@ const proxies = {
 }
 
 let certificate
+let folder
 before(async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'cowrite-certificate-'))
+  folder = await mkdtemp(join(tmpdir(), 'cowrite-certificate-'))
   const [key, pem] = ['key', 'pem'].map(name => join(folder, name))
   await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
     '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', pem])
   certificate = { key, pem, ca: await readFile(pem) }
 })
-
-const freePort = () => new Promise(resolve => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address()
-    server.close(() => resolve(port))
-  })
-})
+after(() => rm(folder, { recursive: true, force: true }))
 
 /** Starts a proxy in front of `server` and returns where it is. */
 async function start(t, name, server, port) {
-  const folder = await mkdtemp(join(tmpdir(), `cowrite-${name}-`))
+  const folder = folderFor(t, name)
   await Promise.all(['log/nginx', 'log/apache2'].map(inner => mkdir(join(folder, inner), { recursive: true })))
   const { file, text, command, variables } = proxies[name](folder)
   const own = text
@@ -89,10 +84,9 @@ async function start(t, name, server, port) {
   for (const stream of [child.stdout, child.stderr]) stream.on('data', text => { said += text })
   const ended = new Promise(resolve => child.once('exit', resolve))
   child.once('error', error => { said += error })
-  t.after(async () => {
+  atEnd(t, () => {
     child.kill('SIGTERM')
-    await ended
-    await rm(folder, { recursive: true, force: true })
+    return ended
   })
   const proxy = { name, folder, port, url: `wss://localhost:${port}/collab`, said: () => said }
   await until(`${name} answers`, async () => {

@@ -1,18 +1,18 @@
 // The unit of systemd, as systemd judges it; nothing is started.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+
+import { folderFor } from '../lib/server.js'
 
 const run = promisify(execFile)
 const binary = process.env.SERVER_BINARY ?? new URL('../../../target/debug/cowrite', import.meta.url).pathname
 
 test('e38 the systemd unit is understood, and gives little away', async t => {
-  const folder = await mkdtemp(join(tmpdir(), 'cowrite-unit-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = folderFor(t, 'unit')
   const unit = join(folder, 'cowrite.service')
   const text = await readFile(new URL('../../../deploy/cowrite.service', import.meta.url), 'utf8')
   // Installed, the binary is somewhere else.

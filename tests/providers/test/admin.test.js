@@ -10,7 +10,7 @@ import * as Y from 'yjs'
 import { connect as connectYWebsocket, newest as newestYWebsocket, synced as syncedYWebsocket } from '../lib/clients.js'
 import { address, connect, connectSocket, newest, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 
 const SECRET = 'a secret of at least thirty-two bytes'
 const ADMIN = 'an-admin-token-of-thirty-two-bytes'

@@ -8,7 +8,7 @@ import * as Y from 'yjs'
 import { connect, newest, same, saved, synced, versions } from '../lib/clients.js'
 import * as hocuspocus from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { announcement, confirmed, speaker, update } from '../lib/wire.js'
 
 const secret = 'a secret of at least thirty-two bytes'

@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -13,8 +12,8 @@ import { promisify } from 'node:util'
 import { connections, follow, secret as itsSecret, token } from '../lib/followed.js'
 import { page, program, tags } from '../lib/documented.js'
 import { interpreter, skip } from '../lib/python.js'
-import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { folderFor, startServer } from '../lib/server.js'
+import { until } from '../../lib/wait.mjs'
 
 const execute = promisify(execFile)
 const connect = connections['y-websocket 3.1.0']
@@ -24,8 +23,7 @@ const secret = randomBytes(32).toString('hex')
 
 /** Runs a program of the page, in an empty folder with those of `files`, and returns what it prints. */
 async function runProgram(t, tag, command, files = {}) {
-  const folder = await mkdtemp(join(tmpdir(), 'cowrite-tokens-'))
-  t.after(() => rm(folder, { recursive: true, force: true }))
+  const folder = folderFor(t, 'tokens')
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
   const run = await command(program(tokens, tag), tag)
   const { stdout } = await execute(run[0], run.slice(1), { cwd: folder, env: { ...process.env, COWRITE_JWT_SECRET: secret } })

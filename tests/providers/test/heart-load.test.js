@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { contested } from '../lib/costly.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { confirmed, speaker, step1, string, structs, update, varUint } from '../lib/wire.js'
 
 test('l32 25,000 values that compete for a key, 38 times over, hold up no edit, no paste and no stop', async t => {

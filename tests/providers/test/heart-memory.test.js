@@ -7,7 +7,7 @@ import * as Y from 'yjs'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { costly } from '../lib/costly.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { confirmed, speaker, update } from '../lib/wire.js'
 
 const MiB = 1024 * 1024

@@ -7,7 +7,7 @@ import * as Y from 'yjs'
 
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { announcement, savedQuestion, speaker, step1, string, structs, update, varUint } from '../lib/wire.js'
 
 const state = ({ doc }) => Buffer.from(Y.encodeStateAsUpdate(doc))

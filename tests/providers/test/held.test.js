@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import * as hocuspocus from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { speaker } from '../lib/wire.js'
 
 const handshake = 'GET /ws/a HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n' +

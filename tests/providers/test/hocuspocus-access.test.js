@@ -4,7 +4,7 @@ import { test } from 'node:test'
 
 import { address, connect, connectSocket, newest, seen, settled, statuses, versions } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const secret = 'a secret of at least thirty-two bytes'
 const guarded = t => startServer(t, ['--jwt-secret', secret])

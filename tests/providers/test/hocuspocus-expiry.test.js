@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { connect as connectYWebsocket, newest as newestYWebsocket } from '../lib/clients.js'
 import { address, AUTH, CLOSE, connect, connectSocket, newest, PING, seen, settled, statuses, versions } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const secret = 'a secret of at least thirty-two bytes'
 const guarded = t => startServer(t, ['--jwt-secret', secret])

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { connect as connectYWebsocket, newest as newestYWebsocket, saved, synced as syncedYWebsocket } from '../lib/clients.js'
 import { connect, newest, settled, synced, versions } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 /** A document of `parts` megabytes, and its author. */
 async function written(t, server, name, parts, options = {}) {

@@ -9,7 +9,7 @@ import {
   STATELESS, SYNC, SYNC_STATUS, versions,
 } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { announcement, step1, step2, string, update, varUint } from '../lib/wire.js'
 
 const secret = 'a secret of at least thirty-two bytes'

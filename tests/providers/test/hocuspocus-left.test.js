@@ -6,7 +6,7 @@ import * as Y from 'yjs'
 
 import { AUTH, CLOSE, addressed, auth, connect, frame, newest, settled, speaker, statuses, SYNC, SYNC_STATUS } from '../lib/hocuspocus.js'
 import { AS_FAST_AS_IT_GOES, mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { step1, step2, update } from '../lib/wire.js'
 
 const secret = 'a secret of at least thirty-two bytes'

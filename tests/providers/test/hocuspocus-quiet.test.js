@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { connect, settled, versions } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 test('x14 a quiet connection is kept alive for longer than Hocuspocus providers wait', { timeout: 90_000 }, async t => {
   const server = await startServer(t)

@@ -7,7 +7,7 @@ import {
   addressed, auth, connect, newest, seen, settled, speaker, statuses, SYNC, synced, versions,
 } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { step1, step2, update } from '../lib/wire.js'
 
 /** How many messages of a client, SyncStep2 or Update, the server has to acknowledge. */

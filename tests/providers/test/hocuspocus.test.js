@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { connect as connectYWebsocket, newest as newestYWebsocket, synced as syncedYWebsocket } from '../lib/clients.js'
 import { address, CLOSE, connect, connectSocket, newest, PING, seen, settled, SYNC, synced, versions } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const same = (...clients) => until('all have the same text', () => new Set(clients.map(({ text }) => text.toString())).size === 1)
 
@@ -163,18 +163,18 @@ for (const [name, version] of Object.entries(versions)) {
     const bob = connect(t, newest, server, 'presence')
     await settled(ada, bob)
     ada.provider.setAwarenessField('user', { name: 'Ada' })
-    await until('bob sees ada', () => seen(bob, ada)?.user.name === 'Ada')
+    await until('bob sees ada', () => seen(bob, ada)?.user?.name === 'Ada')
     ada.provider.setAwarenessField('cursor', { anchor: 3 })
     await until('bob sees the cursor', () => seen(bob, ada)?.cursor?.anchor === 3)
     const newcomer = connect(t, version, server, 'presence')
     await until('a newcomer sees ada', () => seen(newcomer, ada)?.cursor?.anchor === 3)
     bob.provider.setAwarenessField('user', { name: 'Bob' })
-    await until('ada sees bob', () => seen(ada, bob)?.user.name === 'Bob')
+    await until('ada sees bob', () => seen(ada, bob)?.user?.name === 'Bob')
 
     ada.leave()
     await until('ada is gone', () => !seen(bob, ada) && !seen(newcomer, ada))
     newcomer.provider.setAwarenessField('user', { name: 'Nora' })
-    await until('bob sees nora', () => seen(bob, newcomer)?.user.name === 'Nora')
+    await until('bob sees nora', () => seen(bob, newcomer)?.user?.name === 'Nora')
     newcomer.wire.provider.shouldConnect = false
     newcomer.wire.socket.terminate()
     await until('nora is gone', () => !seen(bob, newcomer))

@@ -7,7 +7,7 @@ import * as Y from 'yjs'
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { conflicts } from '../lib/costly.js'
 import { AS_FAST_AS_IT_GOES, mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { confirmed, speaker, step1, update, varUint } from '../lib/wire.js'
 
 const closed = (url, act) => within('the connection is closed', new Promise((resolve, reject) => {
@@ -108,7 +108,7 @@ test('e18 nobody speaks for the client of somebody else', async t => {
   await synced(ada, bob)
   ada.provider.awareness.setLocalState({ user: { name: 'Ada' } })
   bob.provider.awareness.setLocalState({ user: { name: 'Bob' } })
-  const seen = () => bob.provider.awareness.getStates().get(ada.doc.clientID)?.user.name
+  const seen = () => bob.provider.awareness.getStates().get(ada.doc.clientID)?.user?.name
   await until('bob sees ada', () => seen() === 'Ada')
 
   const id = []

@@ -1,7 +1,6 @@
 // `cowrite import`: real Yjs reads what was imported from folders of the real servers (tests/fixtures/import).
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -10,16 +9,10 @@ import * as Y from 'yjs'
 
 import { exact } from '../../fixtures/yjs/exact.js'
 import { connect, newest, synced } from '../lib/clients.js'
-import { run, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { folderFor, run, startServer } from '../lib/server.js'
+import { until } from '../../lib/wait.mjs'
 
 const fixture = path => fileURLToPath(new URL(`../../fixtures/import/${path}`, import.meta.url))
-
-async function folder(t) {
-  const path = await mkdtemp(join(tmpdir(), 'cowrite-import-'))
-  t.after(() => rm(path, { recursive: true, force: true }))
-  return path
-}
 
 for (const source of ['hocuspocus/db.sqlite', 'y-sweet', 'y-leveldb-0.1', 'y-leveldb-0.2', 'files']) {
   test(`b16 ${source}: a real client reads what Yjs reads of the source`, async t => {
@@ -40,7 +33,7 @@ for (const source of ['hocuspocus/db.sqlite', 'y-sweet', 'y-leveldb-0.1', 'y-lev
 
 test('b20 a server that is killed meanwhile gets all of it when it is back', async t => {
   const server = await startServer(t)
-  const source = await folder(t)
+  const source = folderFor(t, 'import')
   const many = 600
   for (let number = 0; number < many; number++) {
     const doc = new Y.Doc()

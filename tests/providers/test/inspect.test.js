@@ -8,7 +8,7 @@ import * as Y from 'yjs'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const SECRET = 'a secret of at least thirty-two bytes'
 const ADMIN = 'an-admin-token-of-thirty-two-bytes'

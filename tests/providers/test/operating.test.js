@@ -7,7 +7,7 @@ import WebSocket from 'ws'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, connectSocket, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
 import { run, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 import { connect as connectYSweet, serverToken } from '../lib/y-sweet.js'
 import { DocumentManager } from '@y-sweet/sdk'
 
@@ -71,10 +71,10 @@ test('e32 a WebSocket at a wrong address is closed for good, with the right ones
 
 test('e33 a server says where to go when it starts', async t => {
   const server = await startServer(t, ['--base-path', '/collab'])
-  assert.ok(server.log.includes(`providers connect to ws://${server.address}/collab/ws (y-websocket) and ` +
-    `ws://${server.address}/collab/hocuspocus (Hocuspocus)`), server.log)
+  await until('it says so', () => server.log.includes(`providers connect to ws://${server.address}/collab/ws (y-websocket) and ` +
+    `ws://${server.address}/collab/hocuspocus (Hocuspocus)`))
   const behind = await startServer(t, ['--public-url', 'https://docs.example'])
-  assert.ok(behind.log.includes('wss://docs.example/ws (y-websocket)'), behind.log)
+  await until('it says so', () => behind.log.includes('wss://docs.example/ws (y-websocket)'))
 })
 
 const SECRET = '0123456789abcdef0123456789abcdef'

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { connect as connectYWebsocket, newest as newestYWebsocket, saved, synced as syncedYWebsocket } from '../lib/clients.js'
 import { SYNC_STATUS, connect, newest, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { connect as connectYSweet } from '../lib/y-sweet.js'
 
 const SECRET = 'a secret of at least thirty-two bytes'

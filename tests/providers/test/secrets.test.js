@@ -1,8 +1,7 @@
 // Planted secrets are looked for in the log of a server that has everything on, at the lowest level.
 import assert from 'node:assert/strict'
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
@@ -11,8 +10,8 @@ import WebSocket from 'ws'
 import { authority } from '../lib/certificates.js'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { Issuer, makeKey } from '../lib/issuer.js'
-import { mintToken, run, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { folderFor, mintToken, run, startServer } from '../lib/server.js'
+import { until } from '../../lib/wait.mjs'
 
 const SECRETS = ['planted secret of thirty-two bytes, new', 'planted secret of thirty-two bytes, old']
 const ADMIN = 'planted-admin-token-of-thirty-two-bytes'
@@ -23,8 +22,7 @@ const NAMED = ['actix_http', 'actix_http::h1', 'actix_http::h1::dispatcher', 'ac
 const FILTERS = { 'a9': 'trace', 'a17': ['trace', ...NAMED.map(name => `${name}=trace`)].join() }
 
 for (const [rule, log] of Object.entries(FILTERS)) test(`${rule} no key, no token, no address of an issuer and nothing that is said is in the log, with TLS and a set of keys: ${log.slice(0, 40)}`, async t => {
-  const folder = await mkdtemp(join(tmpdir(), 'cowrite-secrets-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = folderFor(t, 'secrets')
   const { ca, issue } = authority()
   const [own, file] = [issue('server'), name => join(folder, name)]
   for (const [name, text] of Object.entries({ 'ca.pem': ca, 'cert.pem': own.cert, 'key.pem': own.key })) await writeFile(file(name), text)

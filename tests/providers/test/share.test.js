@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { until, within } from '../../lib/wait.mjs'
 
 const SECRET = 'a secret of at least thirty-two bytes'
 const ADMIN = 'an-admin-token-of-thirty-two-bytes'

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, connectSocket, newest as hocuspocus, settled } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const BYTES_PER_SECOND = 15_000
 

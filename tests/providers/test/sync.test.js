@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { connect, newest, same, saved, synced, versions } from '../lib/clients.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 for (const [version, Provider] of Object.entries(versions)) {
   test(`e1 ${version}: two editors sync both ways, and a newcomer gets everything`, async t => {
@@ -55,7 +55,7 @@ for (const [version, Provider] of Object.entries(versions)) {
     const seen = () => bob.provider.awareness.getStates().get(ada.doc.clientID)
 
     ada.provider.awareness.setLocalState({ user: { name: 'Ada' } })
-    await until('bob sees ada', () => seen()?.user.name === 'Ada')
+    await until('bob sees ada', () => seen()?.user?.name === 'Ada')
     ada.provider.awareness.setLocalStateField('cursor', { anchor: 3 })
     await until('bob sees the cursor', () => seen()?.cursor?.anchor === 3)
 

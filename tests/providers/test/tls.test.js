@@ -1,9 +1,8 @@
 // TLS without a proxy: the stock providers over `wss://`, with certificates of an authority that only these tests know.
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { get } from 'node:https'
 import { connect as connectTcp } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
@@ -14,8 +13,8 @@ import * as Y from 'yjs'
 
 import { authority } from '../lib/certificates.js'
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
-import { mintToken, run, startServer } from '../lib/server.js'
-import { until, within } from '../lib/wait.js'
+import { folderFor, mintToken, run, startServer } from '../lib/server.js'
+import { until, within } from '../../lib/wait.mjs'
 import { connect as connectYSweet } from '../lib/y-sweet.js'
 
 const SECRET = 'a secret of at least thirty-two bytes'
@@ -27,8 +26,7 @@ class Trusting extends WebSocket {
 }
 
 async function folderOf(t) {
-  const folder = await mkdtemp(join(tmpdir(), 'cowrite-tls-'))
-  t.after(() => rm(folder, { recursive: true }))
+  const folder = folderFor(t, 'tls')
   const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') }
   const put = async ({ cert, key }) => { await writeFile(files.cert, cert); await writeFile(files.key, key) }
   return { folder, ...files, put, flags: ['--tls-cert', files.cert, '--tls-key', files.key] }

@@ -8,7 +8,7 @@ import { act, create } from 'react-test-renderer'
 import { useSaved } from '../dist/node_modules/cowrite-track-saved/dist/react.js'
 import { connections, secret, token } from '../lib/followed.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true
 

@@ -12,7 +12,7 @@ import { trackSaved } from '../dist/node_modules/cowrite-track-saved/dist/track-
 import { connections, follow, secret, token } from '../lib/followed.js'
 import * as hocuspocus from '../lib/hocuspocus.js'
 import { run, startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import * as ySweet from '../lib/y-sweet.js'
 
 const guarded = (t, flags = []) => startServer(t, ['--jwt-secret', secret, ...flags])

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import WebSocket from 'ws'
 
 import { startServer } from '../lib/server.js'
-import { within } from '../lib/wait.js'
+import { within } from '../../lib/wait.mjs'
 import { connectionString, manager, open, saved, serverToken } from '../lib/y-sweet.js'
 
 const path = relative => fileURLToPath(new URL(relative, import.meta.url))

@@ -10,7 +10,7 @@ import {
 } from '@y-sweet/react'
 
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { end, manager, open, saved, serverToken } from '../lib/y-sweet.js'
 
 // What a browser has.

@@ -8,7 +8,7 @@ import { createDoc, getClientToken, getOrCreateDocAndToken } from '@y-sweet/sdk'
 import { connect as connectHocuspocus, newest as hocuspocus, seen as seenByHocuspocus, settled } from '../lib/hocuspocus.js'
 import { connect as connectYWebsocket, newest as yWebsocket, saved as savedByYWebsocket } from '../lib/clients.js'
 import { startServer } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 import { answers, connect, connectionString, manager, open, questions, saved, seen, serverToken, synced } from '../lib/y-sweet.js'
 
 const guarded = (t, ...flags) => startServer(t, ['--server-token', serverToken, ...flags])

@@ -1,7 +1,11 @@
 // Waiting for conditions, never for the clock.
+import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Resolves when `condition()` is truthy; the limit only ends a test that has already failed. */
-export async function until(what, condition, limitMs = 20_000) {
+/** Longer than anything takes on a slow machine that does much else: it only ends a test that has already failed. */
+const LIMIT_MS = 60_000
+
+/** Resolves with the first truthy answer of `condition()`. */
+export async function until(what, condition, limitMs = LIMIT_MS) {
   const start = Date.now()
   for (;;) {
     const value = await condition()
@@ -11,8 +15,8 @@ export async function until(what, condition, limitMs = 20_000) {
   }
 }
 
-/** What `promise` resolves with; the limit only ends a test that has already failed. */
-export async function within(what, promise, limitMs = 20_000) {
+/** What `promise` resolves with. */
+export async function within(what, promise, limitMs = LIMIT_MS) {
   let timer
   const late = new Promise((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`still waiting after ${limitMs} ms: ${what}`)), limitMs)
@@ -23,5 +27,3 @@ export async function within(what, promise, limitMs = 20_000) {
     clearTimeout(timer)
   }
 }
-
-const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
