@@ -1,14 +1,18 @@
 // A browser, its windows, and what the tests ask of the page in words.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 
 import { chromium } from 'playwright-core'
 
-const PATIENCE_MS = 30_000
+import { LIMIT_MS as PATIENCE_MS, until } from '../lib/wait.mjs'
+
+export { until }
 
 export async function launch() {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath: execFileSync(fileURLToPath(new URL('../../scripts/chromium', import.meta.url)), { encoding: 'utf8' }).trim(),
     headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   })
@@ -144,22 +148,12 @@ export async function textOf(page) {
   })
 }
 
-/** Waits for what no page shows. `what` may be a function, which is called when the wait was in vain. */
-export async function until(what, condition) {
-  const deadline = Date.now() + PATIENCE_MS
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `still waiting after ${PATIENCE_MS} ms: ${typeof what === 'function' ? what() : what}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
-
 /** Waits until both windows show the same text, and returns it. */
 export async function untilSame(one, other) {
-  const deadline = Date.now() + PATIENCE_MS
-  for (;;) {
-    const [a, b] = await Promise.all([textOf(one), textOf(other)])
-    if (a === b) return a
-    if (Date.now() > deadline) assert.equal(a, b)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  let texts
+  await until(() => `"${texts.join('" and "')}" are the same`, async () => {
+    texts = await Promise.all([textOf(one), textOf(other)])
+    return texts[0] === texts[1]
+  })
+  return texts[0]
 }

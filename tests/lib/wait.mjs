@@ -2,15 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Longer than anything takes on a slow machine that does much else: it only ends a test that has already failed. */
-const LIMIT_MS = 60_000
+export const LIMIT_MS = 60_000
 
-/** Resolves with the first truthy answer of `condition()`. */
+/** Resolves with the first truthy answer of `condition()`. `what` may be a function, which is called when the wait was in vain. */
 export async function until(what, condition, limitMs = LIMIT_MS) {
   const start = Date.now()
   for (;;) {
     const value = await condition()
     if (value) return value
-    if (Date.now() - start > limitMs) throw new Error(`still waiting after ${limitMs} ms: ${what}`)
+    if (Date.now() - start > limitMs) throw new Error(`still waiting after ${limitMs} ms: ${typeof what === 'function' ? what() : what}`)
     await sleep(10)
   }
 }
