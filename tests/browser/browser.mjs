@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 
 import { chromium } from 'playwright-core'
 
-import { LIMIT_MS as PATIENCE_MS, until } from '../lib/wait.mjs'
+import * as wait from '../lib/wait.mjs'
 
-export { until }
+const PATIENCE_MS = 30_000
 
 export async function launch() {
   return chromium.launch({
@@ -147,6 +147,9 @@ export async function textOf(page) {
     return [...copy.children].map((block) => block.textContent).join('\n')
   })
 }
+
+/** Waits for what no page shows. `what` may be a function, which is called when the wait was in vain. */
+export const until = (what, condition) => wait.until(what, condition, PATIENCE_MS)
 
 /** Waits until both windows show the same text, and returns it. */
 export async function untilSame(one, other) {

@@ -1,8 +1,11 @@
 // Waiting for conditions, never for the clock.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Longer than anything takes on a slow machine that does much else: it only ends a test that has already failed. */
-export const LIMIT_MS = 60_000
+/**
+ * Longer than anything takes on a busy machine: it only ends a test that has already failed. And less than the 30 s after
+ * which providers that hear nothing connect again, which would put right what is wrong.
+ */
+const LIMIT_MS = 25_000
 
 /** Resolves with the first truthy answer of `condition()`. `what` may be a function, which is called when the wait was in vain. */
 export async function until(what, condition, limitMs = LIMIT_MS) {

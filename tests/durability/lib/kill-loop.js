@@ -10,7 +10,7 @@ import { Dice } from './dice.js'
 import { Ledger, Verdict, Writer, converge, equal, judgeServer } from './oracle.js'
 import { HocuspocusWriter, YSweetWriter } from './provider-writers.js'
 import { Server, diskBytes } from './server.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from './wait.js'
 
 /** Who writes: y-websocket's wire with 102, and stock providers of the others. */
 const WIRES = [Writer, HocuspocusWriter, YSweetWriter]

@@ -13,7 +13,7 @@
 import * as Y from 'yjs'
 
 import { Client } from './client.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from './wait.js'
 
 /** The array of a document that holds the numbers. */
 const NUMBERS = 'numbers'

@@ -9,7 +9,7 @@ import { Dice } from '../lib/dice.js'
 import { run as cowrite } from '../../lib/server.mjs'
 import { lineTo, objectStore, skip, variables } from '../lib/object-store.js'
 import { folderFor, serverFor } from '../lib/server.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from '../lib/wait.js'
 
 const DOCUMENTS = ['a', 'b', 'c']
 

@@ -14,7 +14,7 @@ import { Dice } from '../lib/dice.js'
 import { Ledger, Writer, judge, judgeServer } from '../lib/oracle.js'
 import { folderFor, serverFor } from '../lib/server.js'
 import { TINY, session } from '../lib/session.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from '../lib/wait.js'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 32)
 const tries = Number(process.env.DAMAGE ?? 12)

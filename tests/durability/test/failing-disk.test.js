@@ -11,7 +11,7 @@ import { CHANGES, EIO, ENOSPC, EROFS, FOLDER_SYNC, OPEN, SYNC, WRITE } from '../
 import { brittleServer } from '../lib/disk-server.js'
 import { Ledger, Writer, converge, judgeServer } from '../lib/oracle.js'
 import { TINY, session } from '../lib/session.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from '../lib/wait.js'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 32)
 const everyOne = process.env.SWEEP === '1'

@@ -8,7 +8,7 @@ import { SYNC } from '../lib/disk.js'
 import { brittleServer } from '../lib/disk-server.js'
 import { Ledger, Writer, converge, judgeServer } from '../lib/oracle.js'
 import { SMALL } from '../lib/server.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from '../lib/wait.js'
 
 const numbersOf = client => client.doc.getArray('numbers').toArray()
 

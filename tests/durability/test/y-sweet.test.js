@@ -10,7 +10,7 @@ import { CHANGES, EIO } from '../lib/disk.js'
 import { brittleServer } from '../lib/disk-server.js'
 import { endYSweet } from '../lib/provider-writers.js'
 import { TINY } from '../lib/session.js'
-import { until } from '../../lib/wait.mjs'
+import { until } from '../lib/wait.js'
 
 test('x27, x28 while the disk refuses, a page stays connected, and neither it nor a back end is told that all is saved', async t => {
   const { server, disk } = brittleServer(t, { flags: TINY })
