@@ -20,6 +20,7 @@ use crate::{
         document::{Insight, Inspect},
     },
     id::DocumentId,
+    nodes::Place,
     protocol::close::CloseReason,
     room::{
         Micros,
@@ -30,7 +31,7 @@ use crate::{
 use super::{
     Shared, admin,
     admission::{self, Refusal},
-    y_sweet,
+    tunnel, y_sweet,
 };
 
 /// Most sessions in one answer.
@@ -66,6 +67,9 @@ pub async fn for_readers(request: HttpRequest, shared: Data<Shared>) -> Result<H
     let token = credentials.shown();
     admission::prepare(token.clone().ok().flatten(), &shared).await;
     admission::identify(token, &document, &shared)?;
+    if let Some(answer) = tunnel::question(&request, &document, &shared).await? {
+        return Ok(answer);
+    }
     answer(&document, Onlooker::Reader, &shared).await
 }
 
@@ -84,6 +88,7 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     };
     let insight = shared.registry.inspect(document, inspect).await?;
     let answer = match insight {
+        None if onlooker == Onlooker::Operator => elsewhere(document, shared).await,
         None => json!({ "document": document, "open": false }),
         Some(insight) => {
             let sessions: Vec<Value> = insight
@@ -92,10 +97,26 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
                 .iter()
                 .map(|seen| session(seen, onlooker))
                 .collect();
-            json!({ "document": document, "open": true, "figures": figures(&insight), "sessions": sessions })
+            let mut answer =
+                json!({ "document": document, "open": true, "figures": figures(&insight), "sessions": sessions });
+            if let Some(nodes) = &shared.nodes {
+                answer["node"] = json!(nodes.own().to_string());
+            }
+            answer
         }
     };
     Ok(private(&answer))
+}
+
+/// What the operator is told of a document that is not open on this server: which other one has it, if one has.
+async fn elsewhere(document: &DocumentId, shared: &Shared) -> Value {
+    let mut answer = json!({ "document": document, "open": false });
+    if let Some(nodes) = &shared.nodes
+        && let Place::There(owner) = nodes.place(document).await
+    {
+        answer["node"] = json!(owner.id.to_string());
+    }
+    answer
 }
 
 /// `GET /admin/update?document=NAME`: all of a document that somebody has open, as an update.
@@ -208,6 +229,9 @@ fn session(seen: &Seen, onlooker: Onlooker) -> Value {
     put("behind", json!(seen.behind));
     put("waiting_bytes", json!(seen.waiting_bytes));
     put("clients", json!(seen.clients.as_slice()));
+    if let Some(node) = seen.node {
+        put("node", json!(node.to_string()));
+    }
     if onlooker == Onlooker::Operator {
         put("address", json!(seen.network.map(|network| network.to_string())));
     }

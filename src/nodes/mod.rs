@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::{
-    greeting::{Said, Stranger, receive, send},
+    greeting::{Greeted, Said, Stranger, receive, send},
     secret::ClusterSecret,
 };
 pub use crate::store::directory::{Directory, News, Peer, Place, Standing};
