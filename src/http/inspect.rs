@@ -26,6 +26,7 @@ use crate::{
         Micros,
         inside::{Inside, Onlooker, Seen},
     },
+    store::NodeId,
 };
 
 use super::{
@@ -88,8 +89,16 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     };
     let insight = shared.registry.inspect(document, inspect).await?;
     let answer = match insight {
-        None if onlooker == Onlooker::Operator => elsewhere(document, shared).await,
-        None => json!({ "document": document, "open": false }),
+        None => {
+            let mut answer = json!({ "document": document, "open": false });
+            // A reader's question has come to the node that would have it.
+            if onlooker == Onlooker::Operator
+                && let Some(node) = elsewhere(document, shared).await
+            {
+                answer["node"] = json!(node.to_string());
+            }
+            answer
+        }
         Some(insight) => {
             let sessions: Vec<Value> = insight
                 .inside
@@ -108,15 +117,12 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     Ok(private(&answer))
 }
 
-/// What the operator is told of a document that is not open on this server: which other one has it, if one has.
-async fn elsewhere(document: &DocumentId, shared: &Shared) -> Value {
-    let mut answer = json!({ "document": document, "open": false });
-    if let Some(nodes) = &shared.nodes
-        && let Place::There(owner) = nodes.place(document).await
-    {
-        answer["node"] = json!(owner.id.to_string());
+/// Which other server has a document that is not open on this one, if one has.
+async fn elsewhere(document: &DocumentId, shared: &Shared) -> Option<NodeId> {
+    match shared.nodes.as_ref()?.place(document).await {
+        Place::There(owner) => Some(owner.id),
+        Place::Here => None,
     }
-    answer
 }
 
 /// `GET /admin/update?document=NAME`: all of a document that somebody has open, as an update.
@@ -126,8 +132,11 @@ pub async fn update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRe
     }
     let document = document(&request)?;
     if shared.registry.find(&document).is_none() {
-        let reason = "nobody has this document open";
-        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason.to_owned()));
+        let reason = match elsewhere(&document, &shared).await {
+            Some(node) => format!("node {node} has this document open: ask there"),
+            None => "nobody has this document open".to_owned(),
+        };
+        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason));
     }
     Ok(y_sweet::whole(shared.registry.read(&document).await?))
 }

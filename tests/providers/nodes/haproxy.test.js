@@ -53,7 +53,7 @@ describe('behind HAProxy', () => {
     const sockets = names.map(name => attach(t, hocuspocus, front, name))
     await until('these have it, too', () => sockets.every(({ text }) => text.length === 14))
     const counts = await each(nodes, (_, i) => front.sockets(i))
-    assert.deepEqual(counts, [3, 3, 3], 'Hocuspocus’ sockets are not all on one node')
+    assert.ok(Math.min(...counts) > 0, `Hocuspocus’ sockets are not all on one node: ${counts}`)
 
     const [visits, victim] = [visitor(front), owners[0]]
     await until('somebody visits', () => visits.visits() > 20)
@@ -109,7 +109,7 @@ describe('behind HAProxy', () => {
     t.diagnostic(`longest without an acknowledgement: ${longest} ms; ${visits.visits()} came meanwhile`)
   })
 
-  test('n42 a node that stops is out before it has stopped, and when none is ready who comes back is let in', async t => {
+  test('n42 n47 a node that stops is out before it has stopped, and when none is ready who comes back is let in', async t => {
     const database = await startDatabase()
     const links = await each([0, 1, 2], () => startLink(t, database))
     const nodes = await each(links, link => startNode(t, link.url, FLAGS))

@@ -38,7 +38,7 @@ test('n46 the node of a document says what is inside it, whichever is asked, and
   const ask = async (node, name, path = '/inspect.json', headers = {}) =>
     (await fetch(`${node.http}${path}?document=${name}`, { headers })).json()
   const owner = await ownerOf(nodes, 'plan')
-  const [own, other] = owner === 0 ? [here, there] : [there, here]
+  const own = [here, there][owner]
   for (const node of nodes) {
     let inside
     await until('all are told of', async () => {
@@ -52,7 +52,8 @@ test('n46 the node of a document says what is inside it, whichever is asked, and
   const asOperator = { authorization: `Bearer ${key}` }
   assert.equal((await ask(nodes[owner], 'plan', '/admin/document', asOperator)).open, true)
   assert.deepEqual(await ask(nodes[1 - owner], 'plan', '/admin/document', asOperator), { document: 'plan', node: own, open: false })
-  assert.notEqual(other, own)
+  const whole = await fetch(`${nodes[1 - owner].http}/admin/update?document=plan`, { headers: asOperator })
+  assert.match(await whole.text(), new RegExp(`^node ${own} has this document open`))
 
   for (const node of nodes) assert.deepEqual(await ask(node, 'nobody'), { document: 'nobody', open: false })
   assert.equal(await ownerOf(nodes, 'nobody'), -1, 'nobody has taken it')
