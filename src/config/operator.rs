@@ -8,7 +8,7 @@ use super::values::{as_usize, duration, size};
 #[cfg(feature = "import")]
 use crate::operator::import::{Import, To};
 #[cfg(feature = "postgres")]
-use crate::store::postgres::link::DatabaseUrl;
+use crate::store::postgres::{Tables, link::DatabaseUrl};
 use crate::{
     content::Form,
     id::{DocumentId, InvalidDocumentId},
@@ -118,6 +118,10 @@ pub(super) enum DbArgs {
     Upgrade {
         #[command(flatten)]
         database: DatabaseArgs,
+
+        /// Make them if there are none: for what runs before each deploy
+        #[arg(long)]
+        init: bool,
     },
 }
 
@@ -149,13 +153,14 @@ impl TryFrom<DbArgs> for Request {
     type Error = String;
 
     fn try_from(args: DbArgs) -> Result<Self, String> {
-        let (database, may_exist) = match args {
-            DbArgs::Init { database } => (database, false),
-            DbArgs::Upgrade { database } => (database, true),
+        let (database, expected) = match args {
+            DbArgs::Init { database } => (database, Tables::Missing),
+            DbArgs::Upgrade { database, init: false } => (database, Tables::There),
+            DbArgs::Upgrade { database, init: true } => (database, Tables::Either),
         };
         Ok(Self::Prepare {
             url: database.required()?,
-            may_exist,
+            expected,
         })
     }
 }

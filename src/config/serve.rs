@@ -430,7 +430,9 @@ impl TryFrom<ServeArgs> for ServeConfig {
         #[cfg(feature = "postgres")]
         let (database, cluster) = {
             let database = args.database.url()?;
-            let cluster = args.cluster.cluster(database.is_some())?;
+            let cluster = args
+                .cluster
+                .cluster(database.is_some(), cluster::AtFly::of_environment())?;
             (database, cluster)
         };
         #[cfg(feature = "postgres")]

@@ -51,7 +51,7 @@ pub async fn greet(
 ) -> Result<(Socket, Option<std::net::SocketAddr>), nodes::Stranger> {
     let peer = tcp.peer_addr();
     match nodes::receive(&mut tcp, nodes.own(), nodes.secret()).await {
-        Ok(said) => Ok((Socket::Tunnel(tcp, said), said.client())),
+        Ok(greeted) => Ok((Socket::Tunnel(tcp, greeted), greeted.said.client())),
         Err(stranger) => {
             let from = peer.map_or_else(|_| "somebody".to_owned(), |peer| peer.to_string());
             match stranger {

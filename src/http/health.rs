@@ -40,7 +40,11 @@ pub fn trouble(shared: &Shared) -> Option<String> {
         Some("the server is stopping".to_owned())
     } else {
         let of_keys = || shared.keys.as_ref().and_then(Keys::trouble);
-        shared.writer.health().trouble().or_else(of_keys)
+        let of_nodes = || {
+            let seconds = shared.nodes.as_ref()?.cut_off()?.as_secs();
+            Some(format!("the database has not answered this node for {seconds} s"))
+        };
+        shared.writer.health().trouble().or_else(of_nodes).or_else(of_keys)
     }
 }
 

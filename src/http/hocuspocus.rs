@@ -89,6 +89,9 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
     shared.lines.add(&board);
     network.iter().for_each(|network| own.line().comes_from(*network));
+    tunnel::node(&request, &shared)
+        .iter()
+        .for_each(|node| own.line().comes_through(*node));
     let body = SwitchboardBody::new(board.clone(), Open::count(&shared, visit));
     let reader = Reader::new(payload, own.clone(), &shared);
     let path = super::path(&request, &shared).to_owned();

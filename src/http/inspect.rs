@@ -20,17 +20,19 @@ use crate::{
         document::{Insight, Inspect},
     },
     id::DocumentId,
+    nodes::Place,
     protocol::close::CloseReason,
     room::{
         Micros,
         inside::{Inside, Onlooker, Seen},
     },
+    store::NodeId,
 };
 
 use super::{
     Shared, admin,
     admission::{self, Refusal},
-    y_sweet,
+    tunnel, y_sweet,
 };
 
 /// Most sessions in one answer.
@@ -66,6 +68,9 @@ pub async fn for_readers(request: HttpRequest, shared: Data<Shared>) -> Result<H
     let token = credentials.shown();
     admission::prepare(token.clone().ok().flatten(), &shared).await;
     admission::identify(token, &document, &shared)?;
+    if let Some(answer) = tunnel::question(&request, &document, &shared).await? {
+        return Ok(answer);
+    }
     answer(&document, Onlooker::Reader, &shared).await
 }
 
@@ -84,7 +89,16 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     };
     let insight = shared.registry.inspect(document, inspect).await?;
     let answer = match insight {
-        None => json!({ "document": document, "open": false }),
+        None => {
+            let mut answer = json!({ "document": document, "open": false });
+            // A reader's question has come to the node that would have it.
+            if onlooker == Onlooker::Operator
+                && let Some(node) = elsewhere(document, shared).await
+            {
+                answer["node"] = json!(node.to_string());
+            }
+            answer
+        }
         Some(insight) => {
             let sessions: Vec<Value> = insight
                 .inside
@@ -92,10 +106,23 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
                 .iter()
                 .map(|seen| session(seen, onlooker))
                 .collect();
-            json!({ "document": document, "open": true, "figures": figures(&insight), "sessions": sessions })
+            let mut answer =
+                json!({ "document": document, "open": true, "figures": figures(&insight), "sessions": sessions });
+            if let Some(nodes) = &shared.nodes {
+                answer["node"] = json!(nodes.own().to_string());
+            }
+            answer
         }
     };
     Ok(private(&answer))
+}
+
+/// Which other server has a document that is not open on this one, if one has.
+async fn elsewhere(document: &DocumentId, shared: &Shared) -> Option<NodeId> {
+    match shared.nodes.as_ref()?.place(document).await {
+        Place::There(owner) => Some(owner.id),
+        Place::Here => None,
+    }
 }
 
 /// `GET /admin/update?document=NAME`: all of a document that somebody has open, as an update.
@@ -105,8 +132,11 @@ pub async fn update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRe
     }
     let document = document(&request)?;
     if shared.registry.find(&document).is_none() {
-        let reason = "nobody has this document open";
-        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason.to_owned()));
+        let reason = match elsewhere(&document, &shared).await {
+            Some(node) => format!("node {node} has this document open: ask there"),
+            None => "nobody has this document open".to_owned(),
+        };
+        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason));
     }
     Ok(y_sweet::whole(shared.registry.read(&document).await?))
 }
@@ -208,6 +238,9 @@ fn session(seen: &Seen, onlooker: Onlooker) -> Value {
     put("behind", json!(seen.behind));
     put("waiting_bytes", json!(seen.waiting_bytes));
     put("clients", json!(seen.clients.as_slice()));
+    if let Some(node) = seen.node {
+        put("node", json!(node.to_string()));
+    }
     if onlooker == Onlooker::Operator {
         put("address", json!(seen.network.map(|network| network.to_string())));
     }

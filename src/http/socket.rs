@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::nodes::Said;
+use crate::nodes::Greeted;
 
 type Session = TlsStream<Carrier>;
 
@@ -32,7 +32,7 @@ pub enum Socket {
     /// With TLS, whose handshake is done.
     Tls(Box<Session>),
     /// Another node's, which has said on whose behalf it connects.
-    Tunnel(TcpStream, Said),
+    Tunnel(TcpStream, Greeted),
 }
 
 /// A connection between two threads.
@@ -43,7 +43,7 @@ pub enum Packed {
     /// With TLS.
     Tls(Box<Session>),
     /// Another node's.
-    Tunnel(std::net::TcpStream, Said),
+    Tunnel(std::net::TcpStream, Greeted),
 }
 
 /// What a TLS session sends and receives through.
@@ -58,11 +58,11 @@ pub enum Carrier {
 }
 
 impl Socket {
-    /// On whose behalf another node has connected, if one has.
+    /// Which other node has connected, and on whose behalf, if one has.
     #[must_use]
-    pub fn said(&self) -> Option<Said> {
+    pub fn greeted(&self) -> Option<Greeted> {
         match self {
-            Self::Tunnel(_, said) => Some(*said),
+            Self::Tunnel(_, greeted) => Some(*greeted),
             Self::Plain(_) | Self::Tls(_) => None,
         }
     }
@@ -74,7 +74,7 @@ impl Socket {
     pub fn pack(self) -> io::Result<Packed> {
         Ok(match self {
             Self::Plain(tcp) => Packed::Plain(tcp.into_std()?),
-            Self::Tunnel(tcp, said) => Packed::Tunnel(tcp.into_std()?, said),
+            Self::Tunnel(tcp, greeted) => Packed::Tunnel(tcp.into_std()?, greeted),
             Self::Tls(mut session) => {
                 let carrier = std::mem::replace(session.get_mut().0, Carrier::Gone);
                 let Carrier::Here(tcp) = carrier else {
@@ -117,7 +117,7 @@ impl Packed {
     pub fn unpack(self) -> io::Result<Socket> {
         Ok(match self {
             Self::Plain(tcp) => Socket::Plain(TcpStream::from_std(tcp)?),
-            Self::Tunnel(tcp, said) => Socket::Tunnel(TcpStream::from_std(tcp)?, said),
+            Self::Tunnel(tcp, greeted) => Socket::Tunnel(TcpStream::from_std(tcp)?, greeted),
             Self::Tls(mut session) => {
                 let carrier = std::mem::replace(session.get_mut().0, Carrier::Gone);
                 let Carrier::Moving(tcp) = carrier else {

@@ -39,8 +39,9 @@ use tokio::{
 
 use crate::{
     id::DocumentId,
-    nodes::{self, Nodes, Peer, Place, Said, Stranger},
+    nodes::{self, Greeted, Nodes, Peer, Place, Said, Stranger},
     protocol::close::CloseReason,
+    store::NodeId,
 };
 
 use super::{
@@ -92,11 +93,23 @@ pub enum Way {
     Answered(HttpResponse),
 }
 
+/// Which other node sent a request, and on whose behalf, if one did.
+fn greeted(request: &HttpRequest) -> Option<Greeted> {
+    let of_upgrade = request.extensions().get::<Greeted>().copied();
+    of_upgrade.or_else(|| request.conn_data::<Greeted>().copied())
+}
+
 /// On whose behalf another node sent a request, if one did.
 #[must_use]
 pub fn said(request: &HttpRequest) -> Option<Said> {
-    let of_upgrade = request.extensions().get::<Said>().copied();
-    of_upgrade.or_else(|| request.conn_data::<Said>().copied())
+    greeted(request).map(|greeted| greeted.said)
+}
+
+/// The node that a client is connected to; `None` where there is one server.
+#[must_use]
+pub fn node(request: &HttpRequest, shared: &Shared) -> Option<NodeId> {
+    let own = shared.nodes.as_ref()?.own();
+    Some(greeted(request).map_or(own, |greeted| greeted.by))
 }
 
 /// Sends a request for a document to the node that has it, as far as that is known before anybody is let in. Who shows no
@@ -253,6 +266,36 @@ pub async fn request(
         }
     }
     Err(moves())
+}
+
+/// The same for a question about a document, for which nobody takes it.
+///
+/// # Errors
+/// Its owner does not answer now.
+pub async fn question(
+    request: &HttpRequest,
+    document: &DocumentId,
+    shared: &Data<Shared>,
+) -> Result<Option<HttpResponse>, CloseReason> {
+    let Some(nodes) = shared.nodes.as_ref() else {
+        return Ok(None);
+    };
+    if said(request).is_some() || shared.registry.has(document) {
+        return Ok(None);
+    }
+    let Place::There(owner) = nodes.place(document).await else {
+        return Ok(None);
+    };
+    let asked = Asked {
+        head: head(request.method(), &target(request), request.headers(), false, None),
+        body: Bytes::new(),
+        said: Said::Client(request.peer_addr()),
+    };
+    match ask(nodes, document, owner, &asked).await {
+        Ok(answer) => Ok(Some(answer.whole())),
+        Err(Lost::Here) => Ok(None),
+        Err(Lost::Nowhere) => Err(moves()),
+    }
 }
 
 /// What is sent to an owner.

@@ -175,8 +175,8 @@ where
         unread,
         unwritten: mut begin,
     } = upgrading;
-    if let Some(said) = io.said() {
-        request.extensions_mut().insert(said);
+    if let Some(greeted) = io.greeted() {
+        request.extensions_mut().insert(greeted);
     }
     let (reader, writer) = match io.split() {
         Ok(halves) => halves,

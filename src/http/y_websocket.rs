@@ -106,6 +106,9 @@ async fn upgrade(
         .network
         .iter()
         .for_each(|network| outbox.line().comes_from(*network));
+    tunnel::node(request, shared)
+        .iter()
+        .for_each(|node| outbox.line().comes_through(*node));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,

@@ -73,6 +73,15 @@ impl Said {
     }
 }
 
+/// Who has connected, and on whose behalf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeted {
+    /// The node that has.
+    pub by: NodeId,
+    /// For whom.
+    pub said: Said,
+}
+
 /// Why two nodes do not talk.
 #[derive(Debug, thiserror::Error)]
 pub enum Stranger {
@@ -98,7 +107,7 @@ fn words(role: &str, opening: &str, from: &str, nonce: &str, said: &str) -> Stri
     format!("{role}\n{opening}\n{from} {nonce} {said}")
 }
 
-/// Greets a node that has just connected; returns on whose behalf it did.
+/// Greets a node that has just connected; returns which it is, and on whose behalf it did.
 ///
 /// # Errors
 /// [`Stranger`]: the connection is to be closed.
@@ -106,7 +115,7 @@ pub async fn receive(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     own: NodeId,
     secret: &ClusterSecret,
-) -> Result<Said, Stranger> {
+) -> Result<Greeted, Stranger> {
     in_time(async {
         let opening = opening(&own.to_string(), &Uuid::new_v4().to_string());
         write_line(stream, &opening).await?;
@@ -115,9 +124,13 @@ pub async fn receive(
         if !secret.is_proven(&words("sender", &opening, from, nonce, said), proof) {
             return Err(Stranger::Secret);
         }
-        let parsed = Said::read(said).ok_or(Stranger::NoNode)?;
+        let by = Uuid::parse_str(from).map_err(|_| Stranger::NoNode)?;
+        let greeted = Greeted {
+            by: NodeId(by.as_u128()),
+            said: Said::read(said).ok_or(Stranger::NoNode)?,
+        };
         write_line(stream, &secret.proof(&words("owner", &opening, from, nonce, said))).await?;
-        Ok(parsed)
+        Ok(greeted)
     })
     .await
 }
@@ -204,7 +217,7 @@ mod tests {
         owner: &str,
         to: NodeId,
         said: Said,
-    ) -> (Result<(), Stranger>, Result<Said, Stranger>) {
+    ) -> (Result<(), Stranger>, Result<Greeted, Stranger>) {
         let (mut a, mut b) = duplex(1024);
         let (sender, owner) = (secret(sender), secret(owner));
         let receives = async {
@@ -226,7 +239,7 @@ mod tests {
         ] {
             let (sent, received) = greet("a", "a", TO, said).await;
             assert!(sent.is_ok(), "{sent:?}");
-            assert_eq!(received.expect("it is convinced"), said);
+            assert_eq!(received.expect("it is convinced"), Greeted { by: OWN, said });
         }
     }
 

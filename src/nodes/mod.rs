@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::{Semaphore, watch};
 
 pub use self::{
-    greeting::{Said, Stranger, receive, send},
+    greeting::{Greeted, Said, Stranger, receive, send},
     secret::ClusterSecret,
 };
 pub use crate::store::directory::{Directory, News, Peer, Place, Standing};
@@ -34,6 +34,8 @@ pub const KEPT: Duration = Duration::from_secs(2);
 const TIDY_AT: usize = 10_000;
 /// Questions to the store at once: others use its connections, too.
 const QUESTIONS: usize = 3;
+/// A node that has heard nothing of the others for so long can take no documents: five beats.
+const CUT_OFF: Duration = Duration::from_secs(5);
 /// How long an answer of the store is waited for; who has no answer serves what can be served.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -46,6 +48,8 @@ pub struct Nodes {
     known: Mutex<FxHashMap<DocumentId, (Instant, Peer)>>,
     questions: Semaphore,
     living: Mutex<Vec<Peer>>,
+    /// When the store told of them.
+    heard: Mutex<Option<Instant>>,
     /// Those that lived and do so no more.
     gone: watch::Sender<FxHashSet<NodeId>>,
     /// This node has let go of all documents: what it carries for others ends.
@@ -71,6 +75,7 @@ impl Nodes {
             known: Mutex::default(),
             questions: Semaphore::new(QUESTIONS),
             living: Mutex::default(),
+            heard: Mutex::default(),
             gone: watch::Sender::default(),
             ends: watch::Sender::new(false),
             draining: AtomicBool::new(false),
@@ -173,6 +178,7 @@ impl Nodes {
 
     /// Who lives beside this node.
     pub fn hears_who_lives(&self, living: Vec<Peer>) {
+        *lock(&self.heard) = Some(Instant::now());
         let before = std::mem::replace(&mut *lock(&self.living), living.clone());
         let is_living = |id: NodeId| living.iter().any(|peer| peer.id == id);
         let left: Vec<&Peer> = before.iter().filter(|peer| !is_living(peer.id)).collect();
@@ -199,6 +205,13 @@ impl Nodes {
     #[must_use]
     pub fn living(&self) -> Vec<Peer> {
         lock(&self.living).clone()
+    }
+
+    /// For how long the store has told nothing of the others, when that is too long to take documents.
+    #[must_use]
+    pub fn cut_off(&self) -> Option<Duration> {
+        let since = lock(&self.heard).map(|heard| heard.elapsed());
+        since.filter(|since| *since > CUT_OFF)
     }
 
     /// Done when a node is known to be gone, or this one lets go of what it carries for others.

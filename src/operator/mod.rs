@@ -118,8 +118,8 @@ pub enum Request {
     Prepare {
         /// Which database.
         url: DatabaseUrl,
-        /// Whether there must be tables already; otherwise there must be none.
-        may_exist: bool,
+        /// What it must hold.
+        expected: postgres::Tables,
     },
     /// Lists the servers on a database.
     #[cfg(feature = "postgres")]
@@ -217,7 +217,7 @@ pub fn run(request: Request, out: &mut dyn Write) -> Result<(), Failure> {
         Request::Delete { place, document } => doc::delete(&place, &document, out),
         Request::Copy { from, to } => copy::copy(&from, &to, out),
         #[cfg(feature = "postgres")]
-        Request::Prepare { url, may_exist } => prepare(&url, may_exist, out),
+        Request::Prepare { url, expected } => prepare(&url, expected, out),
         #[cfg(feature = "postgres")]
         Request::Nodes { url, as_json } => nodes::list(&url, as_json, out),
     }
@@ -233,9 +233,9 @@ pub fn time_text(at_ms: u64) -> String {
 }
 
 #[cfg(feature = "postgres")]
-fn prepare(url: &DatabaseUrl, may_exist: bool, out: &mut dyn Write) -> Result<(), Failure> {
+fn prepare(url: &DatabaseUrl, expected: postgres::Tables, out: &mut dyn Write) -> Result<(), Failure> {
     let label = url.label();
-    match postgres::prepare(url, may_exist)? {
+    match postgres::prepare(url, expected)? {
         (None, now) => say(out, format!("{label}: tables of version {now} were made")),
         (Some(before), now) if before == now => say(out, format!("{label}: the tables are of version {now} already")),
         (Some(before), now) => say(out, format!("{label}: from version {before} to {now}")),

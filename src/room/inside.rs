@@ -7,7 +7,12 @@ use std::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use crate::{access::Access, budgets::Network, document::Totals, store::Seq};
+use crate::{
+    access::Access,
+    budgets::Network,
+    document::Totals,
+    store::{NodeId, Seq},
+};
 
 use super::{
     MS, Micros, Room, SECOND,
@@ -59,6 +64,8 @@ pub struct Seen {
     pub present: Present,
     /// Where it comes from, for the operator.
     pub network: Option<Network>,
+    /// The server that it is connected to, where there are several.
+    pub node: Option<NodeId>,
     /// For so many seconds nothing was heard of it.
     pub silent_seconds: u64,
     /// What it has of the document.
@@ -113,6 +120,7 @@ impl Room {
         Seen {
             present,
             network,
+            node: line.node(),
             silent_seconds: now.saturating_sub(line.heard_ms() * MS) / SECOND,
             reading,
             behind,

@@ -26,6 +26,7 @@ use crate::{
         close::CloseReason,
         frame::{self, Frame},
     },
+    store::NodeId,
 };
 
 use super::Micros;
@@ -58,6 +59,8 @@ struct Seldom {
     sides: [Option<Waker>; 2],
     /// Where it comes from, where that is counted.
     network: Option<Network>,
+    /// The server that its peer is connected to, where there are several.
+    node: Option<NodeId>,
 }
 
 /// Whoever has to hear that a line is given up.
@@ -114,6 +117,17 @@ impl Line {
     #[must_use]
     pub fn network(&self) -> Option<Network> {
         self.seldom().network
+    }
+
+    /// Its peer is connected to this server.
+    pub fn comes_through(&self, node: NodeId) {
+        self.seldom().node = Some(node);
+    }
+
+    /// The server that its peer is connected to; `None` where there is one.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        self.seldom().node
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.

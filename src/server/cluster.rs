@@ -91,8 +91,8 @@ pub fn serve(
         };
         let http = HttpService::build()
             .on_connect_ext(|socket: &Socket, extensions| {
-                if let Some(said) = socket.said() {
-                    extensions.insert(said);
+                if let Some(greeted) = socket.greeted() {
+                    extensions.insert(greeted);
                 }
             })
             .local_addr(address)

@@ -252,3 +252,18 @@ fn n33_the_servers_on_a_database_are_listed_with_what_they_have() {
         "{table}"
     );
 }
+
+#[test]
+#[ignore = "needs a database"]
+fn n41_one_command_makes_tables_and_brings_them_up_to_date() {
+    let server = std::env::var("TEST_POSTGRES").expect("run by scripts/with-postgres");
+    sql(&server, "drop schema if exists n41 cascade; create schema n41");
+    let url = format!("{server}?options=-csearch_path%3Dn41");
+    assert!(refused(1, &["db", "upgrade", "--database-url", &url]).contains("db init"));
+
+    let said = done(&["db", "upgrade", "--init", "--database-url", &url]);
+    assert!(said.contains("were made"), "{said}");
+    let said = done(&["db", "upgrade", "--init", "--database-url", &url]);
+    assert!(said.contains("already"), "{said}");
+    assert!(refused(1, &["db", "init", "--database-url", &url]).contains("db upgrade"));
+}

@@ -192,11 +192,22 @@ fn engine() -> Result<Engine, StoreError> {
     Engine::start().map_err(|error| StoreError::Unusable(format!("the system gives no thread: {error}")))
 }
 
+/// What a database is expected to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// None.
+    Missing,
+    /// Those of this version, or of an older one.
+    There,
+    /// One or the other.
+    Either,
+}
+
 /// Makes the tables, or brings them up to date; says which version they had and have.
 ///
 /// # Errors
-/// As [`PostgresStore::open`]; also when there are tables and `may_exist` is false, and the other way round.
-pub fn prepare(url: &DatabaseUrl, may_exist: bool) -> Result<(Option<i32>, i32), StoreError> {
+/// As [`PostgresStore::open`]; also when what is there is not `expected`.
+pub fn prepare(url: &DatabaseUrl, expected: Tables) -> Result<(Option<i32>, i32), StoreError> {
     let links = Links::new(url, 1, 1, LIMIT)?;
     engine()?.run(async move {
         let error = |trouble| links.error("prepare", trouble);
@@ -213,10 +224,10 @@ pub fn prepare(url: &DatabaseUrl, may_exist: bool) -> Result<(Option<i32>, i32),
         };
         let label = links.label();
         match found {
-            None if may_exist => Err(StoreError::Unusable(format!(
+            None if expected == Tables::There => Err(StoreError::Unusable(format!(
                 "{label} holds no tables: run `cowrite db init`"
             ))),
-            Some(_) if !may_exist => {
+            Some(_) if expected == Tables::Missing => {
                 let reason = format!("{label} holds tables already: `cowrite db upgrade` brings them up to date");
                 Err(StoreError::Unusable(reason))
             }

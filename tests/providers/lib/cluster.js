@@ -13,13 +13,14 @@ process.setMaxListeners(0)
 export const secret = 'cluster-secret-of-at-least-32-bytes'
 let schemas = 0
 
-/** A schema of its own in the database, with tables; its URL. */
-export async function startDatabase() {
+/** A schema of its own in the database, with tables unless it `isEmpty`; its URL. */
+export async function startDatabase({ isEmpty = false } = {}) {
   const server = process.env.TEST_POSTGRES
   if (!server) throw new Error('run by scripts/with-postgres')
   const schema = `nodes_${process.pid}_${schemas++}`
   await sql(server, `create schema ${schema}`)
   const url = `${server}?options=-csearch_path%3D${schema}`
+  if (isEmpty) return url
   const { code, output } = await run(['db', 'init', '--database-url', url])
   if (code !== 0) throw new Error(output)
   return url

@@ -1,8 +1,10 @@
-// Which of several servers one is (N32).
+// Which of several servers one is (N32), and which one has a document (N46).
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { startNodes } from '../lib/cluster.js'
+import { connect, newest, synced } from '../lib/clients.js'
+import { ownerOf, startNodes } from '../lib/cluster.js'
+import { connect as attach, newest as hocuspocus } from '../lib/hocuspocus.js'
 import { run, startServer } from '../lib/server.js'
 import { until } from '../../lib/wait.mjs'
 
@@ -19,4 +21,44 @@ test('n32 a server says which of several it is, as the list of all names it', as
     assert.equal((await version(node)).node, listed.get(node.cluster))
   }
   assert.deepEqual(Object.keys(await version(await startServer(t))), ['name', 'version'])
+})
+
+test('n46 the node of a document says what is inside it, whichever is asked, and how each session came', async t => {
+  const key = 'admin-token-of-at-least-thirty-two-bytes'
+  const nodes = await startNodes(t, 2, ['--admin-token', key])
+  const [here, there] = await Promise.all(nodes.map(async node => (await (await fetch(`${node.http}/version`)).json()).node))
+  const [first, second] = nodes.map(node => connect(t, newest, node, 'plan'))
+  await synced(first)
+  await synced(second)
+  const third = attach(t, hocuspocus, nodes[1], 'plan')
+  const all = [first, second, third]
+  await until('all are there', () => third.provider.synced)
+  all.forEach(({ provider }) => provider.awareness.setLocalStateField('user', { name: 'somebody' }))
+
+  const ask = async (node, name, path = '/inspect.json', headers = {}) =>
+    (await fetch(`${node.http}${path}?document=${name}`, { headers })).json()
+  const owner = await ownerOf(nodes, 'plan')
+  const own = [here, there][owner]
+  for (const node of nodes) {
+    let inside
+    await until('all are told of', async () => {
+      inside = await ask(node, 'plan')
+      return inside.open && inside.sessions.flatMap(({ clients }) => clients).length === 3
+    })
+    assert.equal(inside.node, own)
+    const through = client => inside.sessions.find(({ clients }) => clients.includes(client.doc.clientID)).node
+    assert.deepEqual(all.map(through), [here, there, there])
+  }
+  const asOperator = { authorization: `Bearer ${key}` }
+  assert.equal((await ask(nodes[owner], 'plan', '/admin/document', asOperator)).open, true)
+  assert.deepEqual(await ask(nodes[1 - owner], 'plan', '/admin/document', asOperator), { document: 'plan', node: own, open: false })
+  const whole = await fetch(`${nodes[1 - owner].http}/admin/update?document=plan`, { headers: asOperator })
+  assert.match(await whole.text(), new RegExp(`^node ${own} has this document open`))
+
+  for (const node of nodes) assert.deepEqual(await ask(node, 'nobody'), { document: 'nobody', open: false })
+  assert.equal(await ownerOf(nodes, 'nobody'), -1, 'nobody has taken it')
+  const alone = await startServer(t)
+  await synced(connect(t, newest, alone, 'plan'))
+  const inside = await ask(alone, 'plan')
+  assert.equal('node' in inside || 'node' in inside.sessions[0], false)
 })

@@ -7,9 +7,11 @@ import { test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { startNodes } from '../lib/cluster.js'
+import { connect as attach, newest as hocuspocus } from '../lib/hocuspocus.js'
 import { freePort } from '../lib/ports.js'
 import { atEnd, folderFor } from '../lib/server.js'
 import { until } from '../../lib/wait.mjs'
+import { open } from '../lib/y-sweet.js'
 
 /** Starts nginx with the documented lines. */
 async function startNginx(t, nodes) {
@@ -38,13 +40,13 @@ async function startNginx(t, nodes) {
     if (child.exitCode !== null) throw new Error(`nginx ended: ${said}`)
     return fetch(`http://${address}/livez`).then(answer => answer.ok, () => false)
   })
-  return { address, url: `ws://${address}/ws` }
+  return { address, url: `ws://${address}/ws`, http: `http://${address}` }
 }
 
 test('n5 behind nginx by URI connections reach the node of their document, and another one when it dies', async t => {
   const nodes = await startNodes(t, 3)
   const front = await startNginx(t, nodes)
-  const pairs = Array.from({ length: 12 }, (_, i) => [0, 1].map(() => connect(t, newest, front, `doc-${i}`)))
+  const pairs = Array.from({ length: 12 }, (_, i) => [connect(t, newest, front, `doc-${i}`), open(t, front, `doc-${i}`, {}, { token: null })])
   await synced(...pairs.flat())
   pairs.forEach(([one, other], i) => {
     one.text.insert(0, `one ${i} `)
@@ -57,9 +59,14 @@ test('n5 behind nginx by URI connections reach the node of their document, and a
   assert.equal(counts.reduce((sum, count) => sum + count, 0), 24, 'none of them is carried')
   assert.equal((await Promise.all(nodes.map(node => node.metric('cowrite_connections_carried')))).join(), '0,0,0')
 
+  const sockets = Array.from({ length: 24 }, (_, i) => attach(t, hocuspocus, front, `alone-${i}`))
+  await until('they are there', () => sockets.every(({ provider }) => provider.synced))
+  const grown = await Promise.all(nodes.map(async (node, i) => await node.metric('cowrite_connections') - counts[i]))
+  assert.ok(grown.every(count => count > 0), `Hocuspocus’ sockets are not all on one node: ${grown}`)
+
   const victim = counts.indexOf(Math.max(...counts))
   await nodes[victim].stop('SIGKILL')
   pairs.forEach(([one]) => one.text.insert(0, 'more '))
   await until('all are back, and what is written reaches the other', () => agree('more '), 60_000)
-  await Promise.all(pairs.flat().map(saved))
+  await Promise.all(pairs.map(([one]) => saved(one)))
 })

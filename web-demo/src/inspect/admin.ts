@@ -11,6 +11,7 @@ import { wordmark } from '../wordmark'
 import { createContentView } from './content-view'
 import { createConnections, createFigures } from './figures'
 import { NotTold, ask, fetched, keepAsking, type Figures, type Insight } from './insight'
+import { createNodes } from './nodes'
 import { sectionsOf } from './page'
 import { bytes, milliseconds, number } from './units'
 
@@ -146,9 +147,10 @@ function showOne(root: HTMLElement, token: string, name: string): void {
   const doc = new Y.Doc()
   const figures = createFigures()
   const connections = createConnections(() => null, true)
+  const nodes = createNodes(null)
   const problem = h('p', { class: 'problem', role: 'status' })
   const back = h('a', { class: 'button quiet', href: pathBelow('inspect') }, 'All documents')
-  frame(root, name, back, sectionsOf(createContentView(doc, life.signal), figures.element, connections.element, problem, null))
+  frame(root, name, back, sectionsOf(createContentView(doc, life.signal), figures.element, connections.element, [problem, nodes.element], null))
   const query = `?document=${encodeURIComponent(name)}`
   let known = ''
   const look = async (): Promise<Insight> => {
@@ -165,6 +167,7 @@ function showOne(root: HTMLElement, token: string, name: string): void {
       problem.textContent = ''
       figures.show(insight)
       connections.show(insight)
+      nodes.show(insight)
     },
     failure: onFailure(root, problem),
   }, life.signal)

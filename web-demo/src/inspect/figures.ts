@@ -2,6 +2,7 @@
 
 import { h } from '../dom'
 import type { Figures, Insight, Seen } from './insight'
+import { shortNode } from './nodes'
 import { bytes, duration, milliseconds, number } from './units'
 
 /** What a client id is called; null if nobody says. */
@@ -45,9 +46,10 @@ export function createFigures(): Section {
   }
 }
 
-const COLUMNS: readonly { readonly name: string; text(seen: Seen, nameOf: NameOf): string }[] = [
+/** `owner`: the server that has the document, if there are several. */
+const COLUMNS: readonly { readonly name: string; text(seen: Seen, nameOf: NameOf, owner: string | undefined): string }[] = [
   { name: 'Who', text: whoIs },
-  { name: 'Wire', text: ({ wire, access }) => (access === 'read' ? `${wire}, reads` : wire) },
+  { name: 'Wire', text: wireOf },
   { name: 'Here for', text: ({ seconds }) => duration(seconds) },
   { name: 'Has', text: hasOf },
   { name: 'Waits', text: ({ waiting_bytes }) => (waiting_bytes === 0 ? 'nothing' : bytes(waiting_bytes)) },
@@ -61,6 +63,11 @@ function whoIs({ user, clients, session }: Seen, nameOf: NameOf): string {
   const said = names.length > 0 ? names.join(', ') : null
   if (user === null) return said ?? `session ${session}`
   return said === null || said === user ? user : `${said} (${user})`
+}
+
+function wireOf({ wire, access, node }: Seen, _: NameOf, owner: string | undefined): string {
+  const through = node === undefined || node === owner ? '' : ` through ${shortNode(node)}`
+  return `${wire}${through}${access === 'read' ? ', reads' : ''}`
 }
 
 function hasOf({ reading, behind }: Seen): string {
@@ -92,7 +99,7 @@ export function createConnections(nameOf: NameOf, isOperator: boolean): Section 
           row = { cells, element: h('tr', {}, ...cells) }
           rows.set(seen.session, row)
         }
-        for (const [column, cell] of row.cells.entries()) put(cell, columns[column]?.text(seen, nameOf) ?? '')
+        for (const [column, cell] of row.cells.entries()) put(cell, columns[column]?.text(seen, nameOf, insight.node) ?? '')
         row.element.classList.toggle('slow', seen.behind > 0)
         if (body.children[at] !== row.element) body.insertBefore(row.element, body.children[at] ?? null)
       }

@@ -31,13 +31,16 @@ export interface Seen {
   readonly behind: number
   readonly waiting_bytes: number
   readonly clients: readonly number[]
+  /** The server that it is connected to, if there are several. */
+  readonly node?: string
   /** For the operator; null is this machine, or a proxy that does not say. */
   readonly address?: string | null
 }
 
+/** `node`: the server that has it, if there are several. */
 export type Insight =
-  | { readonly document: string; readonly open: false }
-  | { readonly document: string; readonly open: true; readonly figures: Figures; readonly sessions: readonly Seen[] }
+  | { readonly document: string; readonly open: false; readonly node?: string }
+  | { readonly document: string; readonly open: true; readonly node?: string; readonly figures: Figures; readonly sessions: readonly Seen[] }
 
 /** How often the server is asked, in ms. */
 const EVERY_MS = 1_000

@@ -19,6 +19,7 @@ import { rootsOf } from './content'
 import { createContentView } from './content-view'
 import { createConnections, createFigures } from './figures'
 import { askAsReader, keepAsking } from './insight'
+import { createNodes } from './nodes'
 import { namesIn } from './panel'
 import { kindsFor } from './roots'
 import { createTraffic } from './traffic'
@@ -45,11 +46,12 @@ export function showInspector(root: HTMLElement, name: string): void {
   const nameOf = namesIn({ provider })
   const figures = createFigures()
   const connections = createConnections(nameOf, false)
+  const nodes = createNodes(null)
   const status = h('p', { class: 'status', role: 'status' })
   const problem = h('p', { class: 'problem', role: 'status' })
   const notices = h('div', { class: 'notices' })
   const opens = h('nav', { class: 'opens', 'aria-label': 'Open it' })
-  const sections = sectionsOf(createContentView(doc, NEVER), figures.element, connections.element, problem, createTraffic(tap, nameOf, NEVER))
+  const sections = sectionsOf(createContentView(doc, NEVER), figures.element, connections.element, [problem, nodes.element], createTraffic(tap, nameOf, NEVER))
   root.replaceChildren(
     h('header', { class: 'bar' }, wordmark(), h('div', { class: 'bar-title' }, h('h1', { class: 'title', title: name }, h('span', { class: 'soft' }, 'Inside '), name), h('div', { class: 'bar-status' }, status)), h('div', { class: 'bar-end' }, opens, themeButton())),
     h('main', { class: 'inspect-page' }, notices, sections),
@@ -90,6 +92,7 @@ export function showInspector(root: HTMLElement, name: string): void {
       problem.textContent = ''
       figures.show(insight)
       connections.show(insight)
+      nodes.show(insight)
     },
     failure: (why) => (problem.textContent = `No figures: ${why.message}.`),
   }, NEVER)
@@ -114,13 +117,13 @@ export function showInspector(root: HTMLElement, name: string): void {
   provider.connect()
 }
 
-export function sectionsOf(content: HTMLElement, figures: HTMLElement, connections: HTMLElement, problem: HTMLElement, traffic: HTMLElement | null): HTMLElement {
+export function sectionsOf(content: HTMLElement, figures: HTMLElement, connections: HTMLElement, said: readonly HTMLElement[], traffic: HTMLElement | null): HTMLElement {
   const section = (title: string, name: string, ...bodies: HTMLElement[]): HTMLElement => {
     const id = `section-${name}`
     return h('section', { class: `paper section ${name}`, 'aria-labelledby': id }, h('h2', { id }, title), ...bodies)
   }
   return h('div', { class: traffic === null ? 'sections' : 'sections with-traffic' },
-    section('Figures', 'figures-section', problem, figures),
+    section('Figures', 'figures-section', ...said, figures),
     section('Content', 'content-section', content),
     section('Connections', 'connections-section', connections),
     traffic === null ? null : section('Traffic of this page', 'traffic-of-page', traffic))

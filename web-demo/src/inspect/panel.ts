@@ -10,6 +10,7 @@ import { everybody } from '../who'
 import { createContentView } from './content-view'
 import { createConnections, createFigures } from './figures'
 import { askAsReader, keepAsking } from './insight'
+import { createNodes } from './nodes'
 import { createTraffic } from './traffic'
 
 /** Opens it; `onClose` is called when it was closed. */
@@ -19,12 +20,14 @@ export function openPanel(session: Session, pageSignal: AbortSignal, onClose: ()
   const nameOf = namesIn(session)
   const figures = createFigures()
   const connections = createConnections(nameOf, false)
+  const nodes = createNodes(session.provider.awareness.clientID)
   const problem = h('p', { class: 'problem', role: 'status' })
   keepAsking(() => askAsReader(session.name, session.provider.params['token'] ?? null), {
     answer(insight) {
       problem.textContent = ''
       figures.show(insight)
       connections.show(insight)
+      nodes.show(insight)
     },
     failure: (why) => (problem.textContent = `No figures: ${why.message}.`),
   }, signal)
@@ -43,7 +46,7 @@ export function openPanel(session: Session, pageSignal: AbortSignal, onClose: ()
     h('header', {}, h('h2', {}, 'Look inside'), page, closer),
     ...tabs([
       { title: 'Content', body: createContentView(session.doc, signal) },
-      { title: 'Server', body: h('div', {}, problem, figures.element, h('h3', {}, 'Connections'), connections.element) },
+      { title: 'Server', body: h('div', {}, problem, nodes.element, figures.element, h('h3', {}, 'Connections'), connections.element) },
       { title: 'Traffic', body: createTraffic(session.tap, nameOf, signal) },
     ]))
   element.addEventListener('keydown', (event) => {

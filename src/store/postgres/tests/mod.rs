@@ -75,7 +75,7 @@ fn made(folder: &Path) -> DatabaseUrl {
     } else {
         sql(&direct, &format!("create schema if not exists {name}")).unwrap();
     }
-    match prepare(&url, false) {
+    match prepare(&url, Tables::Missing) {
         Ok(_) | Err(StoreError::Unusable(_)) => url,
         Err(error) => panic!("{error}"),
     }
@@ -683,8 +683,13 @@ fn r20_tables_are_made_once_and_upgraded_and_a_newer_version_is_refused() {
         let said = opened.err().unwrap().to_string();
         assert!(said.contains(word), "{said}");
     };
-    assert!(prepare(&url, false).unwrap_err().to_string().contains("db upgrade"));
-    assert_eq!(prepare(&url, true).unwrap(), (Some(newest()), newest()));
+    assert!(
+        prepare(&url, Tables::Missing)
+            .unwrap_err()
+            .to_string()
+            .contains("db upgrade")
+    );
+    assert_eq!(prepare(&url, Tables::There).unwrap(), (Some(newest()), newest()));
     let store = PostgresStore::open(&url, options()).unwrap();
     let holder = holder();
     store.take(&id("a"), holder).unwrap();
@@ -706,7 +711,12 @@ fn r20_tables_are_made_once_and_upgraded_and_a_newer_version_is_refused() {
     // The node that runs meanwhile goes on; one that starts is refused.
     store.commit_all(&[of(holder, update("a", 2, "two"))]).unwrap();
     unusable(PostgresStore::open(&url, options()), "newer server");
-    assert!(prepare(&url, true).unwrap_err().to_string().contains("newer server"));
+    assert!(
+        prepare(&url, Tables::There)
+            .unwrap_err()
+            .to_string()
+            .contains("newer server")
+    );
     sql(&url, "delete from cowrite_schema").unwrap();
     unusable(PostgresStore::open(&url, options()), "db upgrade");
     sql(&url, "drop table cowrite_schema").unwrap();
