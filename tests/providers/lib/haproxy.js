@@ -1,18 +1,11 @@
 // HAProxy as deploy/haproxy.cfg says, in front of three servers: only addresses are others.
 import { spawn } from 'node:child_process'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 
-import { until } from './wait.js'
+import { until } from '../../lib/wait.mjs'
+import { freePort } from './ports.js'
 
 const file = fileURLToPath(new URL('../../../deploy/haproxy.cfg', import.meta.url))
-
-const freePort = () => new Promise(resolve => {
-  const server = createServer().listen(0, '127.0.0.1', () => {
-    const { port } = server.address()
-    server.close(() => resolve(port))
-  })
-})
 
 /** Starts it; it ends with the test. `isUp(i)` says whether it gives connections to the node of that index, `sockets(i)` how many of Hocuspocus it has. */
 export async function startHaproxy(t, nodes) {
