@@ -429,6 +429,8 @@ pub struct Links {
     /// For everything else.
     others: Pool,
     warnings: Arc<AtomicU64>,
+    /// Connections that were made.
+    made: Arc<AtomicU64>,
     processes: Arc<Mutex<Processes>>,
     label: String,
     limit: Duration,
@@ -471,6 +473,7 @@ impl Links {
     pub fn new(url: &DatabaseUrl, lanes: usize, others: usize, limit: Duration) -> Result<Self, StoreError> {
         let connector = url.connector()?;
         let processes = Arc::<Mutex<Processes>>::default();
+        let made = Arc::<AtomicU64>::default();
         let pool = |size| {
             let recycling_method = RecyclingMethod::Fast;
             let manager = Manager::from_connect(
@@ -478,8 +481,9 @@ impl Links {
                 connector.clone(),
                 ManagerConfig { recycling_method },
             );
-            let processes = processes.clone();
+            let (processes, made) = (processes.clone(), made.clone());
             let begins = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+                made.fetch_add(1, Ordering::SeqCst);
                 let processes = processes.clone();
                 Box::pin(async move { begin(client, &processes).await.map_err(HookError::Backend) })
             });
@@ -497,6 +501,7 @@ impl Links {
             lanes: pool(lanes)?,
             others: pool(others)?,
             warnings: connector.warnings,
+            made,
             processes,
             label: url.label.clone(),
             limit,
@@ -506,6 +511,11 @@ impl Links {
     /// Host and database.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// How many connections were made so far: at the other end of one that is older is the same database.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::SeqCst)
     }
 
     /// A connection for a commit.
