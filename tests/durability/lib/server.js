@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const binary = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../../target/debug/cowrite', import.meta.url))
+export const binary = process.env.SERVER_BINARY ?? fileURLToPath(new URL('../../../target/debug/cowrite', import.meta.url))
 
 /** So small that a minute's writing makes the store snapshot, roll over, compact and delete. */
 export const SMALL = ['--snapshot-bytes', '4KiB', '--segment-bytes', '128KiB', '--idle-timeout', '300ms',
