@@ -109,6 +109,8 @@ enum Fault {
     Slow,
     /// Both sides carry [`THIN`] bytes in a second.
     Thin,
+    /// Nothing comes any more, and nobody is told.
+    Gone,
 }
 
 const HOLD: Duration = Duration::from_millis(1_500);
@@ -141,6 +143,7 @@ impl Control {
             3 => Fault::Hold,
             4 => Fault::Slow,
             5 => Fault::Thin,
+            6 => Fault::Gone,
             _ => Fault::None,
         }
     }
@@ -204,6 +207,9 @@ fn forth((mut client, mut database): (TcpStream, TcpStream), control: &Control, 
             Fault::Hold => thread::sleep(HOLD),
             Fault::Slow => thread::sleep(SLOW),
             Fault::Thin => thin(count),
+            Fault::Gone => loop {
+                thread::park();
+            },
         }
         if database.write_all(&buffer[..count]).is_err() {
             break;
