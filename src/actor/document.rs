@@ -564,11 +564,16 @@ impl DocumentActor {
     /// The store refuses what this document appends: what is in memory does not follow on what is stored, or somebody
     /// else has taken the document. It is loaded anew, and what it holds beyond that is given back.
     fn give_up_document(&mut self, ctx: &mut Context<Self>) {
+        // First: a room of which all was called saved leaves memory with its last session, and the store may have come back
+        // with less.
+        let held = self.call(|room, _, _| room.read());
         self.drain(&CloseReason::Restarting, ctx);
-        if let Some(state) = self.call(|room, _, _| room.read()) {
+        if let Some(state) = held {
             self.registry.give_back(self.document.clone(), state, self.opened);
         }
-        self.go(ctx);
+        if !matches!(self.life, Life::Gone) {
+            self.go(ctx);
+        }
     }
 
     fn set_timer(&mut self, deadline: Option<Micros>, ctx: &mut Context<Self>) {
@@ -758,7 +763,10 @@ impl Handler<Lost> for DocumentActor {
 
     fn handle(&mut self, Lost(holder): Lost, ctx: &mut Self::Context) {
         if self.holder == holder && matches!(self.life, Life::Serving(_)) {
-            log::warn!("document {} was taken by another server", self.document);
+            log::warn!(
+                "document {} was taken by another server, or the store has less of it than it said",
+                self.document
+            );
             self.give_up_document(ctx);
         }
     }

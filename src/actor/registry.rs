@@ -196,7 +196,7 @@ impl Registry {
         None
     }
 
-    /// Another node has taken a document from this holder.
+    /// Another node has taken a document from this holder, or the store has less of it than it said.
     pub fn lost(&self, document: &DocumentId, holder: Holder) {
         let actor = self.lock().open.get(document).map(|(_, addr)| addr.clone());
         if let Some(actor) = actor {

@@ -94,8 +94,8 @@ pub enum Stranger {
     /// Another node is there than the one that was looked for.
     #[error("another node answers there ({0})")]
     Another(NodeId),
-    /// The secrets differ.
-    #[error("it has another --cluster-secret")]
+    /// The secrets differ, or the connection ended where a node that is not convinced ends it.
+    #[error("it has another --cluster-secret, or the connection to it broke")]
     Secret,
 }
 

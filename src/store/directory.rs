@@ -43,7 +43,7 @@ pub struct Standing {
 pub enum News {
     /// Who lives beside this node, as of now.
     Living(Vec<Peer>),
-    /// Another node has taken a document from this holder.
+    /// Another node has taken a document from this holder, or the store came back with less of it than it had committed.
     Lost(DocumentId, Holder),
 }
 

@@ -51,6 +51,8 @@ use crate::store::StoreError;
 pub const LIMIT: Duration = Duration::from_secs(15);
 /// So many bytes a second a database takes, and gives, at the slowest.
 const BYTES_PER_SECOND: f64 = 1_000_000.0;
+/// For so many limits the database waits in a transaction for the next statement: one of 32 MiB takes two and a half.
+const IDLE_LIMITS: u32 = 4;
 /// So many connections that were given up may still be busy in the database.
 pub const LEFT_MAX: usize = 8;
 /// How long a connection is used: a new one finds a database that has moved, and balances again.
@@ -394,8 +396,12 @@ impl Processes {
 }
 
 /// What every connection begins with.
-async fn begin(client: &ClientWrapper, processes: &Mutex<Processes>) -> Result<(), Error> {
-    client.batch_execute(SESSION).await?;
+async fn begin(client: &ClientWrapper, processes: &Mutex<Processes>, limit: Duration) -> Result<(), Error> {
+    let idle = format!(
+        "set idle_in_transaction_session_timeout = {}",
+        (limit * IDLE_LIMITS).as_millis()
+    );
+    client.batch_execute(&format!("{SESSION}; {idle}")).await?;
     let serves = client.query_one(PROCESS, &[]).await?;
     let process = Process {
         pid: serves.get(0),
@@ -429,6 +435,8 @@ pub struct Links {
     /// For everything else.
     others: Pool,
     warnings: Arc<AtomicU64>,
+    /// Connections that were made.
+    made: Arc<AtomicU64>,
     processes: Arc<Mutex<Processes>>,
     label: String,
     limit: Duration,
@@ -471,6 +479,7 @@ impl Links {
     pub fn new(url: &DatabaseUrl, lanes: usize, others: usize, limit: Duration) -> Result<Self, StoreError> {
         let connector = url.connector()?;
         let processes = Arc::<Mutex<Processes>>::default();
+        let made = Arc::<AtomicU64>::default();
         let pool = |size| {
             let recycling_method = RecyclingMethod::Fast;
             let manager = Manager::from_connect(
@@ -478,10 +487,11 @@ impl Links {
                 connector.clone(),
                 ManagerConfig { recycling_method },
             );
-            let processes = processes.clone();
+            let (processes, made) = (processes.clone(), made.clone());
             let begins = Hook::async_fn(move |client: &mut ClientWrapper, _| {
+                made.fetch_add(1, Ordering::SeqCst);
                 let processes = processes.clone();
-                Box::pin(async move { begin(client, &processes).await.map_err(HookError::Backend) })
+                Box::pin(async move { begin(client, &processes, limit).await.map_err(HookError::Backend) })
             });
             Pool::builder(manager)
                 .max_size(size)
@@ -497,6 +507,7 @@ impl Links {
             lanes: pool(lanes)?,
             others: pool(others)?,
             warnings: connector.warnings,
+            made,
             processes,
             label: url.label.clone(),
             limit,
@@ -506,6 +517,11 @@ impl Links {
     /// Host and database.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// How many connections were made so far: at the other end of one that is older is the same database.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::SeqCst)
     }
 
     /// A connection for a commit.

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use super::{Node, PostgresStore, link::Trouble};
+use super::{Node, PostgresStore, link::Trouble, plan::Open};
 use crate::{
     id::DocumentId,
     store::{
@@ -40,12 +41,13 @@ where d.name = $1 and n.id <> $2 and n.address is not null and n.seen > statemen
 /// As long ago that nobody takes it for living; if it lives all the same, its next beat says so.
 const DEAD: &str = "update cowrite_node set seen = seen - interval '1 hour' where id = $1";
 
-const OWN: &str = "select name, holder from cowrite_document where node = $1";
+const OWN: &str = "select name, holder, last_seq from cowrite_document where node = $1";
 
 /// Nobody was taken for dead who was not seen for so many seconds.
 const UNSEEN_S: f64 = 3.0;
-/// Whether documents were lost is looked at each time when this node could have been taken for dead, once more after that, and
-/// every so many beats: a beat may come between the words of another node and their effect.
+/// Whether documents were lost is looked at each time when this node could have been taken for dead or the database could be
+/// another one, once more after that, and every so many beats: a beat may come between the words of another node and their
+/// effect.
 const LOOK_EVERY: u32 = 30;
 
 /// What a node tells and is told with each beat, if there may be others.
@@ -54,6 +56,8 @@ pub struct Stands {
     hears: Hears,
     /// Beats until lost documents are looked for.
     looks_in: u32,
+    /// Connections that had been made when that was asked last.
+    made: u64,
 }
 
 impl Node {
@@ -73,9 +77,9 @@ impl Node {
         if standing.is_none() {
             return told.map(drop);
         }
-        // Not known counts as long.
-        let unseen = told.as_ref().map_or(f64::MAX, |unseen| unseen.unwrap_or_default());
-        let may_be_lost = unseen.max(began.elapsed().as_secs_f64()) > UNSEEN_S;
+        // Not known counts as long: also by a database that has forgotten this node.
+        let unseen = told.as_ref().map_or(f64::MAX, |unseen| unseen.unwrap_or(f64::MAX));
+        let may_be_lost = unseen.max(began.elapsed().as_secs_f64()) > UNSEEN_S || self.is_another_database();
         let looks = self.looks(may_be_lost);
         told?;
         let living = self.living().await?;
@@ -89,6 +93,15 @@ impl Node {
             }
         }
         Ok(())
+    }
+
+    /// Whether it may be: a connection was made since this was asked, and who is at its other end may have taken over with less
+    /// than the one before had acknowledged.
+    fn is_another_database(&self) -> bool {
+        let made = self.links.made();
+        let mut stands = self.stands();
+        let before = stands.as_mut().map(|stands| std::mem::replace(&mut stands.made, made));
+        before.is_some_and(|before| before != made)
     }
 
     /// Whether to look for lost documents with this beat. Until that was done it is to be done.
@@ -140,14 +153,12 @@ impl Node {
         Ok(rows.iter().map(peer).collect())
     }
 
-    /// Documents that this node has open and others have taken.
+    /// Documents that this node has open, and that others have taken or the database has less of than it said.
     async fn lost(&self) -> Result<Vec<(DocumentId, Holder)>, Trouble> {
-        // First: what is taken meanwhile is not compared.
-        let open: Vec<(DocumentId, Holder)> = {
+        // First: what is taken or written meanwhile is not compared.
+        let open: Vec<(DocumentId, Open)> = {
             let open = self.open();
-            open.iter()
-                .map(|(document, open)| (document.clone(), open.holder))
-                .collect()
+            open.iter().map(|(document, open)| (document.clone(), *open)).collect()
         };
         let link = self.links.other().await?;
         let tried = self
@@ -158,13 +169,18 @@ impl Node {
             })
             .await;
         let rows = self.links.settle(link, tried)?;
-        let own: rustc_hash::FxHashMap<&str, i64> = rows
+        let own: FxHashMap<&str, (i64, i64)> = rows
             .iter()
-            .filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?)))
+            .filter_map(|row| Some((row.get(0), (row.get::<_, Option<i64>>(1)?, row.get(2)))))
             .collect();
-        let is_lost =
-            |(document, holder): &(DocumentId, Holder)| own.get(document.as_str()) != Some(&(holder.number() as i64));
-        Ok(open.into_iter().filter(is_lost).collect())
+        let is_kept = |document: &DocumentId, open: &Open| {
+            let own = own.get(document.as_str());
+            own.is_some_and(|(holder, last_seq)| {
+                *holder as u64 == open.holder.number() && *last_seq as u64 >= open.last_seq
+            })
+        };
+        let lost = open.into_iter().filter(|(document, open)| !is_kept(document, open));
+        Ok(lost.map(|(document, open)| (document, open.holder)).collect())
     }
 
     async fn place(&self, document: &DocumentId) -> Result<Place, Trouble> {
@@ -207,6 +223,7 @@ impl Directory for PostgresStore {
             standing,
             hears,
             looks_in: LOOK_EVERY,
+            made: self.node.links.made(),
         });
         self.run(|node| async move { node.clone().said(node.beat().await, "say that this node lives") })
     }

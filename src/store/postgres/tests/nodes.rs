@@ -2,10 +2,7 @@
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{
-    super::{PostgresStore, Store},
-    open,
-};
+use super::*;
 use crate::store::{
     contract::{holder, id},
     directory::{Directory, News, Peer, Place, Standing},
@@ -37,11 +34,25 @@ fn peer(store: &PostgresStore, address: &str, draining: bool) -> Peer {
 
 /// What is heard until `wanted` finds something in it.
 fn heard<T>(news: &mut UnboundedReceiver<News>, wanted: impl Fn(News) -> Option<T>) -> T {
-    loop {
-        if let Some(found) = wanted(news.blocking_recv().unwrap()) {
-            return found;
+    heard_within(news, usize::MAX, wanted).expect("it is heard")
+}
+
+/// The same, as long as there are no more than so many pieces of news; none when they end or come no more.
+fn heard_within<T>(news: &mut UnboundedReceiver<News>, most: usize, wanted: impl Fn(News) -> Option<T>) -> Option<T> {
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut count = 0;
+    while count < most && Instant::now() < end {
+        match news.try_recv() {
+            Ok(news) => {
+                count += 1;
+                if let Some(found) = wanted(news) {
+                    return Some(found);
+                }
+            }
+            Err(_) => thread::sleep(Duration::from_millis(10)),
         }
     }
+    None
 }
 
 #[test]
@@ -99,4 +110,40 @@ fn n11_a_node_that_was_taken_for_dead_hears_what_it_has_lost() {
         two.take(&id("kept"), holder()).is_err(),
         "a node that lives keeps the others"
     );
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn r30_a_database_that_came_back_with_less_is_noticed_though_nobody_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    made(folder.path());
+    let wire = Wire::to(&server());
+    let url = url_of(&server(), folder.path());
+    let one = PostgresStore::open(&wire.url(folder.path()), options()).unwrap();
+    let mut news = stands(&one, "one:1", false);
+    let [behind, whole] = [holder(), holder()];
+    for (name, holder) in [("behind", behind), ("whole", whole)] {
+        one.take(&id(name), holder).unwrap();
+        let records = [update(name, 1, "a"), update(name, 2, "b")].map(|record| of(holder, record));
+        one.commit_all(&records).unwrap();
+    }
+
+    // As a standby that has not heard of the last commit.
+    sql(&url, "update cowrite_document set last_seq = 1 where name = 'behind'").unwrap();
+    wire.fault(Fault::Cut, true);
+    while wire.control.happened.load(Ordering::SeqCst) == 0 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    wire.fault(Fault::None, false);
+
+    let told = heard_within(&mut news, 8, |news| match news {
+        News::Lost(document, holder) => Some((document, holder)),
+        News::Living(_) => None,
+    });
+    assert_eq!(told, Some((id("behind"), behind)));
+    let more = heard_within(&mut news, 2, |news| match news {
+        News::Lost(document, _) if document == id("whole") => Some(document),
+        _ => None,
+    });
+    assert_eq!(more, None);
 }

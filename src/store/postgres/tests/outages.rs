@@ -141,6 +141,49 @@ fn alone_r26_connections_that_were_given_up_do_not_pile_up() {
 }
 
 #[test]
+#[ignore = "needs a database"]
+fn alone_r31_a_node_that_vanishes_in_a_transaction_does_not_keep_the_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = made(folder.path());
+    let wire = Wire::to(&server());
+    let limit = Duration::from_secs(2);
+    let one = PostgresStore::open(&wire.url(folder.path()), Options { limit, ..options() }).unwrap();
+    let two = PostgresStore::open(&url, options()).unwrap();
+    let holder = holder();
+    one.take(&id("a"), holder).unwrap();
+    one.commit_all(&[of(holder, update("a", 1, "one"))]).unwrap();
+    // What heals a document takes several statements.
+    sql(&url, "update cowrite_record set crc = crc + 1").unwrap();
+    assert!(matches!(one.take(&id("a"), holder), Err(StoreError::Damaged { .. })));
+    wire.fault(Fault::Slow, true);
+    let heals = thread::spawn(move || drop(one.commit(&[of(holder, snapshot("a", 1, "one"))])));
+    let schema = schema_of(folder.path());
+    let holds = format!(
+        "select count(*) from pg_locks l join pg_class c on c.oid = l.relation
+         join pg_stat_activity a on a.pid = l.pid
+         where c.relnamespace = '{schema}'::regnamespace and c.relname = 'cowrite_document'
+           and l.mode = 'RowExclusiveLock' and a.state = 'idle in transaction'"
+    );
+    until("it holds the document", || number(&url, &holds) > 0);
+    wire.fault(Fault::Gone, true);
+
+    // It is dead after five seconds, and what it holds is free a little later.
+    let end = Instant::now() + Duration::from_secs(30);
+    let taken = loop {
+        match two.take(&id("a"), self::holder()) {
+            Err(StoreError::Elsewhere { .. } | StoreError::Io { .. }) if Instant::now() < end => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            taken => break taken,
+        }
+    };
+
+    assert!(matches!(taken, Err(StoreError::Damaged { .. })), "{taken:?}");
+    // Its thread waits for the link as long as this process lives.
+    drop(heals);
+}
+
+#[test]
 #[ignore = "needs a database and its standby, and kills both"]
 fn failover_r25_what_was_acknowledged_is_there_after_a_failover() {
     let folder = tempfile::tempdir().unwrap();
