@@ -114,7 +114,7 @@ function aboutText({ access, version }: About, hasToken: boolean): Node[] {
 }
 
 function ownEditor(): HTMLElement {
-  const text = program("import { Editor } from '@tiptap/core'\nimport { Collaboration } from '@tiptap/extension-collaboration'\nimport { StarterKit } from '@tiptap/starter-kit'", "new Editor({ element: document.body, extensions: [StarterKit.configure({ undoRedo: false }), Collaboration.configure({ document: doc })] })")
+  const text = program("import { Editor } from '@tiptap/core'\nimport { Collaboration } from '@tiptap/extension-collaboration'\nimport { StarterKit } from '@tiptap/starter-kit'", "new Editor({\n  element: document.body,\n  extensions: [StarterKit.configure({ undoRedo: false }), Collaboration.configure({ document: doc })],\n})")
   const copy = button('Copy', { class: 'quiet' }, async () => showCopied(copy, await copyText(text)))
   return h('section', { 'aria-labelledby': 'own-title', class: 'own' },
     h('h2', { id: 'own-title' }, 'In your own editor'),

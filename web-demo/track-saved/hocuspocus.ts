@@ -93,6 +93,7 @@ export class HocuspocusWire implements Wire {
       open: () => this.begin(() => tracker.opened()),
       close: ({ event }: { event: Closed }) => this.ended(() => tracker.lost(finalOf(event))),
       authenticated: () => this.admitted(tracker),
+      destroy: () => clearTimeout(timers.get(provider)),
       authenticationFailed: ({ reason }: { reason: string }) => {
         const why = closedOf(reason)
         this.ended(() => tracker.refused(why))
@@ -182,12 +183,15 @@ export class HocuspocusWire implements Wire {
 
   private askAgain(): void {
     const { provider, line } = this
-    const { isAuthenticated, isAuthenticationRequired } = provider as { isAuthenticated?: boolean; isAuthenticationRequired?: boolean }
-    const isThere = [...line.configuration.providerMap.values()].includes(provider)
-    if (!this.isOpen || !isThere || isAuthenticated === true) return
-    // Providers 2 that have no token send none, for which the server would wait.
-    if (isAuthenticationRequired === false) line.send(authFrame(this.address, ''))
-    line.attach(provider)
+    if (!this.isOpen || (provider as { isAuthenticated?: boolean }).isAuthenticated === true) return
+    const { isAuthenticationRequired } = provider as { isAuthenticationRequired?: boolean }
+    if (isAuthenticationRequired === undefined) {
+      if ([...line.configuration.providerMap.values()].includes(provider)) line.attach(provider)
+      return
+    }
+    // Providers 2 have left their connection after a refusal. Without a token they send none, for which the server would wait.
+    if (!isAuthenticationRequired) line.send(authFrame(this.address, ''))
+    void (provider as unknown as { connect(): unknown }).connect()
   }
 
   private hear(arr: Uint8Array, tracker: Tracker): void {
