@@ -16,7 +16,7 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 900,
-    // The start page needs no Yjs, and would get it: what several parts share goes into the entry otherwise.
-    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]/ }] } } },
+    // What all pages but the start page need, in a file that stays the same for long.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', tags: ['$initial'] }, { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]/ }] } } },
   },
 })

@@ -180,7 +180,7 @@ test('w103_who_comes_to_a_board_sees_all_of_it', async (t) => {
   await ada.getByText('Draw something').waitFor({ state: 'hidden' })
   await untilStatus(ada, 'Saved')
 
-  const phone = await openWindow(t, browser, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
+  const phone = await openWindow(t, browser, { profile: { name: 'Joan', color: '#862e9c' }, viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
   await phone.goto(`${server.origin}/board/together`)
   const line = phone.getByRole('img', { name: 'A line' })
   await line.waitFor()

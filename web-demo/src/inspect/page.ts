@@ -20,7 +20,7 @@ import { createContentView } from './content-view'
 import { createConnections, createFigures } from './figures'
 import { askAsReader, keepAsking } from './insight'
 import { namesIn } from './panel'
-import { kindsFor } from './roots'
+import { kindsFor } from './shown'
 import { createTraffic } from './traffic'
 
 const NEVER = new AbortController().signal
