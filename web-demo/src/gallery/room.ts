@@ -135,7 +135,7 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
       if (options.children[at] !== row) options.insertBefore(row, options.children[at] ?? null)
     }
     options.hidden = answers.length === 0
-    count.textContent = answers.length === 0 ? 'Answers can be added by everybody.' : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
+    count.textContent = answers.length === 0 ? (editable ? 'Answers can be added by everybody.' : 'Nothing can be voted on yet.') : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
   }
   const newRow = (key: string) => {
     const [label, number] = [h('span'), h('span', { class: 'number' })]
@@ -155,6 +155,7 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
     setEditable(now) {
       editable = now
       question.disabled = !now
+      question.placeholder = now ? 'Ask the room something' : 'Nothing is asked yet'
       form.hidden = !now
       show()
     },
