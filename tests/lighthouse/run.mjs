@@ -21,7 +21,7 @@ const TIMES = 3
 const PAGES = {
   start: { path: '/', usable: '.card' },
   document: { path: '/d/notes', usable: '.ProseMirror[contenteditable="true"]' },
-  code: { path: '/code/notes', usable: '.cm-content[contenteditable="true"]' },
+  code: { path: '/code/notes', usable: '.file-name:enabled' },
   board: { path: '/board/notes', usable: '.board [data-id]' },
   room: { path: '/room/notes', usable: '.messages .bubble-of-chat' },
   docs: { path: '/?docs=embedding', usable: '.docs h1' },
@@ -114,6 +114,8 @@ async function judge(port, url, config) {
     const counts = lhr.categories && Object.values(lhr.categories).some(({ auditRefs }) => auditRefs.some(({ id, weight }) => id === audit.id && weight > 0))
     if (counts && audit.score !== null && audit.score < 0.9) console.log(`  ${audit.id}: ${audit.displayValue ?? audit.title}`)
   }
+  // What moved, and what is painted last.
+  for (const { score, node } of lhr.audits['layout-shifts']?.details?.items ?? []) console.log(`  moved by ${score.toFixed(3)}: ${node?.snippet ?? node?.selector}`)
   return CATEGORIES.map((category) => Math.round((lhr.categories[category]?.score ?? 0) * 100))
 }
 
