@@ -18,56 +18,7 @@ const KINDS = ['d', 'code', 'board', 'room']
 const GROWTH = { times: 1.6, nodes: 1_500, bytes: 12_000_000 }
 
 const random = (below) => Math.floor(Math.random() * below)
-const cleanups = []
-const t = { after: (cleanup) => cleanups.push(cleanup) }
-const browser = await launch()
-try {
-  const server = await startServer(t)
-  const all = []
-  for (let i = 0; i < people; i++) all.push(await arrive(server, i))
-  const begin = Date.now()
-  const passed = () => (Date.now() - begin) / 1_000
-  const samples = []
-  const watching = watch(all, samples, passed)
-  await Promise.all(all.map((one) => live(one, passed)))
-  await watching
-  await compare(all, server.origin)
-  judge(all, samples)
-} finally {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-  await browser.close()
-}
-
-/** Somebody with a window of their own. Half of them stay on one page, the others go round. */
-async function arrive(server, i) {
-  const page = await openWindow(t, browser, { viewport: { width: 900, height: 700 }, profile: { name: NAMES[i % NAMES.length], color: COLORS[i % COLORS.length] } })
-  const said = []
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) said.push(message.text())
-  })
-  const one = { name: NAMES[i % NAMES.length], page, said, kind: KINDS[i % KINDS.length], stays: i < people / 2, done: 0, session: await page.context().newCDPSession(page) }
-  await go(one, server.origin)
-  one.origin = server.origin
-  return one
-}
-
-async function go(one, origin = one.origin) {
-  await one.page.goto(`${origin}/${one.kind}/crowd`)
-  await untilStatus(one.page, 'Saved')
-}
-
-async function live(one, passed) {
-  while (passed() < seconds) {
-    await ACTS[one.kind](one)
-    one.done++
-    await new Promise((resolve) => setTimeout(resolve, pauseMs / 2 + random(pauseMs)))
-    if (!one.stays && one.done % 25 === 0) {
-      one.kind = KINDS[(KINDS.indexOf(one.kind) + 1) % KINDS.length]
-      await go(one)
-    }
-  }
-}
-
+/** What one does next on each kind of page. */
 const ACTS = {
   /** Writes at a place of one's own choice; who finds the text long takes some away. */
   async d({ page, name }) {
@@ -126,6 +77,56 @@ const ACTS = {
     const box = await page.locator('.game canvas').boundingBox()
     await page.mouse.move(box.x + random(box.width), box.y + random(box.height), { steps: 15 })
   },
+}
+
+const cleanups = []
+const t = { after: (cleanup) => cleanups.push(cleanup) }
+const browser = await launch()
+try {
+  const server = await startServer(t)
+  const all = []
+  for (let i = 0; i < people; i++) all.push(await arrive(server, i))
+  const begin = Date.now()
+  const passed = () => (Date.now() - begin) / 1_000
+  const samples = []
+  const watching = watch(all, samples, passed)
+  await Promise.all(all.map((one) => live(one, passed)))
+  await watching
+  await compare(all, server.origin)
+  judge(all, samples)
+} finally {
+  for (const cleanup of cleanups.reverse()) await cleanup()
+  await browser.close()
+}
+
+/** Somebody with a window of their own. Half of them stay on one page, the others go round. */
+async function arrive(server, i) {
+  const page = await openWindow(t, browser, { viewport: { width: 900, height: 700 }, profile: { name: NAMES[i % NAMES.length], color: COLORS[i % COLORS.length] } })
+  const said = []
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) said.push(message.text())
+  })
+  const one = { name: NAMES[i % NAMES.length], page, said, kind: KINDS[i % KINDS.length], stays: i < people / 2, done: 0, session: await page.context().newCDPSession(page) }
+  await go(one, server.origin)
+  one.origin = server.origin
+  return one
+}
+
+async function go(one, origin = one.origin) {
+  await one.page.goto(`${origin}/${one.kind}/crowd`)
+  await untilStatus(one.page, 'Saved')
+}
+
+async function live(one, passed) {
+  while (passed() < seconds) {
+    await ACTS[one.kind](one)
+    one.done++
+    await new Promise((resolve) => setTimeout(resolve, pauseMs / 2 + random(pauseMs)))
+    if (!one.stays && one.done % 25 === 0) {
+      one.kind = KINDS[(KINDS.indexOf(one.kind) + 1) % KINDS.length]
+      await go(one)
+    }
+  }
 }
 
 /** How large each page is, after its garbage was collected: now and then. */
