@@ -17,13 +17,13 @@ const SLOWER = 4
 /** Each page is opened so often; the median counts. */
 const TIMES = 3
 
-/** What each page is, and what is there when it can be used. */
+/** What each page is (a document of its own, since each page tells of what it does not show), and what is there when it can be used. */
 const PAGES = {
   start: { path: '/', usable: '.card' },
   document: { path: '/d/notes', usable: '.ProseMirror[contenteditable="true"]' },
-  code: { path: '/code/notes', usable: '.file-name:enabled' },
-  board: { path: '/board/notes', usable: '.board [data-id]' },
-  room: { path: '/room/notes', usable: '.messages .bubble-of-chat' },
+  code: { path: '/code/tour', usable: '.file-name:enabled' },
+  board: { path: '/board/plan', usable: '.board [data-id]' },
+  room: { path: '/room/tea', usable: '.messages .bubble-of-chat' },
   docs: { path: '/?docs=embedding', usable: '.docs h1' },
   inspect: { path: '/d/notes/inspect', usable: '.tree summary' },
   operator: { path: '/inspect', usable: '#admin-token' },
@@ -64,17 +64,17 @@ async function fill(browser, origin) {
   await write(page, 'Garden party\nSaturday the 14th, behind the library.\n## To do\n- Ask the neighbours\nLanterns\n\n')
   await editorOf(page).focus()
   await untilStatus(page, 'Saved')
-  await page.goto(`${origin}/code/notes`)
+  await page.goto(`${origin}/code/tour`)
   await untilStatus(page, 'Saved')
   await page.locator('.cm-content').click()
   await page.keyboard.type('export function tour(names) {\nreturn names.join()')
   await untilStatus(page, 'Saved')
-  await page.goto(`${origin}/board/notes`)
+  await page.goto(`${origin}/board/plan`)
   await untilStatus(page, 'Saved')
   await page.locator('.board').focus()
   await page.keyboard.press('b')
   await untilStatus(page, 'Saved')
-  await page.goto(`${origin}/room/notes`)
+  await page.goto(`${origin}/room/tea`)
   await untilStatus(page, 'Saved')
   await page.getByRole('textbox', { name: 'Message' }).fill('Tea at four?')
   await page.keyboard.press('Enter')
