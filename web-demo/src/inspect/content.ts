@@ -102,7 +102,7 @@ function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown])
 export function kindOf(type: Type): { readonly kind: string; readonly name: string | null } {
   if (type._item === null) return { kind: 'root', name: null }
   if (type instanceof Y.XmlHook) return { kind: 'hook', name: type.hookName }
-  if (type instanceof Y.XmlText) return { kind: 'text', name: null }
+  if (type instanceof Y.XmlText) return { kind: 'xmltext', name: null }
   if (type instanceof Y.XmlElement) return { kind: 'element', name: type.nodeName }
   if (type instanceof Y.XmlFragment) return { kind: 'fragment', name: null }
   if (type instanceof Y.Text) return { kind: 'text', name: null }
