@@ -16,5 +16,7 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 900,
+    // What all pages but the start page need, in a file that stays the same for long.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', tags: ['$initial'] }, { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]/ }] } } },
   },
 })

@@ -276,6 +276,11 @@ test('w26_a_reader_sees_edits_and_makes_none', async (t) => {
   assert.equal(await reader.getByRole('toolbar').isVisible(), false)
   await untilStatus(reader, 'Up to date')
   assert.equal((await textOf(reader)).includes('graffiti'), false)
+  for (const kind of ['room', 'board', 'code']) {
+    await reader.goto(`${server.origin}/${kind}/empty`)
+    await untilStatus(reader, 'Up to date')
+    assert.equal(await reader.locator('main :is(input, textarea, [contenteditable="true"], .tool, [type="submit"]):visible:enabled').count(), 0, kind)
+  }
   assert.deepEqual(updates, [])
 })
 

@@ -142,13 +142,78 @@ test('w68_a_room_has_a_chat_a_poll_and_a_game', async (t) => {
   await untilStatus(grace, 'Saved')
 })
 
-test('w69_the_start_page_says_what_this_server_is_and_how_to_use_it', async (t) => {
+test('w102_what_one_reads_stays_and_what_one_presses_keeps_the_focus', async (t) => {
+  const { ada, grace } = await two(t, 'room')
+  const log = ada.getByRole('log')
+  for (let i = 0; i < 30; i++) {
+    await grace.getByRole('textbox', { name: 'Message' }).fill(`Message ${i}`)
+    await grace.keyboard.press('Enter')
+  }
+  await log.getByText('Message 29', { exact: true }).waitFor()
+  const place = () => log.evaluate((list) => [list.scrollTop, list.scrollHeight - list.clientHeight])
+  const [end, most] = await place()
+  assert.ok(most > 0 && most - end < 2, `${end} of ${most}`)
+  await log.evaluate((list) => (list.scrollTop = 0))
+  const first = await log.getByText('Message 0', { exact: true }).elementHandle()
+  await grace.getByRole('textbox', { name: 'Another answer' }).fill('Tea')
+  await grace.keyboard.press('Enter')
+  await ada.getByRole('button', { name: /^Tea/ }).focus()
+
+  await grace.getByRole('textbox', { name: 'Message' }).fill('and one more')
+  await grace.keyboard.press('Enter')
+  await grace.getByRole('button', { name: /^Tea/ }).click()
+  await log.getByText('and one more').waitFor()
+  await ada.getByRole('button', { name: /^Tea\s*1 vote$/ }).waitFor()
+  assert.equal((await place())[0], 0)
+  assert.equal(await first.evaluate((element) => element.isConnected), true)
+  assert.match(await ada.evaluate(() => document.activeElement.textContent), /^Tea/)
+})
+
+test('w103_who_comes_to_a_board_sees_all_of_it', async (t) => {
+  const { server, ada } = await two(t, 'board')
+  await ada.getByText('Draw something').waitFor()
+  const board = await ada.locator('.board').boundingBox()
+  await ada.mouse.move(board.x + board.width - 200, board.y + 300)
+  await ada.mouse.down()
+  await ada.mouse.move(board.x + board.width - 60, board.y + 360, { steps: 4 })
+  await ada.mouse.up()
+  await ada.getByText('Draw something').waitFor({ state: 'hidden' })
+  await untilStatus(ada, 'Saved')
+
+  const phone = await openWindow(t, browser, { profile: { name: 'Joan', color: '#862e9c' }, viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
+  await phone.goto(`${server.origin}/board/together`)
+  const line = phone.getByRole('img', { name: 'A line' })
+  await line.waitFor()
+  const box = await line.boundingBox()
+  assert.ok(box.x >= 0 && box.x + box.width <= 360, JSON.stringify(box))
+
+  const session = await phone.context().newCDPSession(phone)
+  const fingers = (apart) => [{ x: 180 - apart, y: 400 }, { x: 180 + apart, y: 400 }]
+  await session.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: fingers(40) })
+  for (const apart of [50, 60, 70, 80]) await session.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: fingers(apart) })
+  await session.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] })
+  await until('it is twice as large', async () => Math.abs((await line.boundingBox()).width / box.width - 2) < 0.1)
+  await phone.getByRole('button', { name: 'Show all' }).click()
+  await until('it is as before', async () => Math.abs((await line.boundingBox()).width / box.width - 1) < 0.1)
+})
+
+test('w69_w101_w105_the_start_page_says_what_this_server_is_and_how_to_use_it', async (t) => {
   const open = await startServer(t)
   const guarded = await startServer(t, { env: { COWRITE_JWT_SECRET: SECRET } })
   const page = await openWindow(t, browser)
 
   await page.goto(open.origin)
   await page.getByText(/on this machine, open to whoever is on it/).waitFor()
+  await page.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }))
+  await page.getByRole('button', { name: 'Copy' }).click()
+  // W101
+  await page.getByRole('button', { name: 'Copied' }).waitFor()
+  await page.getByRole('textbox', { name: /Or open one/ }).focus()
+  await page.keyboard.press('Control+V')
+  assert.match(await page.getByRole('textbox', { name: /Or open one/ }).inputValue(), /^import/)
+  // W105
+  const loaded = await page.evaluate(() => performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.endsWith('.js')))
+  assert.ok(loaded.length > 0 && !loaded.some((name) => /yjs|document|codemirror/.test(name)), loaded.join())
   const program = await page.locator('.snippet pre').textContent()
   assert.ok(program.includes(`${open.origin.replace('http', 'ws')}/ws`), program)
   await page.getByRole('link', { name: 'Run a server' }).click()

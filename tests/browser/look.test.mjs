@@ -162,6 +162,32 @@ test('w32_the_theme_follows_the_system_until_somebody_chooses', async (t) => {
   assert.equal(await ground(), light)
 })
 
+test('w104_each_paragraph_runs_in_the_direction_of_its_letters', async (t) => {
+  const server = await startServer(t)
+  const page = await openWindow(t, browser)
+  await page.goto(`${server.origin}/d/directions`)
+  await write(page, 'שלום עולם\nمرحبا hello\nplain')
+  /** How far the first letter of each block is from the left edge of its text. */
+  const firsts = await editorOf(page).evaluate((editor) => [...editor.children].map((block) => {
+    const range = document.createRange()
+    range.setStart(block.firstChild, 0)
+    range.setEnd(block.firstChild, 1)
+    return Math.round(range.getBoundingClientRect().left - block.getBoundingClientRect().left)
+  }))
+  assert.ok(firsts[0] > 300 && firsts[1] > 300 && firsts[2] === 0, firsts.join())
+})
+
+test('w106_with_the_systems_colours_it_is_seen_what_is_pressed', async (t) => {
+  const server = await startServer(t)
+  const page = await openWindow(t, browser, { forcedColors: 'active' })
+  await page.goto(`${server.origin}/board/colours`)
+  await untilStatus(page, 'Saved')
+  const outline = (name) => page.getByRole('button', { name, exact: true }).evaluate((button) => getComputedStyle(button).outlineStyle)
+  assert.deepEqual([await outline('Draw'), await outline('Box')], ['solid', 'none'])
+  const swatches = await page.locator('.swatch').evaluateAll((all) => new Set(all.map((one) => getComputedStyle(one).backgroundColor)).size)
+  assert.equal(swatches, 6)
+})
+
 test('w33_a_phone_shows_everything_without_scrolling_sideways', async (t) => {
   const server = await startServer(t)
   const page = await openWindow(t, browser, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })

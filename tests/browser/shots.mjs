@@ -63,15 +63,21 @@ try {
   await grace.getByText('Lanterns for the old pear tree', { exact: true }).click()
   await grace.keyboard.press('End')
   await grace.keyboard.type(', and a ladder')
-  await selectText(grace, 'half past six')
   await mina.goto(address)
   await mina.getByText('Bring something to share').click()
   await mina.keyboard.press('End')
   await mina.keyboard.type(' Just one this time?')
   await ada.getByText('rain plan', { exact: true }).click()
   await ada.keyboard.press('End')
+  // Names are shown for a while after their carets have moved.
+  await selectText(grace, 'half past six')
+  await mina.keyboard.type('!')
   await untilStatus(ada, 'Saved')
-  await ada.evaluate(() => document.fonts.ready)
+  await ada.locator('.caret.moved').nth(1).waitFor()
+  await ada.evaluate(() => {
+    scrollTo(0, 0)
+    return document.fonts.ready
+  })
   await shot(ada, 'document-light')
   await ada.screenshot({ path: new URL('../../docs/demo.png', import.meta.url).pathname, caret: 'initial' })
   await ada.emulateMedia({ colorScheme: 'dark' })
@@ -98,7 +104,7 @@ try {
 
   for (const kind of ['code', 'board', 'room']) {
     for (const page of [ada, grace, pocket]) {
-      await page.goto(`${server.origin}/${kind}/pictures`)
+      await page.goto(`${server.origin}/${kind}/pictures-of-${kind}`)
       await untilStatus(page, 'Saved')
     }
     await fill[kind](ada, grace)

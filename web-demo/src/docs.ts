@@ -8,7 +8,11 @@ import { themeButton } from './theme'
 const PAGES = {
   embedding: ['Your own editor', () => import('../../docs/embedding.md?raw')],
   editors: ['Every editor, as a program', () => import('../../docs/editors.md?raw')],
+  react: ['In React', () => import('../../docs/react.md?raw')],
+  python: ['In Python', () => import('../../docs/python.md?raw')],
+  tokens: ['Who may', () => import('../../docs/tokens.md?raw')],
   operating: ['Run a server', () => import('../../docs/operating.md?raw')],
+  proxies: ['Behind a proxy', () => import('../../docs/proxies.md?raw')],
   'moving-in': ['Move in', () => import('../../docs/moving-in.md?raw')],
   durability: ['What "saved" means', () => import('../../docs/durability.md?raw')],
   security: ['Security', () => import('../../docs/security.md?raw')],

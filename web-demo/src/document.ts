@@ -38,11 +38,17 @@ export function showDocument({ session, presence, signal, left, changed, unreada
     injectCSS: false,
     editorProps: {
       attributes: { 'aria-label': 'Document', 'aria-multiline': 'true', role: 'textbox', spellcheck: 'true' },
+      // What lies over the text: the bar, the tools, and the search.
+      scrollThreshold: { top: 130, bottom: 40, left: 0, right: 0 },
+      scrollMargin: { top: 150, bottom: 60, left: 0, right: 0 },
       handleClick: (_view, _position, event) => openLink(event),
     },
     extensions: [
       ...schemaExtensions(),
-      Placeholder.configure({ placeholder: ({ node, editor: { state: { doc } } }) => hintFor(node.type.name, doc.childCount === 1) }),
+      Placeholder.configure({
+        showOnlyWhenEditable: false,
+        placeholder: ({ node, editor: { isEditable, state: { doc } } }) => (isEditable ? hintFor(node.type.name, doc.childCount === 1) : doc.childCount === 1 ? 'Nothing is written here yet' : ''),
+      }),
       Collaboration.configure({
         document: isKnown ? session.doc : new Y.Doc(),
         field: FIELD,

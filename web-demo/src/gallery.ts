@@ -2,6 +2,7 @@
 
 import { Code, FileDown } from 'lucide'
 
+import { copyText, showCopied } from './clipboard'
 import { button, h } from './dom'
 import { fileNameOf, saveFile } from './files'
 import type { Mounted, Shared } from './gallery/shared'
@@ -32,6 +33,8 @@ function show(mount: (shared: Shared) => Mounted, name: string, source: Source):
     const { awareness } = session.provider
     const mounted = mount({ doc: session.doc, awareness, person: ownPerson(), me: presence.me, say })
     let isEditable = false
+    // Until it is known who may write, and for readers.
+    mounted.setEditable(false)
     session.doc.on('update', changed)
     const download = (title: string): void => {
       const { name: named, type, text } = mounted.file()
@@ -65,8 +68,8 @@ async function showSource(name: string, source: Source): Promise<void> {
   const text = (await source()).default
   const kind = name.replace('.ts', '')
   const call = `mount${kind[0]?.toUpperCase()}${kind.slice(1)}`
-  const connect = program(`import { ${call} } from './${name}'`, `const page = ${call}({ doc, awareness: provider.awareness, person: crypto.randomUUID(), me: () => ({ name: 'Ada', color: '#1864ab' }), say: alert })\ndocument.body.append(page.tools ?? '', page.element)\npage.setEditable(true)`)
-  const copy = button('Copy it', { class: 'primary' }, () => void navigator.clipboard.writeText(text).then(() => (copy.textContent = 'Copied')))
+  const connect = program(`import { ${call} } from './${name}'`, `const page = ${call}({\n  doc,\n  awareness: provider.awareness,\n  person: crypto.randomUUID(),\n  me: () => ({ name: 'Ada', color: '#1864ab' }),\n  say: alert,\n})\ndocument.body.append(page.tools ?? '', page.element)\npage.setEditable(true)`)
+  const copy = button('Copy it', { class: 'primary' }, async () => showCopied(copy, await copyText(text)))
   const dialog = h('dialog', { class: 'dialog source', 'aria-label': 'How this page is made' },
     h('h2', {}, 'How this page is made'),
     h('p', { class: 'soft' }, 'These lines connect it to this server:'),

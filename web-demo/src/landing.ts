@@ -2,6 +2,7 @@
 
 import { Code, FileText, MessagesSquare, PenTool, X, type IconNode } from 'lucide'
 
+import { copyText, showCopied } from './clipboard'
 import { docsList } from './docs'
 import { button, h, icon } from './dom'
 import { invalidNameNotice } from './notice'
@@ -113,8 +114,8 @@ function aboutText({ access, version }: About, hasToken: boolean): Node[] {
 }
 
 function ownEditor(): HTMLElement {
-  const text = program("import { Editor } from '@tiptap/core'\nimport { Collaboration } from '@tiptap/extension-collaboration'\nimport { StarterKit } from '@tiptap/starter-kit'", "new Editor({ element: document.body, extensions: [StarterKit.configure({ undoRedo: false }), Collaboration.configure({ document: doc })] })")
-  const copy = button('Copy', { class: 'quiet' }, () => void navigator.clipboard.writeText(text).then(() => (copy.textContent = 'Copied')))
+  const text = program("import { Editor } from '@tiptap/core'\nimport { Collaboration } from '@tiptap/extension-collaboration'\nimport { StarterKit } from '@tiptap/starter-kit'", "new Editor({\n  element: document.body,\n  extensions: [StarterKit.configure({ undoRedo: false }), Collaboration.configure({ document: doc })],\n})")
+  const copy = button('Copy', { class: 'quiet' }, async () => showCopied(copy, await copyText(text)))
   return h('section', { 'aria-labelledby': 'own-title', class: 'own' },
     h('h2', { id: 'own-title' }, 'In your own editor'),
     h('p', {}, 'Any Yjs editor works as it is. These lines are all of one:'),

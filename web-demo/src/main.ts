@@ -1,12 +1,13 @@
 // The entry: which page the address asks for.
 
 import { isDocs, showDocs } from './docs'
-import { unreachable } from './dom'
+import { h, unreachable } from './dom'
 import { showLanding } from './landing'
 import type { Show } from './page'
 import { parseRoute, type Kind } from './route'
 import { applyTheme } from './theme'
 import { hasToken } from './token'
+import { wordmark } from './wordmark'
 
 const root = document.getElementById('app')
 if (root === null) throw new Error('index.html holds no #app')
@@ -41,8 +42,20 @@ switch (route.page) {
 
 /** Each kind of page is loaded when it is asked for. */
 async function open(into: HTMLElement, kind: Kind, name: string): Promise<void> {
+  document.body.dataset['page'] = kind
+  into.replaceChildren(...outline(kind, name))
   const [{ showPage }, show] = await Promise.all([import('./page'), showOf(kind)])
   showPage(into, kind, name, show)
+}
+
+/** What is seen until the code of a page is here: its bar and its paper, where they will be. */
+function outline(kind: Kind, name: string): HTMLElement[] {
+  const paper = { document: 'paper loading', code: 'paper code loading', board: 'paper surface loading', room: '' }[kind]
+  const title = h('div', { class: 'bar-title' }, h('p', { class: 'title' }, name), h('div', { class: 'bar-status' }, h('p', { class: 'status', 'data-tone': 'busy' }, 'Loading…')))
+  return [
+    h('header', { class: 'bar' }, wordmark(), title),
+    h('div', { 'aria-hidden': 'true' }, kind === 'room' ? null : h('div', { class: 'toolbar-row' }), h('div', { class: 'desk' }, h('div', { class: paper }))),
+  ]
 }
 
 async function showOf(kind: Kind): Promise<Show> {

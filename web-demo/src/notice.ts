@@ -1,7 +1,7 @@
 // What went wrong, in words that say what to do.
 
 import { button, h, unreachable } from './dom'
-import { kindsFor, type Root } from './inspect/roots'
+import { kindsFor, type Root } from './inspect/shown'
 import { documentPath, inspectPath } from './route'
 import { BASE } from './server'
 import type { Refusal } from './session'

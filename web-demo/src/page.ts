@@ -2,6 +2,7 @@
 
 import { KeyRound, Link2, Microscope, Moon, Share2, Sun } from 'lucide'
 
+import { copyText } from './clipboard'
 import { button, h, icon } from './dom'
 import { foreignRoots } from './inspect/roots'
 import { createMenu, type Command } from './menu'
@@ -65,7 +66,6 @@ const SETTLE_MS = 350
 const FOREIGN_MS = 400
 
 export function showPage(root: HTMLElement, kind: Kind, name: string, show: Show): void {
-  document.body.dataset['page'] = kind
   showSession(root, { kind, name, show }, null)
 }
 
@@ -276,16 +276,11 @@ function createInspect(session: Session, signal: AbortSignal): { readonly opener
 /** The address without fragment, and so without a token. */
 async function copyLink(): Promise<void> {
   const address = location.origin + location.pathname
-  try {
-    await navigator.clipboard.writeText(address)
-    say('The link is copied')
-  } catch {
-    // Without HTTPS there is no clipboard for scripts: offer the text.
-    const input = h('input', { type: 'text', readonly: true, value: address, 'aria-label': 'Link to this document' })
-    const dialog = h('dialog', { class: 'dialog', 'aria-label': 'Link' }, h('form', { method: 'dialog', class: 'stack' }, h('h2', {}, 'Link to this document'), input, h('div', { class: 'actions' }, h('button', { class: 'primary' }, 'Done'))))
-    dialog.addEventListener('close', () => dialog.remove())
-    document.body.append(dialog)
-    dialog.showModal()
-    input.select()
-  }
+  if (await copyText(address)) return say('The link is copied')
+  const input = h('input', { type: 'text', readonly: true, value: address, 'aria-label': 'Link to this document' })
+  const dialog = h('dialog', { class: 'dialog', 'aria-label': 'Link' }, h('form', { method: 'dialog', class: 'stack' }, h('h2', {}, 'Link to this document'), input, h('div', { class: 'actions' }, h('button', { class: 'primary' }, 'Done'))))
+  dialog.addEventListener('close', () => dialog.remove())
+  document.body.append(dialog)
+  dialog.showModal()
+  input.select()
 }

@@ -141,7 +141,7 @@ function tablesOf({ killed, next, times, counts }: Report): HTMLElement[] {
     ['In all, whoever wrote them', 'all'],
   ]
   return [
-    table('What happened', ['After', 'Step'], steps.map(([ms, step]) => [`${Math.round(ms)} ms`, step])),
+    table('What happened', ['After', 'Step'], steps.map(([ms, step]) => [`${Math.round(ms)}\u00a0ms`, step])),
     table('Letters', ['Letters', 'In this page', 'In the server’s copy'], letters.map(([label, which]) => [label, String(counts[which].here), String(counts[which].there)])),
   ]
 }

@@ -68,7 +68,13 @@ export const NOBODY: Profile = { name: 'Somebody', color: '#5b6270' }
 /** First letters of the first two words. */
 export function initials(name: string): string {
   const words = name.split(/\s+/).filter((word) => word !== '')
-  return words.slice(0, 2).map((word) => [...word][0]?.toUpperCase() ?? '').join('')
+  return words.slice(0, 2).map((word) => firstLetter(word).toUpperCase()).join('')
+}
+
+/** As a reader sees it: an emoji of several code points is one. */
+function firstLetter(word: string): string {
+  for (const { segment } of new Intl.Segmenter().segment(word)) return segment
+  return ''
 }
 
 /** Black or white, whichever is read more easily on that colour. */

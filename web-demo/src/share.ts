@@ -1,6 +1,7 @@
 // The dialog that shares a document: a link, for whom it is good and for how long, and its QR code for a phone. Where the server
 // asks for tokens the link has one of its own, if one's own token lets it be made.
 
+import { copyText } from './clipboard'
 import { button, h } from './dom'
 import { documentPath, type Kind } from './route'
 import { aboutServer, makeLink } from './server'
@@ -88,14 +89,9 @@ function linkShown(address: string, text: string): HTMLElement[] {
   input.addEventListener('focus', () => input.select())
   const told = h('p', { class: 'hint', role: 'status' })
   const copy = button('Copy', { class: 'quiet' }, async () => {
-    try {
-      await navigator.clipboard.writeText(address)
-      told.textContent = 'Copied'
-    } catch {
-      // Without HTTPS there is no clipboard for scripts.
-      input.select()
-      told.textContent = 'Press Ctrl+C, or Cmd+C, to copy it'
-    }
+    const isCopied = await copyText(address)
+    if (!isCopied) input.select()
+    told.textContent = isCopied ? 'Copied' : 'Press Ctrl+C, or Cmd+C, to copy it'
   })
   const isHere = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname)
   return [

@@ -7,6 +7,7 @@ export const SYNC_STEP_1 = 0
 export const SYNC_UPDATE = 2
 export const SOCKET_OPEN = 1
 
+const AUTH_TOKEN = 0
 const AUTH_DENIED = 0
 
 /** The part of lib0's decoder that is read here. */
@@ -43,6 +44,17 @@ export function readVarString(reader: Reader): string {
   const text = reader.arr.subarray(reader.pos, reader.pos + length)
   reader.pos += length
   return new TextDecoder().decode(text)
+}
+
+/** What `readVarString` reads. */
+function varString(text: string): number[] {
+  const bytes = new TextEncoder().encode(text)
+  return [...varUint(bytes.length), ...bytes]
+}
+
+/** `varString(address) 02 00 varString(token)`, on Hocuspocus' wire. */
+export function authFrame(address: string, token: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from([...varString(address), MESSAGE_AUTH, AUTH_TOKEN, ...varString(token)])
 }
 
 /** `02 00 varString(reason)`, where the reason opens with "read-only". */

@@ -4,8 +4,10 @@
 // are still to be sent: it is 0 a moment too early then. So what goes out on this connection is counted here. With a SyncStep1
 // of the provider's the server counts anew, and asks back: the answer to that will be acknowledged, and each Update that went out
 // after the SyncStep1. What the server asks of its own accord is not acknowledged, and does not count.
+//
+// A document that is refused for now (1013) while its connection stays is asked for again here: no provider does that.
 
-import { MESSAGE_SYNC, type Reader, readVarString, readVarUint, SOCKET_OPEN, SYNC_STEP_1, SYNC_UPDATE } from './bytes.js'
+import { authFrame, MESSAGE_SYNC, type Reader, readVarString, readVarUint, SOCKET_OPEN, SYNC_STEP_1, SYNC_UPDATE } from './bytes.js'
 import { share } from './shared.js'
 import { type Connection, type Tracker, type Wire } from './tracker.js'
 import type { Closed, HocuspocusProvider } from './track-saved.js'
@@ -14,11 +16,20 @@ const MESSAGE_SYNC_STATUS = 8
 const CLOSE_FORBIDDEN = 4403
 const CLOSE_RESET = 4205
 
+/** When a document that is refused for now is asked for again, in ms, if the server does not say. */
+const AGAIN_AFTER_MS = 5_000
+
 /** What is used of the socket of a provider, of which it shows only some. */
 interface Line {
   send(message: Uint8Array): void
+  /** Of a provider that it has: begins its session on the connection that is open, or does nothing. */
+  attach(provider: HocuspocusProvider): unknown
+  readonly configuration: { readonly providerMap: ReadonlyMap<string, unknown> }
   readonly webSocket?: { readonly readyState: number } | null
 }
+
+/** When providers whose document is refused for now ask again. */
+const timers = new WeakMap<object, ReturnType<typeof setTimeout>>()
 
 export class HocuspocusWire implements Wire {
   /** How many acknowledgements the server owes since it counts anew, and how many have come. */
@@ -82,7 +93,12 @@ export class HocuspocusWire implements Wire {
       open: () => this.begin(() => tracker.opened()),
       close: ({ event }: { event: Closed }) => this.ended(() => tracker.lost(finalOf(event))),
       authenticated: () => this.admitted(tracker),
-      authenticationFailed: ({ reason }: { reason: string }) => this.ended(() => tracker.refused(closedOf(reason))),
+      destroy: () => clearTimeout(timers.get(provider)),
+      authenticationFailed: ({ reason }: { reason: string }) => {
+        const why = closedOf(reason)
+        this.ended(() => tracker.refused(why))
+        if (!isFinal(why.code)) this.askAgainAfter(why.reason)
+      },
       synced: ({ state }: { state: boolean }) => {
         if (!state || !this.mayHaveMissed) return
         this.answeredBack()
@@ -98,6 +114,7 @@ export class HocuspocusWire implements Wire {
       },
     }
     const { line } = this
+    const stopAsking = share(provider, this, () => () => clearTimeout(timers.get(provider)))
     const stopReading = share(line, (message: Uint8Array) => this.count(message), (all) => readAlong(line, all))
     provider.document.on('update', onUpdate)
     for (const [name, listener] of Object.entries(listeners)) provider.on(name, listener)
@@ -105,6 +122,7 @@ export class HocuspocusWire implements Wire {
       provider.document.off('update', onUpdate)
       for (const [name, listener] of Object.entries(listeners)) provider.off(name, listener)
       stopReading()
+      stopAsking()
       this.tracker = null
     }
   }
@@ -151,6 +169,29 @@ export class HocuspocusWire implements Wire {
     if (tracker.isRefused) this.begin(() => tracker.opened())
     if (authorizedScope === 'readonly') tracker.readOnly()
     else tracker.writable()
+  }
+
+  /** `reason` may say when. */
+  private askAgainAfter(reason: string): void {
+    const { provider } = this
+    const [, seconds] = /come back in (\d+) s/.exec(reason) ?? []
+    const afterMs = seconds === undefined ? AGAIN_AFTER_MS : Number(seconds) * 1_000
+    clearTimeout(timers.get(provider))
+    // Not all at once: many are refused at the same moment.
+    timers.set(provider, setTimeout(() => this.askAgain(), afterMs * (1 + Math.random() / 2)))
+  }
+
+  private askAgain(): void {
+    const { provider, line } = this
+    if (!this.isOpen || (provider as { isAuthenticated?: boolean }).isAuthenticated === true) return
+    const { isAuthenticationRequired } = provider as { isAuthenticationRequired?: boolean }
+    if (isAuthenticationRequired === undefined) {
+      if ([...line.configuration.providerMap.values()].includes(provider)) line.attach(provider)
+      return
+    }
+    // Providers 2 have left their connection after a refusal. Without a token they send none, for which the server would wait.
+    if (!isAuthenticationRequired) line.send(authFrame(this.address, ''))
+    void (provider as unknown as { connect(): unknown }).connect()
   }
 
   private hear(arr: Uint8Array, tracker: Tracker): void {
@@ -230,6 +271,10 @@ function readAlong(line: Line, all: ReadonlySet<(message: Uint8Array) => void>):
 function closedOf(text: string): Closed {
   const [, reason, code] = /^(.*) \((\d{4})\)$/s.exec(text) ?? [null, text, CLOSE_FORBIDDEN]
   return { code: Number(code), reason: reason! }
+}
+
+function isFinal(code: number): boolean {
+  return code >= 4400 && code < 4500
 }
 
 /** Providers 2 and 3 cannot be refused one document: their connection is closed with 4205 and the reason of the refusal. */

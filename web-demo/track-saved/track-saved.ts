@@ -44,7 +44,8 @@ import { YWebsocketWire } from './y-websocket.js'
  *   edits of this page build, and confirms nothing until somebody who has them sends them.
  * - `readonly`: the server takes no changes from this connection; it never becomes `saved`.
  * - `refused`: the server ended the connection with a final code (`closed`). It stays so until a server
- *   has let this page join again.
+ *   has let this page join again. With 1013, which only a document on a socket with others has (Hocuspocus), it is refused
+ *   for now: it is asked for again by itself, and the state goes on from there.
  * - `conflict`: the server holds other content under the numbers of edits made here: another page writes
  *   under the same client id (`closed` says which). The edits are in this page's document and nowhere else.
  *   This is final for this document: what it holds has to be brought in again under a new client id.
@@ -63,7 +64,7 @@ export type SavedState =
   | 'saved'
 
 /**
- * How the server ended it for good: a WebSocket close code of 4400 to 4499, and its reason. A document that is refused
+ * How the server ended it: a WebSocket close code of 4400 to 4499, and its reason. A document that is refused
  * on Hocuspocus' wire has the code that the reason ends with, or 4403 if it ends with none.
  */
 export interface Closed {

@@ -4,6 +4,7 @@ import { connect as connectTcp } from 'node:net'
 import { test } from 'node:test'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
+import { follow } from '../lib/followed.js'
 import * as hocuspocus from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
 import { until, within } from '../../lib/wait.mjs'
@@ -37,6 +38,34 @@ for (const [name, version] of Object.entries(hocuspocus.versions)) {
     first.socket.close()
     await hocuspocus.synced(outside)
     assert.deepEqual(outside.refusals, [])
+  })
+}
+
+for (const [name, version] of Object.entries(hocuspocus.versions)) {
+  test(`w100 what was written in a document that is refused for now is saved when it is let in, with ${name}`, async t => {
+    const server = await startServer(t, ['--sessions-per-document', '1'])
+    const [first] = [await speaker(t, server, 'full'), await speaker(t, server, 'left')]
+    const wire = hocuspocus.connectSocket(t, version, hocuspocus.address(server))
+    await hocuspocus.settled(hocuspocus.connect(t, version, server, 'free', { wire }))
+    // The one that is refused first would ask again first, and what takes seconds takes none.
+    t.mock.method(Math, 'random', () => 0)
+    const { setTimeout } = globalThis
+    t.mock.method(globalThis, 'setTimeout', (run, ms, ...more) => setTimeout(run, ms >= 5_000 && ms < 20_000 ? ms / 50 : ms, ...more))
+    const left = hocuspocus.connect(t, version, server, 'left', { wire })
+    await follow(t, left).until('refused')
+    left.leave()
+    const saidBefore = wire.said.filter(({ name }) => name === 'left').length
+
+    const outside = hocuspocus.connect(t, version, server, 'full', { wire })
+    const page = follow(t, outside)
+    outside.text.insert(0, 'kept')
+    await page.until('refused')
+    assert.equal(page.saved.closed.code, 1013)
+    first.socket.close()
+    await page.until('saved')
+
+    assert.deepEqual([page.saved.closed, wire.opened, wire.closes], [null, 1, []])
+    assert.equal(wire.said.filter(({ name }) => name === 'left').length, saidBefore)
   })
 }
 

@@ -25,7 +25,8 @@ export function createFind(editor: Editor, signal: AbortSignal): Find {
     const { from, to } = editor.state.selection
     const at = found.findIndex((match) => match.from === from && match.to === to)
     count.textContent = wanted.value === '' ? '' : found.length === 0 ? 'Nothing' : at === -1 ? `${found.length}` : `${at + 1} of ${found.length}`
-    editor.view.dom.querySelector('.ProseMirror-active-search-match')?.scrollIntoView({ block: 'nearest' })
+    // In the middle, since the search lies over the beginning.
+    editor.view.dom.querySelector('.ProseMirror-active-search-match')?.scrollIntoView({ block: 'center' })
   }
   const search = (): void => {
     editor.view.dispatch(setSearchState(editor.state.tr, new SearchQuery({ search: wanted.value, replace: instead.value, literal: true })))
@@ -34,6 +35,7 @@ export function createFind(editor: Editor, signal: AbortSignal): Find {
   const close = (): void => {
     if (element.hidden) return
     element.hidden = true
+    document.body.classList.remove('finding')
     wanted.value = ''
     search()
     editor.view.focus()
@@ -67,6 +69,7 @@ export function createFind(editor: Editor, signal: AbortSignal): Find {
     const { from, to } = editor.state.selection
     const selected = editor.state.doc.textBetween(from, to, ' ')
     element.hidden = false
+    document.body.classList.add('finding')
     replacing.hidden = !editor.isEditable
     if (selected !== '' && selected.length < 80) wanted.value = selected
     search()
@@ -79,5 +82,6 @@ export function createFind(editor: Editor, signal: AbortSignal): Find {
     event.preventDefault()
     open()
   }, { signal })
+  signal.addEventListener('abort', () => document.body.classList.remove('finding'))
   return { element, open }
 }

@@ -1,7 +1,7 @@
 // A whiteboard: shapes in a Yjs map, drawn as SVG. What stays is in the document; what is true only now, a pointer or a
 // line that is being drawn, is in the awareness.
 
-import { ArrowUpRight, Minus, MousePointer2, PenLine, Plus, Redo2, Square, StickyNote, Trash2, Undo2, type IconNode } from 'lucide'
+import { ArrowUpRight, Maximize, Minus, MousePointer2, PenLine, Plus, Redo2, Square, StickyNote, Trash2, Undo2, type IconNode } from 'lucide'
 import * as Y from 'yjs'
 
 import { h, icon } from '../dom'
@@ -41,7 +41,8 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
   const drawing = s('g')
   const pointers = s('g')
   const svg = s('svg', { class: 'board', tabindex: '0', role: 'group', 'aria-label': 'Board: N adds a note, B a box' }, layer, drawing, pointers)
-  const surface = h('div', { class: 'paper surface' }, svg)
+  const hint = h('p', { class: 'board-hint' }, 'Draw something, or put up a note. ', h('span', { class: 'keys' }, 'N adds a note, B a box.'))
+  const surface = h('div', { class: 'paper surface' }, svg, hint)
   let tool: Tool = 'line'
   let color: string = 'ink'
   let editable = false
@@ -72,7 +73,12 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       if (isFocused) element.focus()
       elements.set(id, { value, element })
     }
-    svg.classList.toggle('empty', shapes.size === 0)
+    placeNote()
+    begin()
+    showHint()
+  }
+  const showHint = (): void => {
+    hint.hidden = !editable || shapes.size > 0 || mine !== null
   }
   shapes.observe(show)
 
@@ -89,15 +95,20 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
   const tell = (shape: Shape | null): void => {
     mine = shape
     awareness.setLocalStateField('drawing', shape)
+    showHint()
   }
   awareness.on('change', showOthers)
 
   const look = (): void => {
     const { width, height } = svg.getBoundingClientRect()
     svg.setAttribute('viewBox', `${view.x} ${view.y} ${Math.max(1, width) / view.scale} ${Math.max(1, height) / view.scale}`)
+    placeNote()
     showOthers()
   }
-  const resizes = new ResizeObserver(look)
+  const resizes = new ResizeObserver(() => {
+    look()
+    begin()
+  })
   resizes.observe(svg)
   const placeOf = ({ clientX, clientY }: { clientX: number; clientY: number }): Point => {
     const { left, top } = svg.getBoundingClientRect()
@@ -112,6 +123,25 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     const kept = view.scale / scale
     view = { x: around.x - (around.x - view.x) * kept, y: around.y - (around.y - view.y) * kept, scale }
     look()
+  }
+
+  /** Shows all that is on the board, at most as large as it is. */
+  const fit = (): void => {
+    const box = layer.getBBox()
+    const { width, height } = svg.getBoundingClientRect()
+    if (box.width + box.height === 0 || width === 0) return
+    const scale = Math.min(1, Math.max(0.25, Math.min(width / (box.width + 80), height / (box.height + 80))))
+    view = { x: box.x + (box.width - width / scale) / 2, y: box.y + (box.height - height / scale) / 2, scale }
+    look()
+  }
+  let hasBegun = false
+  /** Who comes to a board sees what is on it, however small the window is. */
+  const begin = (): void => {
+    const { width, height } = svg.getBoundingClientRect()
+    if (hasBegun || shapes.size === 0 || width === 0) return
+    hasBegun = true
+    const box = layer.getBBox()
+    if (box.x < 0 || box.y < 0 || box.x + box.width > width || box.y + box.height > height) fit()
   }
 
   // What one does.
@@ -135,13 +165,21 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     const shape = shapeOf(id)
     if (shape !== null) shapes.set(id, { ...shape, x: shape.x + dx, y: shape.y + dy })
   }
+  /** Keeps the text that is being written over its note. */
+  let placeNote = (): void => {}
   const write = (id: string): void => {
     const shape = shapeOf(id)
     const element = elements.get(id)?.element
     if (shape?.kind !== 'note' || element === undefined) return
-    const box = element.getBoundingClientRect()
-    const outer = surface.getBoundingClientRect()
-    const input = h('textarea', { class: 'note-text', 'aria-label': 'Text of the note', maxlength: 500, style: `left: ${box.left - outer.left}px; top: ${box.top - outer.top}px; width: ${box.width}px; height: ${box.height}px; font-size: ${16 * view.scale}px` })
+    const input = h('textarea', { class: 'note-text', 'aria-label': 'Text of the note', maxlength: 500 })
+    placeNote = () => {
+      const now = elements.get(id)?.element
+      if (now === undefined) return
+      const box = now.getBoundingClientRect()
+      const outer = surface.getBoundingClientRect()
+      input.style.cssText = `left: ${box.left - outer.left}px; top: ${box.top - outer.top}px; width: ${box.width}px; height: ${box.height}px; font-size: ${16 * view.scale}px`
+    }
+    placeNote()
     input.value = shape.text ?? ''
     input.addEventListener('input', () => {
       const now = shapeOf(id)
@@ -151,18 +189,21 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       if (event.key === 'Escape') elements.get(id)?.element.focus()
       event.stopPropagation()
     })
-    input.addEventListener('blur', () => input.remove())
+    input.addEventListener('blur', () => {
+      placeNote = () => {}
+      input.remove()
+    })
     surface.append(input)
     input.focus()
   }
 
   // By pointer: draw, or move what is under it; with nothing under it, or two fingers, the board itself.
-  const pressed = new Map<number, Point>()
+  const pressed = new Map<number, { readonly clientX: number; readonly clientY: number }>()
   let drag: { readonly id: string | null; at: { clientX: number; clientY: number } } | null = null
   const idUnder = ({ target }: Event): string | null => (target instanceof Element ? target.closest<SVGElement>('[data-id]')?.dataset['id'] ?? null : null)
   svg.addEventListener('pointerdown', (event) => {
     const at = placeOf(event)
-    pressed.set(event.pointerId, at)
+    pressed.set(event.pointerId, event)
     svg.setPointerCapture(event.pointerId)
     if (pressed.size > 1 || !editable || tool === 'select' || event.button === 1) {
       tell(null)
@@ -173,7 +214,8 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     const at = placeOf(event)
     awareness.setLocalStateField('pointer', at)
     if (!pressed.has(event.pointerId)) return
-    if (drag !== null) {
+    if (pressed.size === 2) pinch(event)
+    else if (drag !== null) {
       const [dx, dy] = [(event.clientX - drag.at.clientX) / view.scale, (event.clientY - drag.at.clientY) / view.scale]
       if (drag.id === null) view = { ...view, x: view.x - dx, y: view.y - dy }
       else move(drag.id, Math.round(dx), Math.round(dy))
@@ -185,8 +227,19 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       showOthers()
     }
   })
+  /** Two fingers move the board, and make it larger and smaller. */
+  const pinch = (event: PointerEvent): void => {
+    const before = between([...pressed.values()])
+    pressed.set(event.pointerId, event)
+    const after = between([...pressed.values()])
+    view = { ...view, x: view.x - (after.clientX - before.clientX) / view.scale, y: view.y - (after.clientY - before.clientY) / view.scale }
+    zoom(after.length / before.length, placeOf(after))
+  }
   svg.addEventListener('pointerup', (event) => {
     pressed.delete(event.pointerId)
+    const [left] = pressed.values()
+    // The other finger goes on alone.
+    if (left !== undefined) return void (drag = { id: null, at: left })
     if (drag !== null) undo.stopCapturing()
     else if (tool === 'note' && editable) addNote(placeOf(event))
     else if (mine !== null && (Math.abs(mine.width) > 2 || Math.abs(mine.height) > 2 || (mine.points?.length ?? 0) > 4)) {
@@ -265,6 +318,7 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     h('div', { role: 'group', 'aria-label': 'Board' },
       button('Undo', Undo2, () => void undo.undo()),
       button('Redo', Redo2, () => void undo.redo()),
+      button('Show all', Maximize, fit),
       button('Smaller', Minus, () => zoom(1 / 1.25)),
       button('Larger', Plus, () => zoom(1.25)),
       button('Delete what was chosen last', Trash2, () => (last === null ? say('Choose something on the board first.') : remove(last)))))
@@ -280,7 +334,10 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     element: surface,
     title: () => [...shapes.values()].map(shapeFrom).filter((shape) => shape !== null && shape.text !== '').sort((a, b) => (a?.z ?? 0) - (b?.z ?? 0))[0]?.text?.split('\n')[0] ?? '',
     isEmpty: () => shapes.size === 0,
-    setEditable: (now) => (editable = now),
+    setEditable(now) {
+      editable = now
+      showHint()
+    },
     jumpTo(client) {
       const pointer = pointFrom(awareness.getStates().get(client)?.['pointer'])
       if (pointer === null) return false
@@ -297,6 +354,13 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       undo.destroy()
     },
   }
+}
+
+/** The middle between two fingers, and how far they are apart, in px. */
+function between(fingers: readonly { readonly clientX: number; readonly clientY: number }[]): { clientX: number; clientY: number; length: number } {
+  const [one = { clientX: 0, clientY: 0 }, other = one] = fingers
+  const length = Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY))
+  return { clientX: (one.clientX + other.clientX) / 2, clientY: (one.clientY + other.clientY) / 2, length }
 }
 
 /** What is in the document or comes from others, checked: it can be anything. */

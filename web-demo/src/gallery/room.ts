@@ -24,6 +24,9 @@ interface Score {
   readonly caught: number
 }
 
+/** More than these are not shown. */
+const SHOWN_MAX = 200
+
 interface Part {
   readonly element: HTMLElement
   setEditable(editable: boolean): void
@@ -60,17 +63,36 @@ function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
     const text = input.value.trim()
     if (text !== '') messages.push([{ person, ...me(), text, at: Date.now() } satisfies Message])
     input.value = ''
-  })
-  const show = (): void => {
-    const shown = messages.toArray().slice(-200).map(messageFrom).filter((message) => message !== null)
-    list.replaceChildren(...shown.map((message, at) => {
-      const isNext = shown[at - 1]?.person === message.person && shown[at - 1]?.name === message.name
-      const bubble = h('p', { class: 'bubble-of-chat', style: `--who: ${message.color}; --on-who: ${inkOn(message.color)}` }, message.text)
-      const time = new Date(message.at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
-      return h('div', { class: message.person === person ? 'own' : null, title: time }, isNext ? null : h('span', { class: 'soft' }, message.name), bubble)
-    }))
-    if (shown.length === 0) list.append(h('p', { class: 'soft' }, 'Nobody has said anything yet.'))
     list.scrollTop = list.scrollHeight
+  })
+  const none = h('p', { class: 'soft' }, 'Nobody has said anything yet.')
+  /** What is shown, by message: one that was there keeps its element, so that only new ones are read out. */
+  let shown = new Map<unknown, { readonly element: HTMLElement; readonly goesOn: boolean }>()
+  const show = (): void => {
+    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40
+    const before = shown
+    shown = new Map()
+    let last: Message | null = null
+    for (const value of messages.toArray().slice(-SHOWN_MAX)) {
+      const message = messageFrom(value)
+      if (message === null) continue
+      const goesOn = last?.person === message.person && last.name === message.name
+      const known = before.get(value)
+      shown.set(value, known?.goesOn === goesOn ? known : { element: line(message, goesOn), goesOn })
+      last = message
+    }
+    const elements = shown.size === 0 ? [none] : [...shown.values()].map(({ element }) => element)
+    const kept = new Set<Element>(elements)
+    for (const element of [...list.children]) if (!kept.has(element)) element.remove()
+    for (const [at, element] of elements.entries()) if (list.children[at] !== element) list.insertBefore(element, list.children[at] ?? null)
+    // Who has scrolled up is reading.
+    if (isAtEnd) list.scrollTop = list.scrollHeight
+  }
+  /** `goesOn`: who says it said what stands before it, too. */
+  const line = ({ color, text, at, name, person: who }: Message, goesOn: boolean): HTMLElement => {
+    const bubble = h('p', { class: 'bubble-of-chat', style: `--who: ${color}; --on-who: ${inkOn(color)}` }, text)
+    const time = new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
+    return h('div', { class: who === person ? 'own' : null, title: time }, goesOn ? null : h('span', { class: 'soft' }, name), bubble)
   }
   messages.observe(show)
   show()
@@ -101,7 +123,7 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
     if (document.activeElement !== question) question.value = textFrom(poll.get('question'))
     const votes = [...poll].filter(([key]) => key.startsWith('vote ')).map(([, option]) => option)
     const answers = [...poll].filter(([key]) => key.startsWith('option ')).sort(([a], [b]) => (a < b ? -1 : 1))
-    for (const [key, text] of answers) {
+    for (const [at, [key, text]] of answers.entries()) {
       const { row, vote, label, number } = rows.get(key) ?? newRow(key)
       const share = votes.filter((voted) => voted === key).length
       label.textContent = textFrom(text)
@@ -109,10 +131,11 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
       vote.setAttribute('aria-pressed', String(poll.get(`vote ${person}`) === key))
       vote.disabled = !editable
       vote.style.setProperty('--share', `${votes.length === 0 ? 0 : (100 * share) / votes.length}%`)
-      options.append(row)
+      // A row that is moved loses the focus.
+      if (options.children[at] !== row) options.insertBefore(row, options.children[at] ?? null)
     }
     options.hidden = answers.length === 0
-    count.textContent = answers.length === 0 ? 'Answers can be added by everybody.' : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
+    count.textContent = answers.length === 0 ? (editable ? 'Answers can be added by everybody.' : 'Nothing can be voted on yet.') : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
   }
   const newRow = (key: string) => {
     const [label, number] = [h('span'), h('span', { class: 'number' })]
@@ -132,6 +155,7 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
     setEditable(now) {
       editable = now
       question.disabled = !now
+      question.placeholder = now ? 'Ask the room something' : 'Nothing is asked yet'
       form.hidden = !now
       show()
     },
@@ -169,14 +193,21 @@ function game({ doc, awareness, me, person }: Shared): Part {
   canvas.addEventListener('keyup', ({ key }) => void held.delete(key))
   canvas.addEventListener('blur', () => held.clear())
 
+  /** Who wants nothing to move by itself sees the firefly move while they play. */
+  const calm = matchMedia('(prefers-reduced-motion: reduce)')
+  let now = Date.now()
+  const pass = (): void => {
+    if (!calm.matches || canvas.matches(':hover, :focus')) now = Date.now()
+  }
   const firefly = (at: number): { x: number; y: number } => {
     const caught = all().reduce((sum, score) => sum + score.caught, 0)
     const [a, b] = [caught * 2.399 + 1, caught * 1.618 + 2]
     return { x: 0.5 + 0.3 * Math.sin(at / 2_100 + a) + 0.15 * Math.sin(at / 900 + b), y: 0.5 + 0.3 * Math.cos(at / 1_700 + b) + 0.12 * Math.sin(at / 700 + a) }
   }
   const step = (): void => {
+    pass()
     if (held.size > 0) steer(lantern.x + 0.012 * (Number(held.has('ArrowRight')) - Number(held.has('ArrowLeft'))), lantern.y + 0.02 * (Number(held.has('ArrowDown')) - Number(held.has('ArrowUp'))))
-    const { x, y } = firefly(Date.now())
+    const { x, y } = firefly(now)
     const { width, height } = canvas
     if (plays && Math.hypot((x - lantern.x) * width, (y - lantern.y) * height) < 0.035 * width) {
       scores.set(person, { ...me(), caught: (scoreFrom(scores.get(person))?.caught ?? 0) + 1 } satisfies Score)
@@ -197,7 +228,7 @@ function game({ doc, awareness, me, person }: Shared): Part {
       into.fillStyle = glow
       into.fillRect(x * width - radius, y * height - radius, 2 * radius, 2 * radius)
     }
-    const { x, y } = firefly(Date.now())
+    const { x, y } = firefly(now)
     light(x, y, 0.03 * width, '#fff3b0')
     for (const state of awareness.getStates().values()) {
       const at = state['lantern'] as { x: unknown; y: unknown } | null | undefined

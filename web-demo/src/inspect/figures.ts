@@ -21,7 +21,7 @@ interface Figure {
 
 const FIGURES: readonly Figure[] = [
   { name: 'Size', value: (f) => bytes(f.bytes), more: (f) => `${bytes(f.memory_bytes)} in memory` },
-  { name: 'Structs', value: (f) => number(f.structs), more: (f) => `by ${number(f.clients)} client ids` },
+  { name: 'Structs', value: (f) => number(f.structs), more: (f) => `by ${number(f.clients)} client id${f.clients === 1 ? '' : 's'}` },
   { name: 'Deleted', value: (f) => number(f.deleted), more: (f) => `in ${number(f.deleted_ranges)} ranges` },
   { name: 'Updates', value: (f) => `${f.updates_per_second.toFixed(1)}/s`, more: (f) => `${number(f.updates)} since it was opened` },
   { name: 'Time to saved', value: (f) => (f.saved_after_ms === null ? 'not yet' : milliseconds(f.saved_after_ms.last)), more: (f) => (f.saved_after_ms === null ? 'since it was opened' : `${milliseconds(f.saved_after_ms.mean)} in the mean`) },

@@ -21,7 +21,7 @@ import { createConnections, createFigures } from './figures'
 import { askAsReader, keepAsking } from './insight'
 import { createNodes } from './nodes'
 import { namesIn } from './panel'
-import { kindsFor } from './roots'
+import { kindsFor } from './shown'
 import { createTraffic } from './traffic'
 
 const NEVER = new AbortController().signal

@@ -2,6 +2,7 @@
 
 import { ArrowDown, ArrowUp, Copy, Pause, Play } from 'lucide'
 
+import { copyText } from '../clipboard'
 import { button, h, icon } from '../dom'
 import type { Frame, Tap } from '../tap'
 import type { NameOf } from './figures'
@@ -125,17 +126,15 @@ export function hexOf(frame: Uint8Array): string {
 }
 
 async function copyHex(source: HTMLElement, frame: Uint8Array): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(hexOf(frame))
+  if (await copyText(hexOf(frame))) {
     source.classList.add('done')
     setTimeout(() => source.classList.remove('done'), 1_200)
-  } catch {
-    // Without HTTPS there is no clipboard for scripts: offer the text.
-    const text = h('textarea', { readonly: true, rows: 8, 'aria-label': 'The message as hex' }, hexOf(frame))
-    const dialog = h('dialog', { class: 'dialog', 'aria-label': 'The message as hex' }, h('form', { method: 'dialog', class: 'stack' }, text, h('div', { class: 'actions' }, h('button', { class: 'primary' }, 'Done'))))
-    dialog.addEventListener('close', () => dialog.remove())
-    document.body.append(dialog)
-    dialog.showModal()
-    text.select()
+    return
   }
+  const text = h('textarea', { readonly: true, rows: 8, 'aria-label': 'The message as hex' }, hexOf(frame))
+  const dialog = h('dialog', { class: 'dialog', 'aria-label': 'The message as hex' }, h('form', { method: 'dialog', class: 'stack' }, text, h('div', { class: 'actions' }, h('button', { class: 'primary' }, 'Done'))))
+  dialog.addEventListener('close', () => dialog.remove())
+  document.body.append(dialog)
+  dialog.showModal()
+  text.select()
 }

@@ -80,7 +80,7 @@ function nodeOf(part: Part, label: string): Node {
       return { key, label, kind: 'document', text: part.guid, marks, children: null }
     case 'type': {
       const { kind, name } = kindOf(part.type)
-      return { key, label, kind: name === null ? kind : `${kind} ${name}`, text: previewOf(part.type), marks, children: () => below(part.type) }
+      return { key, label, kind: name !== null ? `${kind} ${name}` : kind === 'xmltext' ? 'text' : kind, text: previewOf(part.type), marks, children: () => below(part.type) }
     }
   }
 }
