@@ -4,7 +4,10 @@
 //! and what comes from there is written to the socket as if a session here had said it. Each direction waits for the one
 //! that it goes to, so neither can fill memory here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_codec::{Decoder, Encoder};
 use actix_http::ws;
@@ -40,7 +43,9 @@ use crate::{
 
 use super::{
     Shared,
+    doorkeeper::Visit,
     hocuspocus::Here,
+    line::Open,
     tunnel::{self, Answer, Asked, Lost, Taken},
 };
 
@@ -117,6 +122,12 @@ impl Came {
         document: &DocumentId,
         shared: &Shared,
     ) -> Result<Option<Answer>, CloseReason> {
+        // Each of them is a connection, and one socket may have many.
+        if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
+            return Err(CloseReason::Overloaded(
+                "too many connections, try again later".to_owned(),
+            ));
+        }
         for _ in 0..TRIES {
             let owner = match tunnel::find(nodes, document, shared).await {
                 Taken::Here => return Ok(None),
@@ -154,6 +165,18 @@ pub struct Away {
     says: mpsc::Sender<Bytes>,
     /// What comes from there.
     pub outbox: Arc<Outbox>,
+    /// The client was let in there.
+    pub is_admitted: bool,
+}
+
+/// What a socket hears of one of its documents that live elsewhere.
+pub struct News {
+    /// Which.
+    pub address: Address,
+    /// Of which of its sessions: the one with this outbox.
+    pub outbox: Arc<Outbox>,
+    /// Its client was let in, or (an error) there is no room for it for now.
+    pub what: Result<(), CloseReason>,
 }
 
 impl Away {
@@ -166,24 +189,28 @@ impl Away {
         outbox: Arc<Outbox>,
         own: Arc<Outbox>,
         here: Here,
+        news: mpsc::UnboundedSender<News>,
         shared: &Data<Shared>,
     ) -> Self {
         let (says, said) = mpsc::channel(WAITING);
         let (pongs, pinged) = mpsc::channel(1);
         let (stream, early, owner) = answer.into_parts();
         let (read, write) = stream.into_split();
-        let says_all = actix_web::rt::spawn(say(write, said, pinged, address));
+        let says_all = actix_web::rt::spawn(say(write, said, pinged, address.clone()));
         let hears = Ear {
             read,
             arrived: early.into(),
             outbox: outbox.clone(),
             own,
             pongs,
+            address,
+            news: Some(news),
             shared: shared.clone(),
         };
         let shared = shared.clone();
+        let open = Open::count(&shared, Visit::default());
         actix_web::rt::spawn(async move {
-            let mut hears = hears;
+            let (mut hears, _open) = (hears, open);
             let Some(nodes) = &shared.nodes else { return };
             let left = async {
                 let _ = says_all.await;
@@ -196,7 +223,11 @@ impl Away {
             }
             drop(here);
         });
-        Self { says, outbox }
+        Self {
+            says,
+            outbox,
+            is_admitted: false,
+        }
     }
 
     /// Says a message there; waits when it has no room.
@@ -244,6 +275,9 @@ struct Ear {
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
     pongs: mpsc::Sender<Bytes>,
+    address: Address,
+    /// Until something was heard.
+    news: Option<mpsc::UnboundedSender<News>>,
     shared: Data<Shared>,
 }
 
@@ -260,7 +294,10 @@ impl Ear {
         let restarts = || Some(frame::close(&CloseReason::Restarting));
         loop {
             match codec.decode(&mut self.arrived) {
-                Ok(Some(ws::Frame::Binary(message))) => self.put(frame::binary(&[&message])).await,
+                Ok(Some(ws::Frame::Binary(message))) => {
+                    self.is_first(|| Ok(()));
+                    self.put(frame::binary(&[&message])).await;
+                }
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
                     let silent = (clock::now() / 1_000).saturating_sub(self.own.line().heard_ms());
@@ -271,6 +308,11 @@ impl Ear {
                 Ok(Some(ws::Frame::Close(Some(reason)))) if reason.code == ws::CloseCode::Normal => return None,
                 Ok(Some(ws::Frame::Close(Some(reason)))) => {
                     let text = reason.description.unwrap_or_default();
+                    // The others of its socket go on, as they do when this document lives beside them.
+                    let is_later = reason.code == ws::CloseCode::Again;
+                    if is_later && self.is_first(|| Err(CloseReason::Overloaded(text.clone()))) {
+                        return None;
+                    }
                     return Some(frame::close_with(reason.code.into(), &text));
                 }
                 Ok(Some(ws::Frame::Pong(_))) => {}
@@ -281,6 +323,18 @@ impl Ear {
                 },
             }
         }
+    }
+
+    /// Tells the socket, if nothing was heard before; whether that is so.
+    fn is_first(&mut self, what: impl FnOnce() -> Result<(), CloseReason>) -> bool {
+        let Some(news) = self.news.take() else { return false };
+        // A socket that has ended wants to know nothing.
+        let _ = news.send(News {
+            address: self.address.clone(),
+            outbox: self.outbox.clone(),
+            what: what(),
+        });
+        true
     }
 
     /// Waits as long as the client does not read what waits for it.
