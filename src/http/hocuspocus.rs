@@ -42,7 +42,7 @@ use crate::{
 use super::{
     Shared, admission,
     doorkeeper::Place,
-    inner::{self, Away, Came, News},
+    inner::{self, Away, Came, News, Room, Ties},
     line::{self, Event, Open, Reader},
     refusals,
     session::{self, Batch},
@@ -138,6 +138,8 @@ struct Socket {
     joined: (mpsc::UnboundedSender<Joined>, mpsc::UnboundedReceiver<Joined>),
     /// Of documents that live elsewhere.
     news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    /// For what is said to other nodes.
+    room: Room,
 }
 
 /// What waits for tokens.
@@ -235,7 +237,7 @@ struct Joined {
     /// For what comes from another node.
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
-    news: mpsc::UnboundedSender<News>,
+    ties: Ties,
     shared: Data<Shared>,
 }
 
@@ -280,6 +282,7 @@ impl Socket {
             came: None,
             joined: mpsc::unbounded_channel(),
             news: mpsc::unbounded_channel(),
+            room: Room::default(),
         }
     }
 
@@ -653,7 +656,11 @@ impl Socket {
         };
         self.seats.insert(address.clone(), Seat::Opening(opening));
         let (shared, joined) = (self.shared.clone(), self.joined.0.clone());
-        let (came, own, news) = (self.came.clone(), self.own.clone(), self.news.0.clone());
+        let (came, own) = (self.came.clone(), self.own.clone());
+        let ties = Ties {
+            news: self.news.0.clone(),
+            room: self.room.clone(),
+        };
         actix_web::rt::spawn(async move {
             if let Some(before) = before {
                 // It ends by being dropped.
@@ -677,7 +684,7 @@ impl Socket {
                 here,
                 outbox,
                 own,
-                news,
+                ties,
                 shared: shared.clone(),
             });
             if let Err(unsent) = unsent {
@@ -718,11 +725,11 @@ impl Socket {
                 let Joined {
                     own,
                     here,
-                    news,
+                    ties,
                     shared,
                     ..
                 } = joined;
-                let away = Away::begin(answer, address.clone(), outbox, own, here, news, &shared);
+                let away = Away::begin(answer, address.clone(), outbox, own, here, ties, &shared);
                 away.say(joined.token.message(&address)).await;
                 say_all(&away, &address, said).await;
                 self.seats.insert(address, Seat::Away(away, gone));
@@ -993,8 +1000,8 @@ impl Joined {
         let actor = match self.found {
             Ok(Found::Here(actor)) => actor,
             Ok(Found::There(answer)) => {
-                let (address, news) = (self.address.clone(), self.news);
-                let away = Away::begin(answer, address, self.outbox, self.own, here, news, &self.shared);
+                let (address, ties) = (self.address.clone(), self.ties);
+                let away = Away::begin(answer, address, self.outbox, self.own, here, ties, &self.shared);
                 actix_web::rt::spawn(async move {
                     away.say(self.token.message(&self.address)).await;
                     say_all(&away, &self.address, said).await;

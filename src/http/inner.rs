@@ -25,7 +25,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use uuid::Uuid;
 
@@ -160,9 +160,36 @@ pub async fn is_here(request: &HttpRequest, shared: &Shared) -> bool {
     nodes.ask(&document).await == Place::Here && shared.registry.elsewhere(&document).await.is_none()
 }
 
+/// What of a socket's messages may wait for other nodes, whatever of its documents they are for, in KiB; one that is larger waits
+/// alone.
+const ROOM_KIB: u32 = 1024;
+
+/// Room for such messages.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
+    }
+}
+
+/// What a way to another node has of its socket.
+#[derive(Clone)]
+pub struct Ties {
+    /// Who is told.
+    pub news: mpsc::UnboundedSender<News>,
+    /// For what is said.
+    pub room: Room,
+}
+
+/// A message, with the room that it takes until it is written.
+type Saying = (Bytes, Option<OwnedSemaphorePermit>);
+
 /// The way to a document on another node. Its client has left the document when this is dropped.
 pub struct Away {
-    says: mpsc::Sender<Bytes>,
+    says: mpsc::Sender<Saying>,
+    room: Room,
     /// What comes from there.
     pub outbox: Arc<Outbox>,
     /// The client was let in there.
@@ -189,7 +216,7 @@ impl Away {
         outbox: Arc<Outbox>,
         own: Arc<Outbox>,
         here: Here,
-        news: mpsc::UnboundedSender<News>,
+        Ties { news, room }: Ties,
         shared: &Data<Shared>,
     ) -> Self {
         let (says, said) = mpsc::channel(WAITING);
@@ -225,6 +252,7 @@ impl Away {
         });
         Self {
             says,
+            room,
             outbox,
             is_admitted: false,
         }
@@ -232,31 +260,38 @@ impl Away {
 
     /// Says a message there; waits when it has no room.
     pub async fn say(&self, message: Bytes) {
+        let kib = u32::try_from(message.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // If nobody is there any more, the socket is told by what comes from there.
-        let _ = self.says.send(message).await;
+        let room = self.room.0.clone().acquire_many_owned(kib.clamp(1, ROOM_KIB));
+        let room = tokio::select! {
+            room = room => room.ok(),
+            () = self.says.closed() => return,
+        };
+        let _ = self.says.send((message, room)).await;
     }
 }
 
 /// Says what the client does, until it has left the document.
 async fn say(
     mut write: OwnedWriteHalf,
-    mut said: mpsc::Receiver<Bytes>,
+    mut said: mpsc::Receiver<Saying>,
     mut pinged: mpsc::Receiver<Bytes>,
     address: Address,
 ) {
     let (mut codec, mut bytes) = (ws::Codec::new().client_mode(), BytesMut::new());
     loop {
-        let message = tokio::select! {
+        let (message, _until_it_is_written) = tokio::select! {
             message = said.recv() => match message {
-                Some(message) => ws::Message::Binary(message),
+                Some((message, room)) => (ws::Message::Binary(message), room),
                 None => break,
             },
-            Some(payload) = pinged.recv() => ws::Message::Pong(payload),
+            Some(payload) = pinged.recv() => (ws::Message::Pong(payload), None),
         };
         if codec.encode(message, &mut bytes).is_err() || write.write_all(&bytes).await.is_err() {
             return;
         }
-        bytes.clear();
+        // A large message leaves no large buffer.
+        bytes = BytesMut::new();
     }
     let last = [
         ws::Message::Binary(hocuspocus::close(&address)),

@@ -5,8 +5,10 @@ import { describe, test } from 'node:test'
 
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { askRaw, ownerOf, sql, startNodes, upgrade } from '../lib/cluster.js'
-import { address, connectSocket, connect as attach, newest as hocuspocus } from '../lib/hocuspocus.js'
-import { mintToken } from '../lib/server.js'
+import {
+  STATELESS, address, auth, connectSocket, connect as attach, frame, newest as hocuspocus, speaker
+} from '../lib/hocuspocus.js'
+import { AS_FAST_AS_IT_GOES, mintToken } from '../lib/server.js'
 import { until } from '../lib/wait.js'
 
 const KEY = 'jwt-secret-of-at-least-thirty-two-bytes'
@@ -109,6 +111,27 @@ describe('nodes that are slow, or not where they say', () => {
     await until('all are in', () => [...waiting, both[0]].every(({ text }) => text.toString() === 'plan: '), 40_000)
     assert.equal(await ownerOf(nodes, 'plan'), 1)
     nodes[0].process.kill('SIGCONT')
+  })
+
+  test('n14 what a client says to many documents of a frozen node fills no memory of its own', async t => {
+    const nodes = await startNodes(t, 2, AS_FAST_AS_IT_GOES)
+    const names = Array.from({ length: 12 }, (_, i) => `doc-${i}`)
+    for (const name of names) await settle(t, nodes, 1, name)
+    const { socket, say, heard } = await speaker(t, nodes[0])
+    names.forEach(name => say(auth(name, '')))
+    await until('all are let in', () => names.every(name => heard.some(message => message.name === name)))
+    const before = await nodes[0].metric('process_resident_memory_bytes')
+    nodes[1].process.kill('SIGSTOP')
+    const large = new Uint8Array(8 * 1024 * 1024)
+    for (let round = 0; round < 3; round++) names.forEach(name => say(Buffer.concat([frame(name, STATELESS), large])))
+    let most = 0
+    for (let look = 0; look < 20; look++) {
+      most = Math.max(most, await nodes[0].metric('process_resident_memory_bytes'))
+      await new Promise(resolve => setTimeout(resolve, 100))
+    }
+    assert.ok(socket.bufferedAmount > 100 * 1024 * 1024, `${socket.bufferedAmount} bytes wait at the client`)
+    assert.ok(most - before < 100 * 1024 * 1024, `${most - before} bytes`)
+    nodes[1].process.kill('SIGCONT')
   })
 
   test('n66 who waits for an owner that lives and is silent is told to come back', async t => {
