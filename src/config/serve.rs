@@ -248,7 +248,13 @@ pub(super) struct ServeArgs {
 
     /// With --database-url: a document that was just opened by so many servers that crashed, one after the other, is opened by
     /// nobody for a while (1013); 0 is never
-    #[arg(long, env = "COWRITE_REST_AFTER_CRASHES", hide_env_values = true, value_name = "COUNT", default_value_t = 3)]
+    #[arg(
+        long,
+        env = "COWRITE_REST_AFTER_CRASHES",
+        hide_env_values = true,
+        value_name = "COUNT",
+        default_value_t = 3
+    )]
     rest_after_crashes: u32,
 
     /// Documents that keep the content of what is deleted, as Yjs does with `gc: false`: their versions can be restored.

@@ -383,3 +383,39 @@ impl Ear {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn n14_what_waits_for_other_nodes_is_bounded_for_all_documents_of_a_socket_together() {
+        let room = Room::default();
+        let way = || {
+            let (says, said) = mpsc::channel(WAITING);
+            let away = Away {
+                says,
+                room: room.clone(),
+                outbox: Arc::new(Outbox::alone(1024)),
+                is_admitted: true,
+            };
+            (away, said)
+        };
+        let [(first, mut read), (second, _unread)] = [way(), way()];
+        let large = Bytes::from(vec![0; 600 * 1024]);
+        let waits = Duration::from_millis(20);
+        first.say(large.clone()).await;
+
+        assert!(timeout(waits, second.say(large.clone())).await.is_err());
+        second.say(Bytes::from_static(b"small")).await;
+        drop(read.recv().await);
+        second.say(large.clone()).await;
+        assert!(timeout(waits, first.say(large.clone())).await.is_err());
+
+        // Nobody is there any more: nothing is waited for.
+        drop(read);
+        first.say(large).await;
+    }
+}
