@@ -320,6 +320,11 @@ impl DocumentActor {
             log::debug!("{error}");
             return CloseReason::Restarting;
         }
+        if let StoreError::Resting { seconds, .. } = error {
+            log::debug!("{error}");
+            let reason = format!("servers that opened this document crashed: come back in {seconds} s");
+            return CloseReason::Overloaded(reason);
+        }
         self.registry.metrics.loads_failed.inc();
         log::error!("document {} cannot be opened: {error}", self.document);
         match error {

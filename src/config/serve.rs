@@ -87,6 +87,8 @@ pub struct ServeConfig {
     pub keep_deleted: Patterns,
     /// How long updates are kept after a snapshot holds them.
     pub keep_history: Duration,
+    /// After so many servers that crashed soon after they had opened a document it rests; 0 is never.
+    pub rest_after_crashes: u32,
     /// Length at which a file of the journal is full.
     pub segment_bytes: u64,
     /// Where to and how often the data folder is backed up beside serving; `None` is never.
@@ -155,6 +157,7 @@ impl ServeConfig {
             reader_presence: true,
             keep_deleted: Patterns::default(),
             keep_history: Duration::ZERO,
+            rest_after_crashes: 3,
             segment_bytes: 64 * 1024 * 1024,
             backup: None,
             threads: cores,
@@ -242,6 +245,17 @@ pub(super) struct ServeArgs {
     /// Files of the journal are kept this long after a snapshot holds their edits
     #[arg(long, env = "COWRITE_KEEP_HISTORY", hide_env_values = true, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     keep_history: Duration,
+
+    /// With --database-url: a document that was just opened by so many servers that crashed, one after the other, is opened by
+    /// nobody for a while (1013); 0 is never
+    #[arg(
+        long,
+        env = "COWRITE_REST_AFTER_CRASHES",
+        hide_env_values = true,
+        value_name = "COUNT",
+        default_value_t = 3
+    )]
+    rest_after_crashes: u32,
 
     /// Documents that keep the content of what is deleted, as Yjs does with `gc: false`: their versions can be restored.
     /// A pattern of names in which `*` stands for anything; may be given several times, or with commas
@@ -472,6 +486,7 @@ impl TryFrom<ServeArgs> for ServeConfig {
             reader_presence: args.reader_presence,
             keep_deleted: Patterns::new(args.keep_deleted).map_err(|_| KEEP_DELETED.to_owned())?,
             keep_history: args.keep_history,
+            rest_after_crashes: args.rest_after_crashes,
             segment_bytes: args.segment_bytes,
             threads: limits.threads.unwrap_or_else(cores),
             shutdown_timeout: limits.shutdown_timeout,

@@ -91,6 +91,7 @@ fn c1_flags_reach_their_fields() {
         "--reader-presence=false",
         "--keep-deleted=versions/*,a",
         "--keep-history=1h 30m",
+        "--rest-after-crashes=5",
         "--segment-bytes=1MiB",
         "--threads=3",
         "--shutdown-timeout=500ms",
@@ -159,6 +160,7 @@ fn c1_flags_reach_their_fields() {
         reader_presence: false,
         keep_deleted: Patterns::new(["versions/*".to_owned(), "a".to_owned()]).expect("patterns"),
         keep_history: Duration::from_secs(5_400),
+        rest_after_crashes: 5,
         segment_bytes: 1 << 20,
         backup: Some(Plan {
             to: Target::Folder("s".into()),

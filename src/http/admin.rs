@@ -15,7 +15,7 @@ use actix_web::{
     web::{self, Data, Query, ServiceConfig},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     access::{Access, Identity, Revocation, Revocations, Revoked},
@@ -26,6 +26,7 @@ use crate::{
     },
     id::DocumentId,
     limits::LINK_S_MAX,
+    nodes::Said,
     protocol::close::CloseReason,
     store::{
         StoreError,
@@ -33,7 +34,7 @@ use crate::{
     },
 };
 
-use super::{Shared, admission::Refusal, inspect, y_sweet::body};
+use super::{Shared, admission::Refusal, inspect, together, tunnel, y_sweet::body};
 
 /// Where revocations are kept in the data folder.
 const FILE: &str = "revocations.json";
@@ -44,8 +45,12 @@ const SESSIONS_MAX: usize = 10_000;
 
 /// The operator's paths.
 pub fn routes(config: &mut ServiceConfig) {
+    config.route("/admin/revoke", web::post().to(revoke)).configure(tells);
+}
+
+/// Those that tell of sessions and documents.
+pub fn tells(config: &mut ServiceConfig) {
     config
-        .route("/admin/revoke", web::post().to(revoke))
         .route("/admin/sessions", web::get().to(sessions))
         .route("/admin/documents", web::get().to(inspect::documents))
         .route("/admin/document", web::get().to(inspect::for_operator))
@@ -325,11 +330,24 @@ struct Asked {
     user: Option<String>,
 }
 
-/// `GET /admin/sessions`.
+/// `GET /admin/sessions`: those of all nodes.
 async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared>) -> HttpResponse {
     if let Some(refused) = refusal(&request, &shared) {
         return refused;
     }
+    let (own, heard) = futures_util::join!(own_sessions(&asked, &shared), together::ask(&request, &shared));
+    let answer = match (heard, &shared.nodes) {
+        (Some(heard), Some(nodes)) => {
+            let mut all = heard.lists("sessions", own, nodes);
+            all.truncate(SESSIONS_MAX);
+            json!({ "sessions": all, "unanswered": heard.unanswered() })
+        }
+        _ => json!({ "sessions": own }),
+    };
+    HttpResponse::Ok().json(answer)
+}
+
+async fn own_sessions(asked: &Asked, shared: &Shared) -> Vec<Value> {
     let mut sessions = Vec::new();
     for document in shared.registry.all() {
         let Ok((name, present)) = document.send(Who).await else {
@@ -355,11 +373,17 @@ async fn sessions(request: HttpRequest, asked: Query<Asked>, shared: Data<Shared
             }
         }
     }
-    HttpResponse::Ok().json(json!({ "sessions": sessions }))
+    sessions
 }
 
 /// The answer to somebody who is not the operator.
 pub(super) fn refusal(request: &HttpRequest, shared: &Shared) -> Option<HttpResponse> {
+    match tunnel::said(request) {
+        Some(Said::Node) => return None,
+        // What a client asks for, whatever it shows: this door is for nodes.
+        Some(_) => return Some(Refusal::response(StatusCode::FORBIDDEN, "this is for nodes")),
+        None => {}
+    }
     let Some(token) = &shared.admin_token else {
         let reason = "this server has no admin token: start it with COWRITE_ADMIN_TOKEN";
         return Some(Refusal::response(StatusCode::NOT_FOUND, reason));

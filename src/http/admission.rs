@@ -299,7 +299,7 @@ pub fn all_of(request: &HttpRequest, name: HeaderName) -> Option<String> {
 }
 
 /// What is wrong with a handshake (RFC 6455, 4.2.1) beside what the library finds.
-fn is_no_handshake(request: &HttpRequest) -> Option<&'static str> {
+pub(super) fn is_no_handshake(request: &HttpRequest) -> Option<&'static str> {
     let has_body = |length: &String| length.trim() != "0";
     let key = all_of(request, header::SEC_WEBSOCKET_KEY).unwrap_or_default();
     if request.version() != Version::HTTP_11 {

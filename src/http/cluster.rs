@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    Shared,
+    Shared, admin,
     admission::Refusal,
     socket::Socket,
     tunnel::{self, Asked, Lost},
@@ -38,7 +38,10 @@ const ANSWER_BYTES_MAX: usize = 1024;
 
 /// What only nodes may ask.
 pub fn routes(config: &mut ServiceConfig) {
-    config.route("/cluster/write/{document:.+}", web::post().to(write));
+    config
+        .route("/cluster/write/{document:.+}", web::post().to(write))
+        // Behind these are the operator's own, whose token the node that asks has seen.
+        .service(web::scope("/cluster").configure(admin::tells));
 }
 
 /// Greets a node that has connected.

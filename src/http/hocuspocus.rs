@@ -42,7 +42,7 @@ use crate::{
 use super::{
     Shared, admission,
     doorkeeper::Place,
-    inner::{self, Away, Came},
+    inner::{self, Away, Came, News, Room, Ties},
     line::{self, Event, Open, Reader},
     refusals,
     session::{self, Batch},
@@ -139,6 +139,10 @@ struct Socket {
     /// How its client came, if some of its documents may live elsewhere.
     came: Option<Rc<Came>>,
     joined: (mpsc::UnboundedSender<Joined>, mpsc::UnboundedReceiver<Joined>),
+    /// Of documents that live elsewhere.
+    news: (mpsc::UnboundedSender<News>, mpsc::UnboundedReceiver<News>),
+    /// For what is said to other nodes.
+    room: Room,
 }
 
 /// What waits for tokens.
@@ -236,6 +240,7 @@ struct Joined {
     /// For what comes from another node.
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
+    ties: Ties,
     shared: Data<Shared>,
 }
 
@@ -279,6 +284,8 @@ impl Socket {
             has_begun: false,
             came: None,
             joined: mpsc::unbounded_channel(),
+            news: mpsc::unbounded_channel(),
+            room: Room::default(),
         }
     }
 
@@ -351,6 +358,7 @@ impl Socket {
                     self.has_joined(joined).await?;
                     self.hand_over().await?;
                 }
+                Some(news) = self.news.1.recv() => self.hear_of_other_node(news),
                 () = alarm.as_mut() => {
                     let has_passed = |until: &Instant| *until <= Instant::now();
                     if self.outside.until.as_ref().is_some_and(has_passed)
@@ -652,6 +660,10 @@ impl Socket {
         self.seats.insert(address.clone(), Seat::Opening(opening));
         let (shared, joined) = (self.shared.clone(), self.joined.0.clone());
         let (came, own) = (self.came.clone(), self.own.clone());
+        let ties = Ties {
+            news: self.news.0.clone(),
+            room: self.room.clone(),
+        };
         actix_web::rt::spawn(async move {
             if let Some(before) = before {
                 // It ends by being dropped.
@@ -675,6 +687,7 @@ impl Socket {
                 here,
                 outbox,
                 own,
+                ties,
                 shared: shared.clone(),
             });
             if let Err(unsent) = unsent {
@@ -712,11 +725,17 @@ impl Socket {
                     address.document(),
                     self.id
                 );
-                let away = Away::begin(answer, address.clone(), outbox, joined.own, joined.here, &joined.shared);
+                let Joined {
+                    own,
+                    here,
+                    ties,
+                    shared,
+                    ..
+                } = joined;
+                let away = Away::begin(answer, address.clone(), outbox, own, here, ties, &shared);
                 away.say(joined.token.message(&address)).await;
                 say_all(&away, &address, said).await;
                 self.seats.insert(address, Seat::Away(away, gone));
-                self.others_stay_outside();
                 return Ok(());
             }
             Err(reason) => {
@@ -760,6 +779,26 @@ impl Socket {
         Ok(())
     }
 
+    /// Hears whether a document that lives elsewhere has room.
+    fn hear_of_other_node(&mut self, News { address, outbox, what }: News) {
+        let away = match self.seats.get_mut(&address) {
+            Some(Seat::Away(away, _)) if Arc::ptr_eq(&away.outbox, &outbox) => away,
+            // It was left meanwhile.
+            _ => return,
+        };
+        match what {
+            Ok(()) => {
+                away.is_admitted = true;
+                self.others_stay_outside();
+            }
+            Err(reason) => {
+                self.shared.metrics.ended(reason.label());
+                drop(self.leave(&address));
+                self.stays_outside(address, reason);
+            }
+        }
+    }
+
     /// Ends a session for `reason`, or the whole socket.
     fn end(&mut self, address: &Address, reason: CloseReason) -> Result<(), CloseReason> {
         let Some(Seat::Live(live)) = self.seats.get(address) else {
@@ -783,11 +822,12 @@ impl Socket {
 
     /// A document cannot be entered for now. Others of its socket go on.
     fn stays_outside(&mut self, address: Address, reason: CloseReason) {
-        if self
-            .seats
-            .values()
-            .any(|seat| matches!(seat, Seat::Live(_) | Seat::Away(..)))
-        {
+        let is_in = |seat: &Seat| match seat {
+            Seat::Live(_) => true,
+            Seat::Away(away, _) => away.is_admitted,
+            _ => false,
+        };
+        if self.seats.values().any(is_in) {
             return self.deny(address, &reason);
         }
         self.said_before(&address);
@@ -963,7 +1003,8 @@ impl Joined {
         let actor = match self.found {
             Ok(Found::Here(actor)) => actor,
             Ok(Found::There(answer)) => {
-                let away = Away::begin(answer, self.address.clone(), self.outbox, self.own, here, &self.shared);
+                let (address, ties) = (self.address.clone(), self.ties);
+                let away = Away::begin(answer, address, self.outbox, self.own, here, ties, &self.shared);
                 actix_web::rt::spawn(async move {
                     away.say(self.token.message(&self.address)).await;
                     say_all(&away, &self.address, said).await;

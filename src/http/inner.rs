@@ -4,7 +4,10 @@
 //! and what comes from there is written to the socket as if a session here had said it. Each direction waits for the one
 //! that it goes to, so neither can fill memory here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use actix_codec::{Decoder, Encoder};
 use actix_http::ws;
@@ -22,7 +25,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use uuid::Uuid;
 
@@ -40,7 +43,9 @@ use crate::{
 
 use super::{
     Shared,
+    doorkeeper::Visit,
     hocuspocus::Here,
+    line::Open,
     tunnel::{self, Answer, Asked, Lost, Taken},
 };
 
@@ -117,6 +122,12 @@ impl Came {
         document: &DocumentId,
         shared: &Shared,
     ) -> Result<Option<Answer>, CloseReason> {
+        // Each of them is a connection, and one socket may have many.
+        if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
+            return Err(CloseReason::Overloaded(
+                "too many connections, try again later".to_owned(),
+            ));
+        }
         for _ in 0..TRIES {
             let owner = match tunnel::find(nodes, document, shared).await {
                 Taken::Here => return Ok(None),
@@ -149,11 +160,50 @@ pub async fn is_here(request: &HttpRequest, shared: &Shared) -> bool {
     nodes.ask(&document).await == Place::Here && shared.registry.elsewhere(&document).await.is_none()
 }
 
+/// What of a socket's messages may wait for other nodes, whatever of its documents they are for, in KiB; one that is larger waits
+/// alone.
+const ROOM_KIB: u32 = 1024;
+
+/// Room for such messages.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM_KIB as usize)))
+    }
+}
+
+/// What a way to another node has of its socket.
+#[derive(Clone)]
+pub struct Ties {
+    /// Who is told.
+    pub news: mpsc::UnboundedSender<News>,
+    /// For what is said.
+    pub room: Room,
+}
+
+/// A message, with the room that it takes until it is written.
+type Saying = (Bytes, Option<OwnedSemaphorePermit>);
+
 /// The way to a document on another node. Its client has left the document when this is dropped.
 pub struct Away {
-    says: mpsc::Sender<Bytes>,
+    says: mpsc::Sender<Saying>,
+    room: Room,
     /// What comes from there.
     pub outbox: Arc<Outbox>,
+    /// The client was let in there.
+    pub is_admitted: bool,
+}
+
+/// What a socket hears of one of its documents that live elsewhere.
+pub struct News {
+    /// Which.
+    pub address: Address,
+    /// Of which of its sessions: the one with this outbox.
+    pub outbox: Arc<Outbox>,
+    /// Its client was let in, or (an error) there is no room for it for now.
+    pub what: Result<(), CloseReason>,
 }
 
 impl Away {
@@ -166,24 +216,28 @@ impl Away {
         outbox: Arc<Outbox>,
         own: Arc<Outbox>,
         here: Here,
+        Ties { news, room }: Ties,
         shared: &Data<Shared>,
     ) -> Self {
         let (says, said) = mpsc::channel(WAITING);
         let (pongs, pinged) = mpsc::channel(1);
         let (stream, early, owner) = answer.into_parts();
         let (read, write) = stream.into_split();
-        let says_all = actix_web::rt::spawn(say(write, said, pinged, address));
+        let says_all = actix_web::rt::spawn(say(write, said, pinged, address.clone()));
         let hears = Ear {
             read,
             arrived: early.into(),
             outbox: outbox.clone(),
             own,
             pongs,
+            address,
+            news: Some(news),
             shared: shared.clone(),
         };
         let shared = shared.clone();
+        let open = Open::count(&shared, Visit::default());
         actix_web::rt::spawn(async move {
-            let mut hears = hears;
+            let (mut hears, _open) = (hears, open);
             let Some(nodes) = &shared.nodes else { return };
             let left = async {
                 let _ = says_all.await;
@@ -196,36 +250,48 @@ impl Away {
             }
             drop(here);
         });
-        Self { says, outbox }
+        Self {
+            says,
+            room,
+            outbox,
+            is_admitted: false,
+        }
     }
 
     /// Says a message there; waits when it has no room.
     pub async fn say(&self, message: Bytes) {
+        let kib = u32::try_from(message.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // If nobody is there any more, the socket is told by what comes from there.
-        let _ = self.says.send(message).await;
+        let room = self.room.0.clone().acquire_many_owned(kib.clamp(1, ROOM_KIB));
+        let room = tokio::select! {
+            room = room => room.ok(),
+            () = self.says.closed() => return,
+        };
+        let _ = self.says.send((message, room)).await;
     }
 }
 
 /// Says what the client does, until it has left the document.
 async fn say(
     mut write: OwnedWriteHalf,
-    mut said: mpsc::Receiver<Bytes>,
+    mut said: mpsc::Receiver<Saying>,
     mut pinged: mpsc::Receiver<Bytes>,
     address: Address,
 ) {
     let (mut codec, mut bytes) = (ws::Codec::new().client_mode(), BytesMut::new());
     loop {
-        let message = tokio::select! {
+        let (message, _until_it_is_written) = tokio::select! {
             message = said.recv() => match message {
-                Some(message) => ws::Message::Binary(message),
+                Some((message, room)) => (ws::Message::Binary(message), room),
                 None => break,
             },
-            Some(payload) = pinged.recv() => ws::Message::Pong(payload),
+            Some(payload) = pinged.recv() => (ws::Message::Pong(payload), None),
         };
         if codec.encode(message, &mut bytes).is_err() || write.write_all(&bytes).await.is_err() {
             return;
         }
-        bytes.clear();
+        // A large message leaves no large buffer.
+        bytes = BytesMut::new();
     }
     let last = [
         ws::Message::Binary(hocuspocus::close(&address)),
@@ -244,6 +310,9 @@ struct Ear {
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
     pongs: mpsc::Sender<Bytes>,
+    address: Address,
+    /// Until something was heard.
+    news: Option<mpsc::UnboundedSender<News>>,
     shared: Data<Shared>,
 }
 
@@ -260,7 +329,10 @@ impl Ear {
         let restarts = || Some(frame::close(&CloseReason::Restarting));
         loop {
             match codec.decode(&mut self.arrived) {
-                Ok(Some(ws::Frame::Binary(message))) => self.put(frame::binary(&[&message])).await,
+                Ok(Some(ws::Frame::Binary(message))) => {
+                    self.is_first(|| Ok(()));
+                    self.put(frame::binary(&[&message])).await;
+                }
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
                     let silent = (clock::now() / 1_000).saturating_sub(self.own.line().heard_ms());
@@ -271,6 +343,11 @@ impl Ear {
                 Ok(Some(ws::Frame::Close(Some(reason)))) if reason.code == ws::CloseCode::Normal => return None,
                 Ok(Some(ws::Frame::Close(Some(reason)))) => {
                     let text = reason.description.unwrap_or_default();
+                    // The others of its socket go on, as they do when this document lives beside them.
+                    let is_later = reason.code == ws::CloseCode::Again;
+                    if is_later && self.is_first(|| Err(CloseReason::Overloaded(text.clone()))) {
+                        return None;
+                    }
                     return Some(frame::close_with(reason.code.into(), &text));
                 }
                 Ok(Some(ws::Frame::Pong(_))) => {}
@@ -283,6 +360,18 @@ impl Ear {
         }
     }
 
+    /// Tells the socket, if nothing was heard before; whether that is so.
+    fn is_first(&mut self, what: impl FnOnce() -> Result<(), CloseReason>) -> bool {
+        let Some(news) = self.news.take() else { return false };
+        // A socket that has ended wants to know nothing.
+        let _ = news.send(News {
+            address: self.address.clone(),
+            outbox: self.outbox.clone(),
+            what: what(),
+        });
+        true
+    }
+
     /// Waits as long as the client does not read what waits for it.
     async fn put(&self, message: Bytes) {
         let bytes_max = self.shared.outbox_bytes_max;
@@ -292,5 +381,41 @@ impl Ear {
             }
             sleep(LOOK).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn n14_what_waits_for_other_nodes_is_bounded_for_all_documents_of_a_socket_together() {
+        let room = Room::default();
+        let way = || {
+            let (says, said) = mpsc::channel(WAITING);
+            let away = Away {
+                says,
+                room: room.clone(),
+                outbox: Arc::new(Outbox::alone(1024)),
+                is_admitted: true,
+            };
+            (away, said)
+        };
+        let [(first, mut read), (second, _unread)] = [way(), way()];
+        let large = Bytes::from(vec![0; 600 * 1024]);
+        let waits = Duration::from_millis(20);
+        first.say(large.clone()).await;
+
+        assert!(timeout(waits, second.say(large.clone())).await.is_err());
+        second.say(Bytes::from_static(b"small")).await;
+        drop(read.recv().await);
+        second.say(large.clone()).await;
+        assert!(timeout(waits, first.say(large.clone())).await.is_err());
+
+        // Nobody is there any more: nothing is waited for.
+        drop(read);
+        first.say(large).await;
     }
 }

@@ -20,19 +20,17 @@ use crate::{
         document::{Insight, Inspect},
     },
     id::DocumentId,
-    nodes::Place,
     protocol::close::CloseReason,
     room::{
         Micros,
-        inside::{Inside, Onlooker, Seen},
+        inside::{Onlooker, Seen},
     },
-    store::NodeId,
 };
 
 use super::{
     Shared, admin,
     admission::{self, Refusal},
-    tunnel, y_sweet,
+    together, tunnel, y_sweet,
 };
 
 /// Most sessions in one answer.
@@ -42,7 +40,7 @@ const DOCUMENTS_ASKED_MAX: usize = 5_000;
 const DOCUMENTS_MAX: usize = 500;
 /// How long each of many documents may take, and all of them together.
 const PATIENCE: Duration = Duration::from_millis(200);
-const PATIENCE_WITH_ALL: Micros = 5_000_000;
+const PATIENCE_WITH_ALL: Micros = 1_500_000;
 
 /// Which document.
 #[derive(Debug, Deserialize)]
@@ -68,7 +66,7 @@ pub async fn for_readers(request: HttpRequest, shared: Data<Shared>) -> Result<H
     let token = credentials.shown();
     admission::prepare(token.clone().ok().flatten(), &shared).await;
     admission::identify(token, &document, &shared)?;
-    if let Some(answer) = tunnel::question(&request, &document, &shared).await? {
+    if let Some(answer) = tunnel::look(&request, &document, &tunnel::again(&request), &shared).await? {
         return Ok(answer);
     }
     answer(&document, Onlooker::Reader, &shared).await
@@ -79,7 +77,11 @@ pub async fn for_operator(request: HttpRequest, shared: Data<Shared>) -> Result<
     if let Some(refused) = admin::refusal(&request, &shared) {
         return Ok(refused);
     }
-    answer(&document(&request)?, Onlooker::Operator, &shared).await
+    let document = document(&request)?;
+    if let Some(answer) = together::look(&request, &document, &shared).await? {
+        return Ok(answer);
+    }
+    answer(&document, Onlooker::Operator, &shared).await
 }
 
 async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> Result<HttpResponse, Refusal> {
@@ -89,16 +91,7 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     };
     let insight = shared.registry.inspect(document, inspect).await?;
     let answer = match insight {
-        None => {
-            let mut answer = json!({ "document": document, "open": false });
-            // A reader's question has come to the node that would have it.
-            if onlooker == Onlooker::Operator
-                && let Some(node) = elsewhere(document, shared).await
-            {
-                answer["node"] = json!(node.to_string());
-            }
-            answer
-        }
+        None => json!({ "document": document, "open": false }),
         Some(insight) => {
             let sessions: Vec<Value> = insight
                 .inside
@@ -117,25 +110,17 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
     Ok(private(&answer))
 }
 
-/// Which other server has a document that is not open on this one, if one has.
-async fn elsewhere(document: &DocumentId, shared: &Shared) -> Option<NodeId> {
-    match shared.nodes.as_ref()?.place(document).await {
-        Place::There(owner) => Some(owner.id),
-        Place::Here => None,
-    }
-}
-
 /// `GET /admin/update?document=NAME`: all of a document that somebody has open, as an update.
 pub async fn update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     if let Some(refused) = admin::refusal(&request, &shared) {
         return Ok(refused);
     }
     let document = document(&request)?;
+    if let Some(answer) = together::look(&request, &document, &shared).await? {
+        return Ok(answer);
+    }
     if shared.registry.find(&document).is_none() {
-        let reason = match elsewhere(&document, &shared).await {
-            Some(node) => format!("node {node} has this document open: ask there"),
-            None => "nobody has this document open".to_owned(),
-        };
+        let reason = "nobody has this document open".to_owned();
         return Err(Refusal::Http(StatusCode::NOT_FOUND, reason));
     }
     Ok(y_sweet::whole(shared.registry.read(&document).await?))
@@ -148,7 +133,7 @@ struct Holding {
     holding: String,
 }
 
-/// `GET /admin/documents`: those that are open, the busiest first.
+/// `GET /admin/documents`: those that are open, on all nodes, the busiest first.
 pub async fn documents(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     if let Some(refused) = admin::refusal(&request, &shared) {
         return Ok(refused);
@@ -157,7 +142,21 @@ pub async fn documents(request: HttpRequest, shared: Data<Shared>) -> Result<Htt
     let Holding { holding } = asked
         .map_err(|_| CloseReason::Refused("ask for ?holding=PART of the names".to_owned()))?
         .0;
-    let open = shared.registry.holding(&holding);
+    let ((count, own), heard) = futures_util::join!(own_documents(&holding, &shared), together::ask(&request, &shared));
+    let answer = match (heard, &shared.nodes) {
+        (Some(heard), Some(nodes)) => {
+            let count = count as u64 + heard.sum("open");
+            let all = busiest(heard.lists("documents", own, nodes));
+            json!({ "open": count, "documents": all, "unanswered": heard.unanswered() })
+        }
+        _ => json!({ "open": count, "documents": busiest(own) }),
+    };
+    Ok(private(&answer))
+}
+
+/// How many are open here, and those that could be asked.
+async fn own_documents(holding: &str, shared: &Shared) -> (usize, Vec<Value>) {
+    let open = shared.registry.holding(holding);
     let count = open.len();
     let inspect = Inspect {
         onlooker: Onlooker::Operator,
@@ -171,27 +170,25 @@ pub async fn documents(request: HttpRequest, shared: Data<Shared>) -> Result<Htt
         }
         // One that is loading, or takes a large edit, holds up no other.
         if let Ok(Ok(Some(insight))) = timeout(PATIENCE, actor.send(inspect)).await {
-            found.push((document, insight));
+            found.push(json!({ "document": document, "figures": figures(&insight) }));
         }
     }
-    found.sort_by_key(|(document, insight)| {
-        let Inside {
-            updates_per_second,
-            sessions,
-            ..
-        } = insight.inside;
+    (count, busiest(found))
+}
+
+/// Those that are shown, in their order.
+fn busiest(mut documents: Vec<Value>) -> Vec<Value> {
+    documents.sort_by_cached_key(|one| {
+        let figures = &one["figures"];
+        let per_second = figures["updates_per_second"].as_f64().unwrap_or_default();
         (
-            Reverse((updates_per_second * 10.0) as u64),
-            Reverse(sessions),
-            document.clone(),
+            Reverse((per_second * 10.0) as u64),
+            Reverse(figures["sessions"].as_u64()),
+            one["document"].as_str().unwrap_or_default().to_owned(),
         )
     });
-    found.truncate(DOCUMENTS_MAX);
-    let documents: Vec<Value> = found
-        .iter()
-        .map(|(document, insight)| json!({ "document": document, "figures": figures(insight) }))
-        .collect();
-    Ok(private(&json!({ "open": count, "documents": documents })))
+    documents.truncate(DOCUMENTS_MAX);
+    documents
 }
 
 /// An answer that nobody keeps.

@@ -8,8 +8,9 @@
 //! * `share`: `/share`, the tokens of links for whoever may share
 //! * `upgrade`: what a connection is once it is no longer HTTP
 //! * `moving`: how it gets to the thread of its document; `socket`: its bytes, with or without TLS
-//! * `tunnel`: how a request reaches the node that has its document; `inner`: the same
+//! * `tunnel`: how a request reaches the node that has its document; `carried`: a WebSocket on that way; `inner`: the same
 //!   for one document of a Hocuspocus socket; `cluster`: what nodes ask each other
+//! * `together`: what all nodes say together to an operator
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
@@ -55,6 +56,7 @@ pub use demo::is_built as has_demo;
 pub mod address;
 pub mod admin;
 mod admission;
+mod carried;
 pub mod cluster;
 mod demo;
 pub mod doorkeeper;
@@ -77,6 +79,7 @@ mod session;
 mod share;
 pub mod socket;
 mod switchboard;
+mod together;
 pub mod tunnel;
 pub mod upgrade;
 mod y_sweet;

@@ -10,18 +10,15 @@
 use std::{
     fmt::Write,
     io,
-    pin::{Pin, pin},
     sync::atomic::Ordering,
-    task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actix_codec::Decoder;
 use actix_http::{ResponseHead, h1::ClientCodec};
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    body::{BodySize, BoxBody, MessageBody, SizedStream},
-    error::PayloadError,
+    body::{BoxBody, SizedStream},
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderName},
@@ -29,11 +26,9 @@ use actix_web::{
     rt::{net::TcpStream, time::sleep},
     web::{Bytes, BytesMut, Data, Payload},
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::tcp::OwnedWriteHalf,
-    sync::oneshot,
     time::timeout,
 };
 
@@ -47,6 +42,7 @@ use crate::{
 use super::{
     Shared,
     admission::{self, Refusal},
+    carried,
     doorkeeper::Visit,
     line::Open,
     refusals,
@@ -61,6 +57,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// How often the owner is looked for, and how much longer is waited before each further look: some two seconds in all.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(75);
+/// No further look is begun after so long: whoever waits for an owner that is silent and lives is told to come back.
+const SEARCH: Duration = Duration::from_secs(6);
 /// How fly.io's proxy is asked to bring a request to another machine, and what it adds to one that it has tried to bring.
 const FLY_REPLAY: &str = "fly-replay";
 const FLY_TRIED: [&str; 2] = ["fly-replay-src", "fly-replay-failed"];
@@ -121,6 +119,10 @@ pub async fn route(request: &HttpRequest, payload: Payload, raw_name: &str, shar
     let Ok(document) = DocumentId::from_url_path(raw_name) else {
         return Way::Here(payload);
     };
+    // What is refused anyway is refused here: of a body, say, the owner would see nothing.
+    if admission::is_upgrade(request) && admission::is_no_handshake(request).is_some() {
+        return Way::Here(payload);
+    }
     let credentials = admission::credentials(request);
     if shared.registry.has(&document) || admission::identify(credentials.shown(), &document, shared).is_err() {
         return Way::Here(payload);
@@ -268,33 +270,43 @@ pub async fn request(
     Err(moves())
 }
 
-/// The same for a question about a document, for which nobody takes it.
+/// A look at a document without a WebSocket, for which nobody opens it: the answer of the node that has it, to `asked`; `None`
+/// when none has, or this one.
 ///
 /// # Errors
-/// Its owner does not answer now.
-pub async fn question(
+/// The document moves, or its node does not answer.
+pub async fn look(
     request: &HttpRequest,
     document: &DocumentId,
-    shared: &Data<Shared>,
+    asked: &Asked,
+    shared: &Shared,
 ) -> Result<Option<HttpResponse>, CloseReason> {
-    let Some(nodes) = shared.nodes.as_ref() else {
+    let Some(nodes) = shared.nodes.as_ref().filter(|_| !shared.registry.has(document)) else {
         return Ok(None);
     };
-    if said(request).is_some() || shared.registry.has(document) {
-        return Ok(None);
+    let came_from_node = said(request).is_some();
+    let place = match came_from_node {
+        true => nodes.ask(document).await,
+        false => nodes.place(document).await,
+    };
+    match place {
+        Place::Here => Ok(None),
+        Place::There(_) if came_from_node => Ok(Some(not_here())),
+        Place::There(owner) => match ask(nodes, document, owner, asked).await {
+            Ok(answer) => Ok(Some(answer.whole())),
+            Err(Lost::Here) => Ok(None),
+            Err(Lost::Nowhere) => Err(moves()),
+        },
     }
-    let Place::There(owner) = nodes.place(document).await else {
-        return Ok(None);
-    };
-    let asked = Asked {
+}
+
+/// A request without a body, as it came, for whoever is asked next.
+#[must_use]
+pub fn again(request: &HttpRequest) -> Asked {
+    Asked {
         head: head(request.method(), &target(request), request.headers(), false, None),
         body: Bytes::new(),
         said: Said::Client(request.peer_addr()),
-    };
-    match ask(nodes, document, owner, &asked).await {
-        Ok(answer) => Ok(Some(answer.whole())),
-        Err(Lost::Here) => Ok(None),
-        Err(Lost::Nowhere) => Err(moves()),
     }
 }
 
@@ -322,7 +334,11 @@ pub enum Lost {
 /// # Errors
 /// [`Lost`].
 pub async fn ask(nodes: &Nodes, document: &DocumentId, mut owner: Peer, asked: &Asked) -> Result<Answer, Lost> {
+    let until = Instant::now() + SEARCH;
     for tried in 1..=TRIES {
+        if Instant::now() > until {
+            break;
+        }
         match connect(nodes, &owner, asked).await {
             Ok(answer) if answer.head.status == StatusCode::MISDIRECTED_REQUEST => {}
             Ok(answer) => return Ok(answer),
@@ -345,6 +361,21 @@ pub async fn ask(nodes: &Nodes, document: &DocumentId, mut owner: Peer, asked: &
         };
     }
     Err(Lost::Nowhere)
+}
+
+/// Asks a node, whatever it has.
+///
+/// # Errors
+/// Why it does not answer. One that lives no more is told of to all.
+pub async fn ask_peer(nodes: &Nodes, peer: &Peer, asked: &Asked) -> Result<Answer, String> {
+    match connect(nodes, peer, asked).await {
+        Ok(answer) => Ok(answer),
+        Err(Failed::Dead(why)) => {
+            nodes.is_dead(peer).await;
+            Err(why)
+        }
+        Err(Failed::Now(why)) => Err(why),
+    }
 }
 
 /// Why an owner does not answer.
@@ -440,16 +471,7 @@ impl Answer {
         response.upgrade("websocket");
         let mut response = response.finish();
         copy(&self.head.headers, response.headers_mut());
-        let (read, write) = self.stream.into_split();
-        let (lives, dies) = oneshot::channel();
-        shared.metrics.carried.inc();
-        actix_web::rt::spawn(carry(shared.clone(), self.owner, payload, write, dies));
-        let body = Carried {
-            incoming: Box::pin(upgrade::incoming(ReadHalf::Plain(read), self.early)),
-            shared: shared.clone(),
-            open,
-            _lives: lives,
-        };
+        let body = carried::begin(self.stream, self.early, self.owner, payload, open, shared);
         response.map_body(|_, _| BoxBody::new(body))
     }
 
@@ -468,75 +490,18 @@ impl Answer {
         response.map_body(|_, _| BoxBody::new(SizedStream::new(length.unwrap_or(0), Box::pin(holds))))
     }
 
-    /// All of a short answer's body.
-    pub async fn text(self, bytes_max: usize) -> String {
-        let mut text = self.early.to_vec();
+    /// Its body, or what could be read of it.
+    pub async fn bytes(self, bytes_max: usize) -> Vec<u8> {
+        let mut bytes = self.early.to_vec();
         let mut rest = self.stream.take(bytes_max as u64);
         // What could be read says more than an error does.
-        let _ = timeout(ANSWER, rest.read_to_end(&mut text)).await;
-        String::from_utf8_lossy(&text).trim().to_owned()
-    }
-}
-
-/// Carries what a client sends, until it or the owner ends, or the owner is known to be gone.
-async fn carry(
-    shared: Data<Shared>,
-    owner: Peer,
-    mut payload: Payload,
-    mut write: OwnedWriteHalf,
-    dies: oneshot::Receiver<()>,
-) {
-    let Some(nodes) = &shared.nodes else { return };
-    let sends = async {
-        while let Some(Ok(bytes)) = payload.next().await {
-            if write.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        let _ = write.shutdown().await;
-    };
-    let gone = {
-        let mut gone = pin!(nodes.ends_with(owner.id));
-        tokio::select! {
-            () = gone.as_mut() => true,
-            // All that had arrived of a client that is gone by now counts.
-            () = sends => tokio::select! {
-                () = gone => true,
-                _ = dies => false,
-            },
-        }
-    };
-    if gone {
-        // Ends the other direction, too.
-        let _ = socket2::SockRef::from(write.as_ref()).shutdown(std::net::Shutdown::Both);
-    }
-}
-
-/// What the owner sends to a client.
-struct Carried {
-    incoming: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
-    shared: Data<Shared>,
-    open: Open,
-    /// Dropped when nobody reads it any more.
-    _lives: oneshot::Sender<()>,
-}
-
-impl MessageBody for Carried {
-    type Error = actix_web::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
+        let _ = timeout(ANSWER, rest.read_to_end(&mut bytes)).await;
+        bytes
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let next = self.incoming.as_mut().poll_next(cx);
-        next.map(|piece| piece.and_then(Result::ok).map(|piece| Ok(self.open.sent(piece))))
-    }
-}
-
-impl Drop for Carried {
-    fn drop(&mut self) {
-        self.shared.metrics.carried.dec();
+    /// All of a short answer's body.
+    pub async fn text(self, bytes_max: usize) -> String {
+        String::from_utf8_lossy(&self.bytes(bytes_max).await).trim().to_owned()
     }
 }
 

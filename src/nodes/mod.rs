@@ -39,6 +39,11 @@ const CUT_OFF: Duration = Duration::from_secs(5);
 /// How long an answer of the store is waited for; who has no answer serves what can be served.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// So much of what is carried for others ends at once, then a pause follows; after so long all of it has ended.
+const END_BATCH: usize = 500;
+const END_PAUSE: Duration = Duration::from_millis(50);
+const ENDS_IN: Duration = Duration::from_millis(1_500);
+
 /// This node among the others.
 pub struct Nodes {
     directory: Arc<dyn Directory>,
@@ -54,6 +59,8 @@ pub struct Nodes {
     gone: watch::Sender<FxHashSet<NodeId>>,
     /// This node has let go of all documents: what it carries for others ends.
     ends: watch::Sender<bool>,
+    /// How much of that has ended.
+    ended: AtomicUsize,
     draining: AtomicBool,
     next_heir: AtomicUsize,
 }
@@ -78,6 +85,7 @@ impl Nodes {
             heard: Mutex::default(),
             gone: watch::Sender::default(),
             ends: watch::Sender::new(false),
+            ended: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             next_heir: AtomicUsize::new(0),
         })
@@ -214,12 +222,25 @@ impl Nodes {
         since.filter(|since| *since > CUT_OFF)
     }
 
-    /// Done when a node is known to be gone, or this one lets go of what it carries for others.
+    /// Done when a node is known to be gone.
+    pub async fn is_gone(&self, node: NodeId) {
+        let _ = self.gone.subscribe().wait_for(|gone| gone.contains(&node)).await;
+    }
+
+    /// Done when this node lets go of what it carries for others, which it does of a few at a time.
+    pub async fn ends(&self) {
+        if self.ends.subscribe().wait_for(|ends| *ends).await.is_ok() {
+            let turn = self.ended.fetch_add(1, Ordering::Relaxed) / END_BATCH;
+            let turn = u32::try_from(turn).unwrap_or(u32::MAX);
+            tokio::time::sleep(END_PAUSE.saturating_mul(turn).min(ENDS_IN)).await;
+        }
+    }
+
+    /// Done when either is.
     pub async fn ends_with(&self, node: NodeId) {
-        let (mut gone, mut ends) = (self.gone.subscribe(), self.ends.subscribe());
         tokio::select! {
-            _ = gone.wait_for(|gone| gone.contains(&node)) => {}
-            _ = ends.wait_for(|ends| *ends) => {}
+            () = self.is_gone(node) => {}
+            () = self.ends() => {}
         }
     }
 

@@ -7,28 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::ServeError;
+use super::{ServeError, Served};
 use crate::{
-    actor::{
-        document::{DocumentActor, Sessions},
-        homes::Homes,
-    },
+    actor::document::{DocumentActor, Sessions},
     config,
-    http::{self, Shared, Shows, socket::Socket},
+    http::{self, Shared, Shows},
     nodes::{News, Nodes, Standing},
     store::directory::Hears,
 };
 use actix::Addr;
-use actix_http::{HttpService, error::DispatchError};
+use actix_http::error::DispatchError;
 use actix_server::ServerBuilder;
-use actix_service::{ServiceFactoryExt, fn_service, map_config};
-use actix_web::{
-    App,
-    dev::AppConfig,
-    middleware::from_fn,
-    rt::net::TcpStream,
-    web::{Data, ServiceConfig},
-};
+use actix_service::{ServiceFactoryExt, fn_service};
+use actix_web::{rt::net::TcpStream, web::Data};
 
 /// How long a stop waits to hear how busy documents are.
 const BUSY: Duration = Duration::from_millis(200);
@@ -64,45 +55,29 @@ pub fn bind(cluster: &config::Cluster) -> Result<(TcpListener, String), ServeErr
 ///
 /// # Errors
 /// The system's.
-pub fn serve(
+pub fn serve<S, F>(
     builder: ServerBuilder,
     listener: TcpListener,
-    shared: &Data<Shared>,
     nodes: &Arc<Nodes>,
-    homes: Arc<Homes>,
-) -> io::Result<ServerBuilder> {
-    let (all, nodes, address) = (shared.clone(), nodes.clone(), listener.local_addr()?);
+    served: Served,
+    stop: S,
+) -> io::Result<ServerBuilder>
+where
+    S: Fn() -> F + Clone + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let nodes = nodes.clone();
+    let served = Served {
+        address: listener.local_addr()?,
+        // An operator comes to the other addresses.
+        shows: Shows {
+            admin: false,
+            metrics: false,
+        },
+        is_for_nodes: true,
+        ..served
+    };
     builder.listen("nodes", listener, move || {
-        let application = || {
-            let shows = Shows {
-                admin: false,
-                metrics: false,
-            };
-            let routes = |config: &mut ServiceConfig| {
-                http::cluster::routes(config);
-                http::routes(config, &all.base_path, shows);
-            };
-            let application = App::new()
-                .app_data(all.clone())
-                .wrap(from_fn(http::refusals::told))
-                .wrap(from_fn(http::headers::add))
-                .configure(routes);
-            map_config(application, |()| AppConfig::default())
-        };
-        let http = HttpService::build()
-            .on_connect_ext(|socket: &Socket, extensions| {
-                if let Some(greeted) = socket.greeted() {
-                    extensions.insert(greeted);
-                }
-            })
-            .local_addr(address)
-            .upgrade(http::upgrade::factory(
-                application(),
-                homes.clone(),
-                all.base_path.clone(),
-                false,
-            ))
-            .h1(application());
         let nodes = nodes.clone();
         let greet = fn_service(move |tcp: TcpStream| {
             let nodes = nodes.clone();
@@ -113,7 +88,7 @@ pub fn serve(
                 greeted.map_err(|_| DispatchError::DisconnectTimeout)
             }
         });
-        greet.and_then(http)
+        greet.and_then(served.service(stop.clone()))
     })
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use actix_http::{HttpService, error::DispatchError};
 use actix_server::{Server, ServerHandle};
-use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_service::{ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
     App,
     dev::AppConfig,
@@ -169,7 +169,8 @@ impl Application {
         {
             set.start().map_err(ServeError::System)?;
         }
-        let descriptors = Descriptors::take(config.connections_max);
+        let files_each = if config.cluster.is_some() { 2 } else { 1 };
+        let descriptors = Descriptors::take(config.connections_max, files_each);
         let mut budgets = config.budgets.clone();
         // However few there are, nobody takes all of them.
         let requests_max = (descriptors.requests_max / 4).max(1);
@@ -376,7 +377,68 @@ struct Doors {
     cluster: Option<TcpListener>,
 }
 
-/// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
+/// What people ask for, at one address; other nodes ask for the same on their behalf, and for some more.
+#[derive(Clone)]
+struct Served {
+    shared: Data<Shared>,
+    address: SocketAddr,
+    homes: Arc<Homes>,
+    shows: Shows,
+    request_timeout: Duration,
+    is_for_nodes: bool,
+}
+
+impl Served {
+    /// HTTP by actix-web; upgrades leave it ([`http::upgrade`]), which `HttpServer` has no setting for.
+    fn service<S, F>(
+        &self,
+        stop: S,
+    ) -> impl ServiceFactory<
+        (Socket, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    > + use<S, F>
+    where
+        S: Fn() -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let application = || {
+            let routes = |config: &mut ServiceConfig| {
+                if self.is_for_nodes {
+                    http::cluster::routes(config);
+                }
+                http::routes(config, &self.shared.base_path, self.shows);
+            };
+            let application = App::new()
+                .app_data(self.shared.clone())
+                .wrap(from_fn(http::refusals::told))
+                .wrap(from_fn(http::headers::add))
+                .configure(routes);
+            map_config(application, |()| AppConfig::default())
+        };
+        HttpService::build()
+            .client_request_timeout(self.request_timeout)
+            .graceful_shutdown_signal(stop)
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .on_connect_ext(|socket: &Socket, extensions| {
+                if let Some(greeted) = socket.greeted() {
+                    extensions.insert(greeted);
+                }
+            })
+            .local_addr(self.address)
+            .upgrade(http::upgrade::factory(
+                application(),
+                self.homes.clone(),
+                self.shared.base_path.clone(),
+                !self.is_for_nodes,
+            ))
+            .h1(application())
+    }
+}
+
+/// Serves at all addresses.
 fn serve(
     Doors { open, admin, cluster }: Doors,
     shared: &Data<Shared>,
@@ -391,40 +453,28 @@ fn serve(
         let stopping = stopping.clone();
         async move { stopping.notified().await }
     };
-    let (all, stop) = (shared.clone(), stops.clone());
     let Door { listener, tls, shows } = open;
-    let address = listener.local_addr()?;
-    let homes_of_nodes = homes.clone();
+    let served = Served {
+        shared: shared.clone(),
+        address: listener.local_addr()?,
+        homes,
+        shows,
+        request_timeout,
+        is_for_nodes: false,
+    };
+    let for_nodes = served.clone();
+    let (keeper, stop) = (shared.doorkeeper.clone(), stops.clone());
     let mut builder = builder.listen("http", listener, move || {
         // Called once on each thread.
         actix_web::rt::spawn(pace::keep());
-        let application = || {
-            let routes = |config: &mut ServiceConfig| http::routes(config, &all.base_path, shows);
-            let application = App::new()
-                .app_data(all.clone())
-                .wrap(from_fn(http::refusals::told))
-                .wrap(from_fn(http::headers::add))
-                .configure(routes);
-            map_config(application, |()| AppConfig::default())
-        };
         let tls = tls.clone();
-        let http = HttpService::build()
-            .client_request_timeout(request_timeout)
-            .graceful_shutdown_signal(stop.clone())
-            .client_disconnect_timeout(Duration::from_secs(1))
-            .local_addr(address)
-            .upgrade(http::upgrade::factory(
-                application(),
-                homes.clone(),
-                all.base_path.clone(),
-                true,
-            ))
-            .h1(application());
         let open = fn_service(move |(tcp, peer)| Door::open(tcp, peer, tls.clone()));
-        arrivals::service(open.and_then(http), all.doorkeeper.clone(), request_timeout)
+        let http = served.service(stop.clone());
+        arrivals::service(open.and_then(http), keeper.clone(), request_timeout)
     })?;
     if let Some(Door { listener, tls, shows }) = admin {
         let (all, address) = (shared.clone(), listener.local_addr()?);
+        let stop = stops.clone();
         builder = builder.listen("admin", listener, move || {
             let application = App::new().app_data(all.clone()).wrap(from_fn(http::headers::add));
             let application = application
@@ -432,7 +482,7 @@ fn serve(
                 .configure(http::operator_page);
             let tls = tls.clone();
             let http = HttpService::build()
-                .graceful_shutdown_signal(stops.clone())
+                .graceful_shutdown_signal(stop.clone())
                 .local_addr(address)
                 .h1(map_config(application, |()| AppConfig::default()));
             let open = move |tcp: TcpStream| {
@@ -443,7 +493,7 @@ fn serve(
         })?;
     }
     if let (Some(listener), Some(nodes)) = (cluster, &shared.nodes) {
-        builder = cluster::serve(builder, listener, shared, nodes, homes_of_nodes)?;
+        builder = cluster::serve(builder, listener, nodes, for_nodes, stops)?;
     }
     Ok(builder
         .workers(threads)
@@ -611,6 +661,7 @@ fn open_store(config: &ServeConfig) -> Result<Opened, ServeError> {
     if let Some(url) = &config.database {
         let options = postgres::Options {
             keep_history: config.keep_history,
+            rest_after: config.rest_after_crashes,
             ..postgres::Options::default()
         };
         let store = Arc::new(PostgresStore::open(url, options)?);

@@ -286,6 +286,14 @@ pub enum StoreError {
         /// Who has it.
         node: NodeId,
     },
+    /// Several nodes crashed soon after they had opened the document: nobody opens it for a while.
+    #[error("document {document} rests for {seconds} s: servers that opened it crashed")]
+    Resting {
+        /// Which document.
+        document: DocumentId,
+        /// How much longer.
+        seconds: u64,
+    },
     /// The folder cannot be used at all (locked by another server, unknown format, not a folder).
     #[error("{0}")]
     Unusable(String),

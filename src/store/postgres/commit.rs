@@ -85,7 +85,7 @@ delete from cowrite_document d using unnest($1::text[], $2::bigint[]) as r(name,
 where d.name = r.name and d.holder = r.holder and d.last_seq = 0";
 
 const RELEASE: &str = "
-update cowrite_document d set holder = null, node = r.next
+update cowrite_document d set holder = null, node = r.next, crashes = 0, crashed = null, rests_until = null
 from unnest($1::text[], $2::bigint[], $3::uuid[]) as r(name, holder, next)
 where d.name = r.name and d.holder = r.holder";
 

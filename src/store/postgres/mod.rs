@@ -63,6 +63,8 @@ pub struct Options {
     pub status_every: Duration,
     /// How long anything may take before its connection is given up.
     pub limit: Duration,
+    /// After so many nodes that crashed soon after they had opened a document it rests; 0 is never.
+    pub rest_after: u32,
 }
 
 impl Default for Options {
@@ -71,6 +73,7 @@ impl Default for Options {
             keep_history: Duration::ZERO,
             status_every: Duration::from_secs(10),
             limit: LIMIT,
+            rest_after: 0,
         }
     }
 }

@@ -19,16 +19,47 @@ use crate::{
 /// A document is taken when nobody has it, this node has, or whoever has it was not seen for five seconds by the
 /// database's clock. What a node says of itself is compared with the start of this statement, so that waiting for a lock
 /// makes nobody look dead. Nor does a clock that was set back keep a dead node alive.
+///
+/// A node that had it for less than two minutes, did not let go of it and was found dead by others (not one that was merely not
+/// seen: it may be cut off, or the database away) may have died of it: it is counted. After $4
+/// of these (none: 0), each within five minutes of the one before, nobody gets the document for a while, which is longer each
+/// time, and of a length that differs between documents that died together: one of them alone is the cause.
 const TAKE: &str = "
 insert into cowrite_document as d (name, holder, node, taken) values ($1, $2, $3, statement_timestamp())
-on conflict (name) do update set holder = excluded.holder, node = excluded.node, taken = excluded.taken
-where d.node is null or d.node = excluded.node or not exists (
+on conflict (name) do update set (holder, node, taken, crashes, crashed, rests_until) = (
+  select excluded.holder, case when c.rests then null else excluded.node end, excluded.taken, c.crashes,
+    case when c.has_crashed then statement_timestamp() else d.crashed end,
+    case when c.rests then statement_timestamp() + interval '30 s' * (1 + random()) * 2 ^ least(c.crashes - $4, 6)
+      else d.rests_until end
+  from (
+    select b.*, b.has_crashed and $4 > 0 and b.crashes >= $4 as rests
+    from (
+      select a.has_crashed, case
+        when not a.has_crashed then d.crashes
+        when greatest(d.crashed, d.rests_until) > statement_timestamp() - interval '5 min' then d.crashes + 1
+        else 1 end as crashes
+      from (
+        select d.holder is not null and d.node is not null and d.node <> excluded.node
+          and d.taken > statement_timestamp() - interval '2 min'
+          and exists (select from cowrite_node n where n.id = d.node and n.seen < statement_timestamp() - interval '30 min')
+          as has_crashed
+      ) as a
+    ) as b
+  ) as c
+)
+where (d.node is null or d.node = excluded.node or not exists (
   select from cowrite_node n where n.id = d.node and n.seen > statement_timestamp() - interval '5 s'
-  and n.seen < statement_timestamp() + interval '5 s')
+  and n.seen < statement_timestamp() + interval '5 s'))
+and ($4 = 0 or d.rests_until is null or d.rests_until < statement_timestamp())
 returning d.id, d.last_seq, d.base_seq,
   (select coalesce(sum(octet_length(r.body)), 0) from cowrite_record r where r.document = d.id and r.seq > d.base_seq)
   + (select coalesce(sum(octet_length(s.body)), 0) from cowrite_snapshot s
-     where s.document = d.id and s.seq = d.base_seq)";
+     where s.document = d.id and s.seq = d.base_seq),
+  case when d.node is null then ceil(extract(epoch from d.rests_until - statement_timestamp()))::bigint end, d.crashes";
+
+/// Who has a document, and for how many seconds it rests.
+const WHO: &str = "
+select node, ceil(extract(epoch from rests_until - statement_timestamp()))::bigint from cowrite_document where name = $1";
 
 /// How much a load reads.
 const BYTES: &str = "
@@ -107,6 +138,16 @@ impl From<Trouble> for Unread {
     }
 }
 
+fn resting(document: &DocumentId, seconds: Option<i64>) -> StoreError {
+    StoreError::Resting {
+        document: document.clone(),
+        seconds: seconds
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or_default()
+            .max(1),
+    }
+}
+
 impl Node {
     pub(super) async fn take(&self, document: &DocumentId, holder: Holder) -> Result<StoredDocument, StoreError> {
         let error = |trouble| self.links.error("take a document in", trouble);
@@ -116,22 +157,34 @@ impl Node {
             .limited(async {
                 let take = link.prepare_cached(TAKE).await?;
                 let (name, number) = (document.as_str(), holder.number() as i64);
-                if let Some(taken) = link.query_opt(&take, &[&name, &number, &self.id]).await? {
+                let rest_after = i32::try_from(self.options.rest_after).unwrap_or(i32::MAX);
+                if let Some(taken) = link.query_opt(&take, &[&name, &number, &self.id, &rest_after]).await? {
                     return Ok(Ok(taken));
                 }
-                let who = link
-                    .prepare_cached("select node from cowrite_document where name = $1")
-                    .await?;
-                let who = link.query_opt(&who, &[&name]).await?;
-                let node = who.and_then(|row| row.get::<_, Option<Uuid>>(0));
-                Ok(Err(node.unwrap_or_default()))
+                let who = link.prepare_cached(WHO).await?;
+                Ok(Err(link.query_opt(&who, &[&name]).await?))
             })
             .await;
         let taken = self.links.settle(link, tried).map_err(error)?;
-        let taken = taken.map_err(|node| StoreError::Elsewhere {
-            document: document.clone(),
-            node: NodeId(node.as_u128()),
+        let taken = taken.map_err(|row| {
+            let (node, seconds) = row
+                .map(|row| (row.get::<_, Option<Uuid>>(0), row.get(1)))
+                .unwrap_or_default();
+            match node {
+                None => resting(document, seconds),
+                Some(node) => StoreError::Elsewhere {
+                    document: document.clone(),
+                    node: NodeId(node.as_u128()),
+                },
+            }
         })?;
+        if let Some(seconds) = taken.get::<_, Option<i64>>(4) {
+            let crashes: i32 = taken.get(5);
+            log::error!(
+                "document {document} was opened by {crashes} servers that crashed soon after: nobody opens it for {seconds} s"
+            );
+            return Err(resting(document, Some(seconds)));
+        }
         // Whether it can be read or not: whoever has it may heal it.
         let open = Open {
             id: taken.get(0),

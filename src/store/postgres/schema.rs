@@ -74,6 +74,10 @@ create table cowrite_order (
   what text not null
 );
 ",
+    "
+alter table cowrite_document add column crashes int not null default 0, add column crashed timestamptz,
+  add column rests_until timestamptz;
+",
 ];
 
 /// The version that the tables have; none when there are none.

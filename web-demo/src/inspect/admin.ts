@@ -24,6 +24,8 @@ const EVERY_MS = 2_000
 interface Listed {
   readonly open: number
   readonly documents: readonly { readonly document: string; readonly figures: Figures }[]
+  /** Other servers on the database that did not answer. */
+  readonly unanswered?: readonly { readonly address: string; readonly reason: string }[]
 }
 
 export function showAdmin(root: HTMLElement): void {
@@ -111,8 +113,9 @@ function showList(root: HTMLElement, token: string): void {
     h('div', { class: 'admin-tools' }, h('label', { for: 'holding' }, 'Names that hold'), holding), problem, counted,
     h('div', { class: 'table', tabindex: '0', role: 'group', 'aria-label': 'Open documents' }, table)))
   const rows = new Map<string, { readonly element: HTMLElement; readonly cells: readonly HTMLElement[] }>()
-  const show = ({ open, documents }: Listed): void => {
-    problem.textContent = ''
+  const show = ({ open, documents, unanswered = [] }: Listed): void => {
+    const silent = unanswered.map(({ address, reason }) => `Of the server at ${address} nothing is shown: ${reason}.`).join(' ')
+    if (problem.textContent !== silent) problem.textContent = silent
     const text = open === 0 ? 'No document is open.' : `${number(open)} open${documents.length < open ? `, the busiest ${number(documents.length)} are shown` : ''}`
     if (counted.textContent !== text) counted.textContent = text
     const here = new Set(documents.map((one) => one.document))

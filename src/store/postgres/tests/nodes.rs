@@ -2,7 +2,10 @@
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::*;
+use super::{
+    super::{Options, Store, StoreError},
+    *,
+};
 use crate::store::{
     contract::{holder, id},
     directory::{Directory, News, Peer, Place, Standing},
@@ -146,4 +149,91 @@ fn r30_a_database_that_came_back_with_less_is_noticed_though_nobody_writes() {
         _ => None,
     });
     assert_eq!(more, None);
+}
+
+/// One more node, which opens a document and crashes.
+fn crashes(folder: &std::path::Path, name: &str) -> Result<(), StoreError> {
+    let options = Options {
+        rest_after: 3,
+        ..options()
+    };
+    let url = url_of(&server(), folder);
+    let store = PostgresStore::open(&url, options).unwrap();
+    let taken = store.take(&id(name), holder()).map(drop);
+    // It beats no more.
+    store.node.closed.store(true, std::sync::atomic::Ordering::SeqCst);
+    sql(&url, "update cowrite_node set seen = seen - interval '1 hour'").unwrap();
+    // Its row stays, as after a SIGKILL.
+    std::mem::forget(store);
+    taken
+}
+
+fn rests(taken: Result<impl Sized, StoreError>) -> bool {
+    matches!(taken, Err(StoreError::Resting { seconds: 1.., .. }))
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n64_a_document_that_was_open_in_three_nodes_that_crashed_rests_and_no_other_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let looks = open(folder.path());
+    for _ in 0..3 {
+        crashes(folder.path(), "poison").unwrap();
+    }
+    crashes(folder.path(), "other").unwrap();
+
+    assert!(rests(crashes(folder.path(), "poison")), "the fourth does not get it");
+    assert!(rests(crashes(folder.path(), "poison")));
+    crashes(folder.path(), "other").unwrap();
+    assert_eq!(looks.place(&id("poison")).unwrap(), Place::Here, "it is nobody's");
+    looks.load(&id("poison")).unwrap();
+    looks.take(&id("poison"), holder()).unwrap();
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n64_a_document_that_has_rested_is_opened_once_more_and_rests_longer_if_that_crashes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let _looks = open(folder.path());
+    let url = url_of(&server(), folder.path());
+    let rest = || {
+        number(
+            &url,
+            "select extract(epoch from rests_until - now())::bigint from cowrite_document",
+        )
+    };
+    for _ in 0..3 {
+        crashes(folder.path(), "poison").unwrap();
+    }
+    assert!(rests(crashes(folder.path(), "poison")));
+    let first = rest();
+    assert!((25..=60).contains(&first), "{first}");
+    sql(&url, "update cowrite_document set rests_until = now() - interval '1 s'").unwrap();
+
+    crashes(folder.path(), "poison").unwrap();
+    assert!(rests(crashes(folder.path(), "poison")));
+    let second = rest();
+    assert!((55..=120).contains(&second), "{second}");
+}
+
+#[test]
+#[ignore = "needs a database"]
+fn n64_a_document_that_was_let_go_of_or_was_open_for_long_is_no_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = open(folder.path());
+    for name in ["released", "long"] {
+        crashes(folder.path(), name).unwrap();
+        crashes(folder.path(), name).unwrap();
+    }
+    let own = holder();
+    good.take(&id("released"), own).unwrap();
+    good.release(&id("released"), own, None).unwrap();
+    for _ in 0..3 {
+        crashes(folder.path(), "long").unwrap();
+        let ages = "update cowrite_document set taken = taken - interval '3 min' where name = 'long'";
+        sql(&url_of(&server(), folder.path()), ages).unwrap();
+    }
+    for _ in 0..3 {
+        crashes(folder.path(), "released").unwrap();
+    }
 }
