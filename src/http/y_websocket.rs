@@ -102,10 +102,7 @@ async fn upgrade(
         shared.memory.outboxes().clone(),
     ));
     shared.lines.add(&outbox);
-    visit
-        .network
-        .iter()
-        .for_each(|network| outbox.line().comes_from(*network));
+    shared.doorkeeper.is_line(visit.network, outbox.line());
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
     let joining = Joining {
         id,
