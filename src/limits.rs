@@ -97,6 +97,21 @@ pub const AWARENESS_STATE_BYTES_MAX: usize = 64 * 1024;
 /// to go on.
 pub const AWARENESS_CLOCK_MAX: u32 = 1 << 31;
 
+/// Highest clock at which a client id is begun. A page that changes its state a hundred times a second gets there in four
+/// months. What is above is room for a page to go on, whatever somebody else has said of its id.
+pub const AWARENESS_FIRST_CLOCK_MAX: u32 = 1 << 30;
+
+/// How far a clock may be beyond the one at which its client id was begun, and for each second since then: several times
+/// what a page does that is moved over without a pause, connected or not.
+pub const AWARENESS_STEPS_AT_ONCE: u64 = 1_000_000;
+/// The same for each second.
+pub const AWARENESS_STEPS_PER_SECOND: u64 = 1_000;
+
+/// A client id that has left at a higher clock than this is not forgotten: its page could not be seen any more.
+pub const AWARENESS_HIGH_CLOCK: u32 = 1 << 24;
+/// So many of them are remembered.
+pub const AWARENESS_HIGH_CLOCKS_MAX: usize = 1_024;
+
 /// Deepest nesting of shared types: every client deletes and shows them recursively.
 pub const TYPE_DEPTH_MAX: u32 = 1_024;
 

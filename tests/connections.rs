@@ -1,5 +1,5 @@
 //! The real server as the system sees it: connections that end in another way than by the book (rule L26), which threads
-//! go first (rule L28), and what memory it gives back (rule L68).
+//! go first (rule L28), what memory it gives back (rule L68), and what waits for tokens (rule L81).
 
 use std::{
     fs,
@@ -60,13 +60,25 @@ impl Server {
 
     /// The same; `None` when the server closes it instead.
     fn enter(&self, document: &str) -> Option<TcpStream> {
+        let mut stream = self.upgrade(&format!("/ws/{document}"));
+        // SyncStep1, so that nothing is unread when this end closes: the system would reset the connection.
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).expect("a frame");
+        stream
+            .read_exact(&mut vec![0; usize::from(head[1])])
+            .expect("a whole frame");
+        (head[0] == 0x82).then_some(stream)
+    }
+
+    /// A connection that was upgraded, and has read no more than that.
+    fn upgrade(&self, path: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a time to wait");
         write!(
             stream,
-            "GET /ws/{document} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             self.address
         )
@@ -82,13 +94,19 @@ impl Server {
             "{}",
             String::from_utf8_lossy(&answer)
         );
-        // SyncStep1, so that nothing is unread when this end closes: the system would reset the connection.
-        let mut head = [0; 2];
-        stream.read_exact(&mut head).expect("a frame");
         stream
-            .read_exact(&mut vec![0; usize::from(head[1])])
-            .expect("a whole frame");
-        (head[0] == 0x82).then_some(stream)
+    }
+
+    /// Memory of its own that the server holds, in bytes.
+    #[cfg(target_os = "linux")]
+    fn held_bytes(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"))
+            .expect("a line");
+        let kilobytes: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1024
     }
 
     fn open_files(&self) -> usize {
@@ -169,6 +187,83 @@ fn l68_as_memory_fills_what_is_free_is_given_back_whatever_the_allocator_keeps()
     drop(peer);
 
     comes_to(true);
+}
+
+/// A frame of a client, whose mask changes nothing.
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x80 | opcode];
+    match u16::try_from(payload.len()).expect("short") {
+        length @ 0..126 => out.push(0x80 | length as u8),
+        length => {
+            out.push(0x80 | 126);
+            out.extend(length.to_be_bytes());
+        }
+    }
+    out.extend([0; 4]);
+    out.extend(payload);
+    out
+}
+
+/// Something of Hocuspocus' wire for a document whose token has not come: presence of so many bytes, which nobody reads.
+fn said_early(bytes: usize) -> Vec<u8> {
+    frame(2, &[&[1, b'd', 1][..], &vec![b'x'; bytes]].concat())
+}
+
+#[test]
+fn l81_what_waits_for_tokens_is_bounded_for_all_connections_together() {
+    let server = Server::start_with(&["--unfinished-bytes-max=1MiB", "--message-bytes-max=1MiB"], &[]);
+    let says = |bytes: usize| {
+        let mut peer = server.upgrade("/hocuspocus");
+        for _ in 0..bytes / 10_000 {
+            peer.write_all(&said_early(10_000)).expect("sent");
+        }
+        peer
+    };
+    // Twice as much as there is room for.
+    let mut peers: Vec<TcpStream> = (0..20).map(|_| says(100_000)).collect();
+    let mut little: Vec<TcpStream> = (0..5).map(|_| says(60_000)).collect();
+
+    let is_closed = |peer: &mut TcpStream, patience: u64| {
+        peer.set_read_timeout(Some(Duration::from_millis(patience)))
+            .expect("a time to wait");
+        let mut head = [0; 4];
+        peer.read_exact(&mut head)
+            .is_ok_and(|()| head[0] == 0x88 && head[2..] == 1013_u16.to_be_bytes())
+    };
+    let patience = Instant::now() + Duration::from_secs(30);
+    let mut closed = 0;
+    while closed < 8 {
+        assert!(Instant::now() < patience, "{closed} were closed");
+        let before = peers.len();
+        peers.retain_mut(|peer| !is_closed(peer, 10));
+        closed += before - peers.len();
+    }
+    assert!(peers.len() >= 5, "those that there is room for stay");
+    assert!(
+        !little.iter_mut().any(|peer| is_closed(peer, 10)),
+        "a little is always taken"
+    );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn l81_what_waits_for_a_token_keeps_nothing_of_what_came_with_it() {
+    let server = Server::start();
+    let pongs = frame(10, &[0; 125]).repeat(240);
+    // Sends that, and reads an answer to what came behind it.
+    let says = |peer: &mut TcpStream, bytes: &[u8]| {
+        peer.write_all(&[bytes, &frame(9, b"?")].concat()).expect("sent");
+        let mut pong = [0; 3];
+        peer.read_exact(&mut pong).expect("a pong");
+        assert_eq!(pong, [0x8a, 1, b'?']);
+    };
+    says(&mut server.upgrade("/hocuspocus"), &pongs.repeat(900));
+    let mut peer = server.upgrade("/hocuspocus");
+    let before = server.held_bytes();
+    says(&mut peer, &[said_early(10), pongs].concat().repeat(900));
+
+    let more = server.held_bytes().saturating_sub(before);
+    assert!(more < 4 << 20, "{} kB for 9 kB", more >> 10);
 }
 
 #[test]

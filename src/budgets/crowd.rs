@@ -4,7 +4,10 @@
 //! more than [`FORGETTABLE_MAX`] are remembered. When there are more, the half that took least is forgotten: who floods is
 //! remembered longest.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{protocol::close::Exceeded, room::Micros};
 
@@ -55,6 +58,8 @@ struct Client {
     handshakes: Bucket,
     refusals: Bucket,
     documents: Bucket,
+    /// What its connections have asked of documents; shared with them, and made when the first one comes.
+    asked: Option<Arc<Mutex<Bucket>>>,
 }
 
 impl Client {
@@ -64,7 +69,16 @@ impl Client {
 
     /// When nothing of it needs to be remembered any more, in nanoseconds.
     fn forgotten_at(&self) -> u64 {
-        let buckets = [self.handshakes, self.refusals, self.documents];
+        let asked = self
+            .asked
+            .as_ref()
+            .map(|asked| *asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let buckets = [
+            self.handshakes,
+            self.refusals,
+            self.documents,
+            asked.unwrap_or_default(),
+        ];
         buckets.iter().map(Bucket::full_at).max().unwrap_or_default()
     }
 }
@@ -137,6 +151,12 @@ impl<K: Ord + Clone> Crowd<K> {
         })
         .then_some(())
         .ok_or_else(|| self.exceeded(("connections_of_address", "connections_of_user"), "connections", AGAIN))
+    }
+
+    /// What all connections of a client have asked of documents.
+    #[must_use]
+    pub fn asked(&mut self, who: &K, now: Micros) -> Arc<Mutex<Bucket>> {
+        self.client(who, now).asked.get_or_insert_default().clone()
     }
 
     /// One connection less.

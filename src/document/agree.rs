@@ -243,11 +243,91 @@ fn same_content(kind: u8, a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// A value of so many bytes may be written in any way.
+const SHORT_BYTES: usize = 1_024;
+/// What may be the same differs in length by this factor at most.
+const SAME_FACTOR: usize = 64;
+/// What is taken is so many times as long as a client writes it again at most: the canonical form that this is measured by
+/// may be shorter than what a client writes, by less than half.
+const WASTE_FACTOR: usize = SAME_FACTOR / 2;
+
 /// Whether both may be the same value, written otherwise: a number may have 300 digits or 5. What is much longer is not
-/// read, or a few bytes would cost what somebody's longest value costs.
+/// read, or a few bytes would cost what somebody's longest value costs; [`is_wasteful`] keeps out what would be the same.
 fn may_be_same(a: &[u8], b: &[u8]) -> bool {
     let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
-    long <= 1_024 + 64 * short
+    long <= SHORT_BYTES + SAME_FACTOR * short
+}
+
+/// Whether a struct holds a value that is much longer than what a client writes that has read it (spaces, digits without
+/// a meaning, keys that come twice): whoever sends it on would be taken for a page that writes something else. Linear.
+#[inline]
+pub(super) fn is_wasteful(kind: u8, content: &[u8]) -> bool {
+    content.len() > SHORT_BYTES && holds_waste(kind, content).unwrap_or(false)
+}
+
+fn holds_waste(kind: u8, content: &[u8]) -> Option<bool> {
+    let mut r = Reader::new(content);
+    let is_waste = |long: usize, short: usize| long > SHORT_BYTES + WASTE_FACTOR * short;
+    let is_waste_as_json = |json: &[u8]| Some(json.len() > SHORT_BYTES && is_waste(json.len(), canonical(json)?.len()));
+    match kind {
+        EMBED => is_waste_as_json(r.var_bytes().ok()?),
+        FORMAT => {
+            r.var_bytes().ok()?;
+            is_waste_as_json(r.var_bytes().ok()?)
+        }
+        ANY | JSON => {
+            for _ in 0..r.count(1).ok()? {
+                let one = value(&mut r, kind)?;
+                let is_waste = match kind {
+                    _ if one.len() <= SHORT_BYTES => false,
+                    ANY => is_waste(one.len(), kept_bytes(&mut Reader::new(one))?),
+                    _ => tail(one) != b"undefined" && is_waste_as_json(tail(one))?,
+                };
+                if is_waste {
+                    return Some(true);
+                }
+            }
+            Some(false)
+        }
+        _ => None,
+    }
+}
+
+/// How long an `Any` is without what a later entry of the same key replaces. It nests at most `ANY_DEPTH_MAX` deep.
+fn kept_bytes(r: &mut Reader) -> Option<usize> {
+    let from = r.position();
+    let tag = r.clone().byte().ok()?;
+    if !matches!(tag, 117 | 118) {
+        structs::any::<false>(r).ok()?;
+        return Some(r.position() - from);
+    }
+    r.byte().ok()?;
+    let count = r.count(1).ok()?;
+    let own = r.position() - from;
+    if tag == 117 {
+        return (0..count).try_fold(own, |sum, _| Some(sum + kept_bytes(r)?));
+    }
+    let mut entry = |_| {
+        let from = r.position();
+        let key = r.var_bytes().ok()?;
+        let key_bytes = r.position() - from;
+        Some((key, key_bytes + kept_bytes(r)?))
+    };
+    let mut entries = (0..count).map(&mut entry).collect::<Option<Vec<_>>>()?;
+    // The sort keeps the order of those that are equal: the last one holds.
+    entries.sort_by_key(|(key, _)| *key);
+    let is_last = |index: usize| entries.get(index + 1).is_none_or(|next| next.0 != entries[index].0);
+    let kept = (0..entries.len()).filter(|index| is_last(*index));
+    Some(own + kept.map(|index| entries[index].1).sum::<usize>())
+}
+
+/// JSON in the one form in which it can be compared.
+fn canonical(json: &[u8]) -> Option<String> {
+    let mut out = String::new();
+    let mut steps = Steps::new(u64::MAX);
+    let text = std::str::from_utf8(json).ok()?;
+    Canon::new(&mut out, &mut steps, Precision::Yrs).json(text).ok()?;
+    Some(out)
 }
 
 /// As `JSON.parse` reads them and `JSON.stringify` writes them again: -0 is 0, and half a pair is written in several ways.
@@ -258,14 +338,7 @@ fn same_json(a: &[u8], b: &[u8]) -> bool {
     if !may_be_same(a, b) {
         return false;
     }
-    let read = |bytes| {
-        let mut out = String::new();
-        let mut steps = Steps::new(u64::MAX);
-        let text = std::str::from_utf8(bytes).ok()?;
-        Canon::new(&mut out, &mut steps, Precision::Yrs).json(text).ok()?;
-        Some(out)
-    };
-    matches!((read(a), read(b)), (Some(a), Some(b)) if a == b)
+    matches!((canonical(a), canonical(b)), (Some(a), Some(b)) if a == b)
 }
 
 fn same_any(a: &[u8], b: &[u8]) -> bool {

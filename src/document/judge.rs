@@ -14,7 +14,7 @@ use crate::{
         CheckedUpdate, Deletion, Id, Section,
         encode::{Out, assemble, gc},
         piece::Whole,
-        structs::{self, ANY, EMBED, FORMAT, GC, Parent, STRING, TYPE},
+        structs::{self, ANY, EMBED, FORMAT, GC, JSON, Parent, STRING, TYPE},
         walk::{Lane, Step, Walk},
     },
 };
@@ -282,7 +282,11 @@ impl Judge<'_> {
         let Some(holder) = holder.filter(|holder| !holder.dead) else {
             return Ok(Place::GONE);
         };
+        let content = &self.update.bytes()[found.content..step.to];
         match found.kind() {
+            kind @ (ANY | JSON | EMBED | FORMAT) if agree::is_wasteful(kind, content) => {
+                Err("a value that is written far too long")
+            }
             STRING | EMBED | FORMAT if place.is_keyed() => Err("text as an entry of a map"),
             TYPE if u32::from(holder.depth) >= TYPE_DEPTH_MAX => Err("shared types nested too deeply"),
             TYPE => {

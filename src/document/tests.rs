@@ -511,10 +511,72 @@ fn d22_a_small_value_is_not_compared_with_a_large_one_by_reading_that() {
 
     assert!(matches!(judged(&zeros("0.0", 20_000)), Verdict::Known));
     assert!(matches!(judged("0"), Verdict::Conflict(_)));
-    let long = format!("{}0", " ".repeat(100_000));
-    wrote_by(&mut document, 11, &[embed(&long)]);
-    let short = document.judge(update(&[(11, 0, &[embed("0")])], &[]));
-    assert!(matches!(short, Verdict::Conflict(_)), "nobody writes it that long");
+}
+
+#[test]
+fn g40_a_value_that_is_written_far_too_long_is_refused_and_any_other_is_the_same_as_a_client_writes_it() {
+    let json = |kind: u8| {
+        move |text: &str| {
+            wrote(
+                None,
+                None,
+                kind,
+                [
+                    if kind == structs::FORMAT { &b"\x01k"[..] } else { &[] },
+                    &bytes_of(text),
+                ]
+                .concat(),
+            )
+        }
+    };
+    let listed = |text: &str| wrote(None, None, structs::JSON, [&[1][..], &bytes_of(text)].concat());
+    let any = |value: &[u8]| wrote(None, None, structs::ANY, [&[1][..], value].concat());
+    let twice = |bytes: usize| {
+        [
+            &[118, 2, 1, b'a', 119][..],
+            &bytes_of(&"x".repeat(bytes)),
+            &[1, b'a', 125, 1],
+        ]
+        .concat()
+    };
+    let nested = |bytes: usize| [&[117, 1][..], &twice(bytes)].concat();
+    let dots = |bytes: usize| format!("1.{}", "0".repeat(bytes));
+    let spaces = |bytes: usize| format!("{}1", " ".repeat(bytes));
+    let keys = |bytes: usize| format!(r#"{{"a":"{}","\u0061":1}}"#, "x".repeat(bytes));
+    let judged = |long: &Wrote, short: &Wrote| {
+        let mut document = Document::default();
+        match document.judge(update(&[(10, 0, std::slice::from_ref(long))], &[])) {
+            Verdict::News(news) => document.take(news),
+            Verdict::Refused(_) => return false,
+            other => panic!("{other:?}"),
+        };
+        let again = document.judge(update(&[(10, 0, std::slice::from_ref(short))], &[]));
+        assert!(
+            matches!(again, Verdict::Known),
+            "what is taken may be sent on: {again:?}"
+        );
+        true
+    };
+
+    for bytes in [10, 900, 1_000, 1_060, 1_100, 1_300, 4_000, 100_000] {
+        let mut taken = Vec::new();
+        for kind in [structs::EMBED, structs::FORMAT] {
+            for long in [dots(bytes), spaces(bytes)] {
+                taken.push(judged(&json(kind)(&long), &json(kind)("1")));
+            }
+            taken.push(judged(&json(kind)(&keys(bytes)), &json(kind)(r#"{"a":1}"#)));
+        }
+        taken.push(judged(&listed(&spaces(bytes)), &listed("1")));
+        taken.push(judged(&any(&twice(bytes)), &any(&[118, 1, 1, b'a', 125, 1])));
+        taken.push(judged(&any(&nested(bytes)), &any(&[117, 1, 118, 1, 1, b'a', 125, 1])));
+        if bytes <= 1_000 {
+            assert!(taken.iter().all(|taken| *taken), "{bytes}: {taken:?}");
+        } else if bytes > 1_300 {
+            assert!(!taken.iter().any(|taken| *taken), "{bytes}: {taken:?}");
+        }
+    }
+    let picture = format!(r#"{{"src":"data:image/png;base64,{}"}}"#, "QUJD".repeat(100_000));
+    assert!(judged(&json(structs::EMBED)(&picture), &json(structs::EMBED)(&picture)));
 }
 
 #[test]

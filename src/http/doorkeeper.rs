@@ -17,7 +17,7 @@ use crate::{
     actor::clock,
     budgets::{Crowd, Limits, Network, pace},
     protocol::close::Exceeded,
-    room::Micros,
+    room::{Micros, outbox::Line},
 };
 
 use super::peer::{self, Peer, Strange, TrustProxy};
@@ -207,6 +207,13 @@ impl Doorkeeper {
             network: whose,
             places: [whose.map(|network| self.place(Who::Address(network))), None],
         })
+    }
+
+    /// A connection is a line, and comes from there: what it asks of documents counts with what others from there ask (L80).
+    pub fn is_line(&self, whose: Option<Network>, line: &Line) {
+        if let Some(network) = whose {
+            line.comes_from(network, lock(&self.addresses).asked(&network, clock::now()));
+        }
     }
 
     /// A connection turns out to be a user's.

@@ -43,7 +43,7 @@ use super::{
     Shared, admission,
     doorkeeper::Place,
     inner::{self, Away, Came, News, Room, Ties},
-    line::{self, Event, Open, Reader},
+    line::{self, Begun, Event, Open, Reader},
     refusals,
     session::{self, Batch},
     switchboard::{Switchboard, SwitchboardBody},
@@ -58,6 +58,10 @@ const WAITING_DOCUMENTS_MAX: usize = 100;
 const OPENING_BYTES_MAX: usize = 1024 * 1024;
 /// Most documents that are being opened for one socket, those that were left again included: above that it is not read.
 const OPENINGS_MAX: usize = 64;
+/// What it costs to remember a document without a session, beside its name, in bytes.
+const REMEMBERED_COST: usize = 256;
+/// From here on it is counted anew what is remembered, in bytes.
+const REMEMBERED_BYTES: usize = 64 * 1024;
 /// What a token that waits costs, in bytes: claims and their place in a list.
 const RENEWAL_COST: usize = 1_024;
 /// How often a socket is looked at of which nothing is heard.
@@ -88,7 +92,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let response = line::handshake(&request, &admission::credentials(&request)).await?;
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
     shared.lines.add(&board);
-    network.iter().for_each(|network| own.line().comes_from(*network));
+    shared.doorkeeper.is_line(network, own.line());
     tunnel::node(&request, &shared)
         .iter()
         .for_each(|node| own.line().comes_through(*node));
@@ -124,6 +128,10 @@ struct Socket {
     /// One of these is to be handed over before more is added.
     has_full_batch: bool,
     waiting: Waiting,
+    /// What waits for tokens and for documents, and who was denied or has left, as a part of what waits for all connections.
+    kept: Begun,
+    /// What it costs at most to remember who was denied or has left, in bytes.
+    remembered_bytes: usize,
     /// Documents that could not be entered for now, while nobody is on the socket.
     outside: Outside,
     /// Bytes that wait for documents that are being opened.
@@ -263,6 +271,7 @@ impl Socket {
         path: String,
         network: Option<Network>,
     ) -> Self {
+        let kept = Begun::of(&shared.unfinished);
         Self {
             id: shared.next_session.fetch_add(1, Ordering::Relaxed),
             shared,
@@ -276,6 +285,8 @@ impl Socket {
             touched: Vec::new(),
             has_full_batch: false,
             waiting: Waiting::default(),
+            kept,
+            remembered_bytes: 0,
             outside: Outside::default(),
             opening_bytes: 0,
             openings: 0,
@@ -356,6 +367,7 @@ impl Socket {
                 }
                 Some(joined) = self.joined.1.recv() => {
                     self.has_joined(joined).await?;
+                    self.keeps()?;
                     self.hand_over().await?;
                 }
                 Some(news) = self.news.1.recv() => self.hear_of_other_node(news),
@@ -414,7 +426,8 @@ impl Socket {
                 if let hocuspocus::Said::To(address, message) = hocuspocus::parse(&bytes)? {
                     let is_heard = matches!(&message, Message::Other(unread) if self.hear_live(&address, unread));
                     if !is_heard {
-                        self.hear(address.kept(), message).await?;
+                        self.hear(address.kept(), message.kept()).await?;
+                        self.keeps()?;
                     }
                 }
             }
@@ -866,12 +879,23 @@ impl Socket {
     /// Remembers a document without a session, as long as there is room for that.
     fn remember(&mut self, address: Address, seat: Seat) {
         if self.seats.len() >= DOCUMENTS_MAX {
-            self.seats
-                .retain(|_, seat| !matches!(seat, Seat::Denied | Seat::Left(_)));
+            self.seats.retain(|_, seat| !seat.is_remembered());
         }
         if self.seats.len() < DOCUMENTS_MAX {
+            self.remembered_bytes += REMEMBERED_COST + address.bytes();
             self.seats.insert(address, seat);
         }
+        if self.remembered_bytes > REMEMBERED_BYTES {
+            // Some have come back.
+            let remembered = self.seats.iter().filter(|(_, seat)| seat.is_remembered());
+            self.remembered_bytes = remembered.map(|(address, _)| REMEMBERED_COST + address.bytes()).sum();
+        }
+    }
+
+    /// Counts what is kept for later among what all connections keep (L81).
+    fn keeps(&mut self) -> Result<(), CloseReason> {
+        self.kept
+            .wait(self.waiting.bytes + self.opening_bytes + self.remembered_bytes)
     }
 
     /// The client has left a document. What it said before counts; what it was to be told does not. Returns what says
@@ -952,6 +976,11 @@ impl Seat {
             Self::Away(away, _) => !away.outbox.is_closing(),
             Self::Waiting(_) | Self::Denied | Self::Left(_) => false,
         }
+    }
+
+    /// Whether it is no more than the memory of a document that has no session.
+    fn is_remembered(&self) -> bool {
+        matches!(self, Self::Denied | Self::Left(_))
     }
 }
 

@@ -174,11 +174,11 @@ impl Begun {
         }
     }
 
-    /// So much is not complete now.
+    /// So much waits now for what it is about, however long that takes.
     ///
     /// # Errors
-    /// The reason to close with: all together is too much and this is a large part of it, or it comes too slowly.
-    pub fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
+    /// The reason to close with: all together is too much, and this is a large part of it.
+    pub fn wait(&mut self, bytes: usize) -> Result<(), CloseReason> {
         let all = &self.all;
         let grows_by = bytes.saturating_sub(self.bytes);
         let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
@@ -190,6 +190,15 @@ impl Begun {
             let reason = "too many messages are on their way, come back".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }
+        Ok(())
+    }
+
+    /// So much is not complete now.
+    ///
+    /// # Errors
+    /// As for [`Begun::wait`]; or it comes too slowly.
+    pub fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
+        self.wait(bytes)?;
         if bytes == 0 {
             self.since = None;
             return Ok(());

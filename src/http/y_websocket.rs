@@ -102,10 +102,7 @@ async fn upgrade(
         shared.memory.outboxes().clone(),
     ));
     shared.lines.add(&outbox);
-    visit
-        .network
-        .iter()
-        .for_each(|network| outbox.line().comes_from(*network));
+    shared.doorkeeper.is_line(visit.network, outbox.line());
     tunnel::node(request, shared)
         .iter()
         .for_each(|node| outbox.line().comes_through(*node));

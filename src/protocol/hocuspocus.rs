@@ -58,6 +58,12 @@ impl Address {
         Self(Bytes::copy_from_slice(&self.0))
     }
 
+    /// How long it is, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether it names a session beside the document.
     #[must_use]
     pub fn has_session(&self) -> bool {
@@ -95,6 +101,20 @@ pub enum Message {
     Close,
     /// Anything else. It is not read before somebody may say it.
     Other(Unread),
+}
+
+impl Message {
+    /// The same, with bytes of its own where it was not read: a slice would keep the whole buffer that it was read into.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        match self {
+            Self::Other(unread) => Self::Other(Unread {
+                payload: Bytes::copy_from_slice(&unread.payload),
+                ..unread
+            }),
+            read => read,
+        }
+    }
 }
 
 /// A message that was not read.

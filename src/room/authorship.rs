@@ -24,7 +24,7 @@ use smallvec::SmallVec;
 
 use crate::limits::AWARENESS_CLIENTS_PER_SESSION_MAX;
 
-use super::{MS, Micros, SECOND, session::SessionId};
+use super::{MS, Micros, SECOND, firsts::Firsts, session::SessionId};
 
 /// How long the client id of a session that left stays its own.
 const REMEMBERED: Micros = 60 * SECOND;
@@ -45,6 +45,8 @@ pub(super) struct Authorship {
     doubts: BTreeMap<u64, u32>,
     /// How far a client had written when the room first knew whose id it was: what is after it may be of two pages.
     since: BTreeMap<u64, u32>,
+    /// Whose client ids were first: whoever took one meanwhile gives it back.
+    firsts: Firsts,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,7 @@ impl Authorship {
                 if self.ids.contains_key(&author.session) {
                     return None;
                 }
-                if claim.first {
+                if claim.first && !self.firsts.is_of(client, author.subject) {
                     // One that has no id of its own may be the page that wrote under this one before.
                     return self.since.get(&client).copied().filter(|since| *since < next);
                 }
@@ -179,7 +181,11 @@ impl Authorship {
 
     /// A session writes under a client id of nobody, what it did itself: one that has no id yet has this one.
     pub fn write(&mut self, client: u64, author: Author) {
-        if !self.claims.contains_key(&client) && !self.ids.contains_key(&author.session) {
+        let is_free = self.claims.get(&client).is_none_or(|claim| {
+            // Somebody took it meanwhile.
+            !claim.is_of(author) && self.firsts.is_of(client, author.subject)
+        });
+        if is_free && !self.ids.contains_key(&author.session) {
             self.claim(client, author, false);
         }
     }
@@ -193,6 +199,9 @@ impl Authorship {
             ids.push(client);
         }
         let first = ids.first() == Some(&client);
+        if first {
+            self.firsts.remember(client, author.subject);
+        }
         let before = self.claims.insert(client, Claim::of(author, announced, first));
         if let Some(before) = before.filter(|before| before.session != author.session) {
             self.release(client, before.session);
@@ -214,6 +223,9 @@ impl Authorship {
             return Right::Followed;
         };
         if claim.is_of(author) {
+            return Right::Granted;
+        }
+        if self.firsts.is_of(client, author.subject) {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
@@ -423,6 +435,45 @@ mod tests {
         authorship.leave(SessionId(1), 1, |_| 0);
         assert_eq!(right(&mut authorship, 10, author(3, &bob), 2), Right::Denied);
         assert_eq!(right(&mut authorship, 10, author(4, &ada), 2), Right::Granted);
+    }
+
+    #[test]
+    fn d21_a_subject_that_comes_back_has_the_client_id_that_was_its_own_first() {
+        let (ada, eve): (Arc<str>, Arc<str>) = ("ada".into(), "eve".into());
+        let author = |session, subject| Author {
+            session: SessionId(session),
+            subject: Some(subject),
+            joined: 0,
+        };
+        for announces in [true, false] {
+            let mut authorship = Authorship::default();
+            authorship.announce(10, author(1, &ada), 0);
+            authorship.leave(SessionId(1), 5, |_| 7);
+            authorship.forget(REMEMBERED + 5);
+            authorship.announce(10, author(2, &eve), 7);
+            assert_eq!(
+                right(&mut authorship, 10, author(2, &eve), 0),
+                Right::Granted,
+                "a page with another name"
+            );
+
+            if announces {
+                assert_eq!(
+                    authorship.announce(10, author(3, &ada), 9),
+                    Some(7),
+                    "what was written meanwhile"
+                );
+            }
+            assert_eq!(right(&mut authorship, 10, author(3, &ada), 0), Right::Granted);
+            authorship.write(10, author(3, &ada));
+
+            assert_eq!(authorship.owner(10), Some(SessionId(3)));
+            assert_eq!(right(&mut authorship, 10, author(2, &eve), 0), Right::Ask(SessionId(3)));
+            if announces {
+                authorship.announce(10, author(4, &eve), 9);
+                assert_eq!(authorship.owner(10), Some(SessionId(3)));
+            }
+        }
     }
 
     #[test]

@@ -320,14 +320,15 @@ impl Room {
             // Who has nothing asks for what many ask for.
             let may_be_odd = session.asks_again || !had.is_empty();
             let is_odd = may_be_odd && self.cache.find(&had, self.version).is_none();
-            if is_odd && !outbox.line().may_ask(asks, rate, now) {
+            let weight = self.document.weight_bytes();
+            if is_odd && !outbox.line().may_ask(asks, rate, weight, now) {
                 return Progress::Waits;
             }
             let encodes = self.encoding == Encoding::Nothing;
             let answer = self.answer_for(&had, effects);
             let begins = encodes && self.encoding != Encoding::Nothing;
             if is_odd && (answer.is_some() || begins) {
-                outbox.line().asked(asks, rate, now);
+                outbox.line().asked(asks, rate, weight, now);
             }
             let Some((answer, tail)) = answer else {
                 return Progress::Waits;

@@ -13,6 +13,7 @@
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
+//! | `firsts` | whose a client id was first |
 //! | `cadence` | when edits and presence leave |
 //! | `sweep` | silence, expiry, the end of a document that nobody uses |
 //! | `authorship` | who writes under which client id |
@@ -45,6 +46,7 @@ pub mod cadence;
 mod editing;
 mod effect;
 mod fan_out;
+mod firsts;
 pub mod inside;
 pub mod outbox;
 pub mod presence;

@@ -57,8 +57,8 @@ pub struct Line {
 struct Seldom {
     asked: [Bucket; 2],
     sides: [Option<Waker>; 2],
-    /// Where it comes from, where that is counted.
-    network: Option<Network>,
+    /// Where it comes from, where that is counted, and what all lines from there have asked.
+    network: Option<(Network, Arc<Mutex<Bucket>>)>,
     /// The server that its peer is connected to, where there are several.
     node: Option<NodeId>,
 }
@@ -79,6 +79,22 @@ pub enum Asks {
     First,
     /// By one that was.
     Again,
+}
+
+/// What of documents is looked through for all lines of one address together, in pieces: 256 MiB a second, a small part of
+/// what a thread can, and ten times that at once, so that a school comes back after a restart.
+const LOOKED_THROUGH: Rate = Rate::per_second(4_096, LOOKED_THROUGH_AT_ONCE);
+const LOOKED_THROUGH_AT_ONCE: u64 = 40_960;
+/// A piece, in bytes: what the smallest document counts for.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What so many bytes count for; the largest document can be asked for, too.
+fn pieces(bytes: usize) -> u64 {
+    (1 + bytes / PIECE_BYTES).min(LOOKED_THROUGH_AT_ONCE as usize) as u64
+}
+
+fn lock(bucket: &Mutex<Bucket>) -> MutexGuard<'_, Bucket> {
+    bucket.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Line {
@@ -108,15 +124,15 @@ impl Line {
         }
     }
 
-    /// Its peer is there.
-    pub fn comes_from(&self, network: Network) {
-        self.seldom().network = Some(network);
+    /// Its peer is there; `asked` is shared by all lines that come from there.
+    pub fn comes_from(&self, network: Network, asked: Arc<Mutex<Bucket>>) {
+        self.seldom().network = Some((network, asked));
     }
 
     /// Where it comes from; `None` when that is not counted (this machine, a proxy that speaks for everybody).
     #[must_use]
     pub fn network(&self) -> Option<Network> {
-        self.seldom().network
+        self.seldom().network.as_ref().map(|(network, _)| *network)
     }
 
     /// Its peer is connected to this server.
@@ -173,16 +189,24 @@ impl Line {
         }
     }
 
-    /// Whether a session may be answered something at `now` that is for nobody else. All sessions of the line share `rate`.
+    /// Whether a session may be answered something at `now` that is for nobody else, and for which `bytes` are looked
+    /// through. All sessions of the line share `rate`, and all lines of one address [`LOOKED_THROUGH`].
     #[must_use]
-    pub fn may_ask(&self, asks: Asks, rate: Rate, now: Micros) -> bool {
-        let mut asked = self.seldom().asked[asks as usize];
-        asked.take(rate, 1, now).is_ok()
+    pub fn may_ask(&self, asks: Asks, rate: Rate, bytes: usize, now: Micros) -> bool {
+        let seldom = self.seldom();
+        let mut asked = seldom.asked[asks as usize];
+        let from_there = seldom.network.as_ref().map(|(_, asked)| *lock(asked));
+        let has_room = |mut asked: Bucket| asked.take(LOOKED_THROUGH, pieces(bytes), now).is_ok();
+        asked.take(rate, 1, now).is_ok() && from_there.is_none_or(has_room)
     }
 
     /// A session is answered so.
-    pub fn asked(&self, asks: Asks, rate: Rate, now: Micros) {
-        self.seldom().asked[asks as usize].charge(rate, 1, now);
+    pub fn asked(&self, asks: Asks, rate: Rate, bytes: usize, now: Micros) {
+        let mut seldom = self.seldom();
+        seldom.asked[asks as usize].charge(rate, 1, now);
+        if let Some((_, asked)) = &seldom.network {
+            lock(asked).charge(LOOKED_THROUGH, pieces(bytes), now);
+        }
     }
 
     /// Whether it is given up: nobody need read or write any more. If not, `waker` is woken when it is.

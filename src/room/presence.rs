@@ -23,11 +23,14 @@ use smallvec::SmallVec;
 
 use crate::{
     access::{Identity, stamp},
-    limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US},
+    limits::{
+        AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US, AWARENESS_FIRST_CLOCK_MAX, AWARENESS_HIGH_CLOCK,
+        AWARENESS_HIGH_CLOCKS_MAX, AWARENESS_STEPS_AT_ONCE, AWARENESS_STEPS_PER_SECOND,
+    },
     protocol::awareness::{self, Entry},
 };
 
-use super::{Micros, session::SessionId};
+use super::{Micros, SECOND, firsts::Firsts, session::SessionId};
 
 /// The awareness of one document.
 #[derive(Debug, Default)]
@@ -40,9 +43,14 @@ pub struct Presence {
     owned: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
     /// Clients that a session has spoken for, and of which another one speaks.
     estranged: FxHashMap<SessionId, SmallVec<[u64; 1]>>,
+    /// Whose client ids were first, of those that were their sessions' own.
+    firsts: Firsts,
     /// Bytes of all states.
     bytes: usize,
 }
+
+/// How long it is remembered who left, and whose the client id is.
+const REMEMBERED: Micros = 2 * AWARENESS_EXPIRY_US;
 
 /// What a state costs each receiver beside its JSON text, in bytes.
 const ENTRY_BYTES: usize = 16;
@@ -86,10 +94,26 @@ struct State {
     owner: SessionId,
     person: Option<Arc<str>>,
     renewed_us: Micros,
+    begun: Begun,
+}
+
+/// Where the clock of a client began, as far as is remembered.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    clock: u32,
+    at_us: Micros,
+}
+
+impl Begun {
+    /// Whether a clock may have got that far.
+    fn reaches(self, clock: u32, now: Micros) -> bool {
+        let steps = AWARENESS_STEPS_AT_ONCE + now.saturating_sub(self.at_us) / SECOND * AWARENESS_STEPS_PER_SECOND;
+        u64::from(clock) <= u64::from(self.clock) + steps
+    }
 }
 
 impl State {
-    fn new(clock: u32, json: &Bytes, speaker: Speaker, now: Micros) -> Self {
+    fn new(clock: u32, json: &Bytes, speaker: Speaker, begun: Begun, now: Micros) -> Self {
         // Copied: a slice would keep the whole buffer that it was read into.
         Self {
             clock,
@@ -97,6 +121,7 @@ impl State {
             owner: speaker.session,
             person: speaker.person.cloned(),
             renewed_us: now,
+            begun,
         }
     }
 
@@ -124,6 +149,7 @@ struct Removed {
     clock: u32,
     person: Option<Arc<str>>,
     at_us: Micros,
+    begun: Begun,
 }
 
 impl Removed {
@@ -163,10 +189,13 @@ impl Presence {
                 (Some(state), None) => answer.refused += usize::from(entry.clock > state.clock),
                 (Some(state), Some(json)) => {
                     let is_own = speaker.own == Some(entry.client);
-                    let is_of = state.is_of(speaker, &heard);
+                    let is_of = state.is_of(speaker, &heard) || self.was_of(speaker, entry.client);
+                    let reaches = state.begun.reaches(entry.clock, now);
                     if !is_of && (is_own || entry.clock > state.clock) {
                         answer.refused += 1;
                         self.estrange(speaker.session, entry.client);
+                    } else if entry.clock > state.clock && !reaches {
+                        answer.refused += 1;
                     } else if entry.clock > state.clock {
                         answer.refused += usize::from(!self.renew(entry, json, speaker, bytes_max, now));
                     } else if is_own && is_of && state.owner != speaker.session {
@@ -179,7 +208,12 @@ impl Presence {
                 }
                 (None, None) => {}
                 (None, Some(json)) => match self.removed.get(&entry.client) {
-                    Some(removed) if removed.person.is_some() && removed.person.as_ref() != speaker.person => {
+                    Some(removed)
+                        if removed.person.is_some()
+                            && removed.person.as_ref() != speaker.person
+                            && removed.at_us + REMEMBERED > now
+                            && !self.was_of(speaker, entry.client) =>
+                    {
                         answer.refused += 1;
                         self.estrange(speaker.session, entry.client);
                     }
@@ -188,11 +222,18 @@ impl Presence {
                             answer.corrections.push(removed.entry(entry.client));
                         }
                     }
+                    Some(removed) if !removed.begun.reaches(entry.clock, now) => answer.refused += 1,
+                    None if entry.clock > AWARENESS_FIRST_CLOCK_MAX => answer.refused += 1,
                     _ => answer.refused += usize::from(!self.begin(entry, json, speaker, bytes_max, now)),
                 },
             }
         }
         answer
+    }
+
+    /// Whether somebody says its own client id, and it was that person's before it was anybody else's.
+    fn was_of(&self, speaker: Speaker, client: u64) -> bool {
+        speaker.own == Some(client) && self.firsts.is_of(client, speaker.person)
     }
 
     /// A client that is not here comes; false when there is no room for it.
@@ -204,9 +245,16 @@ impl Presence {
         }
         self.bytes = bytes;
         self.reconcile(speaker.session, entry.client);
-        self.removed.remove(&entry.client);
+        let known = self.removed.remove(&entry.client).map(|removed| removed.begun);
+        let begun = known.unwrap_or(Begun {
+            clock: entry.clock,
+            at_us: now,
+        });
+        if speaker.own == Some(entry.client) {
+            self.firsts.remember(entry.client, speaker.person);
+        }
         self.states
-            .insert(entry.client, State::new(entry.clock, json, speaker, now));
+            .insert(entry.client, State::new(entry.clock, json, speaker, begun, now));
         self.changed.insert(entry.client);
         true
     }
@@ -214,7 +262,10 @@ impl Presence {
     /// A client that is here has another state; false when there is no room for it.
     fn renew(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
         let json = &speaker.stamped(json);
-        let before = self.states.get(&entry.client).map_or(0, |state| state.json.len());
+        let Some(known) = self.states.get(&entry.client) else {
+            return false;
+        };
+        let (before, begun) = (known.json.len(), known.begun);
         let bytes = self.bytes - before + json.len();
         if json.len() > before && bytes > bytes_max {
             return false;
@@ -224,7 +275,7 @@ impl Presence {
         }
         self.bytes = bytes;
         self.states
-            .insert(entry.client, State::new(entry.clock, json, speaker, now));
+            .insert(entry.client, State::new(entry.clock, json, speaker, begun, now));
         self.changed.insert(entry.client);
         true
     }
@@ -317,7 +368,17 @@ impl Presence {
         }
         let (removed, states) = (&mut self.removed, &self.states);
         let before = removed.len();
-        removed.retain(|_, removed| removed.at_us + 2 * AWARENESS_EXPIRY_US > now);
+        let is_high = |removed: &Removed| removed.clock > AWARENESS_HIGH_CLOCK;
+        let mut high: Vec<Micros> = removed
+            .values()
+            .filter(|one| is_high(one))
+            .map(|one| one.at_us)
+            .collect();
+        high.sort_unstable();
+        // Of too many that are high the oldest go.
+        let since = high.iter().rev().nth(AWARENESS_HIGH_CLOCKS_MAX).copied();
+        let stays = |one: &Removed| is_high(one) && since.is_none_or(|since| one.at_us > since);
+        removed.retain(|_, one| one.at_us + REMEMBERED > now || stays(one));
         if removed.len() < before {
             for (session, owned) in &mut self.owned {
                 let has = |client: &u64| states.get(client).is_some_and(|state| state.owner == *session);
@@ -399,15 +460,16 @@ impl Presence {
 
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {
         // Its owner keeps it, or coming and going would make any number of removals to remember.
-        let mut person = None;
-        if let Some(state) = self.states.remove(&client) {
-            self.bytes -= state.json.len() + ENTRY_BYTES;
-            person = state.person;
-        }
+        let Some(state) = self.states.remove(&client) else {
+            return;
+        };
+        self.bytes -= state.json.len() + ENTRY_BYTES;
+        let reaches = state.begun.reaches(clock, now);
         let removed = Removed {
-            clock,
-            person,
+            clock: if reaches { clock } else { state.clock },
+            person: state.person,
             at_us: now,
+            begun: state.begun,
         };
         self.removed.insert(client, removed);
         self.changed.insert(client);

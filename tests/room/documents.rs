@@ -1,11 +1,14 @@
 //! D: what is sent of the document, and what becomes of what is received.
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use cowrite::{
-    budgets::Memory,
+    budgets::{Bucket, Memory, Network},
     document::{Deleted, Document},
     protocol::{
         close::CloseReason,
+        lib0::write_var_uint,
         update::{CheckedUpdate, Clocks},
     },
     room::Policy,
@@ -836,6 +839,56 @@ fn l52_who_asks_again_for_what_is_encoded_for_it_alone_is_answered_once_a_second
         answered += step2s(&table);
     }
     assert!((9..=11).contains(&answered), "{answered}");
+}
+
+#[test]
+fn l80_all_lines_of_an_address_share_what_is_looked_through_for_them() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    // 4 MiB, so that a first round takes all that there is at once.
+    for _ in 0..4 {
+        table.says(1, &update(&author.types(&"x".repeat(1024 * 1024))));
+        table.stores(100);
+        table.takes(1);
+    }
+    let asked = Arc::new(Mutex::new(Bucket::default()));
+    let [here, elsewhere] = ["192.0.2.1", "192.0.2.2"].map(|address| Network::of(address.parse().unwrap()));
+    let many = 2..=1_002;
+    for id in many.clone() {
+        table.joins(id, reader(), None);
+        table.outbox(id).line().comes_from(here, asked.clone());
+        table.takes(id);
+        // Each has something else, close to the end: the answer is small.
+        table.says(id, &step1(&vector(5, 4 * 1024 * 1024 - id)));
+    }
+    let answered = |table: &Table, ids: std::ops::RangeInclusive<u64>| {
+        let is_answered = |id: &u64| table.takes(*id).iter().any(|heard| matches!(heard, Heard::Step2(_)));
+        ids.filter(is_answered).count()
+    };
+
+    table.passes(SECOND / 10);
+    let at_once = answered(&table, many.clone());
+    assert!((600..=640).contains(&at_once), "{at_once}");
+    table.joins(2_000, reader(), None);
+    table.outbox(2_000).line().comes_from(elsewhere, Arc::default());
+    table.says(2_000, &step1(&vector(5, 4 * 1024 * 1024 - 2_000)));
+    table.passes(SECOND / 10);
+    assert_eq!(answered(&table, 2_000..=2_000), 1, "another address waits for nobody");
+    table.passes(SECOND);
+    let later = answered(&table, many.clone());
+    assert!((50..=90).contains(&later), "{later}");
+    // All are answered in the end.
+    table.passes(10 * SECOND);
+    assert_eq!(at_once + later + answered(&table, many), 1_001);
+}
+
+/// A state vector of one client.
+fn vector(client: u64, clock: u64) -> Vec<u8> {
+    let mut out = vec![1];
+    write_var_uint(&mut out, client);
+    write_var_uint(&mut out, clock);
+    out
 }
 
 #[test]

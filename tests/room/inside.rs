@@ -1,5 +1,7 @@
 //! I: what a room says of itself.
 
+use std::sync::Arc;
+
 use cowrite::{
     budgets::Network,
     room::{
@@ -122,7 +124,7 @@ fn i5_addresses_are_for_the_operator() {
     let mut table = Table::new();
     table.seats(1);
     let network = Network::of([203, 0, 113, 7].into());
-    table.outbox(1).line().comes_from(network);
+    table.outbox(1).line().comes_from(network, Arc::default());
 
     let asked = |onlooker| table.room.inside(onlooker, 1, table.now).shown[0].network;
     assert_eq!(asked(Onlooker::Reader), None);

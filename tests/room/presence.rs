@@ -180,6 +180,98 @@ fn p15_a_client_id_keeps_its_person_for_a_minute() {
     assert_eq!(told(&table, 3), [entry(7, 6, "{}")]);
 }
 
+/// Ada was here as client 7 and has been away for longer than a client id keeps its person; somebody is here.
+fn ada_is_away() -> Table {
+    let mut table = Table::new();
+    table.joins(1, named("ada"), None);
+    table.says(1, &states(&[(7, 5, "{}")]));
+    table.joins(2, named("bob"), None);
+    table.says(2, &step2(&[0, 0]));
+    table.leaves(1);
+    for _ in 0..9 {
+        table.passes(10 * SECOND);
+        table.pongs(2);
+    }
+    table.takes(2);
+    table
+}
+
+#[test]
+fn p30_whose_a_client_id_was_first_has_it_again_whatever_somebody_said_of_it_meanwhile() {
+    for clock in [6, 1 << 24, (1 << 30) - 1, 1 << 30] {
+        let mut table = ada_is_away();
+        table.joins(3, named("mallory"), None);
+        table.says(3, &states(&[(7, clock, "\"forged\"")]));
+        table.says(3, &step2(&[0, 0]));
+        table.passes(SECOND);
+        assert_eq!(
+            told(&table, 2),
+            [entry(7, clock, "\"forged\"")],
+            "a page may go on under another name"
+        );
+        table.takes(3);
+
+        table.joins(4, named("ada"), None);
+        table.takes(4);
+        table.says(4, &states(&[(7, 6, "{}")]));
+        table.passes(SECOND);
+        let heard = told(&table, 4);
+        let shown = if clock == 6 {
+            6
+        } else {
+            assert!(
+                heard.contains(&entry(7, clock, "null")),
+                "it is told to go on: {heard:?}"
+            );
+            table.says(4, &states(&[(7, clock + 1, "{}")]));
+            clock + 1
+        };
+        table.says(3, &states(&[(7, shown + 1, "\"again\""), (7, shown + 1, "null")]));
+        table.leaves(3);
+        table.says(4, &states(&[(7, shown + 2, "\"here\"")]));
+        table.passes(SECOND);
+
+        assert_eq!(told(&table, 2).pop(), Some(entry(7, shown + 2, "\"here\"")), "{clock}");
+    }
+}
+
+#[test]
+fn p31_a_clock_gets_no_further_than_a_page_could_have_counted() {
+    let mut table = seated(2);
+    let said = |table: &mut Table, entries: &[(u64, u32, &str)]| {
+        table.says(1, &states(entries));
+        table.passes(SECOND);
+        told(table, 2)
+    };
+    assert_eq!(said(&mut table, &[(7, (1 << 30) + 1, "{}"), (8, 1 << 31, "{}")]), []);
+    assert_eq!(said(&mut table, &[(7, 1 << 30, "{}")]), [entry(7, 1 << 30, "{}")]);
+
+    // A million at once, a thousand a second, and whatever it is not more by being said often.
+    for step in [2_000_000, 1 << 30] {
+        assert_eq!(said(&mut table, &[(7, (1 << 30) + step, "{}")]), []);
+    }
+    let far = (1 << 30) + 1_000_000;
+    assert_eq!(said(&mut table, &[(7, far, "{}")]), [entry(7, far, "{}")]);
+    assert_eq!(said(&mut table, &[(7, far + 100_000, "{}")]), []);
+    // Nor by leaving at another clock.
+    let left = said(&mut table, &[(7, 1 << 31, "null")]);
+    assert_eq!(left, [entry(7, far, "null")]);
+    for _ in 0..12 {
+        table.passes(10 * SECOND);
+        [1, 2].iter().for_each(|id| table.pongs(*id));
+    }
+    told(&table, 2);
+
+    // Its page is away for two minutes and is told how far the others heard of it.
+    table.joins(3, writer(), None);
+    table.takes(3);
+    table.says(3, &states(&[(7, 9, "{}")]));
+    assert_eq!(told(&table, 3), [entry(7, far, "null")]);
+    table.says(3, &states(&[(7, far + 1, "{}")]));
+    table.passes(SECOND);
+    assert_eq!(told(&table, 2), [entry(7, far + 1, "{}")]);
+}
+
 #[test]
 fn p23_who_has_a_token_is_shown_as_who_it_says() {
     let mut table = of("ada", "bob");

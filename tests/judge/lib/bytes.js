@@ -25,6 +25,19 @@ const CONTENT = {
     encoding.writeVarUint(out, 1)
     encoding.writeUint8Array(out, Uint8Array.from(bytes))
   }],
+  // The same of several, of JSON as its texts, of a type with its name, of bytes.
+  anys: [8, (out, list) => {
+    encoding.writeVarUint(out, list.length)
+    list.forEach(bytes => encoding.writeUint8Array(out, Uint8Array.from(bytes)))
+  }],
+  jsons: [2, (out, list) => {
+    encoding.writeVarUint(out, list.length)
+    list.forEach(text => encoding.writeVarString(out, text))
+  }],
+  embed: [5, (out, text) => encoding.writeVarString(out, text)],
+  mark: [6, (out, texts) => texts.forEach(text => encoding.writeVarString(out, text))],
+  typed: [7, (out, bytes) => encoding.writeUint8Array(out, Uint8Array.from(bytes))],
+  binary: [3, (out, bytes) => encoding.writeVarUint8Array(out, Uint8Array.from(bytes))],
   // A sub-document, and its options as bytes.
   doc: [9, (out, [guid, bytes]) => {
     encoding.writeVarString(out, guid)
@@ -35,7 +48,7 @@ const CONTENT = {
 /**
  * One struct: `at` is its id ('client:clock'), `after` and `before` its origin and right origin, `in` its parent (a
  * root's name, or the id of a type) where it has neither, `key` where it lies under one; then one of `text`, `any`,
- * `anyBytes`, `type`, `format`, `json`, `doc`, `deleted`, or `gc` with a length.
+ * `anyBytes`, `anys`, `type`, `typed`, `format`, `mark`, `embed`, `json`, `jsons`, `binary`, `doc`, `deleted`, or `gc` with a length.
  */
 const writeStruct = (out, struct) => {
   if (struct.gc !== undefined) {
