@@ -255,6 +255,33 @@ pub async fn request(
     Err(moves())
 }
 
+/// The answer of another node that has a document, to a request without a body that opens nothing; `None` when there is none.
+///
+/// # Errors
+/// It cannot be answered now.
+pub async fn seen(
+    request: &HttpRequest,
+    document: &DocumentId,
+    shared: &Shared,
+) -> Result<Option<HttpResponse>, CloseReason> {
+    let Some(nodes) = shared.nodes.as_ref().filter(|_| said(request).is_none()) else {
+        return Ok(None);
+    };
+    let Place::There(owner) = nodes.place(document).await else {
+        return Ok(None);
+    };
+    let asked = Asked {
+        head: head(request.method(), &target(request), request.headers(), false, None),
+        body: Bytes::new(),
+        said: Said::Client(request.peer_addr()),
+    };
+    match ask(nodes, document, owner, &asked).await {
+        Ok(answer) => Ok(Some(answer.whole())),
+        Err(Lost::Here) => Ok(None),
+        Err(Lost::Nowhere) => Err(moves()),
+    }
+}
+
 /// What is sent to an owner.
 pub struct Asked {
     /// Of the request.
