@@ -28,6 +28,8 @@ pub struct Limits {
     pub refusals: Rate,
     /// New documents.
     pub documents: Rate,
+    /// Links that are made.
+    pub links: Rate,
 }
 
 /// Who is limited.
@@ -55,6 +57,7 @@ struct Client {
     handshakes: Bucket,
     refusals: Bucket,
     documents: Bucket,
+    links: Bucket,
 }
 
 impl Client {
@@ -64,7 +67,7 @@ impl Client {
 
     /// When nothing of it needs to be remembered any more, in nanoseconds.
     fn forgotten_at(&self) -> u64 {
-        let buckets = [self.handshakes, self.refusals, self.documents];
+        let buckets = [self.handshakes, self.refusals, self.documents, self.links];
         buckets.iter().map(Bucket::full_at).max().unwrap_or_default()
     }
 }
@@ -122,6 +125,16 @@ impl<K: Ord + Clone> Crowd<K> {
 
     fn no_document(&self, wait: Micros) -> Exceeded {
         self.exceeded(("documents_of_address", "documents_of_user"), "new documents", wait)
+    }
+
+    /// One more link.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub fn share(&mut self, who: &K, now: Micros) -> Result<(), Exceeded> {
+        let rate = self.limits.links;
+        let taken = self.client(who, now).links.take(rate, 1, now);
+        taken.map_err(|wait| self.exceeded(("links_of_address", "links_of_user"), "links", wait))
     }
 
     /// One more connection, until [`Crowd::disconnect`].
@@ -236,6 +249,7 @@ mod tests {
             handshakes: RATE,
             refusals: RATE,
             documents: RATE,
+            links: RATE,
         })
     }
 
@@ -261,6 +275,7 @@ mod tests {
         assert_eq!((0..50).filter(|_| crowd.arrive(&1, now).is_ok()).count(), 10);
         assert_eq!((0..50).filter(|_| crowd.refuse(&1, now).is_ok()).count(), 10);
         assert_eq!((0..50).filter(|_| crowd.create(&1, now).is_ok()).count(), 10);
+        assert_eq!((0..50).filter(|_| crowd.share(&1, now).is_ok()).count(), 10);
         assert!(crowd.arrive(&2, now).is_ok());
         let refused = crowd.create(&1, now).expect_err("an eleventh");
         assert_eq!(refused.retry_s(), 1);

@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::{
-    access::{Identity, stamp},
+    access::{Identity, Person, stamp},
     limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US},
     protocol::awareness::{self, Entry},
 };
@@ -52,8 +52,8 @@ const ENTRY_BYTES: usize = 16;
 pub struct Speaker<'a> {
     /// From where.
     pub session: SessionId,
-    /// Who that is, if it has a name.
-    pub person: Option<&'a Arc<str>>,
+    /// Who that is.
+    pub person: Person<&'a Arc<str>>,
     /// Who that is to be shown as, if its states are to say so.
     pub stamp: Option<&'a Identity>,
     /// Since when it is here.
@@ -63,8 +63,8 @@ pub struct Speaker<'a> {
 }
 
 impl Speaker<'_> {
-    fn stamped(&self, json: &Bytes) -> Bytes {
-        let stamped = self.stamp.and_then(|identity| stamp(identity, json));
+    fn stamped(&self, client: u64, json: &Bytes) -> Bytes {
+        let stamped = self.stamp.and_then(|identity| stamp(identity, client, json));
         stamped.map_or_else(|| json.clone(), Bytes::from)
     }
 }
@@ -84,7 +84,7 @@ struct State {
     clock: u32,
     json: Bytes,
     owner: SessionId,
-    person: Option<Arc<str>>,
+    person: Person,
     renewed_us: Micros,
 }
 
@@ -111,18 +111,15 @@ impl State {
     /// `heard` is when a session was last heard of.
     fn is_of(&self, speaker: Speaker, heard: impl Fn(SessionId) -> Micros) -> bool {
         self.owner == speaker.session
-            || match (&self.person, speaker.person) {
-                (Some(person), Some(speaker)) => person == speaker,
-                (None, None) => heard(self.owner) < speaker.joined,
-                _ => false,
-            }
+            || self.person.is(&speaker.person)
+            || (self.person.may_be(&speaker.person) && heard(self.owner) < speaker.joined)
     }
 }
 
 #[derive(Debug)]
 struct Removed {
     clock: u32,
-    person: Option<Arc<str>>,
+    person: Person,
     at_us: Micros,
 }
 
@@ -179,7 +176,7 @@ impl Presence {
                 }
                 (None, None) => {}
                 (None, Some(json)) => match self.removed.get(&entry.client) {
-                    Some(removed) if removed.person.is_some() && removed.person.as_ref() != speaker.person => {
+                    Some(removed) if removed.person.is_not(&speaker.person) => {
                         answer.refused += 1;
                         self.estrange(speaker.session, entry.client);
                     }
@@ -197,7 +194,7 @@ impl Presence {
 
     /// A client that is not here comes; false when there is no room for it.
     fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
-        let json = &speaker.stamped(json);
+        let json = &speaker.stamped(entry.client, json);
         let bytes = self.bytes + json.len() + ENTRY_BYTES;
         if bytes > bytes_max || !self.own(speaker.session, entry.client) {
             return false;
@@ -213,7 +210,7 @@ impl Presence {
 
     /// A client that is here has another state; false when there is no room for it.
     fn renew(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
-        let json = &speaker.stamped(json);
+        let json = &speaker.stamped(entry.client, json);
         let before = self.states.get(&entry.client).map_or(0, |state| state.json.len());
         let bytes = self.bytes - before + json.len();
         if json.len() > before && bytes > bytes_max {
@@ -399,7 +396,7 @@ impl Presence {
 
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {
         // Its owner keeps it, or coming and going would make any number of removals to remember.
-        let mut person = None;
+        let mut person = Person::Nobody;
         if let Some(state) = self.states.remove(&client) {
             self.bytes -= state.json.len() + ENTRY_BYTES;
             person = state.person;
