@@ -137,7 +137,7 @@ impl Bucket {
     }
 
     /// Writes a run down, under a number of its own: from here on it is part of the backup.
-    fn publish(&mut self, manifest: &mut Manifest) -> Result<(), Failure> {
+    pub(super) fn publish(&mut self, manifest: &mut Manifest) -> Result<(), Failure> {
         for _ in 0..NUMBERS {
             let number = self.next_number();
             manifest.run.number = number;

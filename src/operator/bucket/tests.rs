@@ -14,6 +14,7 @@ use crate::{
     operator::{
         Target, What,
         backup::{Kept, add},
+        pool::encode,
         restore::restore,
         verify,
     },
