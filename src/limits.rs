@@ -54,6 +54,9 @@ pub const REFUSALS_PER_MINUTE: usize = 120;
 /// New documents of one address, and of one user, in a minute: nobody makes ten a second by hand.
 pub const NEW_DOCUMENTS_PER_MINUTE: usize = 600;
 
+/// Links that one user, and one address, makes in a minute: nobody shares one a second by hand, and each is a line of the log.
+pub const LINKS_PER_MINUTE: u64 = 60;
+
 /// Messages of one connection in a second: people send 30 and a pen 120, a connection with a hundred documents more.
 pub const MESSAGES_PER_SECOND: usize = 2_000;
 

@@ -124,10 +124,15 @@ struct Running {
 
 impl Running {
     fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let mut process = command()
             .args([name, "--port=0", "--data"])
             .arg(folder.path())
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -287,6 +292,20 @@ fn c15_supervisor_and_server_end_together() {
         let log = demo.log();
         assert!(log.contains("stopped, everything is saved"), "{signal:?}: {log}");
     }
+}
+
+#[test]
+fn c21_a_server_that_does_not_stop_is_killed_with_its_supervisor() {
+    let mut demo = Running::start_with("demo", &["--shutdown-timeout=1s"]);
+    let server = Pid::from_raw(demo.can_kill().expect("a process")).expect("a number");
+    kill_process(server, Signal::STOP).expect("a signal");
+
+    demo.signal(Signal::TERM);
+
+    assert_eq!(demo.ends().code(), Some(1));
+    let log = demo.log();
+    assert!(log.contains("does not stop: killed it with SIGKILL"), "{log}");
+    assert!(kill_process(server, Signal::CONT).is_err(), "it is gone");
 }
 
 #[test]

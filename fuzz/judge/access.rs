@@ -98,11 +98,17 @@ fn link_claims(text: &str) {
 /// What a server says of somebody is what their token says.
 fn stamped(identity: &Identity) {
     let state = br#"{"user":{"name":"somebody else","id":7},"cursor":null}"#;
-    let Some(stamped) = stamp(identity, state) else {
+    let Some(stamped) = stamp(identity, 7, state) else {
         return;
     };
     let stamped: Value = serde_json::from_slice(&stamped).expect("it stays JSON");
-    assert_eq!(stamped["user"]["id"].as_str(), identity.subject.as_deref());
+    let subject = identity.subject.as_deref().expect("who is shown has one");
+    let id = if identity.by.is_some() {
+        format!("{subject}/7")
+    } else {
+        subject.to_owned()
+    };
+    assert_eq!(stamped["user"]["id"].as_str(), Some(&*id));
     if let Some(name) = identity.name.as_deref() {
         assert_eq!(stamped["user"]["name"].as_str(), Some(name));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Access, ClaimsError, Identity, text};
+use super::{Access, ClaimsError, Identity, OwnToken, text};
 use crate::id::DocumentId;
 
 /// The claims of a client token.
@@ -47,31 +47,28 @@ impl ClientClaims {
         })
     }
 
-    /// Whether it is still valid at `now_ms`. There is no leeway: whoever made the token has the same clock.
+    /// Whether it is still valid at `now_ms`.
     ///
     /// # Errors
     /// [`ClaimsError::Expired`].
     pub fn check(&self, now_ms: u64) -> Result<(), ClaimsError> {
-        if self.ends_ms <= now_ms {
-            Err(ClaimsError::Expired)
-        } else {
-            Ok(())
-        }
+        self.own().check(now_ms)
     }
 
     /// Who the holder is in one document; `None` is no access at all.
     #[must_use]
     pub fn identity(&self, document: &DocumentId) -> Option<Identity> {
-        (self.document == *document).then(|| Identity {
-            subject: self.sub.clone(),
-            name: None,
-            color: None,
+        self.own().identity(document)
+    }
+
+    fn own(&self) -> OwnToken<'_> {
+        OwnToken {
+            document: &self.document,
             access: self.access,
-            expires_at_ms: Some(self.ends_ms),
-            token: None,
-            issued_at_ms: Some(self.issued_ms),
-            by: None,
-        })
+            subject: self.sub.clone(),
+            issued_ms: self.issued_ms,
+            ends_ms: self.ends_ms,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Access, ClaimsError, Identity, Sharer, Sharing, text};
+use super::{Access, ClaimsError, Identity, OwnToken, Sharer, Sharing, text};
 use crate::{id::DocumentId, limits::SHARERS_MAX};
 
 /// The claims of a link's token.
@@ -29,31 +29,32 @@ pub struct LinkClaims {
 }
 
 impl LinkClaims {
-    /// Whether it is still valid at `now_ms` (milliseconds since the Unix epoch). There is no leeway: whoever made it has the
-    /// same clock.
+    /// Whether it is still valid at `now_ms` (milliseconds since the Unix epoch).
     ///
     /// # Errors
     /// [`ClaimsError::Expired`].
     pub fn check(&self, now_ms: u64) -> Result<(), ClaimsError> {
-        if self.ends_ms() <= now_ms {
-            Err(ClaimsError::Expired)
-        } else {
-            Ok(())
-        }
+        self.own().check(now_ms)
     }
 
     /// Who the holder is in one document; `None` is no access at all.
     #[must_use]
     pub fn identity(&self, document: &DocumentId) -> Option<Identity> {
-        (self.document == *document).then(|| Identity {
-            subject: Some(self.subject()),
-            access: self.access,
-            expires_at_ms: Some(self.ends_ms()),
+        Some(Identity {
             token: Some(self.jti.clone()),
-            issued_at_ms: Some(self.iat.saturating_mul(1_000)),
             by: Some(self.by.clone()),
-            ..Identity::anonymous()
+            ..self.own().identity(document)?
         })
+    }
+
+    fn own(&self) -> OwnToken<'_> {
+        OwnToken {
+            document: &self.document,
+            access: self.access,
+            subject: Some(self.subject()),
+            issued_ms: self.iat.saturating_mul(1_000),
+            ends_ms: self.exp.saturating_mul(1_000),
+        }
     }
 
     /// What the holder may pass on of one document; `None` is nothing.
@@ -62,10 +63,11 @@ impl LinkClaims {
         let holder = Sharer {
             sub: self.subject(),
             jti: Some(self.jti.clone()),
+            iat: Some(self.iat),
         };
         (self.share && self.document == *document).then(|| Sharing {
             access: self.access,
-            until_ms: self.ends_ms(),
+            until_ms: self.own().ends_ms,
             again: true,
             by: self.by.iter().cloned().chain([holder]).collect(),
         })
@@ -74,10 +76,6 @@ impl LinkClaims {
     /// The holder is not who shared it: this is somebody of that link.
     fn subject(&self) -> Arc<str> {
         format!("link:{}", self.jti).into()
-    }
-
-    fn ends_ms(&self) -> u64 {
-        self.exp.saturating_mul(1_000)
     }
 }
 

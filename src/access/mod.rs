@@ -8,6 +8,7 @@
 //! * `grants`: the `documents` claim, patterns and which of them decides
 //! * `credentials`: where in a request a token may be
 //! * `origin`: which web pages may connect
+//! * `person`: which sessions are one person's
 //! * `stamp`: who somebody is, written into what they say of themselves
 //! * `revocations`: tokens that are no longer good although they have not ended
 
@@ -21,6 +22,7 @@ pub use credentials::{Credentials, CredentialsError, SUBPROTOCOL};
 pub use grants::{Grants, GrantsError, Patterns};
 pub use link::LinkClaims;
 pub use origin::{InvalidOrigin, OriginPolicy, OriginRefused};
+pub use person::Person;
 pub use revocations::{Revocation, Revocations, Revoked};
 pub use share::{Asked, Share, ShareError, Sharer, Sharing};
 pub use stamp::stamp;
@@ -35,6 +37,7 @@ mod credentials;
 mod grants;
 mod link;
 mod origin;
+mod person;
 mod revocations;
 mod share;
 mod stamp;
@@ -72,6 +75,17 @@ pub struct Identity {
     pub by: Option<Arc<[Sharer]>>,
 }
 
+/// A token, as far as it can be revoked.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Whose it is.
+    pub subject: Option<&'a Arc<str>>,
+    /// Its `jti`.
+    pub name: Option<&'a Arc<str>>,
+    /// When it was issued, in milliseconds since the Unix epoch; `None` counts as long ago.
+    pub issued_at_ms: Option<u64>,
+}
+
 impl Identity {
     /// Whoever connects to an open server: may edit every document, for ever.
     #[must_use]
@@ -88,17 +102,65 @@ impl Identity {
         }
     }
 
-    /// Those who answer for this session: itself, and whoever shared the link that it holds.
-    pub fn answerable(&self) -> impl Iterator<Item = (Option<&Arc<str>>, Option<&Arc<str>>)> {
-        let by = self.by.iter().flat_map(|by| by.iter());
-        let by = by.map(|sharer| (Some(&sharer.sub), sharer.jti.as_ref()));
-        std::iter::once((self.subject.as_ref(), self.token.as_ref())).chain(by)
+    /// The tokens that this session rests on: its own, and those that the link was made with that it holds.
+    pub fn rests_on(&self) -> impl Iterator<Item = Shown<'_>> {
+        let by = self.by.iter().flat_map(|by| by.iter()).map(|sharer| Shown {
+            subject: Some(&sharer.sub),
+            name: sharer.jti.as_ref(),
+            // The issuer's clock may be ahead: what was shared before goes in any case.
+            issued_at_ms: sharer.iat.map(|iat| iat.saturating_mul(1_000)).min(self.issued_at_ms),
+        });
+        let own = Shown {
+            subject: self.subject.as_ref(),
+            name: self.token.as_ref(),
+            issued_at_ms: self.issued_at_ms,
+        };
+        std::iter::once(own).chain(by)
+    }
+
+    /// Whose sessions are those of one person.
+    #[must_use]
+    pub fn person(&self) -> Person<&Arc<str>> {
+        match (&self.subject, &self.by) {
+            (Some(subject), None) => Person::Named(subject),
+            (Some(subject), Some(_)) => Person::OfLink(subject),
+            (None, _) => Person::Nobody,
+        }
     }
 
     /// Whether the session has outlived its token at `now_ms` (Unix epoch).
     #[must_use]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms)
+    }
+}
+
+/// What a token says that the server made itself: one document, by its very name. There is no leeway: whoever made it has the
+/// same clock.
+struct OwnToken<'a> {
+    document: &'a DocumentId,
+    access: Access,
+    subject: Option<Arc<str>>,
+    issued_ms: u64,
+    ends_ms: u64,
+}
+
+impl OwnToken<'_> {
+    fn check(&self, now_ms: u64) -> Result<(), ClaimsError> {
+        if self.ends_ms <= now_ms {
+            return Err(ClaimsError::Expired);
+        }
+        Ok(())
+    }
+
+    fn identity(self, document: &DocumentId) -> Option<Identity> {
+        (self.document == document).then(|| Identity {
+            subject: self.subject,
+            access: self.access,
+            expires_at_ms: Some(self.ends_ms),
+            issued_at_ms: Some(self.issued_ms),
+            ..Identity::anonymous()
+        })
     }
 }
 
@@ -202,6 +264,7 @@ impl Claims {
         let holder = Sharer {
             sub: self.sub.clone(),
             jti: self.jti.clone(),
+            iat: self.iat,
         };
         Some(Sharing {
             access,

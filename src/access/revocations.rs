@@ -2,15 +2,15 @@
 //!
 //! A revocation names a user, one token (`jti`), a document, or a user in a document, and a moment. It takes all access, or
 //! leaves reading. It concerns what was issued up to that
-//! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome. Links that were made
-//! up to that moment go with whoever made them, and with the token that they were made with.
+//! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome. Links go with the
+//! tokens that they were made with, also those that were made later, on a server that had not heard of it.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Identity};
+use super::{Access, Identity, Shown};
 use crate::id::DocumentId;
 
 /// Most revocations that are remembered: the oldest ones go.
@@ -53,17 +53,20 @@ impl Revocation {
     /// Whether somebody is meant, in a document.
     #[must_use]
     pub fn concerns(&self, identity: &Identity, document: &DocumentId) -> bool {
-        let is_by = |user| identity.answerable().any(|(subject, _)| subject == Some(user));
-        let is_meant = match &self.revoked {
-            Revoked::User(user) => is_by(user),
-            Revoked::Token(token) => return identity.answerable().any(|(_, name)| name == Some(token)),
-            Revoked::Document(revoked) => document == revoked,
+        identity.rests_on().any(|token| self.is_meant(token, document))
+    }
+
+    fn is_meant(&self, token: Shown<'_>, document: &DocumentId) -> bool {
+        let is_old = token.issued_at_ms.is_none_or(|issued| issued <= self.at_ms);
+        match &self.revoked {
+            Revoked::User(user) => is_old && token.subject == Some(user),
+            Revoked::Token(name) => token.name == Some(name),
+            Revoked::Document(revoked) => is_old && document == revoked,
             Revoked::Member {
                 user,
                 document: revoked,
-            } => document == revoked && is_by(user),
-        };
-        is_meant && identity.issued_at_ms.is_none_or(|issued| issued <= self.at_ms)
+            } => is_old && document == revoked && token.subject == Some(user),
+        }
     }
 }
 
@@ -158,15 +161,60 @@ mod tests {
         assert!(!document.concerns(&holder("ada", None, Some(2_000)), &named("d")));
     }
 
-    /// Somebody with a link that `ada` made of her token t1, and `link:one` shared again.
-    fn of_a_link(issued_at_ms: u64) -> Identity {
-        let by = |sub: &str, jti: Option<&str>| Sharer {
+    /// Somebody with a link that `ada` made of her token t1, and `link:one` shared again; both were issued at `shared_at_s`.
+    fn of_a_link_of(shared_at_s: u64, issued_at_ms: u64) -> Identity {
+        let by = |sub: &str, jti: Option<&str>, iat| Sharer {
             sub: sub.into(),
             jti: jti.map(Into::into),
+            iat,
         };
         Identity {
-            by: Some(vec![by("ada", Some("t1")), by("link:one", Some("one"))].into()),
+            by: Some(
+                vec![
+                    by("ada", Some("t1"), Some(shared_at_s)),
+                    by("link:one", Some("one"), Some(shared_at_s)),
+                ]
+                .into(),
+            ),
             ..holder("link:two", Some("two"), Some(issued_at_ms))
+        }
+    }
+
+    fn of_a_link(issued_at_ms: u64) -> Identity {
+        of_a_link_of(9, issued_at_ms)
+    }
+
+    #[test]
+    fn t21_a_link_that_is_made_later_goes_with_the_token_that_it_was_made_with() {
+        let revocations = [
+            Revoked::User("ada".into()),
+            Revoked::User("link:one".into()),
+            Revoked::Document(named("d")),
+            Revoked::Member {
+                user: "ada".into(),
+                document: named("d"),
+            },
+        ];
+        for revoked in revocations {
+            let concerns = |identity: Identity| revocation(revoked.clone()).concerns(&identity, &named("d"));
+            let undated = |identity: Identity| {
+                let by = identity.by.iter().flat_map(|by| by.iter().cloned());
+                let by = by.map(|sharer| Sharer { iat: None, ..sharer });
+                Identity {
+                    by: Some(by.collect()),
+                    ..identity
+                }
+            };
+
+            assert!(concerns(of_a_link_of(1, 9_999)), "{revoked:?}: of an old token");
+            assert!(
+                !concerns(of_a_link_of(2, 9_999)),
+                "{revoked:?}: of one that was issued later"
+            );
+            assert!(
+                concerns(undated(of_a_link_of(2, 9_999))),
+                "{revoked:?}: nobody knows when"
+            );
         }
     }
 

@@ -36,7 +36,8 @@ impl TryFrom<Value> for Share {
         let Value::Object(mut fields) = claim else {
             return Err(FORM);
         };
-        let mut take = |name: &str| fields.remove(name).filter(|value| !value.is_null());
+        // `null` is no way to leave something out: what somebody's program does not know would allow everything.
+        let mut take = |name: &str| fields.remove(name);
         let share = Self {
             documents: take("documents").map(Grants::try_from).transpose()?,
             seconds: take("seconds")
@@ -60,6 +61,9 @@ pub struct Sharer {
     /// That token's `jti`, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<Arc<str>>,
+    /// When that token was issued, in seconds since the Unix epoch, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
 }
 
 impl Sharer {
@@ -233,6 +237,14 @@ mod tests {
     }
 
     #[test]
+    fn t23_what_is_null_is_not_left_out() {
+        for field in ["documents", "seconds", "again"] {
+            let claims = json!({ "sub": "ada", "exp": 1, "share": { field: null } });
+            assert!(Claims::try_from(claims).is_err(), "{field}");
+        }
+    }
+
+    #[test]
     fn t15_without_the_claim_nothing_is_shared() {
         let claims = Claims {
             share: None,
@@ -365,6 +377,7 @@ mod tests {
         let sharer = Sharer {
             sub: "ada".into(),
             jti: Some("t1".into()),
+            iat: None,
         };
         let expected = Identity {
             subject: Some("link:l1".into()),

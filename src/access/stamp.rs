@@ -1,22 +1,26 @@
 //! Who somebody is, written into what they say of themselves.
 //!
 //! Awareness states have a `user` by custom, and others show its name and colour. With tokens the server knows who that is,
-//! and says so: `id` is the token's subject, `name` and `color` are the token's where it has them, and `verified` lists
+//! and says so: `id` is the token's subject (of a link, with the client id, since many may hold it), `name` and `color` are the token's where it has them, and `verified` lists
 //! what the server stands for. What else is there is left as it is.
 
 use serde_json::{Map, Value};
 
-use super::Identity;
+use super::{Identity, Person};
 
-/// The state with the identity in its `user`; `None` when there is nothing to write: the session has no token, the state
+/// The state of a client with the identity in its `user`; `None` when there is nothing to write: the session has no token, the state
 /// has no `user`, or that is something of the application's own and no object.
 #[must_use]
-pub fn stamp(identity: &Identity, state: &[u8]) -> Option<Vec<u8>> {
-    let subject = identity.subject.as_deref()?;
+pub fn stamp(identity: &Identity, client: u64, state: &[u8]) -> Option<Vec<u8>> {
+    let id = match identity.person() {
+        Person::Named(subject) => subject.to_string(),
+        Person::OfLink(subject) => format!("{subject}/{client}"),
+        Person::Nobody => return None,
+    };
     let mut state: Map<String, Value> = serde_json::from_slice(state).ok()?;
     let user = state.get_mut("user")?.as_object_mut()?;
     let mut verified = vec!["id"];
-    user.insert("id".to_owned(), subject.into());
+    user.insert("id".to_owned(), id.into());
     for (field, value) in [("name", &identity.name), ("color", &identity.color)] {
         if let Some(value) = value {
             user.insert(field.to_owned(), (**value).into());
@@ -42,7 +46,7 @@ mod tests {
     }
 
     fn stamped(identity: &Identity, state: &str) -> Option<Value> {
-        let stamped = stamp(identity, state.as_bytes())?;
+        let stamped = stamp(identity, 7, state.as_bytes())?;
         Some(serde_json::from_slice(&stamped).expect("JSON"))
     }
 
@@ -69,8 +73,8 @@ mod tests {
             "7",
             "\"user\"",
         ] {
-            assert_eq!(stamp(&ada(), state.as_bytes()), None, "{state}");
+            assert_eq!(stamp(&ada(), 7, state.as_bytes()), None, "{state}");
         }
-        assert_eq!(stamp(&Identity::anonymous(), br#"{"user":{"name":"Eve"}}"#), None);
+        assert_eq!(stamp(&Identity::anonymous(), 7, br#"{"user":{"name":"Eve"}}"#), None);
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    access::{Identity, Revocation},
+    access::{Identity, Person, Revocation},
     document::State,
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
@@ -166,7 +166,7 @@ pub struct Write {
     /// Names the write; no session has this name.
     pub id: SessionId,
     /// Who writes.
-    pub subject: Option<Arc<str>>,
+    pub person: Person,
     /// What.
     pub update: CheckedUpdate,
     /// Whether it may begin the document.
@@ -679,7 +679,7 @@ impl Handler<Write> for DocumentActor {
         let (sender, written) = oneshot::channel();
         let Write {
             id,
-            subject,
+            person,
             update,
             begins,
         } = write;
@@ -692,7 +692,7 @@ impl Handler<Write> for DocumentActor {
         let bytes = update.bytes().len();
         let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
             room.store_full(full);
-            room.write(id, subject, update, clock::now(), effects);
+            room.write(id, person, update, clock::now(), effects);
         };
         if bytes > HERE_BYTES_MAX {
             self.call_elsewhere(ctx, writes);

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    access::Person,
     document::{Deleted, Document, State, Verdict},
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
@@ -94,7 +95,7 @@ impl Registry {
         }
         let write = Write {
             id: self.next_writer(),
-            subject: None,
+            person: Person::Nobody,
             update,
             begins: Begins::always(),
         };

@@ -31,6 +31,8 @@ pub struct Limits {
     pub refusals: Rate,
     /// New documents.
     pub documents: Rate,
+    /// Links that are made.
+    pub links: Rate,
 }
 
 /// Who is limited.
@@ -60,6 +62,7 @@ struct Client {
     documents: Bucket,
     /// What its connections have asked of documents; shared with them, and made when the first one comes.
     asked: Option<Arc<Mutex<Bucket>>>,
+    links: Bucket,
 }
 
 impl Client {
@@ -77,6 +80,7 @@ impl Client {
             self.handshakes,
             self.refusals,
             self.documents,
+            self.links,
             asked.unwrap_or_default(),
         ];
         buckets.iter().map(Bucket::full_at).max().unwrap_or_default()
@@ -136,6 +140,16 @@ impl<K: Ord + Clone> Crowd<K> {
 
     fn no_document(&self, wait: Micros) -> Exceeded {
         self.exceeded(("documents_of_address", "documents_of_user"), "new documents", wait)
+    }
+
+    /// One more link.
+    ///
+    /// # Errors
+    /// There were too many.
+    pub fn share(&mut self, who: &K, now: Micros) -> Result<(), Exceeded> {
+        let rate = self.limits.links;
+        let taken = self.client(who, now).links.take(rate, 1, now);
+        taken.map_err(|wait| self.exceeded(("links_of_address", "links_of_user"), "links", wait))
     }
 
     /// One more connection, until [`Crowd::disconnect`].
@@ -256,6 +270,7 @@ mod tests {
             handshakes: RATE,
             refusals: RATE,
             documents: RATE,
+            links: RATE,
         })
     }
 
@@ -281,6 +296,7 @@ mod tests {
         assert_eq!((0..50).filter(|_| crowd.arrive(&1, now).is_ok()).count(), 10);
         assert_eq!((0..50).filter(|_| crowd.refuse(&1, now).is_ok()).count(), 10);
         assert_eq!((0..50).filter(|_| crowd.create(&1, now).is_ok()).count(), 10);
+        assert_eq!((0..50).filter(|_| crowd.share(&1, now).is_ok()).count(), 10);
         assert!(crowd.arrive(&2, now).is_ok());
         let refused = crowd.create(&1, now).expect_err("an eleventh");
         assert_eq!(refused.retry_s(), 1);

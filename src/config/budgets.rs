@@ -80,6 +80,7 @@ impl Budgets {
                 self.new_documents_per_minute as u64,
                 self.new_documents_per_minute as u64,
             ),
+            links: Rate::per_minute(limits::LINKS_PER_MINUTE, limits::LINKS_PER_MINUTE),
         };
         let user = Limits {
             whose: Whose::User,

@@ -53,7 +53,7 @@ impl Admitted {
     pub fn new(document: DocumentId, identity: Identity, mut visit: Visit, shared: &Shared) -> Result<Self, Refusal> {
         // Others may have come while its key was looked for.
         has_room(shared)?;
-        let counted = visit.is_of(identity.subject.as_ref(), &shared.doorkeeper);
+        let counted = visit.is_of(&identity, &shared.doorkeeper);
         counted.map_err(CloseReason::from)?;
         Ok(Self {
             document,

@@ -14,6 +14,7 @@ use actix_web::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
+    access::Person,
     actor::{
         document::{Begins, Write},
         registry::Others,
@@ -89,7 +90,7 @@ async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     let id = SessionId(shared.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let write = Write {
         id,
-        subject: None,
+        person: Person::Nobody,
         update,
         begins: Begins::always(),
     };

@@ -14,6 +14,7 @@ use std::{
 use actix_web::HttpRequest;
 
 use crate::{
+    access::{Identity, Person},
     actor::clock,
     budgets::{Crowd, Limits, Network, pace},
     protocol::close::Exceeded,
@@ -74,6 +75,16 @@ enum Who {
     Silent(Network),
 }
 
+/// The user that somebody counts as. Of those who hold one link nobody takes what is another's at another address.
+#[must_use]
+pub fn user(identity: &Identity, network: Option<Network>) -> Option<Arc<str>> {
+    match (identity.person(), network) {
+        // No subject holds a NUL.
+        (Person::OfLink(link), Some(network)) => Some(format!("{link}\0{network}").into()),
+        (person, _) => person.subject().copied().cloned(),
+    }
+}
+
 /// What somebody counts for who is connected, until this is dropped.
 #[derive(Debug, Default)]
 pub struct Visit {
@@ -92,12 +103,12 @@ impl Visit {
         }
     }
 
-    /// It is this user's.
+    /// It is this one's.
     ///
     /// # Errors
     /// There are too many of that user.
-    pub fn is_of(&mut self, user: Option<&Arc<str>>, keeper: &Arc<Doorkeeper>) -> Result<(), Exceeded> {
-        self.places[1] = keeper.user_connects(user)?;
+    pub fn is_of(&mut self, identity: &Identity, keeper: &Arc<Doorkeeper>) -> Result<(), Exceeded> {
+        self.places[1] = keeper.user_connects(user(identity, self.network).as_ref())?;
         Ok(())
     }
 }
@@ -195,6 +206,15 @@ impl Doorkeeper {
         users.may_create(user, clock::now())?;
         self.of_address(whose, Crowd::create)?;
         users.create(user, clock::now())
+    }
+
+    /// Somebody makes a link.
+    ///
+    /// # Errors
+    /// Too many were made from there, or by that user.
+    pub fn shares(&self, whose: Option<Network>, user: Option<&Arc<str>>) -> Result<(), Exceeded> {
+        self.of_address(whose, Crowd::share)?;
+        user.map_or(Ok(()), |user| lock(&self.users).share(user, clock::now()))
     }
 
     /// Somebody connects.
@@ -323,6 +343,7 @@ fn lock<T>(crowd: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Sharer;
     use crate::budgets::{Rate, Whose};
 
     fn keeper() -> Arc<Doorkeeper> {
@@ -333,6 +354,7 @@ mod tests {
             handshakes: Rate::per_minute(1, 10),
             refusals: Rate::per_minute(1, 10),
             documents: Rate::per_minute(1, documents),
+            links: Rate::per_minute(1, documents),
         };
         let fast = Rate::per_second(1_000_000, 1_000_000);
         Doorkeeper::new(Allowed {
@@ -346,6 +368,62 @@ mod tests {
                 cpu: fast,
             },
         })
+    }
+
+    fn holder(link: &str) -> Identity {
+        let sharer = Sharer {
+            sub: "ada".into(),
+            jti: None,
+            iat: None,
+        };
+        Identity {
+            subject: Some(link.into()),
+            by: Some(vec![sharer].into()),
+            ..Identity::anonymous()
+        }
+    }
+
+    #[test]
+    fn t20_of_those_who_hold_one_link_nobody_takes_what_is_anothers_at_another_address() {
+        let keeper = keeper();
+        let [office, home] =
+            ["203.0.113.7", "2001:db8::1"].map(|address| Some(Network::of(address.parse().expect("an address"))));
+        let visits = |link, network| {
+            let mut visit = Visit::uncounted(network);
+            let counted = visit.is_of(&holder(link), &keeper);
+            counted.map(|()| visit).map_err(|exceeded| exceeded.label())
+        };
+
+        let here: Vec<_> = (0..10)
+            .map(|_| visits("link:one", office).expect("room for ten"))
+            .collect();
+        assert_eq!(visits("link:one", office).err(), Some("connections_of_user"));
+        assert!(visits("link:one", home).is_ok());
+        assert!(visits("link:two", office).is_ok());
+        drop(here);
+        assert!(visits("link:one", office).is_ok());
+        let unknown: Vec<_> = (0..10)
+            .map(|_| visits("link:one", None).expect("room for ten"))
+            .collect();
+        assert_eq!(
+            visits("link:one", None).err(),
+            Some("connections_of_user"),
+            "{}",
+            unknown.len()
+        );
+    }
+
+    #[test]
+    fn t22_links_are_counted_by_address_and_by_user() {
+        let keeper = keeper();
+        let office = Some(Network::of("203.0.113.7".parse().expect("an address")));
+        let (ada, bob) = (Arc::from("ada"), Arc::from("bob"));
+        let shares = |whose, user| keeper.shares(whose, Some(user)).map_err(|exceeded| exceeded.label());
+
+        assert!((0..5).all(|_| shares(None, &ada).is_ok()));
+        assert_eq!(shares(None, &ada), Err("links_of_user"));
+        assert!((0..3).all(|_| shares(office, &bob).is_ok()));
+        assert_eq!(shares(office, &bob), Err("links_of_address"));
     }
 
     #[test]

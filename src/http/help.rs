@@ -104,9 +104,9 @@ pub fn put(
     let (kind, text) = match form {
         Form::Page => ("text/html; charset=utf-8", page(reason, base_path)),
         Form::Json => ("application/json", object(reason, base_path)),
-        Form::Text => return answer,
+        Form::Text => return by_form(answer),
     };
-    let mut answer = answer.map_body(|_, _| BoxBody::new(text));
+    let mut answer = by_form(answer.map_body(|_, _| BoxBody::new(text)));
     let headers = answer.headers_mut();
     // It was that of the line.
     headers.remove(header::CONTENT_ENCODING);
@@ -114,10 +114,16 @@ pub fn put(
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::VARY, "accept"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    answer
+}
+
+/// Says that the answer follows from what was asked for, beside what else it follows from.
+fn by_form(mut answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let headers = answer.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
     answer
 }
 

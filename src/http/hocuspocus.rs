@@ -41,7 +41,7 @@ use crate::{
 
 use super::{
     Shared, admission,
-    doorkeeper::Place,
+    doorkeeper::{self, Place},
     inner::{self, Away, Came, News, Room, Ties},
     line::{self, Begun, Event, Open, Reader},
     refusals,
@@ -592,7 +592,7 @@ impl Socket {
         self.own.line().spends(clock::thread_cpu().saturating_sub(began));
         let identity = identity?;
         if !self.is_inner {
-            self.is_of(identity.subject.as_ref())?;
+            self.is_of(&identity)?;
         }
         Ok((document, identity))
     }
@@ -617,12 +617,10 @@ impl Socket {
     }
 
     /// Counts the socket for a user, once.
-    fn is_of(&mut self, user: Option<&Arc<str>>) -> Result<(), CloseReason> {
-        let Some(user) = user.filter(|user| !self.users.contains_key(*user)) else {
-            return Ok(());
-        };
-        if let Some(place) = self.shared.doorkeeper.user_connects(Some(user))? {
-            self.users.insert(user.clone(), place);
+    fn is_of(&mut self, identity: &Identity) -> Result<(), CloseReason> {
+        let user = doorkeeper::user(identity, self.network).filter(|user| !self.users.contains_key(user));
+        if let Some(place) = self.shared.doorkeeper.user_connects(user.as_ref())? {
+            self.users.extend(user.map(|user| (user, place)));
         }
         Ok(())
     }
@@ -659,7 +657,7 @@ impl Socket {
             dialect: dialect.clone(),
             outbox: outbox.clone(),
         };
-        let begins = session::begins(&self.shared, self.network, joining.identity.subject.clone());
+        let begins = session::begins(&self.shared, self.network, &joining.identity);
         let join = Join { joining, begins };
         let (here, gone) = oneshot::channel();
         let said = Arc::new(Mutex::new(meanwhile));

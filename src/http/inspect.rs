@@ -3,13 +3,13 @@
 //!
 //! Nothing is opened for it, and nothing is kept in memory. What a reader of a document may not know is left out by its room.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, sync::PoisonError, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
     rt::time::timeout,
-    web::{Data, Query},
+    web::{Bytes, Data, Query},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -66,10 +66,21 @@ pub async fn for_readers(request: HttpRequest, shared: Data<Shared>) -> Result<H
     let token = credentials.shown();
     admission::prepare(token.clone().ok().flatten(), &shared).await;
     admission::identify(token, &document, &shared)?;
-    if let Some(answer) = tunnel::look(&request, &document, &tunnel::again(&request), &shared).await? {
-        return Ok(answer);
+    let looks = || shared.looks.lock().unwrap_or_else(PoisonError::into_inner);
+    // Of what nobody has open there is nothing to look at, or to remember.
+    if shared.registry.find(&document).is_none() {
+        if let Some(answer) = tunnel::look(&request, &document, &tunnel::again(&request), &shared).await? {
+            return Ok(answer);
+        }
+        return Ok(private(json(&document, None, Onlooker::Reader, &shared)));
     }
-    answer(&document, Onlooker::Reader, &shared).await
+    let known = looks().look(&document, clock::now());
+    if let Some(answer) = known {
+        return Ok(private(answer));
+    }
+    let answer = look(&document, Onlooker::Reader, &shared).await?;
+    looks().answered(&document, &answer);
+    Ok(private(answer))
 }
 
 /// `GET /admin/document?document=NAME`.
@@ -81,15 +92,19 @@ pub async fn for_operator(request: HttpRequest, shared: Data<Shared>) -> Result<
     if let Some(answer) = together::look(&request, &document, &shared).await? {
         return Ok(answer);
     }
-    answer(&document, Onlooker::Operator, &shared).await
+    Ok(private(look(&document, Onlooker::Operator, &shared).await?))
 }
 
-async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> Result<HttpResponse, Refusal> {
+async fn look(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> Result<Bytes, Refusal> {
     let inspect = Inspect {
         onlooker,
         sessions_max: SESSIONS_MAX,
     };
     let insight = shared.registry.inspect(document, inspect).await?;
+    Ok(json(document, insight.as_ref(), onlooker, shared))
+}
+
+fn json(document: &DocumentId, insight: Option<&Insight>, onlooker: Onlooker, shared: &Shared) -> Bytes {
     let answer = match insight {
         None => json!({ "document": document, "open": false }),
         Some(insight) => {
@@ -100,14 +115,14 @@ async fn answer(document: &DocumentId, onlooker: Onlooker, shared: &Shared) -> R
                 .map(|seen| session(seen, onlooker))
                 .collect();
             let mut answer =
-                json!({ "document": document, "open": true, "figures": figures(&insight), "sessions": sessions });
+                json!({ "document": document, "open": true, "figures": figures(insight), "sessions": sessions });
             if let Some(nodes) = &shared.nodes {
                 answer["node"] = json!(nodes.own().to_string());
             }
             answer
         }
     };
-    Ok(private(&answer))
+    answer.to_string().into()
 }
 
 /// `GET /admin/update?document=NAME`: all of a document that somebody has open, as an update.
@@ -151,7 +166,7 @@ pub async fn documents(request: HttpRequest, shared: Data<Shared>) -> Result<Htt
         }
         _ => json!({ "open": count, "documents": busiest(own) }),
     };
-    Ok(private(&answer))
+    Ok(private(answer.to_string().into()))
 }
 
 /// How many are open here, and those that could be asked.
@@ -192,10 +207,11 @@ fn busiest(mut documents: Vec<Value>) -> Vec<Value> {
 }
 
 /// An answer that nobody keeps.
-fn private(answer: &Value) -> HttpResponse {
+fn private(answer: Bytes) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(answer)
+        .content_type("application/json")
+        .body(answer)
 }
 
 fn figures(Insight { inside, took }: &Insight) -> Value {

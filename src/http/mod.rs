@@ -14,7 +14,7 @@
 //! * `admission`: who may connect at all: name, origin, token, access; `doorkeeper`: how much each may take
 //! * `peer`: whose address a request comes from; `proxy_protocol`: the same, said before a connection's first byte
 //! * `health`: `/livez`, `/healthz`, `/readyz`, `/version`, `/metrics`
-//! * `inspect`: what is inside documents, for readers and for the operator
+//! * `inspect`: what is inside documents, for readers and for the operator; `looks`: how often for readers
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
 //! * `plug`: killing the server of `cowrite demo`
@@ -25,7 +25,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
     time::Duration,
@@ -70,6 +70,7 @@ mod inner;
 mod inspect;
 pub mod line;
 pub mod lines;
+pub mod looks;
 mod moving;
 pub mod peer;
 mod plug;
@@ -134,6 +135,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Tells it those who have no document that does.
     pub stopping: Notify,
+    /// How often readers look into documents.
+    pub looks: Mutex<looks::Looks>,
     /// The line to the supervisor that started this server; `None` has nobody to kill it.
     pub plug: Option<Plug>,
     /// The other servers on the store, if there may be some.

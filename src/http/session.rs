@@ -2,7 +2,7 @@
 //!
 //! A peer cannot run ahead of its document: large batches go one at a time, small ones as long as the mailbox has room.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix::{Addr, prelude::SendError};
 use actix_web::{rt::time::timeout, web::Data};
@@ -19,7 +19,7 @@ use crate::{
     room::session::SessionId,
 };
 
-use super::Shared;
+use super::{Shared, doorkeeper};
 
 /// Most messages handed to a document at once.
 const BATCH_MESSAGES_MAX: usize = 256;
@@ -89,8 +89,9 @@ pub fn obey(
 
 /// Whether a document may begin when somebody comes from `network`.
 #[must_use]
-pub fn begins(shared: &Data<Shared>, network: Option<Network>, user: Option<Arc<str>>) -> Begins {
+pub fn begins(shared: &Data<Shared>, network: Option<Network>, identity: &Identity) -> Begins {
     let keeper = shared.doorkeeper.clone();
+    let user = doorkeeper::user(identity, network);
     Begins::if_allowed(move || Ok(keeper.begins_document(network, user.as_ref())?))
 }
 

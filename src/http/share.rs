@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    access::{Asked, Credentials, LinkClaims, ShareError},
+    access::{Asked, Credentials, Identity, LinkClaims, ShareError},
     actor::clock,
     id::DocumentId,
     protocol::close::CloseReason,
@@ -23,6 +23,7 @@ use crate::{
 use super::{
     Shared,
     admission::{self, Refusal},
+    doorkeeper,
     y_sweet::body,
 };
 
@@ -103,7 +104,10 @@ async fn make(request: &HttpRequest, payload: Payload, shared: &Shared) -> Resul
     let asked: Asked = serde_json::from_slice(&body)
         .map_err(|error| CloseReason::Refused(format!("the body is not understood: {error}; {USAGE}")))?;
     // It may have taken long, and the token may have ended meanwhile.
-    let claims = link(&believe(&token, shared)?, asked, shared)?;
+    let (claims, sharer) = link(&believe(&token, shared)?, asked, shared)?;
+    let network = shared.doorkeeper.network(request);
+    let user = doorkeeper::user(&sharer, network);
+    shared.doorkeeper.shares(network, user.as_ref())?;
     log::info!(
         "{} shared {} for {} s: link:{}",
         claims.by.last().map_or("", |sharer| &*sharer.sub),
@@ -141,8 +145,8 @@ fn believe(token: &str, shared: &Shared) -> Result<Believed, CloseReason> {
     admission::believe(token, keys)
 }
 
-/// The link that somebody asks for, as far as their token and the revocations allow it.
-fn link(believed: &Believed, asked: Asked, shared: &Shared) -> Result<LinkClaims, CloseReason> {
+/// The link that somebody asks for, as far as their token and the revocations allow it, and who that is.
+fn link(believed: &Believed, asked: Asked, shared: &Shared) -> Result<(LinkClaims, Identity), CloseReason> {
     let now_ms = clock::wall_ms();
     let forbidden = |error: ShareError| CloseReason::Forbidden(error.to_string());
     let document: &DocumentId = &asked.document;
@@ -151,5 +155,6 @@ fn link(believed: &Believed, asked: Asked, shared: &Shared) -> Result<LinkClaims
     let mut sharing = sharing.map_err(forbidden)?;
     sharing.access = sharing.access.min(identity.access);
     let jti = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
-    sharing.link(asked, jti.into(), now_ms).map_err(forbidden)
+    let claims = sharing.link(asked, jti.into(), now_ms).map_err(forbidden)?;
+    Ok((claims, identity))
 }

@@ -251,9 +251,9 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
             Begins::always()
         } else {
             let network = shared.doorkeeper.network(&request);
-            session::begins(&shared, network, identity.subject.clone())
+            session::begins(&shared, network, &identity)
         },
-        subject: identity.subject,
+        person: identity.person().cloned(),
         update,
     };
     shared.registry.write(&document, write).await?;

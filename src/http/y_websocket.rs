@@ -95,7 +95,7 @@ async fn upgrade(
         identity,
         visit,
     } = admitted;
-    let begins = session::begins(shared, visit.network, identity.subject.clone());
+    let begins = session::begins(shared, visit.network, &identity);
     let id = SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed));
     let outbox = Arc::new(Outbox::alone_counted(
         2 * shared.outbox_bytes_max,

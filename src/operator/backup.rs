@@ -149,7 +149,8 @@ fn add_to_folder(data: &Path, to: &Path, keep: Option<Duration>, documents: Opti
     let damaged = examine(&image, &folder, &pool.runs, &mut run, &tally, documents)?;
     let mut done = tally.done(&run, damaged);
     pool.add(run)?;
-    if let Some(keep) = keep {
+    // What is damaged now may be whole in an older run.
+    if let Some(keep) = keep.filter(|_| done.damaged.is_empty()) {
         done.gone = pool.drop_before(began_ms.saturating_sub(keep.as_millis() as u64))?;
     }
     Ok(done)

@@ -7,8 +7,8 @@
 //! A session's client id is the one that it announces (awareness); of a session that announces none, the one under which
 //! it first writes. Passing on what others wrote claims nothing.
 //!
-//! Without tokens nobody knows whether a page that comes back, or that was reloaded and brings what its browser kept, is
-//! the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
+//! Without tokens, and of those who hold one link, nobody knows whether a page that comes back, or that was reloaded and
+//! brings what its browser kept, is the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
 //! that says nothing when it is asked may have lost its line: its id is free then.
 //!
 //! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::limits::AWARENESS_CLIENTS_PER_SESSION_MAX;
+use crate::{access::Person, limits::AWARENESS_CLIENTS_PER_SESSION_MAX};
 
 use super::{MS, Micros, SECOND, firsts::Firsts, session::SessionId};
 
@@ -52,7 +52,7 @@ pub(super) struct Authorship {
 #[derive(Debug)]
 struct Claim {
     session: SessionId,
-    subject: Option<Arc<str>>,
+    person: Person,
     /// It announced the id, and did not only write under it.
     announced: bool,
     /// It is the session's first. Another one it may pass on, as tabs of one browser do before the other's own line is
@@ -82,7 +82,7 @@ pub(super) enum Right {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Author<'a> {
     pub session: SessionId,
-    pub subject: Option<&'a Arc<str>>,
+    pub person: Person<&'a Arc<str>>,
     pub joined: Micros,
 }
 
@@ -90,7 +90,7 @@ impl Claim {
     fn of(author: Author, announced: bool, first: bool) -> Self {
         Self {
             session: author.session,
-            subject: author.subject.cloned(),
+            person: author.person.cloned(),
             announced,
             first,
             sure: false,
@@ -99,14 +99,13 @@ impl Claim {
         }
     }
 
-    /// Whether it is of somebody anonymous who left before this anonymous author came.
+    /// Whether it is of somebody who left before this author came, and may be the same: nothing tells them apart.
     fn is_followed_by(&self, author: Author) -> bool {
-        let anonymous = self.subject.is_none() && author.subject.is_none();
-        anonymous && self.left.is_some_and(|left| left <= author.joined)
+        self.person.may_be(&author.person) && self.left.is_some_and(|left| left <= author.joined)
     }
 
     fn is_of(&self, author: Author) -> bool {
-        self.session == author.session || (self.subject.is_some() && self.subject.as_ref() == author.subject)
+        self.session == author.session || self.person.is(&author.person)
     }
 }
 
@@ -118,13 +117,13 @@ impl Authorship {
             if claim.session == author.session && claim.announced {
                 return None;
             }
-            if claim.subject.is_some() && claim.is_of(author) {
+            if claim.person.is_named() && claim.is_of(author) {
                 self.since.remove(&client);
             } else if claim.session != author.session && claim.announced && !claim.is_followed_by(author) {
                 if self.ids.contains_key(&author.session) {
                     return None;
                 }
-                if claim.first && !self.firsts.is_of(client, author.subject) {
+                if claim.first && !self.firsts.is_of(client, author.person.named()) {
                     // One that has no id of its own may be the page that wrote under this one before.
                     return self.since.get(&client).copied().filter(|since| *since < next);
                 }
@@ -183,7 +182,7 @@ impl Authorship {
     pub fn write(&mut self, client: u64, author: Author) {
         let is_free = self.claims.get(&client).is_none_or(|claim| {
             // Somebody took it meanwhile.
-            !claim.is_of(author) && self.firsts.is_of(client, author.subject)
+            !claim.is_of(author) && self.firsts.is_of(client, author.person.named())
         });
         if is_free && !self.ids.contains_key(&author.session) {
             self.claim(client, author, false);
@@ -200,7 +199,7 @@ impl Authorship {
         }
         let first = ids.first() == Some(&client);
         if first {
-            self.firsts.remember(client, author.subject);
+            self.firsts.remember(client, author.person.named());
         }
         let before = self.claims.insert(client, Claim::of(author, announced, first));
         if let Some(before) = before.filter(|before| before.session != author.session) {
@@ -225,7 +224,7 @@ impl Authorship {
         if claim.is_of(author) {
             return Right::Granted;
         }
-        if self.firsts.is_of(client, author.subject) {
+        if self.firsts.is_of(client, author.person.named()) {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
@@ -286,17 +285,17 @@ mod tests {
 
     const A: Author = Author {
         session: SessionId(1),
-        subject: None,
+        person: Person::Nobody,
         joined: 0,
     };
     const B: Author = Author {
         session: SessionId(2),
-        subject: None,
+        person: Person::Nobody,
         joined: 0,
     };
     const C: Author = Author {
         session: SessionId(3),
-        subject: None,
+        person: Person::Nobody,
         joined: 0,
     };
 
@@ -424,7 +423,7 @@ mod tests {
         let (ada, bob): (Arc<str>, Arc<str>) = ("ada".into(), "bob".into());
         let author = |session, subject| Author {
             session: SessionId(session),
-            subject: Some(subject),
+            person: Person::Named(subject),
             joined: 9,
         };
         let mut authorship = Authorship::default();
@@ -442,7 +441,7 @@ mod tests {
         let (ada, eve): (Arc<str>, Arc<str>) = ("ada".into(), "eve".into());
         let author = |session, subject| Author {
             session: SessionId(session),
-            subject: Some(subject),
+            person: Person::Named(subject),
             joined: 0,
         };
         for announces in [true, false] {

@@ -175,7 +175,7 @@ impl Room {
         }
         let speaker = Speaker {
             session: id,
-            person: session.identity.subject.as_ref(),
+            person: session.identity.person(),
             stamp: self.policy.stamps_presence.then_some(&session.identity),
             joined: session.joined,
             own: session.presence_id,

@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::{
-    access::{Identity, stamp},
+    access::{Identity, Person, stamp},
     limits::{
         AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US, AWARENESS_FIRST_CLOCK_MAX, AWARENESS_HIGH_CLOCK,
         AWARENESS_HIGH_CLOCKS_MAX, AWARENESS_STEPS_AT_ONCE, AWARENESS_STEPS_PER_SECOND,
@@ -60,8 +60,8 @@ const ENTRY_BYTES: usize = 16;
 pub struct Speaker<'a> {
     /// From where.
     pub session: SessionId,
-    /// Who that is, if it has a name.
-    pub person: Option<&'a Arc<str>>,
+    /// Who that is.
+    pub person: Person<&'a Arc<str>>,
     /// Who that is to be shown as, if its states are to say so.
     pub stamp: Option<&'a Identity>,
     /// Since when it is here.
@@ -71,8 +71,8 @@ pub struct Speaker<'a> {
 }
 
 impl Speaker<'_> {
-    fn stamped(&self, json: &Bytes) -> Bytes {
-        let stamped = self.stamp.and_then(|identity| stamp(identity, json));
+    fn stamped(&self, client: u64, json: &Bytes) -> Bytes {
+        let stamped = self.stamp.and_then(|identity| stamp(identity, client, json));
         stamped.map_or_else(|| json.clone(), Bytes::from)
     }
 }
@@ -92,7 +92,7 @@ struct State {
     clock: u32,
     json: Bytes,
     owner: SessionId,
-    person: Option<Arc<str>>,
+    person: Person,
     renewed_us: Micros,
     begun: Begun,
 }
@@ -136,18 +136,15 @@ impl State {
     /// `heard` is when a session was last heard of.
     fn is_of(&self, speaker: Speaker, heard: impl Fn(SessionId) -> Micros) -> bool {
         self.owner == speaker.session
-            || match (&self.person, speaker.person) {
-                (Some(person), Some(speaker)) => person == speaker,
-                (None, None) => heard(self.owner) < speaker.joined,
-                _ => false,
-            }
+            || self.person.is(&speaker.person)
+            || (self.person.may_be(&speaker.person) && heard(self.owner) < speaker.joined)
     }
 }
 
 #[derive(Debug)]
 struct Removed {
     clock: u32,
-    person: Option<Arc<str>>,
+    person: Person,
     at_us: Micros,
     begun: Begun,
 }
@@ -209,8 +206,7 @@ impl Presence {
                 (None, None) => {}
                 (None, Some(json)) => match self.removed.get(&entry.client) {
                     Some(removed)
-                        if removed.person.is_some()
-                            && removed.person.as_ref() != speaker.person
+                        if removed.person.is_not(&speaker.person)
                             && removed.at_us + REMEMBERED > now
                             && !self.was_of(speaker, entry.client) =>
                     {
@@ -233,12 +229,12 @@ impl Presence {
 
     /// Whether somebody says its own client id, and it was that person's before it was anybody else's.
     fn was_of(&self, speaker: Speaker, client: u64) -> bool {
-        speaker.own == Some(client) && self.firsts.is_of(client, speaker.person)
+        speaker.own == Some(client) && self.firsts.is_of(client, speaker.person.named())
     }
 
     /// A client that is not here comes; false when there is no room for it.
     fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
-        let json = &speaker.stamped(json);
+        let json = &speaker.stamped(entry.client, json);
         let bytes = self.bytes + json.len() + ENTRY_BYTES;
         if bytes > bytes_max || !self.own(speaker.session, entry.client) {
             return false;
@@ -251,7 +247,7 @@ impl Presence {
             at_us: now,
         });
         if speaker.own == Some(entry.client) {
-            self.firsts.remember(entry.client, speaker.person);
+            self.firsts.remember(entry.client, speaker.person.named());
         }
         self.states
             .insert(entry.client, State::new(entry.clock, json, speaker, begun, now));
@@ -261,7 +257,7 @@ impl Presence {
 
     /// A client that is here has another state; false when there is no room for it.
     fn renew(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
-        let json = &speaker.stamped(json);
+        let json = &speaker.stamped(entry.client, json);
         let Some(known) = self.states.get(&entry.client) else {
             return false;
         };

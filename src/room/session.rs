@@ -116,7 +116,7 @@ impl Session {
     pub fn author(&self, id: SessionId) -> Author<'_> {
         Author {
             session: id,
-            subject: self.identity.subject.as_ref(),
+            person: self.identity.person(),
             joined: self.joined,
         }
     }

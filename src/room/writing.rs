@@ -1,8 +1,7 @@
 //! Writing and reading without a session: one update, taken whole or not at all, and the whole document.
 
-use std::sync::Arc;
-
 use crate::{
+    access::Person,
     document::{State, Verdict},
     protocol::{close::CloseReason, update::CheckedUpdate},
     store::Seq,
@@ -16,16 +15,16 @@ use super::{
 
 impl Room {
     /// Somebody who has no session writes; answered with [`Effect::Written`], at once when it is not taken, otherwise when
-    /// it is durable. `id` is no session's; `subject` is who writes.
+    /// it is durable. `id` is no session's; `person` is who writes.
     pub fn write(
         &mut self,
         id: SessionId,
-        subject: Option<Arc<str>>,
+        person: Person,
         update: CheckedUpdate,
         now: Micros,
         effects: &mut Vec<Effect>,
     ) {
-        match self.take_whole(id, subject, update, now) {
+        match self.take_whole(id, person, update, now) {
             Ok(needs) => self.writes.push((needs, id)),
             Err(reason) => effects.push(Effect::Written {
                 write: id,
@@ -39,13 +38,13 @@ impl Room {
     fn take_whole(
         &mut self,
         id: SessionId,
-        subject: Option<Arc<str>>,
+        person: Person,
         update: CheckedUpdate,
         now: Micros,
     ) -> Result<Seq, CloseReason> {
         let author = Author {
             session: id,
-            subject: subject.as_ref(),
+            person: person.as_ref(),
             joined: now,
         };
         for (client, span) in update.spans() {
@@ -69,7 +68,7 @@ impl Room {
             }
             Verdict::News(news) if !news.is_partial() => {
                 self.may_take(news.update())?;
-                self.take(id, subject, news, now);
+                self.take(id, person.subject().cloned(), news, now);
                 Ok(Seq::MAX)
             }
             Verdict::Nothing | Verdict::News(_) => {

@@ -7,7 +7,7 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -59,7 +59,7 @@ use crate::{
         durable::{DurableStore, Options},
         orders::Orders,
     },
-    supervisor::Plug,
+    supervisor::{self, Plug},
     telemetry::Metrics,
     tls::Tls,
     token::Issuer,
@@ -177,7 +177,7 @@ impl Application {
         budgets.requests_per_address = budgets.requests_per_address.min(requests_max);
         let cluster_door = config.cluster.as_ref().map(cluster::bind).transpose()?;
         let Opened { store, nodes, orders } = open_store(&config)?;
-        let plug = plug(config.is_supervised, address)?;
+        let plug = plug(&config, address)?;
         let metrics = Metrics::new();
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
         // Each of these may be used up at the same time, and documents have to have room beside them.
@@ -224,6 +224,7 @@ impl Application {
             next_session: AtomicU64::new(1),
             draining: AtomicBool::new(false),
             stopping: Notify::new(),
+            looks: Mutex::default(),
             nodes: nodes.clone(),
             plug,
         });
@@ -611,11 +612,16 @@ async fn stop_signal() -> &'static str {
 }
 
 /// The line to the supervisor, if one has started this server, which hears where it listens.
-fn plug(is_supervised: bool, address: SocketAddr) -> Result<Option<Plug>, ServeError> {
-    let taken = is_supervised.then(|| Plug::at_stdin().map_err(ServeError::Supervisor));
+fn plug(config: &ServeConfig, address: SocketAddr) -> Result<Option<Plug>, ServeError> {
+    let taken = config
+        .is_supervised
+        .then(|| Plug::at_stdin().map_err(ServeError::Supervisor));
     let plug = taken.transpose()?;
     if let Some(plug) = &plug {
-        plug.listening(address).map_err(ServeError::Supervisor)?;
+        let watched = plug.watch(supervisor::patience(config.shutdown_timeout));
+        watched
+            .and_then(|()| plug.listening(address))
+            .map_err(ServeError::Supervisor)?;
     }
     Ok(plug)
 }

@@ -14,7 +14,9 @@ use std::{
         fd::OwnedFd,
         unix::{net::UnixStream, process::ExitStatusExt},
     },
+    pin::pin,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -36,6 +38,15 @@ const PULL: &str = "pull";
 /// The exit code of a server that was killed by somebody else.
 const FAILED: u8 = 1;
 
+/// How much longer than it may a stopping server is waited for.
+const LATE: Duration = Duration::from_secs(5);
+
+/// How long after it is to stop a server is killed, which has `shutdown_timeout` for that.
+#[must_use]
+pub fn patience(shutdown_timeout: Duration) -> Duration {
+    shutdown_timeout.saturating_add(LATE)
+}
+
 /// Runs the server until it ends by itself or is told to stop, and gives its exit code.
 ///
 /// # Errors
@@ -49,7 +60,7 @@ async fn supervise(demo: &Demo) -> io::Result<u8> {
     let mut address = demo.config.listen;
     loop {
         let mut server = Supervised::start(address, &demo.settings)?;
-        match server.end(&mut stops).await? {
+        match server.end(&mut stops, patience(demo.config.shutdown_timeout)).await? {
             End::Pulled => {
                 log::warn!(
                     "the plug was pulled: killed process {} with SIGKILL, starting the server again",
@@ -120,8 +131,9 @@ impl Supervised {
         })
     }
 
-    /// Waits for its end.
-    async fn end(&mut self, stops: &mut Stops) -> io::Result<End> {
+    /// Waits for its end. One that was told to stop has `patience`, and is then killed.
+    async fn end(&mut self, stops: &mut Stops, patience: Duration) -> io::Result<End> {
+        let mut late = pin!(tokio::time::sleep(Duration::MAX));
         let mut is_told_to_stop = false;
         let mut speaks = true;
         loop {
@@ -135,9 +147,17 @@ impl Supervised {
                     None => speaks = false,
                 },
                 stop = stops.next() => {
+                    if !is_told_to_stop {
+                        late.set(tokio::time::sleep(patience));
+                    }
                     is_told_to_stop = true;
                     // One that has ended at this moment needs none.
                     let _ = kill_process(self.process, stop);
+                }
+                () = &mut late, if is_told_to_stop => {
+                    log::error!("process {} does not stop: killed it with SIGKILL", self.process);
+                    self.child.kill().await?;
+                    return Ok(End::Over(FAILED));
                 }
                 status = self.child.wait() => return Ok(End::Over(code(status?, is_told_to_stop))),
             }

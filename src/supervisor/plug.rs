@@ -4,6 +4,14 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     os::{fd::AsFd, unix::net::UnixStream},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Signal, getpid, kill_process},
 };
 
 use super::{LISTENING, PULL};
@@ -42,6 +50,32 @@ impl Plug {
         (&self.line).write_all(format!("{PULL}\n").as_bytes())
     }
 
+    /// Has this process killed when the supervisor has been gone for `patience`, in which a server that works has stopped by
+    /// itself. The thread that sees to it waits for nothing else of this process.
+    ///
+    /// # Errors
+    /// The system gives no descriptor or no thread.
+    pub fn watch(&self, patience: Duration) -> io::Result<()> {
+        let line = self.line.try_clone()?;
+        let watches = move || {
+            // It says nothing, so what can be read is its end.
+            let end = loop {
+                match poll(&mut [PollFd::new(&line, PollFlags::IN)], None) {
+                    Err(Errno::INTR) => {}
+                    end => break end,
+                }
+            };
+            if end.is_ok() {
+                thread::sleep(patience);
+                let _ = kill_process(getpid(), Signal::KILL);
+            }
+        };
+        thread::Builder::new()
+            .name("supervisor".to_owned())
+            .spawn(watches)
+            .map(drop)
+    }
+
     /// Waits until the supervisor is gone.
     pub async fn gone(&self) {
         let line = self.line.try_clone().and_then(tokio::net::UnixStream::from_std);
@@ -50,5 +84,42 @@ impl Plug {
         };
         // It says nothing, so what can be read is its end.
         let _ = line.readable().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::{fd::OwnedFd, unix::process::ExitStatusExt},
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    /// What the test below runs as another process: a server that hangs.
+    #[test]
+    #[ignore = "it hangs"]
+    fn hangs() {
+        let plug = Plug::at_stdin().expect("a line");
+        plug.watch(Duration::from_millis(10)).expect("a thread");
+        plug.pull().expect("a supervisor");
+        thread::sleep(Duration::from_secs(60));
+    }
+
+    #[test]
+    fn c20_a_server_that_hangs_does_not_outlive_its_supervisor() {
+        let (mut ours, its) = UnixStream::pair().expect("a pair of sockets");
+        let mut server = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--ignored", "--exact", "supervisor::plug::tests::hangs"])
+            .stdin(Stdio::from(OwnedFd::from(its)))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a process");
+        io::Read::read_exact(&mut ours, &mut [0; 4]).expect("it hangs now");
+        assert!(server.try_wait().expect("a process").is_none());
+
+        drop(ours);
+
+        assert_eq!(server.wait().expect("an end").signal(), Some(Signal::KILL.as_raw()));
     }
 }

@@ -70,6 +70,28 @@ test('i8_the_tree_follows_edits_and_what_is_unfolded_stays_so', async (t) => {
   assert.match(await prose.innerText(), /0 text bold bold/)
 })
 
+test('i21_what_is_made_to_stop_the_page_does_not', async (t) => {
+  const server = await startServer(t)
+  const other = editor(server, 'trap')
+  await other.write((doc) => {
+    const text = doc.getText('formats')
+    text.insert(0, 'here')
+    for (let n = 0; n < 1_000; n++) text.format(0, 4, { [`f${n}`]: true })
+    const strange = new Y.Map([['__proto__', 'a key'], ['constructor', '<img src=x onerror=document.title="run">']])
+    doc.getMap('__proto__').set('inner', strange)
+  })
+  const page = await openWindow(t, browser)
+  await page.goto(`${server.origin}/d/trap/inspect`)
+  await live(page)
+  await leaf(page, 'here').waitFor()
+  const marks = await leaf(page, 'here').locator('.tree-marks').innerText()
+  assert.equal(marks.split(', ').length, 256)
+  await page.locator('.tree ul ul summary', { hasText: 'inner' }).click()
+  await leaf(page, 'a key').waitFor()
+  await leaf(page, '<img src=x').waitFor()
+  assert.notEqual(await page.title(), 'run')
+})
+
 test('i8_text_and_json_are_those_of_doc_export', async (t) => {
   const server = await startServer(t)
   const other = editor(server, 'all/kinds')

@@ -2,7 +2,7 @@
 
 use crate::{
     editor::{Editor, Heard, saved_question, states, step2, update},
-    table::{Deed, SECOND, Table, writer},
+    table::{Deed, SECOND, Table, holder, named, writer},
 };
 use cowrite::protocol::close::CloseReason;
 
@@ -46,6 +46,38 @@ fn d22_who_comes_back_is_asked_from_where_somebody_else_wrote_on() {
     assert!(reason.ends_with("client 5 from clock 8"), "{reason}");
     assert_eq!(table.room.take_counts().conflicts, 1);
     assert!(!table.takes(3).contains(&Heard::Saved(vec![1])));
+}
+
+#[test]
+fn t20_who_holds_a_link_writes_under_nobodys_client_id_who_is_here_with_the_same_one() {
+    for (other, is_followed) in [
+        (holder("one"), true),
+        (holder("two"), false),
+        (named("link:one"), false),
+    ] {
+        let mut table = Table::new();
+        let (ada, eve) = (Editor::new(5), Editor::new(5));
+        table.joins(1, holder("one"), None);
+        table.says(1, &states(&[(5, 1, "{}")]));
+        table.says(1, &update(&ada.types("a")));
+        eve.applies(&ada.state());
+        table.joins(2, other.clone(), None);
+
+        table.says(2, &update(&eve.types("E")));
+        table.pongs(1);
+        table.says(2, &update(&eve.types("EE")));
+        assert_eq!(table.room.take_counts().updates, 1, "{other:?}: that one is here");
+        table.leaves(1);
+        table.joins(3, other.clone(), None);
+        table.says(3, &update(&eve.state()));
+
+        let updates = table.room.take_counts().updates;
+        assert_eq!(
+            updates == 1,
+            is_followed,
+            "{other:?}: that one left, and may be the same"
+        );
+    }
 }
 
 #[test]

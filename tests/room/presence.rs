@@ -7,7 +7,7 @@ use cowrite::{
 
 use crate::{
     editor::{AWARENESS_QUESTION, Heard, entry, states, step2},
-    table::{MS, SECOND, Table, named, reader, writer},
+    table::{MS, SECOND, Table, holder, named, reader, writer},
 };
 
 /// All entries that a session was sent, in order of client.
@@ -128,6 +128,32 @@ fn p12_without_names_a_line_that_is_silent_since_the_other_came_is_followed() {
     table.passes(SECOND);
 
     assert_eq!(told(&table, 2), [], "that one lives");
+}
+
+#[test]
+fn t20_who_holds_a_link_does_not_speak_for_others_who_hold_it() {
+    let mut table = Table::new();
+    for id in [1, 2] {
+        table.joins(id, holder("one"), None);
+        table.says(id, &step2(&[0, 0]));
+    }
+    let user = |at: &str| format!(r#"{{"user":{{"name":"N"}},"at":{at}}}"#);
+    table.says(1, &states(&[(7, 5, &user("1"))]));
+    table.passes(SECOND);
+    table.takes(2);
+
+    table.pongs(1);
+    table.says(2, &states(&[(7, 6, &user("2"))]));
+    table.says(2, &states(&[(8, 1, &user("3"))]));
+    table.passes(SECOND);
+
+    assert_eq!(table.room.take_counts().awareness_refused, 1);
+    let ids = told(&table, 1).into_iter().map(|entry| {
+        let state: serde_json::Value = serde_json::from_slice(&entry.state.unwrap()).unwrap();
+        (entry.client, state["user"]["id"].as_str().unwrap().to_owned())
+    });
+    let expected = [(7, "link:one/7".to_owned()), (8, "link:one/8".to_owned())];
+    assert_eq!(ids.collect::<Vec<_>>(), expected, "and is told apart from them");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use cowrite::{
-    access::{Access, Identity},
+    access::{Access, Identity, Person, Sharer},
     document::Deleted,
     id::DocumentId,
     protocol::{
@@ -70,6 +70,19 @@ pub fn named(subject: &str) -> Identity {
     Identity {
         subject: Some(subject.into()),
         ..Identity::anonymous()
+    }
+}
+
+/// Somebody who holds a link.
+pub fn holder(link: &str) -> Identity {
+    let sharer = Sharer {
+        sub: "ada".into(),
+        jti: None,
+        iat: None,
+    };
+    Identity {
+        by: Some(vec![sharer].into()),
+        ..named(&format!("link:{link}"))
     }
 }
 
@@ -206,8 +219,8 @@ impl Table {
     pub fn writes(&mut self, id: u64, subject: Option<&str>, update: &[u8]) {
         let update = CheckedUpdate::check(Bytes::copy_from_slice(update)).unwrap();
         let mut effects = Vec::new();
-        let subject = subject.map(Into::into);
-        self.room.write(SessionId(id), subject, update, self.now, &mut effects);
+        let person = Person::from(subject.map(Arc::from));
+        self.room.write(SessionId(id), person, update, self.now, &mut effects);
         self.carry_out(effects);
         self.settle();
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use cowrite::{
+    access::Person,
     document::Deleted,
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
@@ -184,7 +185,7 @@ impl Server {
             return self.told.push(Told::Written(id, Err(reason)));
         }
         self.with(document, |room, now, effects| {
-            room.write(id, None, update, now, effects)
+            room.write(id, Person::Nobody, update, now, effects)
         });
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use cowrite::{
-    access::{Access, Identity},
+    access::{Access, Identity, Sharer},
     protocol::{close::CloseReason, update::CheckedUpdate},
     room::{Micros, Policy, session::SessionId},
 };
@@ -844,8 +844,17 @@ fn amount(random: &mut Random) -> usize {
 }
 
 fn identity(page: &Page) -> Identity {
+    let sharers = [Sharer {
+        sub: "ada".into(),
+        jti: None,
+        iat: None,
+    }];
     Identity {
         subject: page.subject.map(Into::into),
+        by: page
+            .subject
+            .filter(|subject| subject.starts_with("link:"))
+            .map(|_| sharers.into()),
         access: if page.reads_only { Access::Read } else { Access::Write },
         ..Identity::anonymous()
     }
@@ -876,7 +885,7 @@ fn page(n: u64, documents: usize, random: &mut Random) -> Page {
         wire,
         desks,
         reads_only: n > 1 && random.one_in(4),
-        subject: [None, Some("ada"), Some("bob")][random.below(3) as usize],
+        subject: [None, Some("ada"), Some("bob"), Some("link:one")][random.below(4) as usize],
         has_version: random.one_in(2),
         line: None,
         arrived: BytesMut::new(),

@@ -80,8 +80,9 @@ impl Bucket {
         }
         self.publish(&mut manifest)?;
         done.title = manifest.run.title();
-        if let Some(keep) = keep {
-            done.gone = self.drop_before(began_ms.saturating_sub(keep.as_millis() as u64))?;
+        // What is damaged now may be whole in an older run.
+        if let Some(keep) = keep.filter(|_| done.damaged.is_empty()) {
+            done.gone = self.drop_after(keep)?;
         }
         Ok(done)
     }
@@ -136,14 +137,18 @@ impl Bucket {
     }
 
     /// Writes a run down, under a number of its own: from here on it is part of the backup.
-    fn publish(&mut self, manifest: &mut Manifest) -> Result<(), Failure> {
+    pub(super) fn publish(&mut self, manifest: &mut Manifest) -> Result<(), Failure> {
         for _ in 0..NUMBERS {
             let number = self.next_number();
             manifest.run.number = number;
             let name = format!("runs/{}", run_name(number));
             let bytes = Bytes::from(encode(manifest)?);
             if !self.link.create(&name, &bytes)? {
+                // Somebody was faster, who may have begun with another store.
                 self.refresh()?;
+                let headed = manifest.run.segments.iter();
+                let headed: Vec<_> = headed.map(|listed| (listed.number, listed.salt)).collect();
+                self.one_store(&manifest.run.source, &headed)?;
                 continue;
             }
             if self.link.get(&name)?.as_ref() != Some(&bytes) {
@@ -164,17 +169,18 @@ impl Bucket {
         )))
     }
 
-    /// Drops all runs but the newest that were begun before `since_ms`, and removes what no run has needed for a day;
-    /// returns how many runs were dropped.
-    fn drop_before(&mut self, since_ms: u64) -> Result<u64, Failure> {
+    /// Drops all runs but the newest that were written more than `keep` before that one, by the store's clock, and removes what
+    /// no run has needed for a day; returns how many runs were dropped.
+    fn drop_after(&mut self, keep: Duration) -> Result<u64, Failure> {
         self.refresh()?;
-        let Some((&newest, _)) = self.read.last_key_value() else {
+        let Some((&newest, _)) = self.runs.last_key_value() else {
             return Ok(0);
         };
         let now_ms = self.link.written_ms(&format!("runs/{}", run_name(newest)))?;
-        let old = self.runs.values().map(|manifest| &manifest.run);
-        let old = old.filter(|run| run.number != newest && run.began_ms < since_ms);
-        let old: Vec<u64> = old.map(|run| run.number).collect();
+        let since_ms = now_ms.saturating_sub(keep.as_millis() as u64);
+        let is_old = |number: &u64| self.read.get(number).is_some_and(|about| about.written_ms < since_ms);
+        let old = self.runs.keys().filter(|number| **number != newest && is_old(number));
+        let old: Vec<u64> = old.copied().collect();
         for number in &old {
             let Some(manifest) = self.runs.remove(number) else {
                 continue;

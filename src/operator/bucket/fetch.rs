@@ -8,7 +8,7 @@ use std::{
     env,
     fs::{self, File},
     os::unix::fs::FileExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Bucket, Made, Manifest, Piece, hint_name};
@@ -32,6 +32,25 @@ impl Scratch {
     }
 }
 
+/// Refuses to fetch what there is no room for: a disk that is full stops others, too.
+fn room_for(bytes: u64, room: u64, folder: &Path) -> Result<(), Failure> {
+    if bytes <= room {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "{} must be fetched into {}, which has room for {}: name a folder with more room by TMPDIR",
+        size(bytes),
+        folder.display(),
+        size(room)
+    )))
+}
+
+/// Bytes that this process can write below a folder.
+fn room_in(folder: &Path) -> Result<u64, Failure> {
+    let system = rustix::fs::statvfs(folder).map_err(|error| failed("look at", folder, error.into()))?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
@@ -48,8 +67,8 @@ impl Bucket {
         let scratch = Scratch::make()?;
         let mut pool = self.listed(&scratch)?;
         let chosen = choose(&pool)?;
-        let manifests = chosen.iter().filter_map(|number| self.runs.get(number)).collect();
-        self.fill(&mut pool, manifests)?;
+        let manifests: Vec<&Manifest> = chosen.iter().filter_map(|number| self.runs.get(number)).collect();
+        self.fill(&scratch.0, &mut pool, manifests)?;
         work(&pool)
     }
 
@@ -61,7 +80,7 @@ impl Bucket {
     ) -> Result<T, Failure> {
         let scratch = Scratch::make()?;
         let mut pool = self.listed(&scratch)?;
-        self.fill(&mut pool, vec![manifest])?;
+        self.fill(&scratch.0, &mut pool, vec![manifest])?;
         work(&pool, &manifest.run)
     }
 
@@ -82,7 +101,7 @@ impl Bucket {
         Ok(pool)
     }
 
-    fn fill(&self, pool: &mut Pool, manifests: Vec<&Manifest>) -> Result<(), Failure> {
+    fn fill(&self, scratch: &Path, pool: &mut Pool, manifests: Vec<&Manifest>) -> Result<(), Failure> {
         // Each segment as long as the longest of them has it, and the pieces of the others beside.
         let mut segments: BTreeMap<(u32, u32), Vec<(Listed, &Made)>> = BTreeMap::new();
         for (listed, made) in manifests.iter().flat_map(|manifest| manifest.segments()) {
@@ -91,6 +110,12 @@ impl Bucket {
                 .or_default()
                 .push((listed, made));
         }
+        let longest = |runs: &Vec<(Listed, &Made)>| runs.iter().map(|(_, made)| made.end()).max().unwrap_or_default();
+        room_for(
+            segments.values().map(longest).sum(),
+            room_in(scratch)?,
+            &env::temp_dir(),
+        )?;
         let mut fetch = Fetch {
             bucket: self,
             pool,
@@ -175,5 +200,21 @@ impl Fetch<'_> {
             Some(bytes) if crc32fast::hash(&bytes) == mark.crc32 => write_whole(&path, &bytes),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b40_what_there_is_no_room_for_is_not_fetched() {
+        let folder = env::temp_dir();
+        let room = room_in(&folder).expect("a folder");
+
+        assert!(room > 0);
+        assert_eq!(room_for(room, room, &folder), Ok(()));
+        let Failure(said) = room_for(5_000_000, 2_000_000, Path::new("/tmp")).expect_err("too little room");
+        assert!(said.ends_with("name a folder with more room by TMPDIR"), "{said}");
     }
 }

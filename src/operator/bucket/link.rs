@@ -275,12 +275,15 @@ fn said(text: &str) -> String {
     without_secrets(said, env::vars())
 }
 
-/// A word without the query that it has as a URL: signatures are in there.
-fn without_query(word: &str) -> &str {
-    match word.split_once('?') {
-        Some((url, _)) if url.contains("://") => url,
-        _ => word,
-    }
+/// A word without the query that it has as a URL, in which signatures are, and without a user and a password.
+fn without_query(word: &str) -> String {
+    let Some((before, url)) = word.split_once("://") else {
+        return word.to_owned();
+    };
+    let url = url.split('?').next().unwrap_or_default();
+    let host = url.split('/').next().unwrap_or_default();
+    let named = host.rfind('@').map_or(0, |at| at + 1);
+    format!("{before}://{}", &url[named..])
 }
 
 /// A text without the values of the variables that object stores take their keys from.
@@ -302,6 +305,14 @@ fn without_secrets(mut text: String, variables: impl Iterator<Item = (String, St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn b44_what_is_said_of_an_error_has_no_user_and_password() {
+        assert_eq!(
+            said("cannot reach (http://me:pass@word@host:1/a@b?c) now"),
+            "cannot reach (http://host:1/a@b now"
+        );
+    }
 
     #[test]
     fn b26_what_is_said_of_an_error_names_no_key() {

@@ -152,12 +152,16 @@ impl Manifest {
     }
 }
 
+const NUMBER_MAX: u64 = 1 << 40;
+
 fn run_name(number: u64) -> String {
     format!("{number:06}.run")
 }
 
+/// The number of a run that [`run_name`] has named. Numbers rise one by one, so what is far above them is no run.
 fn number_of(name: &str) -> Option<u64> {
-    name.strip_suffix(".run")?.parse().ok()
+    let number = name.strip_suffix(".run")?.parse().ok()?;
+    (number < NUMBER_MAX && run_name(number) == name).then_some(number)
 }
 
 /// The runs in a part of a bucket.

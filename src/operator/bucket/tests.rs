@@ -11,7 +11,13 @@ use yrs::{Doc, Text, Transact};
 use super::*;
 use crate::{
     id::DocumentId,
-    operator::{Target, What, restore::restore, verify},
+    operator::{
+        Target, What,
+        backup::{Kept, add},
+        pool::encode,
+        restore::restore,
+        verify,
+    },
     store::{
         Body, Record, Store,
         journal::{Journal, JournalOptions, disk::FileDisk},
@@ -214,6 +220,92 @@ fn b27_a_run_is_never_written_in_place_of_another() {
     );
     assert_eq!(link.create("runs/x", &theirs), Ok(false));
     assert_eq!(link.get("runs/x"), Ok(Some(ours)));
+}
+
+#[test]
+fn b41_two_stores_that_begin_at_once_do_not_share_a_bucket() {
+    let (mut one, mut other) = (Case::new(), Case::new());
+    one.write(1_000);
+    other.write(1_000);
+    let run = |of: &Case| {
+        of.run(None);
+        Bucket::runs(of)
+    };
+    let (mut theirs, mut slow) = (run(&one), one.bucket());
+    fs::remove_file(one.files("runs").remove(0)).unwrap();
+    slow.refresh().unwrap();
+    // Of another store, while the slow one was at work.
+    let mut elsewhere = run(&other);
+    elsewhere.run.number = 0;
+    one.bucket().publish(&mut elsewhere).unwrap();
+
+    let said = slow.publish(&mut theirs).unwrap_err().0;
+
+    assert!(said.contains("holds backups of another store"), "{said}");
+    assert_eq!(one.files("runs").len(), 1);
+}
+
+#[test]
+fn b42_a_clock_that_was_wrong_drops_no_run() {
+    let mut case = Case::new();
+    let week = Some(Duration::from_secs(7 * 24 * 60 * 60));
+    for behind_days in [0, 100, 0] {
+        case.write(1_000);
+        case.run(week);
+        // As if the server's clock had been wrong, and the store's had not.
+        let mut bucket = case.bucket();
+        bucket.refresh().unwrap();
+        let (number, mut manifest) = bucket.runs.pop_last().unwrap();
+        manifest.run.began_ms -= behind_days * 24 * 60 * 60 * 1_000;
+        let name = format!("runs/{}", run_name(number));
+        bucket.link.put(&name, encode(&manifest).unwrap().into()).unwrap();
+    }
+    assert_eq!(case.files("runs").len(), 3);
+
+    older(&case.files("runs")[0], 5 * TWO_DAYS);
+    assert_eq!(case.run(week), 3);
+}
+
+#[test]
+fn b45_as_long_as_something_is_damaged_no_run_is_dropped() {
+    let mut case = Case::new();
+    case.write(1_000);
+    let folder = Target::Folder(case.folder.path().join("copy"));
+    let run = |case: &Case| {
+        [case.target(), folder.clone()].map(|target| {
+            let mut kept = Kept::open(&target).unwrap();
+            let done = add(&case.data(), &mut kept, Some(Duration::ZERO), None).unwrap();
+            (done.damaged.len(), done.gone)
+        })
+    };
+    run(&case);
+    case.write(1_000);
+    assert_eq!(run(&case), [(0, 1); 2]);
+
+    case.write(20_000);
+    let segment = case.data().join("journal/0000000001.segment");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(4).rposition(|four| four == b"xxxx").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(&case), [(1, 0); 2]);
+    }
+}
+
+#[test]
+fn b43_objects_that_are_no_runs_of_ours_are_left_alone() {
+    let mut case = Case::new();
+    case.write(1_000);
+    case.run(None);
+    for name in ["18446744073709551615.run", "+2.run", "7.run", "x.run"] {
+        fs::write(case.folder.path().join("bucket/runs").join(name), "not ours").unwrap();
+    }
+
+    case.run(None);
+
+    assert_eq!(Bucket::runs(&case).run.number, 2);
+    case.verify().unwrap();
 }
 
 #[test]

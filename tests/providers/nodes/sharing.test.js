@@ -43,6 +43,24 @@ describe('documents on several servers', () => {
     }
   })
 
+  test('i22 any of them tells a reader what is inside a document', async t => {
+    const nodes = await startNodes(t, 3)
+    const client = connect(t, newest, nodes[0], 'a plan/ü')
+    await synced(client)
+    client.text.insert(0, 'by a page')
+    await saved(client)
+
+    for (const node of nodes) {
+      const answer = await fetch(`${node.http}/inspect.json?document=${encodeURIComponent('a plan/ü')}`)
+      const { open, figures, sessions } = await answer.json()
+      assert.deepEqual([open, figures?.updates, sessions?.length], [true, 1, 1])
+      const nobody = await fetch(`${node.http}/inspect.json?document=nobody`)
+      assert.equal((await nobody.json()).open, false)
+    }
+    const open = await Promise.all(nodes.map(node => node.metric('cowrite_documents_open')))
+    assert.equal(open.toSorted().join(), '0,0,1', 'nothing was opened for it')
+  })
+
   test('n5 what a back end reads and writes reaches the owner', async t => {
     const nodes = await startNodes(t, 3)
     const client = connect(t, newest, nodes[0], 'a plan/ü')

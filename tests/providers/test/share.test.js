@@ -4,6 +4,8 @@ import { request } from 'node:http'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
+import WebSocket from 'ws'
+
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
 import { mintToken, startServer } from '../lib/server.js'
@@ -137,7 +139,37 @@ test('t16 a link says who its holder is by the link, and they choose their name'
   guest.provider.awareness.setLocalState({ user: { name: 'Guest', id: 'ada', verified: ['name'] } })
   const seen = () => watcher.provider.awareness.getStates().get(guest.doc.clientID)?.user
   await until('the guest is seen', seen)
-  assert.deepEqual(seen(), { name: 'Guest', id: `link:${link.id}`, verified: ['id'] })
+  assert.deepEqual(seen(), { name: 'Guest', id: `link:${link.id}/${guest.doc.clientID}`, verified: ['id'] })
+})
+
+test('t20 people who hold one link are told apart: none takes what is the others\'', async t => {
+  const server = await guarded(t, ['--connections-per-user=2', '--trust-proxy=x-real-ip'])
+  const { link } = await share(server, await ada(), { document: 'team/plan', access: 'write' }, { 'x-real-ip': '192.0.2.1' })
+  const opens = address => {
+    class WebSocketPolyfill extends WebSocket {
+      constructor(url, protocols) { super(url, protocols, { headers: { 'x-real-ip': address } }) }
+    }
+    return connect(t, newest, server, 'team/plan', { params: { token: link.token }, WebSocketPolyfill })
+  }
+  const [one, two] = [opens('192.0.2.7'), opens('192.0.2.7')]
+  await synced(one, two)
+  const third = opens('192.0.2.7')
+  await until('a third one there is refused', () => third.closes.length > 0)
+  assert.equal(third.closes[0].code, 1013)
+  const elsewhere = opens('192.0.2.8')
+  await synced(elsewhere)
+
+  // A holder of the same link writes under the client id of another one.
+  const { clientID } = one.doc
+  one.provider.awareness.setLocalState({ user: { name: 'One' } })
+  one.text.insert(0, 'mine')
+  await saved(one)
+  await until('it has come', () => elsewhere.text.toString() === 'mine' && elsewhere.provider.awareness.getStates().has(clientID))
+  elsewhere.doc.clientID = clientID
+  elsewhere.text.insert(0, 'forged ')
+  one.text.insert(4, ' and more')
+  await saved(one)
+  await until('what is their own has come', () => two.text.toString() === 'mine and more')
 })
 
 test('t16 a link ends at its second, with 4401', async t => {
@@ -222,6 +254,28 @@ test('e40 it takes from the budget of its address', async t => {
   for (let n = 0; n < 8 && answer?.status !== 429; n++) answer = await asks()
   assert.equal(answer.status, 429)
   assert.ok(Number(answer.headers.get('retry-after')) > 0)
+})
+
+test('t22 one user makes so many links, and is told when more', async t => {
+  const server = await guarded(t)
+  const [own, bob] = [await ada(), await token('bob', '--document', '*=read', '--share')]
+  const answers = await Promise.all(Array.from({ length: 80 }, () => share(server, own, { document: 'team/plan' })))
+  const made = answers.filter(({ status }) => status === 200)
+  assert.ok(made.length >= 60 && made.length < 80, `${made.length}`)
+  const refused = answers.find(({ status }) => status === 429)
+  assert.match(refused.text, /too many links of this user/)
+  assert.ok(Number(refused.headers.get('retry-after')) > 0)
+  assert.equal((await share(server, bob, { document: 'team/plan' })).status, 200)
+})
+
+test('e50 help at an address that has nothing for now varies by all that it varies by', async t => {
+  const open = await startServer(t)
+  for (const accept of ['text/html', 'application/json', 'text/plain']) {
+    const answer = await share(open, null, { document: 'x' }, { accept, origin: open.http })
+    assert.equal(answer.status, 404)
+    for (const name of ['origin', 'accept']) assert.ok(answer.headers.get('vary').split(/, */).includes(name), `${accept}: ${answer.headers.get('vary')}`)
+    assert.equal(answer.headers.get('access-control-allow-origin'), open.http)
+  }
 })
 
 test('e41 pages of allowed origins may ask, and others get no word of permission', async t => {

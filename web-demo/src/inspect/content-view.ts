@@ -4,6 +4,7 @@ import type * as Y from 'yjs'
 
 import { h } from '../dom'
 import { jsonOf, textOf, type Shown } from './content'
+import { createPace } from './pace'
 import { createTree } from './tree'
 
 /** Text and JSON are shown up to so many UTF-16 units, and anew this often, in ms, while the document changes. */
@@ -28,13 +29,9 @@ export function createContentView(doc: Y.Doc, signal: AbortSignal): HTMLElement 
     if (text.textContent !== shown.text) text.textContent = shown.text
     rest.hidden = shown.isWhole
   }
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const later = (): void => {
-    timer ??= setTimeout(() => {
-      timer = undefined
-      if (view !== 'Tree' && !signal.aborted) show()
-    }, EVERY_MS)
-  }
+  const { later } = createPace(() => {
+    if (view !== 'Tree') show()
+  }, EVERY_MS, signal)
   doc.on('update', later)
   signal.addEventListener('abort', () => doc.off('update', later))
 

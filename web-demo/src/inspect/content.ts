@@ -19,6 +19,8 @@ export type Part =
   | { readonly is: 'type'; readonly id: string; readonly type: Type; readonly marks: Marks }
 
 const NO_MARKS: Marks = {}
+/** Most formats that are told in one place: each change of one costs as many. */
+const MARKS_MAX = 256
 
 /** The roots in which something is to be seen, by name, in the order of their UTF-16 units. */
 export function rootsOf(doc: Y.Doc): [string, Type][] {
@@ -27,7 +29,13 @@ export function rootsOf(doc: Y.Doc): [string, Type][] {
 }
 
 export function isEmpty(type: Type): boolean {
-  return listOf(type).next().done === true && entriesOf(type).length === 0
+  return listOf(type).next().done === true && !hasKeys(type)
+}
+
+/** Whether there is something under any of its keys. */
+function hasKeys(type: Type): boolean {
+  for (const item of type._map.values()) if (!item.deleted) return true
+  return false
 }
 
 /** What stands in a type, in order; neighbouring text with the same marks is one. */
@@ -87,7 +95,8 @@ function idOf({ id: { client, clock } }: Y.Item): string {
 
 function withMark(marks: Marks, key: string, value: unknown): Marks {
   const { [key]: _, ...others } = marks
-  return value === null ? others : { ...others, [key]: value }
+  if (value === null) return others
+  return Object.keys(others).length < MARKS_MAX ? { ...others, [key]: value } : others
 }
 
 function sameMarks(a: Marks, b: Marks): boolean {
@@ -116,7 +125,7 @@ const LOOKED_AT = 64
 
 /** What a root seems to be: nobody writes down what it was meant as. */
 export function guessOf(type: Type): string {
-  const keys = type._map.size > 0 && entriesOf(type).length > 0
+  const keys = hasKeys(type)
   const kinds = new Set<string>()
   let looked = 0
   for (const part of listOf(type)) {

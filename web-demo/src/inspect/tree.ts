@@ -4,6 +4,7 @@ import type * as Y from 'yjs'
 
 import { button, h } from '../dom'
 import { canonical, entriesOf, guessOf, kindOf, listOf, rootsOf, type Marks, type Part, type Type } from './content'
+import { createPace } from './pace'
 import { number } from './units'
 
 /** One line of the tree. */
@@ -38,13 +39,9 @@ export function createTree(doc: Y.Doc, signal: AbortSignal): { readonly element:
     empty.hidden = roots.length > 0
     list.show(() => roots.map(([name, type]) => rootNode(name, type)))
   }
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const later = (): void => {
-    timer ??= setTimeout(() => {
-      timer = undefined
-      if (!signal.aborted && element.isConnected && !element.hidden) refresh()
-    }, EVERY_MS)
-  }
+  const { later } = createPace(() => {
+    if (element.isConnected && !element.hidden) refresh()
+  }, EVERY_MS, signal)
   doc.on('update', later)
   signal.addEventListener('abort', () => doc.off('update', later))
   refresh()
