@@ -248,7 +248,13 @@ fn l81_what_waits_for_tokens_is_bounded_for_all_connections_together() {
 #[test]
 #[cfg(target_os = "linux")]
 fn l81_what_waits_for_a_token_keeps_nothing_of_what_came_with_it() {
-    let server = Server::start();
+    let as_fast_as_it_goes = [
+        "--messages-per-second=1000000",
+        "--received-bytes-per-second=1GiB",
+        "--cpu-percent=100",
+        "--auth-timeout=10m",
+    ];
+    let server = Server::start_with(&as_fast_as_it_goes, &[]);
     let pongs = frame(10, &[0; 125]).repeat(240);
     // Sends that, and reads an answer to what came behind it.
     let says = |peer: &mut TcpStream, bytes: &[u8]| {
