@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { connect as connectYWebsocket, newest as yWebsocket, saved, synced } from '../lib/clients.js'
 import { ownerOf, startNodes } from '../lib/cluster.js'
 import { address, connectSocket, connect as attach, newest, versions } from '../lib/hocuspocus.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 /** Has `name` live on the node with this index. */
 async function settle(t, nodes, index, name) {

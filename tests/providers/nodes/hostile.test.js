@@ -7,7 +7,7 @@ import { connect, newest, saved, synced } from '../lib/clients.js'
 import { askRaw, ownerOf, startNodes, upgrade } from '../lib/cluster.js'
 import { connectSocket, connect as attach, newest as hocuspocus } from '../lib/hocuspocus.js'
 import { mintToken } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const KEY = 'jwt-secret-of-at-least-thirty-two-bytes'
 

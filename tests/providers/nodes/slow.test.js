@@ -6,7 +6,7 @@ import { describe, test } from 'node:test'
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { ownerOf, sql, startNodes } from '../lib/cluster.js'
 import { address, connectSocket, connect as attach, newest as hocuspocus } from '../lib/hocuspocus.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 /** Has `name` live on the node with this index. */
 async function settle(t, nodes, index, name) {

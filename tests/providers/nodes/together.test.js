@@ -9,7 +9,7 @@ import * as Y from 'yjs'
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { askAsNode, askRaw, ownerOf, startNodes } from '../lib/cluster.js'
 import { mintToken, run } from '../lib/server.js'
-import { until } from '../lib/wait.js'
+import { until } from '../../lib/wait.mjs'
 
 const KEY = 'jwt-secret-of-at-least-thirty-two-bytes'
 const ADMIN = 'an-admin-token-of-thirty-two-bytes'
