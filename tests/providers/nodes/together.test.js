@@ -66,6 +66,7 @@ describe('whichever node is asked', () => {
     const ids = await Promise.all(nodes.map(idOf))
     for (const node of nodes) {
       const asked = path => ask(node, path, ADMIN, node.admin)
+      await until('it has heard of the others', async () => (await asked('/admin/sessions')).body.sessions.length === 4)
       const { body: { sessions, unanswered } } = await asked('/admin/sessions')
       assert.deepEqual(sessions.map(({ document, node }) => [document, node]).toSorted(),
         [['doc-0', ids[0]], ['doc-1', ids[1]], ['doc-1', ids[1]], ['doc-2', ids[2]]])
