@@ -165,8 +165,11 @@ test('t20 people who hold one link are told apart: none takes what is the others
   one.text.insert(0, 'mine')
   await saved(one)
   await until('it has come', () => elsewhere.text.toString() === 'mine' && elsewhere.provider.awareness.getStates().has(clientID))
+  const own = elsewhere.doc.clientID
   elsewhere.doc.clientID = clientID
   elsewhere.text.insert(0, 'forged ')
+  // Its provider says good-bye for the one that it began with.
+  elsewhere.doc.clientID = own
   one.text.insert(4, ' and more')
   await saved(one)
   await until('what is their own has come', () => two.text.toString() === 'mine and more')
