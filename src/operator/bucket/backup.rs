@@ -169,16 +169,18 @@ impl Bucket {
         )))
     }
 
-    /// Drops all runs but the newest that were written more than `keep` before that one, by the store's clock, and removes what
+    /// Drops all runs but the newest that were written `keep` before that one or earlier, by the store's clock, and removes what
     /// no run has needed for a day; returns how many runs were dropped.
     fn drop_after(&mut self, keep: Duration) -> Result<u64, Failure> {
         self.refresh()?;
-        let Some((&newest, _)) = self.runs.last_key_value() else {
+        let newest = self.runs.keys().next_back().copied();
+        let Some((newest, about)) = newest.and_then(|newest| Some((newest, self.read.get(&newest)?))) else {
             return Ok(0);
         };
-        let now_ms = self.link.written_ms(&format!("runs/{}", run_name(newest)))?;
+        let now_ms = about.written_ms;
         let since_ms = now_ms.saturating_sub(keep.as_millis() as u64);
-        let is_old = |number: &u64| self.read.get(number).is_some_and(|about| about.written_ms < since_ms);
+        // Stores that count in seconds say the same time of runs that follow each other at once.
+        let is_old = |number: &u64| self.read.get(number).is_some_and(|about| about.written_ms <= since_ms);
         let old = self.runs.keys().filter(|number| **number != newest && is_old(number));
         let old: Vec<u64> = old.copied().collect();
         for number in &old {
