@@ -1,7 +1,8 @@
 //! What is inside documents that somebody has open: `/inspect.json` for whoever may read one, `/admin/documents` and what is
 //! beside it for the operator.
 //!
-//! Nothing is opened for it, and nothing is kept in memory. What a reader of a document may not know is left out by its room.
+//! Nothing is opened for it, and nothing is kept in memory for it beyond the looks of a second (`looks`). What a reader of
+//! a document may not know is left out by its room.
 
 use std::{cmp::Reverse, sync::PoisonError, time::Duration};
 
@@ -135,8 +136,8 @@ pub async fn update(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRe
         return Ok(answer);
     }
     if shared.registry.find(&document).is_none() {
-        let reason = "nobody has this document open".to_owned();
-        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason));
+        let reason = "nobody has this document open";
+        return Err(Refusal::Http(StatusCode::NOT_FOUND, reason.to_owned()));
     }
     Ok(y_sweet::whole(shared.registry.read(&document).await?))
 }

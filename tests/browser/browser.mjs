@@ -10,9 +10,12 @@ import * as wait from '../lib/wait.mjs'
 
 const PATIENCE_MS = 30_000
 
+/** The path of the Chromium that is installed. */
+export const chromiumPath = () => execFileSync(fileURLToPath(new URL('../../scripts/chromium', import.meta.url)), { encoding: 'utf8' }).trim()
+
 export async function launch() {
   return chromium.launch({
-    executablePath: execFileSync(fileURLToPath(new URL('../../scripts/chromium', import.meta.url)), { encoding: 'utf8' }).trim(),
+    executablePath: chromiumPath(),
     headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   })

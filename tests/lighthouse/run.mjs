@@ -8,7 +8,7 @@ import { release, cpus } from 'node:os'
 import { launch as launchChrome } from 'chrome-launcher'
 import lighthouse, { desktopConfig } from 'lighthouse'
 
-import { editorOf, launch, openWindow, untilStatus, write } from '../browser/browser.mjs'
+import { chromiumPath, editorOf, launch, openWindow, untilStatus, write } from '../browser/browser.mjs'
 import { startServer } from '../browser/server.mjs'
 
 const SECRET = 'a secret for tests that is long enough to be one'
@@ -42,7 +42,7 @@ try {
   const browser = await launch()
   cleanups.push(() => browser.close())
   await fill(browser, servers.open.origin)
-  const chrome = await launchChrome({ chromePath: process.env.CHROMIUM ?? '/usr/bin/chromium', chromeFlags: ['--headless=new', '--no-sandbox', '--disable-gpu'] })
+  const chrome = await launchChrome({ chromePath: chromiumPath(), chromeFlags: ['--headless=new', '--no-sandbox', '--disable-gpu'] })
   cleanups.push(() => chrome.kill())
   for (const [name, { path, usable, guarded }] of Object.entries(PAGES)) {
     if (wanted.length > 0 && !wanted.includes(name)) continue

@@ -43,7 +43,7 @@ describe('documents on several servers', () => {
     }
   })
 
-  test('i22 any of them tells a reader what is inside a document', async t => {
+  test('n62 any of them tells a reader what is inside a document whose name is encoded', async t => {
     const nodes = await startNodes(t, 3)
     const client = connect(t, newest, nodes[0], 'a plan/ü')
     await synced(client)
