@@ -7,7 +7,11 @@ use std::{
     ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, mpsc},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -24,7 +28,7 @@ use cowrite::{
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 use yrs::{
-    Doc, GetString, OffsetKind, Options, ReadTxn, StateVector, Text, Transact, Update,
+    ClientID, Doc, GetString, OffsetKind, Options, ReadTxn, StateVector, Text, Transact, Update,
     updates::{decoder::Decode, encoder::Encode},
 };
 
@@ -246,10 +250,13 @@ impl Editor {
     }
 }
 
+/// A document of a client of its own. Client ids are written in as many bytes as they need, so those that yrs draws at
+/// random would change the sizes that tests name; these all have eight.
 pub fn new_doc() -> Doc {
+    static CLIENT: AtomicU64 = AtomicU64::new(1 << 52);
     Doc::with_options(Options {
         offset_kind: OffsetKind::Utf16,
-        ..Options::default()
+        ..Options::with_guid_and_client_id("document".into(), ClientID::new(CLIENT.fetch_add(1, Ordering::Relaxed)))
     })
 }
 
