@@ -11,7 +11,8 @@
 //! whose right origin is not behind its origin would find the wrong half of what was joined.
 //!
 //! What must stay true: the structs of the blocks follow each other without a gap from clock 0 to `next`; `last` is
-//! the offset of the last struct in the last block; every pinned clock below `next` is the first of a struct.
+//! the offset of the last struct in the last block; every pinned clock below `next` is the first of a struct; blocks before
+//! the last one have nothing to spare, so what a log takes in memory is known without looking at them.
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
@@ -27,6 +28,7 @@ use crate::protocol::{
 };
 
 use super::{
+    chunk::Chunk,
     place::{Place, PlaceRun},
     ranges::Ranges,
 };
@@ -41,6 +43,9 @@ const SPARE_BYTES_MAX: usize = 256;
 /// A struct is joined or cut to at most this, in bytes.
 const PIECE_BYTES_MAX: usize = 1_024;
 
+/// What a pinned clock takes in memory, in bytes, about.
+const PIN_BYTES: usize = 12;
+
 /// Consecutive structs of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Block {
@@ -48,7 +53,7 @@ pub(super) struct Block {
     pub start: u32,
     /// Number of structs.
     pub count: u32,
-    pub bytes: Arc<Vec<u8>>,
+    pub bytes: Chunk,
 }
 
 pub(super) type Blocks = SmallVec<[Block; 1]>;
@@ -87,7 +92,8 @@ pub(super) struct Log {
 pub(super) struct Size {
     pub bytes: usize,
     pub structs: usize,
-    pub blocks: usize,
+    /// Bytes of memory that they take beside what each log takes.
+    pub held: usize,
 }
 
 impl Size {
@@ -96,7 +102,7 @@ impl Size {
     pub fn change(&mut self, before: Self, after: Self) {
         self.bytes = self.bytes + after.bytes - before.bytes;
         self.structs = self.structs + after.structs - before.structs;
-        self.blocks = self.blocks + after.blocks - before.blocks;
+        self.held = self.held + after.held - before.held;
     }
 }
 
@@ -213,7 +219,7 @@ impl Log {
         if let Some(block) = self.blocks.last_mut() {
             self.last = block.bytes.len() as u32;
             block.count += 1;
-            Arc::make_mut(&mut block.bytes).extend_from_slice(bytes);
+            block.bytes.extend(bytes);
             self.bytes += bytes.len() as u32;
             self.structs += 1;
         }
@@ -226,14 +232,13 @@ impl Log {
             if block.bytes.len() + len <= BLOCK_BYTES {
                 return;
             }
-            if let Some(bytes) = Arc::get_mut(&mut block.bytes) {
-                bytes.shrink_to_fit();
-            }
+            block.bytes.settle();
         }
+        let alone = self.blocks.is_empty();
         self.blocks.push(Block {
             start: self.next,
             count: 0,
-            bytes: Arc::new(Vec::with_capacity(len)),
+            bytes: Chunk::with_room(len, alone),
         });
     }
 
@@ -415,11 +420,11 @@ impl Log {
                 self.last + out.len() as u32 - (to - from) as u32
             };
         }
-        let bytes = Arc::make_mut(&mut block.bytes);
+        let bytes = block.bytes.edit();
         // Twice as much would be asked for otherwise.
         bytes.reserve_exact((out.len() + from).saturating_sub(to));
         bytes.splice(from..to, out);
-        if bytes.capacity() > bytes.len() + SPARE_BYTES_MAX {
+        if !is_last || bytes.capacity() > bytes.len() + SPARE_BYTES_MAX {
             bytes.shrink_to_fit();
         }
         if bytes.len() > BLOCK_BYTES_MAX && block.count > 1 {
@@ -434,12 +439,10 @@ impl Log {
         let mut open = Vec::new();
         let (mut start, mut count) = (self.blocks[index].start, 0);
         let mut close = |open: &mut Vec<u8>, start: u32, count: u32| {
-            let mut bytes = std::mem::take(open);
-            bytes.shrink_to_fit();
             blocks.push(Block {
                 start,
                 count,
-                bytes: Arc::new(bytes),
+                bytes: Chunk::of(std::mem::take(open)),
             });
         };
         let mut last = 0;
@@ -473,11 +476,12 @@ impl Log {
             match merged.last_mut() {
                 Some(before) if before.bytes.len() + block.bytes.len() <= BLOCK_BYTES / 2 => {
                     before.count += block.count;
-                    Arc::make_mut(&mut before.bytes).extend_from_slice(&block.bytes);
+                    before.bytes.extend(&block.bytes);
                 }
                 _ => merged.push(block),
             }
         }
+        merged.iter_mut().for_each(|block| block.bytes.settle());
         self.blocks.insert_many(from, merged);
         if to + 1 == count {
             self.find_last();
@@ -507,7 +511,7 @@ impl Log {
     pub fn steps_from(&self, clock: u32) -> impl Iterator<Item = (&[u8], Step)> + '_ {
         self.blocks[self.block_of(clock)..]
             .iter()
-            .flat_map(|block| steps(&block.bytes, block.start).map(|step| (block.bytes.as_slice(), step)))
+            .flat_map(|block| steps(&block.bytes, block.start).map(|step| (&block.bytes[..], step)))
             .skip_while(move |(_, step)| step.end() <= clock)
     }
 
@@ -517,31 +521,58 @@ impl Log {
         Size {
             bytes: self.bytes as usize,
             structs: self.structs as usize,
-            blocks: self.blocks.len(),
+            held: self.held_bytes(),
         }
     }
 
-    /// Bytes of memory that it takes, roughly, its structs included.
-    pub fn memory_bytes(&self) -> usize {
-        let blocks: usize = self
-            .blocks
+    /// Bytes of memory that it takes elsewhere, about. Nothing is walked for them.
+    #[inline]
+    fn held_bytes(&self) -> usize {
+        let bytes = match &self.blocks[..] {
+            [] => 0,
+            [only] => only.bytes.held_bytes(),
+            [settled @ .., last] => {
+                Chunk::settled_bytes(settled.len(), self.bytes as usize - last.bytes.len()) + last.bytes.held_bytes()
+            }
+        };
+        let mut held = bytes;
+        if self.blocks.spilled() {
+            held += self.blocks.capacity() * size_of::<Block>();
+        }
+        if self.places.spilled() {
+            held += self.places.capacity() * size_of::<PlaceRun>();
+        }
+        if let Some(rare) = &self.rare {
+            held += size_of::<Rare>() + rare.pins.len() * PIN_BYTES + rare.types.capacity() * size_of::<(u32, u32)>();
+        }
+        if let Some(deleted) = &self.deleted {
+            held += deleted.held_bytes();
+        }
+        held
+    }
+
+    /// The same, by a look at each block.
+    #[cfg(test)]
+    pub fn walked_bytes(&self) -> usize {
+        let counted = match &self.blocks[..] {
+            [] | [_] => 0,
+            [settled @ .., last] => Chunk::settled_bytes(settled.len(), self.bytes as usize - last.bytes.len()),
+        };
+        let settled = self.blocks.len().saturating_sub(1);
+        let found: usize = self.blocks[..settled]
             .iter()
-            .map(|block| size_of::<Block>() + 56 + block.bytes.capacity())
+            .map(|block| block.bytes.held_bytes())
             .sum();
-        let rare = self
-            .rare
-            .as_ref()
-            .map_or(0, |rare| 64 + rare.pins.len() * 8 + rare.types.capacity() * 8);
-        let deleted = self.deleted.as_ref().map_or(0, |deleted| 40 + deleted.len() * 14);
-        size_of::<Self>() + blocks + self.places.len() * size_of::<PlaceRun>() + rare + deleted
+        self.held_bytes() + found - counted
     }
 
     /// Gives back what grew too large while it was filled.
     pub fn shrink(&mut self) {
         self.blocks.shrink_to_fit();
         self.places.shrink_to_fit();
-        if let Some(bytes) = self.blocks.last_mut().and_then(|block| Arc::get_mut(&mut block.bytes)) {
-            bytes.shrink_to_fit();
+        let alone = self.blocks.len() == 1;
+        if let Some(last) = self.blocks.last_mut() {
+            last.bytes.shrink(alone);
         }
         if let Some(rare) = &mut self.rare {
             rare.types.shrink_to_fit();
@@ -551,7 +582,7 @@ impl Log {
 
 /// Joins a struct to the one at offset `last`, which is of the same kind and ends right before it, if the rest of both
 /// headers agrees and both together are small.
-fn join_to(bytes: &mut Arc<Vec<u8>>, last: usize, whole: &Whole) -> bool {
+fn join_to(bytes: &mut Chunk, last: usize, whole: &Whole) -> bool {
     let found = whole.found;
     let mut r = Reader::starting_at(bytes, last);
     let Ok(tail) = structs::header::<false>(&mut r) else {
@@ -564,7 +595,7 @@ fn join_to(bytes: &mut Arc<Vec<u8>>, last: usize, whole: &Whole) -> bool {
     let Ok(len) = r.var_uint() else { return false };
     let (content, after) = (tail.content, r.position());
     if matches!(found.kind(), GC | DELETED) {
-        let bytes = Arc::make_mut(bytes);
+        let bytes = bytes.edit();
         bytes.truncate(content);
         write_var_uint(bytes, len + u64::from(found.len));
         return true;
@@ -576,7 +607,7 @@ fn join_to(bytes: &mut Arc<Vec<u8>>, last: usize, whole: &Whole) -> bool {
         return false;
     }
     // The length stands before the content, and may need another byte.
-    let bytes = Arc::make_mut(bytes);
+    let bytes = bytes.edit();
     let len = len + more_len;
     let grows = var_uint_len(len) - (after - content);
     bytes.extend_from_slice(more);

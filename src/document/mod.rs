@@ -6,7 +6,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `log` | one client's structs in blocks: appending, joining, cutting, dropping what is deleted |
+//! | `log`, `chunk` | one client's structs in blocks: appending, joining, cutting, dropping what is deleted |
 //! | `ranges` | which clocks of a client are deleted |
 //! | `place` | in which shared type, and under which key, structs stand |
 //! | `judge` | what of an update can be taken |
@@ -18,6 +18,7 @@
 //! judged, or not at all.
 
 mod agree;
+mod chunk;
 mod judge;
 mod log;
 mod place;
@@ -44,7 +45,7 @@ use crate::protocol::{
     },
 };
 
-use log::{Block, Log, Size};
+use log::{Log, Size};
 use place::{Place, Places};
 use ranges::{Gaps, Ranges};
 
@@ -161,7 +162,11 @@ impl Document {
     }
 
     fn shrink(&mut self) {
-        self.logs.iter_mut().for_each(Log::shrink);
+        for log in &mut self.logs {
+            let before = log.size();
+            log.shrink();
+            self.size.change(before, log.size());
+        }
         self.logs.shrink_to_fit();
         self.places.shrink();
     }
@@ -181,12 +186,9 @@ impl Document {
     /// What it holds, in numbers. Nothing is walked for them.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let logs = self.logs.len() * (size_of::<Log>() + 40);
-        let blocks = self.size.blocks * (size_of::<Block>() + 56);
-        let ranges = self.deletions.ranges * 14;
         Totals {
             bytes: self.weight_bytes(),
-            memory_bytes: self.size.bytes + logs + blocks + ranges + self.places.types_bytes(),
+            memory_bytes: self.memory_bytes(),
             clients: self.logs.len(),
             structs: self.size.structs,
             deleted: self.deletions.clocks,
@@ -200,11 +202,11 @@ impl Document {
         self.places.has_dead()
     }
 
-    /// Bytes of memory that it takes, roughly.
+    /// About how many bytes of memory it takes. Nothing is walked for them.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let logs: usize = self.logs.iter().map(Log::memory_bytes).sum();
-        logs + self.places.memory_bytes() + self.logs.len() * 2 * 20
+        let logs = self.logs.capacity() * size_of::<Log>() + self.logs.len() * 2 * CLIENT_BYTES;
+        logs + self.size.held + self.places.held_bytes()
     }
 
     fn log(&self, client: u64) -> Option<&Log> {
@@ -225,10 +227,7 @@ impl Document {
         debug_assert_eq!(news.taken, self.taken, "judged against an earlier document");
         self.taken += 1;
         let mut referred = SmallVec::new();
-        // One for each section, or twice as many would be made room for.
-        if news.lanes.len() > self.logs.len() {
-            self.logs.reserve_exact(news.lanes.len());
-        }
+        self.make_room(news.lanes.len());
         for (section, lane) in judge::lanes(&news) {
             self.append(news.update().bytes(), section, &lane.places, &mut referred);
             self.clocks.advance(section.client, section.end);
@@ -236,10 +235,20 @@ impl Document {
         let (update, places) = news.into_parts();
         for (client, clock, index) in places.settle(&mut self.places) {
             let log = self.log_index(client);
-            self.logs[log].holds_type(clock, index);
+            let log = &mut self.logs[log];
+            let before = log.size();
+            log.holds_type(clock, index);
+            self.size.change(before, log.size());
         }
         self.cut(referred);
         self.delete(update.deletions());
+    }
+
+    /// Room for logs, some of which may be there. By itself a vector makes room for twice as many as there are.
+    fn make_room(&mut self, count: usize) {
+        if self.logs.capacity() - self.logs.len() < count {
+            self.logs.reserve_exact(count.max(self.logs.len() / LOGS_SPARE));
+        }
     }
 
     fn append(&mut self, bytes: &[u8], section: &Section, places: &[(u32, Place)], referred: &mut Referred) {
@@ -304,15 +313,16 @@ impl Document {
         for of_client in deletions.chunk_by(|a, b| a.client == b.client) {
             let index = self.log_index(of_client[0].client);
             let log = &mut self.logs[index];
+            let before = log.size();
             let gaps: Gaps = of_client
                 .iter()
                 .flat_map(|deletion| self.deletions.insert(&mut log.deleted, deletion.start, deletion.end))
                 .collect();
-            if self.deleted == Deleted::Kept {
-                continue;
-            }
-            let before = log.size();
-            let died = log.erase(&gaps);
+            let died = if self.deleted == Deleted::Kept {
+                SmallVec::new()
+            } else {
+                log.erase(&gaps)
+            };
             self.size.change(before, log.size());
             for clock in died {
                 if let Some(index) = log.type_at(clock) {
@@ -350,6 +360,12 @@ impl Document {
 
 /// Clocks that structs begin at because somebody refers to them: index of a log, clock.
 type Referred = SmallVec<[(u32, u32); 4]>;
+
+/// What a client takes in memory as a key of a tree, in bytes, about: nodes are filled to a half as a rule.
+const CLIENT_BYTES: usize = 28;
+
+/// One part in so many of the logs is spared for those to come.
+const LOGS_SPARE: usize = 8;
 
 /// What a deleted range takes in an encoded delete set, in bytes, roughly.
 const RANGE_BYTES: usize = 4;

@@ -57,6 +57,11 @@ pub(super) struct Type {
     pub dead: bool,
 }
 
+/// What a name takes in memory beside its bytes, and a root type, in bytes, about: nodes of a tree are filled to a half as a
+/// rule.
+const NAME_BYTES: usize = 60;
+const ROOT_BYTES: usize = 20;
+
 /// The shared types and the names of a document.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
@@ -66,6 +71,8 @@ pub(super) struct Places {
     roots: BTreeMap<u32, u32>,
     /// How many types are gone.
     dead: u32,
+    /// Bytes of all names.
+    names_bytes: usize,
 }
 
 impl Places {
@@ -86,15 +93,10 @@ impl Places {
         self.dead > 0
     }
 
-    /// Bytes of memory that the shared types take, without their names.
-    pub fn types_bytes(&self) -> usize {
-        self.types.capacity() * size_of::<Type>()
-    }
-
-    /// Bytes of memory that it takes, roughly.
-    pub fn memory_bytes(&self) -> usize {
-        let names: usize = self.names.keys().map(|name| 32 + name.len()).sum();
-        self.types_bytes() + names + self.roots.len() * 12
+    /// Bytes of memory that it takes, about. Nothing is walked for them.
+    pub fn held_bytes(&self) -> usize {
+        let types = self.types.capacity() * size_of::<Type>();
+        types + self.names_bytes + self.names.len() * NAME_BYTES + self.roots.len() * ROOT_BYTES
     }
 
     pub fn shrink(&mut self) {
@@ -161,6 +163,7 @@ impl NewPlaces {
     /// Adds all of it; returns the new nested types: client, clock and index, in order.
     pub fn settle(self, known: &mut Places) -> impl Iterator<Item = (u64, u32, u32)> + use<> {
         known.types.extend(self.types);
+        known.names_bytes += self.names.keys().map(|name| name.len()).sum::<usize>();
         known.names.extend(self.names);
         known.roots.extend(self.roots);
         self.nested

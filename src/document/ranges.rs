@@ -8,6 +8,10 @@ use smallvec::SmallVec;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ranges(BTreeMap<u32, u32>);
 
+/// What ranges take in memory, and each of them, in bytes, about: nodes of a tree are filled to a half as a rule.
+const RANGES_BYTES: usize = 48;
+const RANGE_BYTES: usize = 20;
+
 /// What of a range is new.
 pub(super) type Gaps = SmallVec<[(u32, u32); 2]>;
 
@@ -65,6 +69,11 @@ impl Ranges {
     /// How many ranges there are.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn held_bytes(&self) -> usize {
+        RANGES_BYTES + self.0.len() * RANGE_BYTES
     }
 
     /// The ranges, in order.
