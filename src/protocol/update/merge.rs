@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 ///
 /// Copies every byte once; the parsed form is not touched.
 pub fn merge(updates: &[CheckedUpdate]) -> Vec<CheckedUpdate> {
+    if let [only] = updates {
+        return vec![only.clone()];
+    }
     let mut merged = Vec::with_capacity(1);
     let mut group = Group::default();
     for update in updates {
