@@ -51,6 +51,8 @@ const MAILBOX: usize = 64;
 /// Updates of more bytes than this are taken where that delays no other document: it takes a millisecond, and ten for
 /// the worst.
 const HERE_BYTES_MAX: usize = 32 * 1024;
+/// What is held while a document is loaded, for each byte that is stored: what was read of it, and what is made of it.
+const LOADING_COST: usize = 3;
 /// How long an actor that could not load says so before the next attempt.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The same when another node has the document: who asks goes there.
@@ -278,13 +280,17 @@ impl DocumentActor {
     fn load(&mut self, ctx: &mut Context<Self>) {
         let (store, document, holder) = (self.registry.store.clone(), self.document.clone(), self.holder);
         let policy = self.registry.policies.of(&document);
+        let memory = self.registry.policies.memory.clone();
         let loaded = self.registry.helpers.run(move || {
             let stored: StoredDocument = store.take(&document, holder)?;
+            let bytes: usize = stored.records().map(|(_, record)| record.len()).sum();
+            let _while_it_opens = memory.holds(LOADING_COST * bytes);
             let room = Room::open(document.clone(), &stored, policy, clock::now());
             let room = room.map_err(|damaged| StoreError::Damaged {
                 document,
                 reason: damaged.to_string(),
             })?;
+            memory.takes(room.memory_bytes());
             Ok((room, stored.last_seq()))
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {

@@ -11,7 +11,7 @@ use std::sync::{
 
 use crate::protocol::close::Exceeded;
 
-use super::Tally;
+use super::{Counted, Tally};
 
 /// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
 const OPENING: usize = 85;
@@ -27,6 +27,9 @@ const RESERVE: usize = 10;
 /// Of what answers may take together, those to odd questions have half.
 const ODD_SHARE: usize = 2;
 
+/// What is held while answers and snapshots are encoded is this part of all at most.
+const MAKING_PART: usize = 8;
+
 /// When somebody who was refused comes back, in microseconds.
 const AGAIN: u64 = 10_000_000;
 
@@ -38,8 +41,11 @@ pub struct Memory {
     /// What edits may have made documents take: since the start, and until the last look.
     taken: Tally,
     taken_before: AtomicUsize,
-    answers_max: usize,
-    answers: AtomicUsize,
+    /// What is held for a moment: now, and at the last look.
+    moments: Arc<Tally>,
+    moments_before: AtomicUsize,
+    answers: Pot,
+    making: Pot,
     documents: Arc<Tally>,
     outboxes: Arc<Tally>,
 }
@@ -53,8 +59,10 @@ impl Memory {
             used: AtomicUsize::new(0),
             taken: Tally::default(),
             taken_before: AtomicUsize::new(0),
-            answers_max,
-            answers: AtomicUsize::new(0),
+            moments: Arc::default(),
+            moments_before: AtomicUsize::new(0),
+            answers: Pot::of(answers_max),
+            making: Pot::of(max / MAKING_PART),
             documents: Arc::default(),
             outboxes: Arc::default(),
         })
@@ -69,7 +77,25 @@ impl Memory {
     /// It holds so many bytes now.
     pub fn uses(&self, bytes: usize) {
         self.taken_before.store(self.taken.sum(), Relaxed);
+        self.moments_before.store(self.moments.sum(), Relaxed);
         self.used.store(bytes, Relaxed);
+    }
+
+    /// What it holds at most: what was seen, and what was taken since then.
+    fn uses_now(&self) -> usize {
+        let since = |tally: &Tally, before: &AtomicUsize| tally.sum().saturating_sub(before.load(Relaxed));
+        let taken = since(&self.taken, &self.taken_before);
+        self.used()
+            .saturating_add(taken)
+            .saturating_add(since(&self.moments, &self.moments_before))
+    }
+
+    /// So many bytes are held until what is returned is dropped.
+    #[must_use]
+    pub fn holds(&self, bytes: usize) -> Counted {
+        let mut held = Counted::of(self.moments.clone());
+        held.is(bytes);
+        held
     }
 
     /// An edit was taken that makes its document take at most so many bytes more.
@@ -92,7 +118,13 @@ impl Memory {
     /// How many bytes answers take.
     #[must_use]
     pub fn answers(&self) -> usize {
-        self.answers.load(Relaxed)
+        self.answers.bytes.load(Relaxed)
+    }
+
+    /// Whether there is so little left that only what is needed is held.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.used() > self.percent(FILLING) && self.uses_now() > self.percent(OPENING)
     }
 
     /// How many bytes the documents weigh that are open.
@@ -112,7 +144,7 @@ impl Memory {
     /// # Errors
     /// It is full.
     pub fn may_open(&self) -> Result<(), Exceeded> {
-        if self.used() <= self.percent(OPENING) {
+        if !self.is_short() {
             return Ok(());
         }
         Err(Exceeded::new("memory", "the server's memory is used up", AGAIN))
@@ -124,25 +156,24 @@ impl Memory {
         self.used().saturating_sub(self.percent(GREEDY))
     }
 
-    /// Whether an edit may be taken that makes its document take at most `bytes` more than `document_bytes`, which is asked for
-    /// only when it matters: as memory fills, first the large ones take no more, so that who makes documents grow is
-    /// refused before others are; the small ones have a reserve. What was taken since the last look counts as well.
+    /// Whether an edit may be taken that makes its document take at most `bytes` more than `document_bytes`: as memory fills,
+    /// first the large ones take no more, so that who makes documents grow is refused before others are; the small ones have a
+    /// reserve. What was taken since the last look counts as well.
     ///
     /// # Errors
     /// It is full, for a document of this size.
-    pub fn may_edit(&self, bytes: usize, document_bytes: impl FnOnce() -> usize) -> Result<(), Exceeded> {
+    pub fn may_edit(&self, bytes: usize, document_bytes: usize) -> Result<(), Exceeded> {
         let seen = self.used();
         if seen <= self.percent(FILLING) {
             return Ok(());
         }
-        let since = self.taken.sum().saturating_sub(self.taken_before.load(Relaxed));
-        let used = seen.saturating_add(since).saturating_add(bytes);
+        let used = self.uses_now().saturating_add(bytes);
         if used <= self.percent(OPENING) {
             return Ok(());
         }
-        let takes = document_bytes();
-        let has_share = used <= self.max && takes <= (self.max - used) / GROWING_SHARE;
-        let is_small = takes <= self.max / SMALL_PART && used <= self.max.saturating_add(self.percent(RESERVE));
+        let has_share = used <= self.max && document_bytes <= (self.max - used) / GROWING_SHARE;
+        let is_small =
+            document_bytes <= self.max / SMALL_PART && used <= self.max.saturating_add(self.percent(RESERVE));
         if has_share || is_small {
             return Ok(());
         }
@@ -155,17 +186,24 @@ impl Memory {
     #[must_use]
     pub fn answer(self: &Arc<Self>, bytes: usize, is_odd: bool) -> Option<Share> {
         let most = if is_odd {
-            self.answers_max / ODD_SHARE
+            self.answers.max / ODD_SHARE
         } else {
-            self.answers_max
+            self.answers.max
         };
-        let has_room = |held: usize| held == 0 || held.saturating_add(bytes) <= most;
-        let taken = self.answers.fetch_update(Relaxed, Relaxed, |held| {
-            has_room(held).then(|| held.saturating_add(bytes))
-        });
-        taken.ok().map(|_| Share {
+        self.share(|memory| &memory.answers, bytes, most)
+    }
+
+    /// Room for what is held while something is encoded, likewise.
+    #[must_use]
+    pub fn makes(self: &Arc<Self>, bytes: usize) -> Option<Share> {
+        self.share(|memory| &memory.making, bytes, self.making.max)
+    }
+
+    fn share(self: &Arc<Self>, pot: fn(&Self) -> &Pot, bytes: usize, most: usize) -> Option<Share> {
+        pot(self).takes(bytes, most).then(|| Share {
             memory: self.clone(),
-            bytes,
+            pot,
+            held: self.holds(bytes),
         })
     }
 
@@ -174,16 +212,41 @@ impl Memory {
     }
 }
 
-/// What an answer takes, until this is dropped.
+/// What some of the same kind take together.
+#[derive(Debug)]
+struct Pot {
+    bytes: AtomicUsize,
+    max: usize,
+}
+
+impl Pot {
+    fn of(max: usize) -> Self {
+        Self {
+            bytes: AtomicUsize::new(0),
+            max,
+        }
+    }
+
+    /// Whether there is room within `most`, which is taken.
+    fn takes(&self, bytes: usize, most: usize) -> bool {
+        let has_room = |held: usize| held == 0 || held.saturating_add(bytes) <= most;
+        let add = |held: usize| has_room(held).then(|| held.saturating_add(bytes));
+        self.bytes.fetch_update(Relaxed, Relaxed, add).is_ok()
+    }
+}
+
+/// A part of a [`Pot`], until this is dropped.
 #[derive(Debug)]
 pub struct Share {
     memory: Arc<Memory>,
-    bytes: usize,
+    pot: fn(&Memory) -> &Pot,
+    held: Counted,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.answers.fetch_sub(self.bytes, Relaxed);
+        let pot = (self.pot)(&self.memory);
+        pot.bytes.fetch_sub(self.held.count(), Relaxed);
     }
 }
 
@@ -199,7 +262,7 @@ mod tests {
             (
                 memory.may_open().is_ok(),
                 memory.excess(),
-                memory.may_edit(0, || 0).is_ok(),
+                memory.may_edit(0, 0).is_ok(),
             )
         };
         assert_eq!(state(0), (true, 0, true));
@@ -211,7 +274,7 @@ mod tests {
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
-        assert!(open.may_open().is_ok() && open.may_edit(1, || usize::MAX).is_ok() && open.excess() == 0);
+        assert!(open.may_open().is_ok() && open.may_edit(1, usize::MAX).is_ok() && open.excess() == 0);
     }
 
     #[test]
@@ -221,7 +284,7 @@ mod tests {
             memory.uses(used);
             (0..300_000)
                 .step_by(100)
-                .rfind(|bytes| memory.may_edit(0, || *bytes).is_ok())
+                .rfind(|bytes| memory.may_edit(0, *bytes).is_ok())
         };
         assert_eq!(largest(850_000), Some(299_900), "whatever it is");
         assert_eq!(largest(860_000), Some(17_500));
@@ -238,20 +301,56 @@ mod tests {
         let memory = Memory::new(1_000_000, 0);
         memory.uses(800_000);
         let mut taken = 0;
-        while memory.may_edit(30_000, || 2_000).is_ok() {
+        while memory.may_edit(30_000, 2_000).is_ok() {
             memory.takes(30_000);
             taken += 1;
         }
         assert_eq!(taken, 6);
-        assert!(memory.may_edit(3_000, || 0).is_ok(), "a small one has room");
-        assert!(memory.may_edit(3_000, || 10_000).is_err(), "in a small document");
+        assert!(memory.may_edit(3_000, 0).is_ok(), "a small one has room");
+        assert!(memory.may_edit(3_000, 10_000).is_err(), "in a small document");
 
         memory.uses(810_000);
 
-        assert!(memory.may_edit(30_000, || 0).is_ok(), "what they took was seen");
+        assert!(memory.may_edit(30_000, 0).is_ok(), "what they took was seen");
         memory.uses(400_000);
         memory.takes(1_000_000);
-        assert!(memory.may_edit(1_000_000, || usize::MAX).is_ok(), "there is plenty");
+        assert!(memory.may_edit(1_000_000, usize::MAX).is_ok(), "there is plenty");
+    }
+
+    #[test]
+    fn l74_what_is_held_for_a_moment_counts_before_it_is_seen() {
+        let memory = Memory::new(1_000_000, 0);
+        memory.uses(800_000);
+        let held = memory.holds(40_000);
+        assert!(memory.may_open().is_ok() && !memory.is_short());
+
+        let more = memory.holds(20_000);
+
+        assert!(memory.may_open().is_err() && memory.is_short());
+        assert!(memory.may_edit(0, 20_000).is_err());
+        drop(more);
+        assert!(memory.may_open().is_ok() && memory.may_edit(0, 20_000).is_ok());
+        memory.uses(840_000);
+        assert!(memory.may_open().is_ok(), "it was seen");
+        drop(held);
+        memory.takes(20_000);
+        assert!(memory.may_open().is_err(), "what a document takes that was opened");
+        memory.uses(500_000);
+        memory.takes(1_000_000);
+        assert!(!memory.is_short(), "there is plenty");
+    }
+
+    #[test]
+    fn l73_what_is_encoded_together_has_its_part_of_memory() {
+        let memory = Memory::new(8_000, 0);
+        let large = memory.makes(5_000);
+        assert!(large.is_some(), "where there is no other");
+        assert!(memory.makes(1).is_none());
+        drop(large);
+        let many: Vec<_> = (0..20).map_while(|_| memory.makes(100)).collect();
+        assert_eq!(many.len(), 10);
+        drop(many);
+        assert!(memory.makes(1_000).is_some());
     }
 
     #[test]

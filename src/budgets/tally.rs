@@ -73,6 +73,12 @@ impl Counted {
         }
     }
 
+    /// How much it is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// It is so much now.
     pub fn is(&mut self, count: usize) {
         if count == self.count {

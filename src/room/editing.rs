@@ -171,7 +171,7 @@ impl Room {
         }
         // Not what it weighs: a letter each of many clients takes twenty times as much.
         self.memory
-            .may_edit(update.memory_bytes_max(), || self.document.memory_bytes())?;
+            .may_edit(update.memory_bytes_max(), self.document.memory_bytes())?;
         let bytes = update.bytes().len();
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
         // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.

@@ -13,6 +13,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
+use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 
 use super::presence::Speaker;
 use super::{
-    CATCH_UP, ENCODE_HERE_BYTES_MAX, Effect, MS, Micros, Room,
+    CATCH_UP, Effect, MS, Micros, Room,
     outbox::{Asks, Kind},
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
@@ -52,6 +53,18 @@ const CHECKPOINT_BYTES: usize = 256 * 1024;
 /// Checkpoints kept; a reader that is further behind is sent what it lacks since its own last sync.
 const CHECKPOINTS_MAX: usize = 16;
 
+/// State vectors of so many clients are remembered whatever others there are.
+const HAD_CLIENTS_MIN: usize = 256;
+/// Larger ones have so many clients together, or so many times what the document has.
+const HAD_CLIENTS_MAX: usize = 65_536;
+const HAD_SHARE: usize = 4;
+
+/// All states of a document take so many bytes while memory is short: some hundred people without pictures.
+const PRESENCE_BYTES_SHORT: usize = 64 * 1024;
+
+/// Clients of all checkpoints together.
+const CHECKPOINTS_CLIENTS_MAX: usize = 65_536;
+
 /// What the document knew at some versions.
 #[derive(Debug, Default)]
 pub(super) struct Checkpoints {
@@ -66,8 +79,16 @@ impl Checkpoints {
             return;
         }
         self.bytes_since = 0;
-        if self.ring.len() == CHECKPOINTS_MAX {
-            self.ring.pop_front();
+        if clocks.len() > CHECKPOINTS_CLIENTS_MAX {
+            self.ring.clear();
+            return;
+        }
+        let mut held: usize = self.ring.iter().map(|(_, clocks)| clocks.len()).sum();
+        while self.ring.len() >= CHECKPOINTS_MAX || held + clocks.len() > CHECKPOINTS_CLIENTS_MAX {
+            let Some((_, oldest)) = self.ring.pop_front() else {
+                break;
+            };
+            held -= oldest.len();
         }
         self.ring.push_back((version, Arc::new(clocks.clone())));
     }
@@ -85,12 +106,12 @@ impl Room {
     /// A session says what it has and asks for the rest.
     pub(super) fn wants_sync(&mut self, id: SessionId, had: &Clocks, now: Micros, effects: &mut Vec<Effect>) {
         // Clients that the document does not know make no difference to the answer, only to its price.
-        let had = had.restricted_to(self.document.clocks());
+        let had = self.remembered(had.restricted_to(self.document.clocks()));
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         session.outbox.drop_sync();
-        session.reading = Reading::Behind { had: Arc::new(had) };
+        session.reading = Reading::Behind { had };
         session.wants_document = true;
         session.asks_again = session.served.is_some();
         self.lagging.insert(id);
@@ -102,6 +123,26 @@ impl Room {
         if self.lagging.contains(&id) {
             self.catch_up_by(now + CATCH_UP);
         }
+    }
+
+    /// What a session says that it has, if there is room for it beside what others said; else nothing, and it is sent all: a
+    /// document that very many wrote to would otherwise take as much again for each who asks.
+    fn remembered(&self, had: Clocks) -> Arc<Clocks> {
+        if had.len() <= HAD_CLIENTS_MIN {
+            return Arc::new(had);
+        }
+        let mut seen = FxHashSet::default();
+        let known = self.sessions.values().filter_map(|session| session.reading.had());
+        let known: Vec<&Arc<Clocks>> = known.filter(|known| seen.insert(Arc::as_ptr(known))).collect();
+        if let Some(same) = known.iter().find(|known| ****known == had) {
+            return (*same).clone();
+        }
+        let held: usize = known.iter().map(|known| known.len()).sum();
+        let room = HAD_CLIENTS_MAX.max(HAD_SHARE * self.document.clocks().len());
+        if held + had.len() > room {
+            return Arc::default();
+        }
+        Arc::new(had)
     }
 
     /// One frame for each form of address, shared by all live sessions but the only author.
@@ -184,7 +225,10 @@ impl Room {
             let owner = self.sessions.get(&owner);
             owner.map_or(0, |owner| owner.outbox.line().heard_ms() * MS)
         };
-        let bytes_max = self.policy.outbox_bytes_max / 2;
+        let mut bytes_max = self.policy.outbox_bytes_max / 2;
+        if self.memory.is_short() {
+            bytes_max = bytes_max.min(PRESENCE_BYTES_SHORT);
+        }
         let answer = self.presence.hear(speaker, entries, bytes_max, now, heard);
         self.counts.awareness_refused += answer.refused as u64;
         if !answer.corrections.is_empty() {
@@ -425,16 +469,13 @@ impl Room {
 
     /// The answer for a peer who has `had`; `None` while it is encoded elsewhere, or has no room beside others.
     fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<Tail>)> {
-        if let Some((mut answer, tail)) = self.cache.find(had, self.version) {
-            let bytes = answer.bytes();
-            if answer.share.is_none() && bytes > ENCODE_HERE_BYTES_MAX {
-                let share = Arc::new(self.memory.answer(bytes, !had.is_empty())?);
-                self.cache.is_held(&answer, &share);
-                answer.share = Some(share);
-            }
-            return Some((answer, tail));
+        if let Some(found) = self.cache.find(had, self.version) {
+            return Some(found);
         }
         let lacking = self.encode(had.clone(), effects)?;
+        if self.memory.is_short() {
+            return Some((Answer::from(&lacking), None));
+        }
         self.cache.keep(&lacking);
         self.cache.find(had, self.version)
     }

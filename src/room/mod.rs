@@ -224,6 +224,12 @@ impl Room {
         self.document.weight_bytes()
     }
 
+    /// About how many bytes of memory its document takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.document.memory_bytes()
+    }
+
     /// How many sessions are here.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -365,6 +371,7 @@ impl Room {
         }
         self.lagging.remove(&id);
         self.asking.remove(&id);
+        self.cache.tidy();
         self.presence.leave(id, now);
         let document = &self.document;
         self.authorship.leave(id, now, |client| document.clocks().next(client));

@@ -158,6 +158,16 @@ pub(super) enum Reading {
     },
 }
 
+impl Reading {
+    /// What it said that it has, as long as that is remembered.
+    pub fn had(&self) -> Option<&Arc<Clocks>> {
+        match self {
+            Self::New => None,
+            Self::Live { had, .. } | Self::Behind { had } | Self::Streaming { had, .. } => Some(had),
+        }
+    }
+}
+
 /// What a session waits to hear about durability.
 #[derive(Debug)]
 pub(super) struct Saving {

@@ -17,6 +17,10 @@ use crate::{
 
 use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room};
 
+/// What a client takes while a document is encoded elsewhere, in bytes, about: in the copy, in a state vector, and in what is
+/// cut.
+const MAKING_CLIENT_BYTES: usize = 64 + 28 + 72;
+
 /// What is being encoded elsewhere.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -34,6 +38,8 @@ pub struct Job {
     /// What the document knew.
     clocks: Clocks,
     purpose: Purpose,
+    /// What is held while it runs, if that is much.
+    room: Option<Share>,
 }
 
 #[derive(Debug)]
@@ -84,14 +90,17 @@ impl Job {
     /// Encodes.
     #[must_use]
     pub fn run(self) -> Encoded {
+        let _until_it_is_made = self.room;
         match self.purpose {
             Purpose::Answer(had, share) => {
                 let update = self.state.since(&had);
+                drop(self.state);
+                let cut = Cut::of(&update);
                 Encoded::Answer(Lacking {
                     had,
                     version: self.version,
                     reached: Arc::new(self.clocks),
-                    cut: Some(Cut::of(&update)),
+                    cut: Some(cut),
                     update,
                     share: Some(share),
                 })
@@ -158,7 +167,8 @@ impl Room {
         let bytes = self.document.lacking_bytes(&had);
         if bytes > ENCODE_HERE_BYTES_MAX {
             let share = self.memory.answer(bytes, !had.is_empty())?;
-            self.encode_elsewhere(Purpose::Answer(had, Arc::new(share)), effects);
+            let room = self.memory.makes(self.making_bytes(bytes))?;
+            self.encode_elsewhere(Purpose::Answer(had, Arc::new(share)), room, effects);
             return None;
         }
         let update = self.document.since(&had);
@@ -177,34 +187,46 @@ impl Room {
         })
     }
 
+    /// About how many bytes are held while so many are encoded elsewhere: they themselves, their pieces, and a copy of what is
+    /// known of each client.
+    fn making_bytes(&self, bytes: usize) -> usize {
+        2 * bytes + self.document.clocks().len() * MAKING_CLIENT_BYTES
+    }
+
     pub(super) fn encode_snapshot(&mut self, effects: &mut Vec<Effect>) {
         if self.encoding != Encoding::Nothing || self.journal.snapshotting {
             return;
         }
         let anew = self.document.has_garbage().then_some(self.policy.deleted);
-        let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
         if self.is_large() {
-            return self.encode_elsewhere(purpose, effects);
+            let again = anew.map_or(0, |_| self.document.memory_bytes());
+            // Where others are being made, this one is when it is wanted again.
+            let bytes = self.making_bytes(self.document.weight_bytes()) + again;
+            let Some(room) = self.memory.makes(bytes) else { return };
+            let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
+            return self.encode_elsewhere(purpose, room, effects);
         }
-        if let Encoded::Snapshot(compacted) = self.job(purpose).run() {
+        let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
+        if let Encoded::Snapshot(compacted) = self.job(purpose, None).run() {
             self.snapshot(compacted, effects);
         }
     }
 
-    fn encode_elsewhere(&mut self, purpose: Purpose, effects: &mut Vec<Effect>) {
+    fn encode_elsewhere(&mut self, purpose: Purpose, room: Share, effects: &mut Vec<Effect>) {
         self.encoding = match purpose {
             Purpose::Answer(..) => Encoding::Answer,
             Purpose::Snapshot(..) => Encoding::Snapshot,
         };
-        effects.push(Effect::Encode(self.job(purpose)));
+        effects.push(Effect::Encode(self.job(purpose, Some(room))));
     }
 
-    fn job(&self, purpose: Purpose) -> Job {
+    fn job(&self, purpose: Purpose, room: Option<Share>) -> Job {
         Job {
             state: self.document.state(),
             version: self.version,
             clocks: self.document.clocks().clone(),
             purpose,
+            room,
         }
     }
 

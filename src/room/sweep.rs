@@ -129,6 +129,8 @@ impl Room {
         if self.lagging.is_empty() {
             // What was laid out for those who came together is no longer of use.
             self.cache.clear();
+        } else {
+            self.cache.tidy();
         }
         if !self.sessions.is_empty() {
             self.sweep_by(next);

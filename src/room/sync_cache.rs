@@ -7,7 +7,7 @@
 //!
 //! What must stay true: an answer, together with its tail, brings a peer who had `had` to its version.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -36,8 +36,8 @@ const TAIL_SHARE: usize = 2;
 pub(super) struct SyncCache {
     full: Option<Full>,
     partial: Vec<(Arc<Clocks>, Answer)>,
-    /// Answers in pieces, the newest last. What is kept here belongs to the document; what sessions hold of it, to all.
-    large: Vec<(Arc<Clocks>, Answer, Weak<Share>)>,
+    /// Answers in pieces, the newest last.
+    large: Vec<(Arc<Clocks>, Answer)>,
 }
 
 /// A full state in one piece.
@@ -60,15 +60,8 @@ pub(super) struct Answer {
     pub version: u64,
     /// What a peer has after them, if they are several.
     pub reached: Option<Arc<Clocks>>,
-    /// Its part of what all answers may take, shared by the sessions that hold it.
+    /// Its part of what all answers may take, if it is large, shared by all who hold it.
     pub share: Option<Arc<Share>>,
-}
-
-impl Answer {
-    /// The bytes of its updates.
-    pub fn bytes(&self) -> usize {
-        self.pieces.iter().map(Bytes::len).sum()
-    }
 }
 
 /// The updates that followed on an answer. They are copied: each may lie in a larger piece of what was received.
@@ -94,7 +87,7 @@ impl From<&Lacking> for Answer {
             closed: reached.is_none(),
             version: lacking.version,
             reached,
-            share: None,
+            share: lacking.share.clone(),
         }
     }
 }
@@ -108,34 +101,20 @@ impl SyncCache {
             let tail = (!full.tail.is_empty()).then(|| Tail(full.tail.as_slice().into()));
             return Some((full.answer.clone(), tail));
         }
-        let partial = self.partial.iter().map(|(had, answer)| (had, answer, None));
-        let large = self
-            .large
-            .iter()
-            .rev()
-            .map(|(had, answer, share)| (had, answer, share.upgrade()));
-        let mut others = partial.chain(large);
         // Who is sent the difference from where it was would be sent the same for ever.
         let leads_on = |answer: &Answer| {
             answer.version == version || answer.reached.as_ref().is_none_or(|reached| **reached != *had)
         };
-        let (_, answer, share) = others.find(|(known, answer, _)| ***known == *had && leads_on(answer))?;
-        let answer = Answer {
-            share,
-            ..answer.clone()
-        };
-        Some((answer, None))
+        let mut others = self.partial.iter().chain(self.large.iter().rev());
+        let (_, answer) = others.find(|(known, answer)| **known == *had && leads_on(answer))?;
+        Some((answer.clone(), None))
     }
 
-    /// The answer that was found for `had` is held by sessions from now on.
-    pub fn is_held(&mut self, found: &Answer, share: &Arc<Share>) {
-        let known = self
-            .large
-            .iter_mut()
-            .find(|(_, answer, _)| Arc::ptr_eq(&answer.pieces, &found.pieces));
-        if let Some((_, _, held)) = known {
-            *held = Arc::downgrade(share);
-        }
+    /// Gives back the large answers that nobody else holds: others wait for their part.
+    pub fn tidy(&mut self) {
+        let is_held = |share: &Arc<Share>| Arc::strong_count(share) > 1;
+        self.large
+            .retain(|(_, answer)| answer.share.as_ref().is_none_or(is_held));
     }
 
     /// Keeps what was encoded.
@@ -145,7 +124,7 @@ impl SyncCache {
             if self.large.len() >= LARGE_MAX {
                 self.large.remove(0);
             }
-            self.large.push((lacking.had.clone(), answer, Weak::new()));
+            self.large.push((lacking.had.clone(), answer));
         } else if lacking.had.is_empty() {
             self.full = Some(Full {
                 tail_bytes_max: (lacking.update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),

@@ -994,3 +994,170 @@ fn l53_large_answers_that_nobody_reads_are_bounded_together() {
     table.passes(2 * SECOND);
     assert_eq!(memory.answers(), 0);
 }
+
+/// A letter each of so many clients, in one update.
+fn crowd(count: u64) -> Bytes {
+    let mut out = number(count);
+    for client in (1_000..1_000 + count).rev() {
+        out.push(1);
+        out.extend(number(client));
+        out.extend(b"\x00\x04\x01\x01t\x01x");
+    }
+    out.push(0);
+    out.into()
+}
+
+fn number(value: u64) -> Vec<u8> {
+    let mut clocks = Clocks::default();
+    clocks.advance(value, 1);
+    let vector = clocks.encode_state_vector();
+    vector[1..vector.len() - 1].to_vec()
+}
+
+/// The state vector of the first clients of a crowd.
+fn had(clients: u64) -> Bytes {
+    let mut clocks = Clocks::default();
+    (1_000..1_000 + clients).for_each(|client| clocks.advance(client, 1));
+    step1(&clocks.encode_state_vector())
+}
+
+/// How many bytes of the document a session was sent.
+fn sent(table: &mut Table, id: u64) -> usize {
+    table.passes(SECOND);
+    let bytes = |heard: &Heard| match heard {
+        Heard::Update(update) | Heard::Step2(update) => update.len(),
+        _ => 0,
+    };
+    table.takes(id).iter().map(bytes).sum()
+}
+
+#[test]
+fn l75_what_sessions_say_that_they_have_is_bounded_together() {
+    let mut table = Table::new();
+    table.joins(1, writer(), None);
+    let crowd = crowd(20_000);
+    table.says(1, &update(&crowd));
+    table.takes(1);
+    // Four times what the document has.
+    for id in 2..=5 {
+        table.joins(id, reader(), None);
+        table.says(id, &had(20_000 - id));
+        let bytes = sent(&mut table, id);
+        assert!(bytes > 0 && bytes < 200, "it is sent what it lacks: {bytes}");
+    }
+    table.joins(6, reader(), None);
+    table.says(6, &had(19_000));
+    assert!(sent(&mut table, 6) >= crowd.len(), "it is sent all");
+
+    table.joins(7, reader(), None);
+    table.says(7, &had(20_000 - 5));
+    assert!(sent(&mut table, 7) < 200, "what another one said is there");
+    table.joins(8, reader(), None);
+    table.says(8, &had(200));
+    assert!(sent(&mut table, 8) < crowd.len(), "what is small has room");
+    table.leaves(2);
+    table.joins(9, reader(), None);
+    table.says(9, &had(19_500));
+    let bytes = sent(&mut table, 9);
+    assert!(bytes > 0 && bytes < 10_000, "when one goes there is room: {bytes}");
+}
+
+#[test]
+fn l73_encodings_wait_for_each_other_where_memory_is_small() {
+    let mut table = Table::new();
+    let memory = Memory::new(16 << 20, 16 << 20);
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    let author = Editor::new(6);
+    for _ in 0..120 {
+        table.says(1, &update(&author.types(&"x".repeat(10 << 10))));
+    }
+    table.passes(SECOND);
+    table.room.snapshot_stored();
+    let before = table.encodes;
+    let other = memory.makes(1);
+    table.joins(2, reader(), None);
+    table.says(2, &step1(&[0]));
+    for _ in 0..120 {
+        table.says(1, &update(&author.types(&"y".repeat(10 << 10))));
+    }
+    table.passes(SECOND);
+    assert_eq!(table.encodes, before);
+
+    drop(other);
+    table.passes(SECOND);
+    table.says(1, &update(&author.types("z")));
+    table.passes(SECOND);
+
+    assert!(table.encodes > before + 1, "for the reader, and a snapshot");
+}
+
+#[test]
+fn l76_while_memory_is_short_answers_are_not_kept_and_presence_is_small() {
+    let mut table = Table::new();
+    let memory = Memory::new(64 << 20, 8 << 20);
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    table.says(1, &update(&Editor::new(6).types("hello")));
+    table.joins(2, reader(), None);
+    let picture = |bytes: usize| format!(r#"{{"picture":"{}"}}"#, "p".repeat(bytes));
+    let is_seen = |table: &mut Table, client: u64, bytes: usize| {
+        table.says(1, &states(&[(client, 1, &picture(bytes))]));
+        table.passes(SECOND);
+        let heard = table.takes(2);
+        heard.iter().any(
+            |heard| matches!(heard, Heard::Awareness(entries) if entries.iter().any(|entry| entry.client == client)),
+        )
+    };
+    table.says(2, &step1(&[0]));
+    assert!(is_seen(&mut table, 10, 50_000));
+    assert!(is_seen(&mut table, 11, 50_000));
+
+    memory.uses((64 << 20) / 100 * 90);
+
+    assert!(!is_seen(&mut table, 12, 1_000), "there is too much already");
+    table.says(1, &states(&[(10, 2, "null"), (11, 2, "null")]));
+    assert!(is_seen(&mut table, 13, 1_000), "somebody's name and cursor");
+    table.joins(3, reader(), None);
+    table.says(3, &step1(&[0]));
+    assert!(sent(&mut table, 3) > 0, "it is answered all the same");
+
+    memory.uses(0);
+    assert!(
+        is_seen(&mut table, 14, 50_000) && is_seen(&mut table, 15, 50_000),
+        "it comes back"
+    );
+}
+
+#[test]
+fn l77_a_large_answer_that_nobody_reads_any_more_is_given_back() {
+    let mut table = Table::new();
+    let memory = Memory::new(usize::MAX, 20 << 20);
+    table.room.shares(memory.clone());
+    table.joins(1, writer(), None);
+    let author = Editor::new(6);
+    for _ in 0..120 {
+        table.says(1, &update(&author.types(&"x".repeat(10 << 10))));
+    }
+    for id in [2, 3] {
+        table.joins(id, reader(), None);
+        table.says(id, &step1(&[0]));
+        table.passes(SECOND / 5);
+    }
+    let (encodes, answers) = (table.encodes, memory.answers());
+    assert!(answers > 1 << 20);
+    for _ in 0..100 {
+        table.takes(2);
+        table.takes(3);
+        table.passes(SECOND / 50);
+    }
+    assert_eq!(
+        (table.encodes, memory.answers()),
+        (encodes, answers),
+        "one for both, kept for who comes next"
+    );
+
+    table.leaves(3);
+
+    assert_eq!(memory.answers(), 0);
+}
