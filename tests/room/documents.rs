@@ -1110,6 +1110,7 @@ fn l76_while_memory_is_short_answers_are_not_kept_and_presence_is_small() {
         )
     };
     table.says(2, &step1(&[0]));
+    table.says(2, &step2(&[0, 0]));
     assert!(is_seen(&mut table, 10, 50_000));
     assert!(is_seen(&mut table, 11, 50_000));
 
