@@ -290,7 +290,7 @@ impl DocumentActor {
                 document,
                 reason: damaged.to_string(),
             })?;
-            memory.takes(room.memory_bytes());
+            memory.opens(room.memory_bytes());
             Ok((room, stored.last_seq()))
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {

@@ -38,12 +38,11 @@ const AGAIN: u64 = 10_000_000;
 pub struct Memory {
     max: usize,
     used: AtomicUsize,
-    /// What edits may have made documents take: since the start, and until the last look.
-    taken: Tally,
-    taken_before: AtomicUsize,
-    /// What is held for a moment: now, and at the last look.
-    moments: Arc<Tally>,
-    moments_before: AtomicUsize,
+    /// What edits may have made documents take, and small documents of that.
+    taken: Since,
+    taken_small: Since,
+    /// What is held for a moment.
+    moments: Since,
     answers: Pot,
     making: Pot,
     documents: Arc<Tally>,
@@ -57,10 +56,9 @@ impl Memory {
         Arc::new(Self {
             max,
             used: AtomicUsize::new(0),
-            taken: Tally::default(),
-            taken_before: AtomicUsize::new(0),
-            moments: Arc::default(),
-            moments_before: AtomicUsize::new(0),
+            taken: Since::default(),
+            taken_small: Since::default(),
+            moments: Since::default(),
             answers: Pot::of(answers_max),
             making: Pot::of(max / MAKING_PART),
             documents: Arc::default(),
@@ -76,31 +74,42 @@ impl Memory {
 
     /// It holds so many bytes now.
     pub fn uses(&self, bytes: usize) {
-        self.taken_before.store(self.taken.sum(), Relaxed);
-        self.moments_before.store(self.moments.sum(), Relaxed);
+        for since in [&self.taken, &self.taken_small, &self.moments] {
+            since.is_seen();
+        }
         self.used.store(bytes, Relaxed);
     }
 
     /// What it holds at most: what was seen, and what was taken since then.
     fn uses_now(&self) -> usize {
-        let since = |tally: &Tally, before: &AtomicUsize| tally.sum().saturating_sub(before.load(Relaxed));
-        let taken = since(&self.taken, &self.taken_before);
         self.used()
-            .saturating_add(taken)
-            .saturating_add(since(&self.moments, &self.moments_before))
+            .saturating_add(self.taken.more())
+            .saturating_add(self.moments.more())
     }
 
     /// So many bytes are held until what is returned is dropped.
     #[must_use]
     pub fn holds(&self, bytes: usize) -> Counted {
-        let mut held = Counted::of(self.moments.clone());
+        let mut held = Counted::of(self.moments.sum.clone());
         held.is(bytes);
         held
     }
 
-    /// An edit was taken that makes its document take at most so many bytes more.
-    pub fn takes(&self, bytes: usize) {
-        self.taken.add(bytes);
+    /// An edit was taken that makes a document of `document_bytes` take at most `bytes` more.
+    pub fn takes(&self, bytes: usize, document_bytes: usize) {
+        self.taken.sum.add(bytes);
+        if self.is_small(bytes, document_bytes) {
+            self.taken_small.sum.add(bytes);
+        }
+    }
+
+    /// A document was opened that takes `bytes`.
+    pub fn opens(&self, bytes: usize) {
+        self.taken.sum.add(bytes);
+    }
+
+    fn is_small(&self, bytes: usize, document_bytes: usize) -> bool {
+        document_bytes.saturating_add(bytes) <= self.max / SMALL_PART
     }
 
     /// How many bytes it held when that was last looked at.
@@ -157,8 +166,9 @@ impl Memory {
     }
 
     /// Whether an edit may be taken that makes its document take at most `bytes` more than `document_bytes`: as memory fills,
-    /// first the large ones take no more, so that who makes documents grow is refused before others are; the small ones have a
-    /// reserve. What was taken since the last look counts as well.
+    /// first the large ones take no more, so that who makes documents grow is refused before others are. What was taken since the
+    /// last look, and what is held for a moment, counts as well. The small ones have a reserve, of which nothing but what they
+    /// took since the last look is taken off: what others do must not refuse them by an estimate.
     ///
     /// # Errors
     /// It is full, for a document of this size.
@@ -172,9 +182,11 @@ impl Memory {
             return Ok(());
         }
         let has_share = used <= self.max && document_bytes <= (self.max - used) / GROWING_SHARE;
-        let is_small =
-            document_bytes <= self.max / SMALL_PART && used <= self.max.saturating_add(self.percent(RESERVE));
-        if has_share || is_small {
+        let has_reserve = || {
+            let used = seen.saturating_add(self.taken_small.more()).saturating_add(bytes);
+            self.is_small(bytes, document_bytes) && used <= self.max.saturating_add(self.percent(RESERVE))
+        };
+        if has_share || has_reserve() {
             return Ok(());
         }
         let what = "the server's memory is used up, keep the edits";
@@ -209,6 +221,24 @@ impl Memory {
 
     fn percent(&self, percent: usize) -> usize {
         self.max / 100 * percent
+    }
+}
+
+/// A sum, and what it was when memory was last looked at.
+#[derive(Debug, Default)]
+struct Since {
+    sum: Arc<Tally>,
+    seen: AtomicUsize,
+}
+
+impl Since {
+    fn is_seen(&self) {
+        self.seen.store(self.sum.sum(), Relaxed);
+    }
+
+    /// How much more it is since then.
+    fn more(&self) -> usize {
+        self.sum.sum().saturating_sub(self.seen.load(Relaxed))
     }
 }
 
@@ -302,18 +332,18 @@ mod tests {
         memory.uses(800_000);
         let mut taken = 0;
         while memory.may_edit(30_000, 2_000).is_ok() {
-            memory.takes(30_000);
+            memory.takes(30_000, 2_000);
             taken += 1;
         }
         assert_eq!(taken, 6);
-        assert!(memory.may_edit(3_000, 0).is_ok(), "a small one has room");
-        assert!(memory.may_edit(3_000, 10_000).is_err(), "in a small document");
+        assert!(memory.may_edit(500, 500).is_ok(), "a small one has room");
+        assert!(memory.may_edit(500, 600).is_err() && memory.may_edit(1_100, 0).is_err());
 
         memory.uses(810_000);
 
         assert!(memory.may_edit(30_000, 0).is_ok(), "what they took was seen");
         memory.uses(400_000);
-        memory.takes(1_000_000);
+        memory.takes(1_000_000, 0);
         assert!(memory.may_edit(1_000_000, usize::MAX).is_ok(), "there is plenty");
     }
 
@@ -333,11 +363,33 @@ mod tests {
         memory.uses(840_000);
         assert!(memory.may_open().is_ok(), "it was seen");
         drop(held);
-        memory.takes(20_000);
+        memory.opens(20_000);
         assert!(memory.may_open().is_err(), "what a document takes that was opened");
         memory.uses(500_000);
-        memory.takes(1_000_000);
+        memory.opens(1_000_000);
         assert!(!memory.is_short(), "there is plenty");
+    }
+
+    #[test]
+    fn l67_what_others_are_estimated_to_hold_refuses_no_small_document() {
+        let memory = Memory::new(1_000_000, 0);
+        memory.uses(900_000);
+        let _held = memory.holds(500_000);
+        memory.takes(500_000, 100_000);
+        memory.opens(500_000);
+        assert!(memory.may_edit(100, 2_000).is_err());
+
+        let mut taken = 0;
+        while memory.may_edit(500, 500).is_ok() {
+            memory.takes(500, 500);
+            taken += 1;
+        }
+        assert_eq!(taken, 400, "what small ones take is in their reserve");
+
+        memory.uses(1_099_500);
+        assert!(memory.may_edit(500, 500).is_ok());
+        memory.uses(1_099_600);
+        assert!(memory.may_edit(500, 500).is_err(), "it is there in fact");
     }
 
     #[test]

@@ -186,7 +186,8 @@ impl Room {
     /// Takes an edit of `source`; it leaves with others.
     pub(super) fn take(&mut self, source: SessionId, subject: Option<Arc<str>>, news: News, now: Micros) {
         let update = news.update().clone();
-        self.memory.takes(update.memory_bytes_max());
+        self.memory
+            .takes(update.memory_bytes_max(), self.document.memory_bytes());
         self.document.take(news);
         self.counts.updates += 1;
         self.pulse.beat(now);

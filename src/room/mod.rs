@@ -48,6 +48,7 @@ mod effect;
 mod fan_out;
 mod firsts;
 pub mod inside;
+mod leaving;
 pub mod outbox;
 pub mod presence;
 mod questions;
@@ -64,6 +65,7 @@ use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
 use inside::{Pulse, present};
+use leaving::Leaving;
 use presence::Presence;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
@@ -133,7 +135,7 @@ pub struct Room {
     /// Writes without a session: the record that must be durable, and which.
     writes: Vec<(Seq, SessionId)>,
     /// When it leaves memory unless somebody comes.
-    leaves_memory: Option<Micros>,
+    leaving: Option<Leaving>,
     too_large: bool,
     /// The size of the last full state that was put together anew.
     compacted_bytes: usize,
@@ -155,7 +157,7 @@ impl Room {
         let document = Document::open(stored.records(), policy.deleted)?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
-        Ok(Self {
+        let mut room = Self {
             name,
             policy,
             document,
@@ -176,7 +178,7 @@ impl Room {
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
             writes: Vec::new(),
-            leaves_memory: Some(now + policy.idle_timeout),
+            leaving: None,
             too_large: false,
             compacted_bytes: snapshot_bytes,
             store_full: false,
@@ -184,7 +186,9 @@ impl Room {
             weighs: Counted::default(),
             counts: Counts::default(),
             pulse: Pulse::default(),
-        })
+        };
+        room.serves(now);
+        Ok(room)
     }
 
     /// It shares this with all others; without this it may take what it likes.
@@ -196,7 +200,7 @@ impl Room {
 
     /// From now on it can be used: how long opening took is no idleness.
     pub fn serves(&mut self, now: Micros) {
-        self.leaves_memory = Some(now + self.policy.idle_timeout);
+        self.leaves_at(now + self.policy.idle_timeout, now);
     }
 
     /// Whether somebody waits to hear that something became durable; otherwise [`Room::stored`] may be
@@ -275,7 +279,7 @@ impl Room {
     /// Who came was not let in: if nobody uses it, it need not wait for others.
     pub fn stays_unused(&mut self, now: Micros) {
         if self.is_unused() {
-            self.leaves_memory = Some(now);
+            self.leaves_at(now, now);
         }
     }
 
@@ -334,7 +338,7 @@ impl Room {
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
         self.wait_for_known(id);
-        self.leaves_memory = None;
+        self.leaving = None;
         self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
     }
 
@@ -380,11 +384,8 @@ impl Room {
         }
         if self.sessions.is_empty() {
             // One that nobody has ever written to is worth nothing in memory.
-            self.leaves_memory = Some(if self.is_new() {
-                now
-            } else {
-                now + self.policy.idle_timeout
-            });
+            let idle = if self.is_new() { 0 } else { self.policy.idle_timeout };
+            self.leaves_at(now + idle, now);
             self.cache.clear();
         }
     }
@@ -510,7 +511,7 @@ impl Room {
             self.presence_cadence.due(),
             self.sweep_due,
             self.catch_up_due,
-            self.leaves_memory,
+            self.leaving.as_ref().map(Leaving::due),
         ]
         .into_iter()
         .flatten()
@@ -531,9 +532,7 @@ impl Room {
         if self.catch_up_due.is_some_and(|due| due <= now) {
             self.catch_up(now, effects);
         }
-        if self.leaves_memory.is_some_and(|due| due <= now) {
-            self.part(now, effects);
-        }
+        self.leaves_if_due(now, effects);
     }
 
     /// What was gathered leaves now.

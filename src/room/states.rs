@@ -193,23 +193,28 @@ impl Room {
         2 * bytes + self.document.clocks().len() * MAKING_CLIENT_BYTES
     }
 
-    pub(super) fn encode_snapshot(&mut self, effects: &mut Vec<Effect>) {
+    /// A snapshot is encoded, if there is room for what that takes: whether it has begun.
+    pub(super) fn encode_snapshot(&mut self, effects: &mut Vec<Effect>) -> bool {
         if self.encoding != Encoding::Nothing || self.journal.snapshotting {
-            return;
+            return false;
         }
         let anew = self.document.has_garbage().then_some(self.policy.deleted);
         if self.is_large() {
             let again = anew.map_or(0, |_| self.document.memory_bytes());
             // Where others are being made, this one is when it is wanted again.
             let bytes = self.making_bytes(self.document.weight_bytes()) + again;
-            let Some(room) = self.memory.makes(bytes) else { return };
+            let Some(room) = self.memory.makes(bytes) else {
+                return false;
+            };
             let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
-            return self.encode_elsewhere(purpose, room, effects);
+            self.encode_elsewhere(purpose, room, effects);
+            return true;
         }
         let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
         if let Encoded::Snapshot(compacted) = self.job(purpose, None).run() {
             self.snapshot(compacted, effects);
         }
+        true
     }
 
     fn encode_elsewhere(&mut self, purpose: Purpose, room: Share, effects: &mut Vec<Effect>) {

@@ -1,12 +1,10 @@
-//! Looking after sessions that say nothing, and after a document that nobody uses.
+//! Looking after sessions that say nothing.
 
 use bytes::Bytes;
 
 use crate::protocol::{close::CloseReason, dialect::Outbound, frame, update::Id};
 
-use super::{
-    Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session, states::Encoding,
-};
+use super::{Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session};
 
 /// How long before its token ends a client is asked for another one, if its dialect has words for that, and how often.
 const TOKEN_AHEAD: Micros = 30 * SECOND;
@@ -139,20 +137,6 @@ impl Room {
 
     pub(super) fn sweep_by(&mut self, at: Micros) {
         self.sweep_due = Some(self.sweep_due.map_or(at, |due| due.min(at)));
-    }
-
-    /// Nobody uses the document: save what a quick opening needs, then go.
-    pub(super) fn part(&mut self, now: Micros, effects: &mut Vec<Effect>) {
-        if !self.all_saved() || self.journal.snapshotting || self.encoding != Encoding::Nothing {
-            self.leaves_memory = Some(now + self.policy.idle_timeout);
-            return;
-        }
-        if self.journal.wants_parting_snapshot() {
-            self.leaves_memory = Some(now + self.policy.idle_timeout);
-            return self.encode_snapshot(effects);
-        }
-        self.leaves_memory = None;
-        effects.push(Effect::Unload);
     }
 }
 

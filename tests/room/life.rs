@@ -1,6 +1,7 @@
 //! L: sessions and documents come and go.
 
 use cowrite::{
+    budgets::Memory,
     protocol::{close::CloseReason, update::CheckedUpdate},
     room::Policy,
 };
@@ -163,6 +164,59 @@ fn l6_a_document_of_many_records_leaves_a_snapshot_first() {
     table.passes(30 * SECOND);
 
     assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l78_while_memory_is_short_what_nobody_uses_goes_within_five_seconds() {
+    let mut table = Table::new();
+    let memory = Memory::new(10 << 20, 1 << 20);
+    table.room.shares(memory.clone());
+    table.seats(1);
+    table.says(1, &update(&Editor::new(5).types("a")));
+    table.stores(1);
+    memory.uses(9 << 20);
+    table.passes(60 * SECOND);
+    assert!(!table.did().contains(&Deed::Unload), "somebody uses it");
+
+    memory.uses(0);
+    table.leaves(1);
+    table.passes(10 * SECOND);
+    assert_eq!(table.did(), []);
+    memory.uses(9 << 20);
+    table.passes(5 * SECOND);
+
+    assert_eq!(table.did(), [Deed::Unload]);
+}
+
+#[test]
+fn l78_a_parting_snapshot_that_has_no_room_is_tried_again_after_a_second() {
+    let mut table = Table::new();
+    let memory = Memory::new(16 << 20, 1 << 20);
+    table.room.shares(memory.clone());
+    table.seats(1);
+    let author = Editor::new(6);
+    for n in 1..=120 {
+        table.says(1, &update(&author.types(&"x".repeat(10 << 10))));
+        table.stores(n);
+    }
+    table.passes(SECOND);
+    table.room.snapshot_stored();
+    for n in 121..=170 {
+        table.says(1, &update(&author.types("y")));
+        table.stores(n);
+    }
+    table.room.snapshot_stored();
+    let other = memory.makes(1);
+    table.leaves(1);
+    table.did();
+    table.passes(35 * SECOND);
+    assert_eq!(table.did(), []);
+
+    drop(other);
+    table.passes(SECOND);
+
+    let did = table.did();
+    assert!(matches!(did[..], [Deed::Snapshot(..)]), "{} {:.80?}", did.len(), did);
 }
 
 #[test]
