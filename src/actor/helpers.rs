@@ -14,8 +14,8 @@ use std::{
 use tokio::sync::oneshot;
 
 /// How much the system prefers arbiters to helpers where they share a core (`nice`): edits go first, and a
-/// helper still gets a quarter of the core.
-const NICE: i32 = 5;
+/// helper still gets a tenth of the core.
+const NICE: i32 = 10;
 
 struct Work(Box<dyn FnOnce() + Send>);
 

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::{
@@ -371,6 +372,15 @@ impl Room {
     }
 
     /// What of the document a client need not send: all of it, but for what two pages may have written differently.
+    /// The state vector with which a newcomer is asked for what is missing here.
+    pub(super) fn newcomers_are_asked(&mut self) -> Bytes {
+        if self.authorship.doubts().is_empty() {
+            self.cache.vector(self.version, self.document.clocks())
+        } else {
+            self.asks_from().encode_state_vector().into()
+        }
+    }
+
     pub(super) fn asks_from(&self) -> Cow<'_, Clocks> {
         let doubts = self.authorship.doubts();
         if doubts.is_empty() {

@@ -333,7 +333,7 @@ impl Room {
         session.say(Outbound::Admitted { may_write });
         if session.dialect.asks_at_join() {
             session.saving.asks(true);
-            session.say(Outbound::SyncStep1(&self.asks_from().encode_state_vector()));
+            session.say(Outbound::SyncStep1(&self.newcomers_are_asked()));
         }
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.

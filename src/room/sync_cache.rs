@@ -32,12 +32,17 @@ const LARGE_MAX: usize = 2;
 /// is encoded anew sooner.
 const TAIL_SHARE: usize = 2;
 
+/// State vectors of more bytes than this are kept.
+const VECTOR_KEPT_MIN: usize = 4 * 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct SyncCache {
     full: Option<Full>,
     partial: Vec<(Arc<Clocks>, Answer)>,
     /// Answers in pieces, the newest last.
     large: Vec<(Arc<Clocks>, Answer)>,
+    /// The state vector of a version, if it is long.
+    vector: Option<(u64, Bytes)>,
 }
 
 /// A full state in one piece.
@@ -155,8 +160,45 @@ impl SyncCache {
         }
     }
 
+    /// The state vector that a newcomer is asked with: very many clients take milliseconds, each time that somebody comes. It may
+    /// lack what was taken since `version`, which a newcomer who has it sends for nothing.
+    pub fn vector(&mut self, version: u64, clocks: &Clocks) -> Bytes {
+        if let Some((known, vector)) = &self.vector
+            && *known == version
+        {
+            return vector.clone();
+        }
+        let vector = Bytes::from(clocks.encode_state_vector());
+        self.vector = (vector.len() > VECTOR_KEPT_MIN).then(|| (version, vector.clone()));
+        vector
+    }
+
     /// Gives the memory back.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l79_newcomers_share_a_long_state_vector_until_something_changes() {
+        let (mut cache, mut clocks) = (SyncCache::default(), Clocks::default());
+        (0..2_000).for_each(|client| clocks.advance(client, 1));
+        let first = cache.vector(1, &clocks);
+        assert_eq!(first, clocks.encode_state_vector());
+        assert_eq!(cache.vector(1, &clocks).as_ptr(), first.as_ptr());
+
+        clocks.advance(7, 2);
+
+        assert_eq!(cache.vector(2, &clocks), clocks.encode_state_vector());
+        cache.clear();
+        assert!(cache.vector.is_none());
+        let mut short = Clocks::default();
+        short.advance(1, 1);
+        cache.vector(3, &short);
+        assert!(cache.vector.is_none(), "a short one is written anew");
     }
 }

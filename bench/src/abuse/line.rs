@@ -90,12 +90,12 @@ impl<'a> Line<'a> {
     pub fn raw(&mut self, mut bytes: &[u8]) -> Result<(), End> {
         let until = Instant::now() + STUCK;
         while !bytes.is_empty() {
+            if self.mallory.is_over() {
+                return Err(End::Over);
+            }
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
                 Err(error) if is_late(&error) => {
-                    if self.mallory.is_over() {
-                        return Err(End::Over);
-                    }
                     if Instant::now() > until {
                         return Err(End::Stuck);
                     }
