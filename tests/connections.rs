@@ -285,7 +285,7 @@ fn l28_what_takes_long_steps_back_behind_edits() {
         let expected: Vec<(String, i32)> = niceness
             .iter()
             .map(|(name, _)| {
-                let behind = if name.starts_with("helper-") { 5 } else { 0 };
+                let behind = if name.starts_with("helper-") { 10 } else { 0 };
                 (name.clone(), (of_arbiters + behind).min(19))
             })
             .collect();

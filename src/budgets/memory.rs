@@ -337,7 +337,8 @@ mod tests {
         }
         assert_eq!(taken, 6);
         assert!(memory.may_edit(500, 500).is_ok(), "a small one has room");
-        assert!(memory.may_edit(500, 600).is_err() && memory.may_edit(1_100, 0).is_err());
+        assert!(memory.may_edit(500, 10_000).is_err(), "in a small document");
+        assert!(memory.may_edit(25_000, 0).is_err(), "by little");
 
         memory.uses(810_000);
 
