@@ -1,6 +1,6 @@
 // The real server as a process of its own: started, stopped and killed as an operator or a power cut would.
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -118,6 +118,24 @@ export class Server {
 
   /** SIGKILL: no goodbye, no flush. */
   kill() { return this.stop('SIGKILL') }
+
+  /** SIGSTOP; resolves when none of its threads runs any more, which is some time after the signal was sent. */
+  async freeze() {
+    this.process.kill('SIGSTOP')
+    const threads = `/proc/${this.process.pid}/task`
+    await until('it is frozen', () => {
+      try {
+        // The state follows the name, which is in brackets.
+        return readdirSync(threads).every(thread => readFileSync(`${threads}/${thread}/stat`, 'utf8').split(') ').at(-1).startsWith('T'))
+      } catch (error) {
+        // A thread had ended meanwhile.
+        if (!this.alive || error.code !== 'ENOENT' && error.code !== 'ESRCH') throw error
+        return false
+      }
+    })
+  }
+
+  thaw() { this.process.kill('SIGCONT') }
 
   get origin() { return this.http }
   get url() { return `ws://${this.address}/ws` }

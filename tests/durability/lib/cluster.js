@@ -87,9 +87,6 @@ export class Node extends Server {
     }
     return await ended
   }
-
-  freeze() { this.process.kill('SIGSTOP') }
-  thaw() { this.process.kill('SIGCONT') }
 }
 
 export class Cluster {

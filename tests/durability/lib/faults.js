@@ -64,9 +64,10 @@ export const FAULTS = {
     }
     return { what: `node ${node.index}`, undo }
   },
-  frozen: (cluster, dice) => {
+  frozen: async (cluster, dice) => {
     const node = dice.pick(cluster.nodes)
-    node.freeze()
+    if (!node.isRunning) return { what: 'none', undo: () => {} }
+    await node.freeze()
     return { what: `node ${node.index}`, undo: () => node.thaw() }
   },
 }

@@ -23,7 +23,7 @@ describe('nodes that are slow, or not where they say', () => {
     const nodes = await startNodes(t, 2)
     await settle(t, nodes, 0, 'plan')
     const other = await settle(t, nodes, 1, 'other')
-    nodes[0].process.kill('SIGSTOP')
+    await nodes[0].freeze()
     const waiting = Array.from({ length: 100 }, () => connect(t, newest, nodes[1], 'plan'))
     const wire = connectSocket(t, hocuspocus, address(nodes[1]))
     const both = ['plan', 'other'].map(name => attach(t, hocuspocus, nodes[1], name, { wire }))
@@ -33,7 +33,7 @@ describe('nodes that are slow, or not where they say', () => {
     assert.equal((await fetch(`${nodes[1].http}/readyz`)).status, 200)
     await until('all are in', () => [...waiting, both[0]].every(({ text }) => text.toString() === 'plan: '), 40_000)
     assert.equal(await ownerOf(nodes, 'plan'), 1)
-    nodes[0].process.kill('SIGCONT')
+    nodes[0].thaw()
   })
 
   test('n66 who waits for an owner that lives and is silent is told to come back', async t => {

@@ -92,9 +92,9 @@ describe('whichever node is asked', () => {
     await oneOnEach(t, nodes)
     const id = await idOf(nodes[1])
     await until('it has heard of the other', async () => (await ask(nodes[0], '/admin/sessions')).body.sessions.length === 2)
-    nodes[1].process.kill('SIGSTOP')
+    await nodes[1].freeze()
     const [{ body: listed }, { body: documents }] = await Promise.all(['sessions', 'documents'].map(what => ask(nodes[0], `/admin/${what}`)))
-    nodes[1].process.kill('SIGCONT')
+    nodes[1].thaw()
     assert.deepEqual([listed.sessions.map(({ document }) => document), documents.open], [['doc-0'], 1])
     for (const { unanswered } of [listed, documents]) {
       assert.deepEqual(unanswered.map(({ node, address, reason }) => [node, address, /not answer in time/.test(reason)]), [[id, nodes[1].cluster, true]])
