@@ -15,7 +15,8 @@
 //! | `presence` | awareness |
 //! | `firsts` | whose a client id was first |
 //! | `cadence` | when edits and presence leave |
-//! | `sweep` | silence, expiry, the end of a document that nobody uses |
+//! | `sweep` | silence, expiry |
+//! | `leaving` | the end of a document that nobody uses |
 //! | `authorship` | who writes under which client id |
 //! | `inside` | what whoever looks inside may know, and rates |
 //!
