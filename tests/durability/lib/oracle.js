@@ -10,6 +10,8 @@
 // * what was found after an earlier fault is still there (unless the caller says that power was lost);
 // * the server's state decodes in Yjs and waits for nothing;
 // * all who are connected converge: equal state vectors and contents.
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import * as Y from 'yjs'
 
 import { Client } from './client.js'
@@ -168,6 +170,8 @@ export async function read(url, document) {
       reader.end()
       const busy = error.close && ([1012, 1013].includes(error.close.code) || /response: (408|503)/.test(reader.error))
       if (!busy || tries === 20) throw error
+      // A database that was cut off is not there again at once.
+      await sleep(Math.min(50 * tries, 1_000))
     }
   }
 }
