@@ -388,7 +388,7 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_AUTH_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     auth_timeout: Duration,
 
-    /// A document that nobody has open leaves memory after this, or within 5 s while memory is short
+    /// A document that nobody has open leaves memory after this, or within seconds while memory is short
     #[arg(long, env = "COWRITE_IDLE_TIMEOUT", hide_env_values = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     idle_timeout: Duration,
 

@@ -40,23 +40,6 @@ pub enum Received {
     Close(Option<u16>),
 }
 
-impl Received {
-    /// The bytes of a message.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Binary(bytes) | Self::Text(bytes) => bytes.len(),
-            Self::Ping(_) | Self::Pong | Self::Close(_) => 0,
-        }
-    }
-
-    /// Whether it has none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 /// Reads the frames of one connection.
 #[derive(Debug)]
 pub struct FrameReader {

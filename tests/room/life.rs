@@ -217,6 +217,10 @@ fn l78_a_parting_snapshot_that_has_no_room_is_tried_again_after_a_second() {
 
     let did = table.did();
     assert!(matches!(did[..], [Deed::Snapshot(..)]), "{} {:.80?}", did.len(), did);
+    table.room.snapshot_stored();
+    memory.uses(15 << 20);
+    table.passes(5 * SECOND);
+    assert_eq!(table.did(), [Deed::Unload], "it does not wait to be idle once more");
 }
 
 #[test]

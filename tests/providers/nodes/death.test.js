@@ -77,12 +77,13 @@ describe('nodes that come and go', () => {
     let ended = false
     stopped.then(() => { ended = true })
     while (!ended) {
-      await askRaw(nodes[0], upgrade(`/ws/${names[answers.length % names.length]}`)).then(answer => answers.push(answer), () => {})
+      // All at once: how often they can be asked depends on the machine.
+      await Promise.all(names.map(name => askRaw(nodes[0], upgrade(`/ws/${name}`)).then(answer => answers.push(answer), () => {})))
       await pause(20)
     }
     assert.equal((await stopped).code, 0, nodes[0].log)
     const answered = answers.filter(answer => answer.length > 0).map(answer => answer.slice(9, 12))
-    assert.ok(answered.length > 0, 'it answered nobody while it stopped')
+    assert.ok(answered.length > 3, `${answered}`)
     assert.deepEqual(answered.filter(status => status !== '101'), [])
     const owners = await Promise.all(names.map(name => ownerOf(nodes, name)))
     assert.deepEqual([...new Set(owners)].toSorted(), [1, 2], `${owners}`)
