@@ -102,7 +102,8 @@ impl Store for DurableStore {
 
     fn maintain(&self, now_ms: u64) -> Result<bool, StoreError> {
         self.read_side.look_after();
-        self.journal.maintain(now_ms)
+        self.journal
+            .maintain_with(now_ms, |name, base| self.read_side.find(name, base))
     }
 
     fn status(&self) -> StoreStatus {

@@ -8,16 +8,22 @@
 //! * A segment whose header says where another ends stays until that other was cut there.
 //! * Each step is bounded by `step_bytes` (or one record) and leaves files that a start understands.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
-    Journal, Unread, hint,
-    index::Need,
+    Journal, Shelved, Spoiled, Unread, hint,
+    index::{Base, Need},
     recovery::io_error,
     segment::{self, End, Entry, HEADER_BYTES},
     writer::{Item, Writer},
 };
-use crate::store::StoreError;
+use crate::{
+    id::DocumentId,
+    store::{Body, Record, StoreError, record::Kind},
+};
 
 /// So many segments that are less than an eighth full are let be; one more and the oldest is moved.
 const SMALL_SEGMENTS_MAX: usize = 8;
@@ -30,7 +36,64 @@ pub(super) struct Compaction {
 }
 
 impl Journal {
-    pub(super) fn maintain_step(&self, writer: &mut Writer, now_ms: u64) -> Result<bool, StoreError> {
+    /// The same as [`Store::maintain`](crate::store::Store::maintain). A snapshot that fails its check is written anew
+    /// when `shelf` has it.
+    ///
+    /// # Errors
+    /// As [`Store::maintain`](crate::store::Store::maintain).
+    pub fn maintain_with(
+        &self,
+        now_ms: u64,
+        shelf: impl Fn(&DocumentId, &Base) -> Shelved,
+    ) -> Result<bool, StoreError> {
+        let more = self.maintain_step(&mut self.writer(), now_ms)?;
+        let spoiled = std::mem::take(&mut *self.spoiled());
+        for one in spoiled {
+            self.mend(one, &shelf)?;
+        }
+        // What waits for the shelf would be found again at once.
+        Ok(more && self.spoiled().is_empty())
+    }
+
+    /// Writes a snapshot anew that failed its check, or quarantines its document.
+    fn mend(&self, spoiled: Spoiled, shelf: impl Fn(&DocumentId, &Base) -> Shelved) -> Result<(), StoreError> {
+        let Spoiled { entry, segment, reason } = &spoiled;
+        let document = &entry.document;
+        let Some(base) = self.base(document).filter(|base| base.lsn == entry.lsn) else {
+            return Ok(());
+        };
+        match shelf(document, &base) {
+            Shelved::Found(body) => {
+                log::warn!("document {document} is whole in sled and is written anew to the journal: {reason}");
+                // The authors were known to the record alone.
+                let record = Record {
+                    document: document.clone(),
+                    seq: entry.seq,
+                    at_ms: entry.at_ms,
+                    authors: Arc::default(),
+                    body: Body::Snapshot(body),
+                    holder: None,
+                };
+                let mut writer = self.writer();
+                if writer.closed || self.base(document) != Some(base) {
+                    return Ok(());
+                }
+                let written = self.append(&mut writer, vec![Item::New(&record)]);
+                drop(writer);
+                written.inspect_err(|_| self.spoiled().push(spoiled))
+            }
+            Shelved::Late => {
+                self.spoiled().push(spoiled);
+                Ok(())
+            }
+            Shelved::Not => {
+                self.quarantine(document, *segment, reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn maintain_step(&self, writer: &mut Writer, now_ms: u64) -> Result<bool, StoreError> {
         if writer.closed {
             return Ok(false);
         }
@@ -314,7 +377,7 @@ impl Journal {
                         writer.compaction = Some(compaction);
                         return Err(error);
                     }
-                    Err(Unread::Damaged(segment, reason)) => self.quarantine(&entry.document, segment, &reason),
+                    Err(Unread::Damaged(segment, reason)) => self.found_damage(entry, segment, reason),
                 }
                 bytes += entry.bytes;
             }
@@ -332,6 +395,20 @@ impl Journal {
             return Ok(());
         }
         self.delete(victim, &compaction.entries)
+    }
+
+    /// A record that is needed cannot be read. Of a snapshot that a load starts from there may be a copy.
+    fn found_damage(&self, entry: &Entry, segment: u32, reason: String) {
+        let base = self.base(&entry.document);
+        if entry.kind == Kind::Snapshot && base.is_some_and(|base| base.lsn == entry.lsn) {
+            let mut spoiled = self.spoiled();
+            if spoiled.iter().all(|one| one.entry != *entry) {
+                let entry = entry.clone();
+                spoiled.push(Spoiled { entry, segment, reason });
+            }
+        } else {
+            self.quarantine(&entry.document, segment, &reason);
+        }
     }
 
     fn delete(&self, victim: u32, entries: &[Entry]) -> Result<(), StoreError> {

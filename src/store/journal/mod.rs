@@ -46,6 +46,7 @@ use self::{
     disk::{Disk, DiskFile, DiskLock},
     index::{Base, Document, Index, Position},
     recovery::io_error,
+    segment::Entry,
     writer::Writer,
 };
 use super::{
@@ -121,6 +122,7 @@ pub struct Journal {
     writer: Mutex<Writer>,
     files: Mutex<FxHashMap<u32, Arc<dyn DiskFile>>>,
     holders: Mutex<FxHashMap<DocumentId, Holder>>,
+    spoiled: Mutex<Vec<Spoiled>>,
     _lock: Option<Box<dyn DiskLock>>,
 }
 
@@ -152,6 +154,7 @@ impl Journal {
             writer: Mutex::new(writer),
             files: Mutex::default(),
             holders: Mutex::default(),
+            spoiled: Mutex::default(),
             _lock: Some(lock),
         };
         // What a load returns must survive a power loss, also when nobody commits before that.
@@ -180,6 +183,7 @@ impl Journal {
             writer: Mutex::new(writer),
             files: Mutex::default(),
             holders: Mutex::default(),
+            spoiled: Mutex::default(),
             _lock: None,
         })
     }
@@ -187,11 +191,12 @@ impl Journal {
     /// Reads a document; `shelf` may have its snapshot at hand, checked against the base it is asked for.
     ///
     /// # Errors
-    /// As [`Store::load`].
+    /// As [`Store::load`]. [`StoreError::Io`] also when the snapshot fails its check here and the shelf is late: it may
+    /// have the only good copy.
     pub fn load_with(
         &self,
         document: &DocumentId,
-        shelf: impl Fn(&DocumentId, &Base) -> Option<Bytes>,
+        shelf: impl Fn(&DocumentId, &Base) -> Shelved,
     ) -> Result<StoredDocument, StoreError> {
         let mut before: Option<Document> = None;
         loop {
@@ -289,23 +294,36 @@ impl Journal {
         &self,
         name: &DocumentId,
         known: &Document,
-        shelf: impl Fn(&DocumentId, &Base) -> Option<Bytes>,
+        shelf: impl Fn(&DocumentId, &Base) -> Shelved,
     ) -> Result<StoredDocument, Unread> {
         let snapshot = match known.base {
             None => None,
             Some(base) if base.kind == Kind::Deleted => Some((base.seq, EMPTY_UPDATE)),
             Some(base) => match shelf(name, &base) {
-                Some(body) => Some((base.seq, body)),
-                None => {
-                    let mut bodies = Vec::with_capacity(1);
-                    self.read_all(name, &[base.position], base.kind, base.seq, &mut bodies)?;
-                    bodies.pop()
-                }
+                Shelved::Found(body) => Some((base.seq, body)),
+                shelved => self.read_snapshot(name, &base, &shelved)?,
             },
         };
         let mut updates = Vec::with_capacity(known.updates.len());
         self.read_all(name, &known.updates, Kind::Update, known.base_seq() + 1, &mut updates)?;
         Ok(StoredDocument { snapshot, updates })
+    }
+
+    /// Reads the snapshot that `base` says, after the shelf did not give it.
+    fn read_snapshot(&self, name: &DocumentId, base: &Base, shelved: &Shelved) -> Result<Option<(Seq, Bytes)>, Unread> {
+        let mut bodies = Vec::with_capacity(1);
+        let read = self.read_all(name, &[base.position], base.kind, base.seq, &mut bodies);
+        match read {
+            Err(Unread::Damaged(segment, reason)) if *shelved == Shelved::Late => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, format!("{reason}; sled has not answered yet"));
+                Err(Unread::Io(io_error(
+                    "read",
+                    &self.folder.join(segment::file_name(segment)),
+                    error,
+                )))
+            }
+            read => read.map(|()| bodies.pop()),
+        }
     }
 
     /// Reads the records at `positions`, which have ascending positions from `seq` on.
@@ -435,6 +453,10 @@ impl Journal {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spoiled(&self) -> MutexGuard<'_, Vec<Spoiled>> {
+        self.spoiled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn files(&self) -> MutexGuard<'_, FxHashMap<u32, Arc<dyn DiskFile>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -456,7 +478,7 @@ impl Store for Journal {
     }
 
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError> {
-        self.load_with(document, |_, _| None)
+        self.load_with(document, |_, _| Shelved::Not)
     }
 
     fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
@@ -494,7 +516,7 @@ impl Store for Journal {
     }
 
     fn maintain(&self, now_ms: u64) -> Result<bool, StoreError> {
-        self.maintain_step(&mut self.writer(), now_ms)
+        self.maintain_with(now_ms, |_, _| Shelved::Not)
     }
 
     fn status(&self) -> StoreStatus {
@@ -521,6 +543,24 @@ impl Store for Journal {
     fn close(&self) -> Result<(), StoreError> {
         self.close_files(&mut self.writer())
     }
+}
+
+/// What keeps copies of snapshots says when it is asked for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shelved {
+    /// The snapshot, checked.
+    Found(Bytes),
+    /// It does not have that one.
+    Not,
+    /// It has not answered in time: it may have it.
+    Late,
+}
+
+/// A snapshot that compaction found to fail its check, of which there may be a copy.
+struct Spoiled {
+    entry: Entry,
+    segment: u32,
+    reason: String,
 }
 
 /// Why a read came to nothing.

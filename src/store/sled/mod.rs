@@ -35,12 +35,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
-
 use self::shelf::{Answer, Shelf};
 use super::{
     Store, StoreError,
-    journal::{Journal, index::Base},
+    journal::{Journal, Shelved, index::Base},
     record::Kind,
 };
 use crate::id::DocumentId;
@@ -214,30 +212,40 @@ impl ReadSide {
 
     /// The snapshot that `base` says, if sled has it and it passes all checks.
     #[must_use]
-    pub fn find(&self, document: &DocumentId, base: &Base) -> Option<Bytes> {
-        let current = self.current()?;
-        if current.shelf.get().is_none() || !current.holds(base) {
-            return None;
+    pub fn find(&self, document: &DocumentId, base: &Base) -> Shelved {
+        let Some(current) = self.current().filter(|current| current.holds(base)) else {
+            return Shelved::Not;
+        };
+        if current.failure.get().is_some() {
+            return Shelved::Not;
+        }
+        if current.shelf.get().is_none() {
+            return Shelved::Late;
         }
         let (reply, answer) = mpsc::sync_channel(1);
-        lock(&current.reads)
-            .as_ref()?
-            .send(Read {
-                document: document.clone(),
-                base: *base,
-                reply,
-            })
-            .ok()?;
-        match answer.recv_timeout(Duration::from_millis(self.options.read_ms)).ok()? {
-            Answer::Found(body) => Some(body),
-            Answer::Behind => {
+        let read = Read {
+            document: document.clone(),
+            base: *base,
+            reply,
+        };
+        let sent = lock(&current.reads)
+            .as_ref()
+            .is_some_and(|reads| reads.send(read).is_ok());
+        if !sent {
+            return Shelved::Not;
+        }
+        match answer.recv_timeout(Duration::from_millis(self.options.read_ms)) {
+            Ok(Answer::Found(body)) => Shelved::Found(body),
+            Ok(Answer::Behind) => {
                 current.changed([document.clone()]);
-                None
+                Shelved::Not
             }
-            Answer::Doubtful(reason) => {
+            Ok(Answer::Doubtful(reason)) => {
                 current.fail(reason);
-                None
+                Shelved::Not
             }
+            Err(mpsc::RecvTimeoutError::Timeout) => Shelved::Late,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Shelved::Not,
         }
     }
 

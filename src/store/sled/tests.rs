@@ -13,6 +13,7 @@ use crate::store::{
     Store,
     contract::{deleted, id, snapshot, stored, update},
     durable::{DurableStore, Options},
+    journal::JournalOptions,
 };
 
 fn open(folder: &Path) -> DurableStore {
@@ -60,7 +61,10 @@ fn try_of(store: &DurableStore) -> Arc<Try> {
 
 fn find(store: &DurableStore, name: &str) -> Option<Bytes> {
     let base = store.journal().base(&id(name))?;
-    store.read_side().find(&id(name), &base)
+    match store.read_side().find(&id(name), &base) {
+        Shelved::Found(body) => Some(body),
+        Shelved::Not | Shelved::Late => None,
+    }
 }
 
 fn asides_in(folder: &Path) -> usize {
@@ -288,6 +292,99 @@ fn r5_a_panic_or_a_hang_in_sled_costs_a_thread_and_not_the_store() {
 
 fn try_of_number(store: &DurableStore) -> Option<u32> {
     store.read_side().current().map(|current| current.number)
+}
+
+/// A store whose snapshot of `a` is in sled and fails its check in the journal, where compaction will come to it.
+fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64) -> DurableStore {
+    let options = || Options {
+        journal: JournalOptions {
+            segment_bytes_min: 16_384,
+            ..JournalOptions::default()
+        },
+        sled: SledOptions {
+            again_ms: 0,
+            rest_ms: 0,
+            wait_ms: 10_000,
+            read_ms,
+            ..SledOptions::default()
+        },
+    };
+    let store = DurableStore::open(folder, options()).unwrap();
+    store.commit_all(&[snapshot("a", 1, "only here")]).unwrap();
+    for round in 1..=12 {
+        store.commit_all(&[snapshot("b", round, vec![7; 1_000])]).unwrap();
+    }
+    store.commit_all(&[update("a", 2, "more")]).unwrap();
+    until("sled has everything", || store.read_side().caught_up());
+    store.close().unwrap();
+    drop(store);
+    let spoils = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let place = bytes.windows(9).position(|nine| nine == b"only here");
+        if let Some(at) = place {
+            bytes[at] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }
+        place.is_some()
+    };
+    let journal = fs::read_dir(folder.join("journal")).unwrap();
+    let spoilt = journal.filter(|entry| spoils(&entry.as_ref().unwrap().path()));
+    assert_eq!(spoilt.count(), 1);
+    DurableStore::open(folder, options()).unwrap()
+}
+
+#[test]
+fn r32_a_snapshot_that_rots_in_the_journal_is_written_anew_from_sled() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000);
+    let whole = stored(Some((1, "only here")), &[(2, "more")]);
+
+    while store.maintain(1).unwrap() {}
+
+    assert_eq!(store.status().damaged, 0);
+    assert_eq!(store.load(&id("a")).unwrap(), whole);
+    assert_eq!(store.journal().load(&id("a")).unwrap(), whole, "without sled");
+    store.close().unwrap();
+    drop(store);
+    fs::remove_dir_all(folder.path().join("sled-000001")).unwrap();
+    assert_eq!(open(folder.path()).load(&id("a")).unwrap(), whole, "after a start");
+}
+
+#[test]
+fn r32_nothing_is_called_damaged_while_sled_is_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot(folder.path(), 20);
+    let current = try_of(&store);
+    let (nobody, _unread) = mpsc::channel();
+    let answers = lock(&current.reads).replace(nobody);
+
+    for _ in 0..3 {
+        while store.maintain(1).unwrap() {}
+        assert!(matches!(store.load(&id("a")), Err(StoreError::Io { .. })));
+    }
+    assert_eq!(store.status().damaged, 0);
+
+    *lock(&current.reads) = answers;
+    until("sled has answered", || store.load(&id("a")).is_ok());
+    until("it is written anew", || {
+        while store.maintain(1).unwrap() {}
+        store
+            .journal()
+            .read_base(&id("a"), &store.journal().base(&id("a")).unwrap())
+            .is_ok()
+    });
+}
+
+#[test]
+fn r32_without_a_copy_the_document_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000);
+    try_of(&store).shelf.get().unwrap().remove(&id("a")).unwrap();
+
+    while store.maintain(1).unwrap() {}
+
+    assert_eq!(store.status().damaged, 1);
+    assert!(matches!(store.load(&id("a")), Err(StoreError::Damaged { .. })));
 }
 
 #[test]
