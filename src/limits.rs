@@ -80,6 +80,14 @@ pub const ANY_DEPTH_MAX: usize = 1_024;
 /// Deepest nesting of awareness JSON: names, colours, cursors.
 pub const AWARENESS_DEPTH_MAX: usize = 64;
 
+/// Updates of more bytes than this are taken, and broadcast, where that delays no other document: it takes a millisecond, and
+/// ten for the worst.
+pub const UPDATE_HERE_BYTES_MAX: usize = 32 * 1024;
+
+/// From so many client ids on, whatever looks at all of them is done where that delays no other document: a state vector of
+/// so many takes a quarter of a millisecond.
+pub const CROWD_MIN: usize = 8_192;
+
 /// Largest message of what a client is sent of a document, in bytes: a provider gives up when no message came for 30 s,
 /// and a message that is on its way does not count. A line of 2 kB/s carries one in 24 s.
 pub const SYNC_FRAME_BYTES_MAX: usize = 48 * 1024;

@@ -29,6 +29,7 @@ use crate::{
     access::{Identity, Person, Revocation},
     document::State,
     id::DocumentId,
+    limits::UPDATE_HERE_BYTES_MAX,
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
         Effect, Micros, Room,
@@ -48,9 +49,6 @@ use super::{
 
 /// Messages that may wait for one document before its senders do.
 const MAILBOX: usize = 64;
-/// Updates of more bytes than this are taken where that delays no other document: it takes a millisecond, and ten for
-/// the worst.
-const HERE_BYTES_MAX: usize = 32 * 1024;
 /// What is held while a document is loaded, for each byte that is stored: what was read of it, and what is made of it.
 const LOADING_COST: usize = 3;
 /// How long an actor that could not load says so before the next attempt.
@@ -148,6 +146,13 @@ impl Hear {
             _ => 0,
         };
         self.messages.iter().map(bytes).sum()
+    }
+
+    /// Whether it asks for the document.
+    fn asks(&self) -> bool {
+        self.messages
+            .iter()
+            .any(|message| matches!(message, Inbound::SyncStep1(_)))
     }
 
     /// Tells the room; `full` is whether the store is, and `time` what says how much of it that takes.
@@ -356,6 +361,11 @@ impl DocumentActor {
         }
     }
 
+    /// Whether what grows with the number of client ids takes long.
+    fn is_crowded(&self) -> bool {
+        matches!(&self.life, Life::Serving(room) if room.is_crowded())
+    }
+
     /// Calls the room, then does what follows from it.
     fn with_room<R: Default>(
         &mut self,
@@ -429,13 +439,39 @@ impl DocumentActor {
         }));
     }
 
+    /// What the room answers, which may look at each client id.
+    fn answer<R: Send + 'static>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        call: impl FnOnce(&mut Room) -> Result<R, CloseReason> + Send + 'static,
+    ) -> ResponseFuture<Result<R, CloseReason>> {
+        if let Err(reason) = self.serves() {
+            return Box::pin(std::future::ready(Err(reason)));
+        }
+        if !self.is_crowded() {
+            let answer = self.call(|room, _, _| call(room));
+            self.settle(ctx);
+            return Box::pin(std::future::ready(answer.unwrap_or(Err(CloseReason::Restarting))));
+        }
+        let (sender, answer) = oneshot::channel();
+        self.call_elsewhere(ctx, move |room, _| {
+            // Who does not wait any more has left, or will.
+            let _ = sender.send(call(room));
+        });
+        Box::pin(async { answer.await.unwrap_or(Err(CloseReason::Restarting)) })
+    }
+
     /// Does what is due, carries out what the room decided, and sets the timer.
     fn settle(&mut self, ctx: &mut Context<Self>) {
         let (durable, mut told) = (self.durable.clone(), self.told);
+        let (may_be_away, mut goes) = (matches!(self.life, Life::Serving(_)), false);
         let counts = self.call(|room, effects, now| {
             tell_durable(room, &durable, &mut told, now, effects);
             if room.deadline().is_some_and(|due| due <= now) {
-                room.wake(now, effects);
+                goes = may_be_away && room.wakes_long();
+                if !goes {
+                    room.wake(now, effects);
+                }
             }
             room.take_counts()
         });
@@ -447,6 +483,9 @@ impl DocumentActor {
             self.carry_out(effect, ctx);
         }
         self.look_for_durable(ctx);
+        if goes {
+            self.call_elsewhere(ctx, |room, effects| room.wake(clock::now(), effects));
+        }
         match &self.life {
             Life::Draining(room) if room.all_saved() => self.go(ctx),
             Life::Broken if self.durable.reached().0 >= self.appended => self.go(ctx),
@@ -644,19 +683,17 @@ impl Actor for DocumentActor {
 }
 
 impl Handler<Join> for DocumentActor {
-    type Result = Result<(), CloseReason>;
+    type Result = ResponseFuture<Result<(), CloseReason>>;
 
     fn handle(&mut self, join: Join, ctx: &mut Self::Context) -> Self::Result {
-        self.serves()?;
         let sessions_max = self.registry.policies.sessions_max;
-        let joined = self.call(|room, _, now| {
+        self.answer(ctx, move |room| {
+            let now = clock::now();
             room.may_join(sessions_max)?;
             may_begin(room, &join.begins, now)?;
             room.join(join.joining, now);
             Ok(())
-        });
-        self.settle(ctx);
-        joined.unwrap_or(Err(CloseReason::Restarting))
+        })
     }
 }
 
@@ -665,7 +702,7 @@ impl Handler<Hear> for DocumentActor {
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         let full = self.registry.writer.is_full();
-        if hear.update_bytes() > HERE_BYTES_MAX {
+        if hear.update_bytes() > UPDATE_HERE_BYTES_MAX || hear.asks() && self.is_crowded() {
             return self.call_elsewhere(ctx, move |room, effects| {
                 hear.tell(room, full, clock::thread_cpu, effects)
             });
@@ -700,7 +737,7 @@ impl Handler<Write> for DocumentActor {
             room.store_full(full);
             room.write(id, person, update, clock::now(), effects);
         };
-        if bytes > HERE_BYTES_MAX {
+        if bytes > UPDATE_HERE_BYTES_MAX {
             self.call_elsewhere(ctx, writes);
         } else {
             self.call(|room, effects, _| writes(room, effects));
@@ -712,11 +749,10 @@ impl Handler<Write> for DocumentActor {
 }
 
 impl Handler<Read> for DocumentActor {
-    type Result = Result<State, CloseReason>;
+    type Result = ResponseFuture<Result<State, CloseReason>>;
 
-    fn handle(&mut self, _: Read, _: &mut Self::Context) -> Self::Result {
-        self.serves()?;
-        self.call(|room, _, _| room.read()).ok_or(CloseReason::Restarting)
+    fn handle(&mut self, _: Read, ctx: &mut Self::Context) -> Self::Result {
+        self.answer(ctx, |room| Ok(room.read()))
     }
 }
 
@@ -818,6 +854,9 @@ impl Handler<Done> for DocumentActor {
 
     fn handle(&mut self, Done(encoded): Done, ctx: &mut Self::Context) {
         match encoded {
+            Some(encoded) if self.is_crowded() => {
+                self.call_elsewhere(ctx, |room, effects| room.encoded(encoded, clock::now(), effects));
+            }
             Some(encoded) => self.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
             None => self.drain(&CloseReason::Restarting, ctx),
         }

@@ -324,13 +324,13 @@ impl Room {
 
     /// A client that counts what it sends is asked for what it has each time that it asks: its answer is counted, too.
     pub(super) fn ask_back(&mut self, id: SessionId) {
-        let asks_from = self.asks_from().into_owned();
-        let Some(session) = self.sessions.get_mut(&id) else {
+        let Some(session) = self
+            .sessions
+            .get_mut(&id)
+            .filter(|session| !session.dialect.asks_at_join())
+        else {
             return;
         };
-        if session.dialect.asks_at_join() {
-            return;
-        }
         // It counts anew from here: the answer to this question is all that it waits to be told of. One that it has not
         // answered yet serves as well.
         session
@@ -341,8 +341,11 @@ impl Room {
             return;
         }
         session.saving.asks(true);
-        let had = asks_from.cut_to(&session.withheld);
-        session.say(Outbound::SyncStep1(&had.encode_state_vector()));
+        let had = self.asks_from();
+        if let Some(session) = self.sessions.get(&id) {
+            let had = had.cut_to(&session.withheld);
+            session.say(Outbound::SyncStep1(&had.encode_state_vector()));
+        }
     }
 
     /// Asks a session for what it has beyond `had`.

@@ -150,9 +150,14 @@ impl Room {
         self.cache.advance(self.version, merged);
         let bytes = merged.iter().map(|update| update.bytes().len()).sum();
         self.checkpoints.note(self.version, bytes, self.document.clocks());
+        let only_author = if let [author] = sources { Some(*author) } else { None };
+        let hears = |id: &SessionId, session: &Session| {
+            matches!(session.reading, Reading::Live { .. }) && Some(*id) != only_author
+        };
+        let is_heard = self.sessions.iter().any(|(id, session)| hears(id, session));
         // A large one leaves in pieces that a slow line carries one by one, too.
         let mut pieces: SmallVec<[Bytes; 1]> = SmallVec::new();
-        for update in merged {
+        for update in merged.iter().filter(|_| is_heard) {
             if update.bytes().len() <= SYNC_FRAME_BYTES_MAX {
                 pieces.push(update.bytes().clone());
             } else {
@@ -164,7 +169,6 @@ impl Room {
             many => dialect.frames(many.iter().map(|piece| Outbound::Update(piece))).into(),
         };
         let mut layouts = Layouts::default();
-        let only_author = if let [author] = sources { Some(*author) } else { None };
         for (id, session) in &mut self.sessions {
             let Reading::Live { since_version, had } = &session.reading else {
                 continue;

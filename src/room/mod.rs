@@ -32,6 +32,7 @@ use crate::{
     budgets::{Counted, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
+    limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
     protocol::{
         awareness::Entry,
         close::{CloseReason, Exceeded},
@@ -221,6 +222,18 @@ impl Room {
     #[must_use]
     pub fn is_large(&self) -> bool {
         self.document.weight_bytes() > ENCODE_HERE_BYTES_MAX
+    }
+
+    /// Whether so many client ids wrote to it that what looks at each of them takes long.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.document.clocks().len() >= CROWD_MIN
+    }
+
+    /// Whether [`Room::wake`] takes long: much is to be broadcast, or it may look at very many client ids.
+    #[must_use]
+    pub fn wakes_long(&self) -> bool {
+        self.batch.bytes > UPDATE_HERE_BYTES_MAX || self.is_crowded()
     }
 
     /// An estimate of the size of its full state, in bytes.

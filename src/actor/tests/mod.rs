@@ -15,14 +15,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix::Addr;
 use actix_rt::Arbiter;
 use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     access::Identity,
     document::{Deleted, Document},
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Dialect, lib0::write_var_bytes, y_websocket},
+    limits::CROWD_MIN,
+    protocol::{
+        close::CloseReason,
+        dialect::Dialect,
+        lib0::{write_var_bytes, write_var_uint},
+        y_websocket,
+    },
     room::{
         Policy,
         outbox::Outbox,
@@ -33,7 +41,7 @@ use crate::{
 };
 
 use super::{
-    document::{Begins, Break, Hear, Join, Leave, ShutDown, Where},
+    document::{Begins, Break, DocumentActor, Hear, Join, Leave, Read, ShutDown, Where},
     helpers::Helpers,
     homes::Homes,
     registry::{Policies, Registry},
@@ -352,7 +360,7 @@ async fn l32_a_large_update_is_taken_where_it_delays_no_other_document() {
     let mut next = pin!(slow.send(joining(3).0));
     for clock in 0..100 {
         quick.send(letter(2, clock)).await.unwrap();
-        assert!(futures_util::FutureExt::now_or_never(next.as_mut()).is_none());
+        assert!(next.as_mut().now_or_never().is_none());
     }
     drop(free);
 
@@ -365,6 +373,94 @@ async fn l32_a_large_update_is_taken_where_it_delays_no_other_document() {
     let stored = |name| Document::open(documents[&named(name)].records(), Deleted::Dropped).unwrap();
     assert_eq!(stored("a").clocks().next(2), 100_000);
     assert_eq!(stored("b").clocks().next(1), 100);
+}
+
+/// A document to which so many client ids wrote a letter each.
+fn crowded_document(clients: usize) -> StoredDocument {
+    let mut state = Vec::new();
+    write_var_uint(&mut state, clients as u64);
+    for client in (1..=clients as u64).rev() {
+        state.push(1);
+        write_var_uint(&mut state, client);
+        state.extend_from_slice(&[0, 4, 1, 1, b't', 1, b'x']);
+    }
+    state.push(0);
+    StoredDocument {
+        snapshot: Some((1, state.into())),
+        updates: Vec::new(),
+    }
+}
+
+/// What waits for a session.
+fn taken(outbox: &Outbox) -> usize {
+    let frames = std::iter::from_fn(|| match outbox.poll_take(Waker::noop()) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => None,
+    });
+    frames.map(|frame| frame.len()).sum()
+}
+
+#[actix_rt::test]
+async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other_document() {
+    let store = Arc::new(HeldStore::default());
+    for (name, clients) in [("a", CROWD_MIN), ("b", CROWD_MIN - 10)] {
+        store
+            .documents
+            .lock()
+            .unwrap()
+            .insert(named(name), crowded_document(clients));
+    }
+    let registry = registry(&store, Duration::from_secs(30));
+    let (crowded, other) = (registry.open(&named("a")).unwrap(), registry.open(&named("b")).unwrap());
+    let (joins, outbox) = joining(1);
+    crowded.send(joins).await.unwrap().unwrap();
+    crowded.send(joining(2).0).await.unwrap().unwrap();
+    crowded.send(hear(1, &[0, 0], &[0])).await.unwrap();
+    until("it is sent", || taken(&outbox) > CROWD_MIN).await;
+
+    let asked: [(&str, fn(&Addr<DocumentActor>) -> LocalBoxFuture<'static, ()>); 4] = [
+        ("somebody comes", |actor| {
+            actor
+                .send(joining(3).0)
+                .map(|joined| joined.unwrap().unwrap())
+                .boxed_local()
+        }),
+        ("somebody asks", |actor| {
+            actor
+                .send(hear(2, &[0, 0], &[0]))
+                .map(|heard| heard.unwrap())
+                .boxed_local()
+        }),
+        ("somebody without a session reads", |actor| {
+            actor.send(Read).map(|read| drop(read.unwrap().unwrap())).boxed_local()
+        }),
+        ("a letter is broadcast", |actor| {
+            actor.send(letter(2, 1)).map(|heard| heard.unwrap()).boxed_local()
+        }),
+    ];
+    for (id, (what, ask)) in (10..).zip(asked) {
+        let free = occupied(&registry.takers);
+        let mut asked = ask(&crowded);
+        let _ = asked.as_mut().now_or_never();
+        let mut is_here = true;
+        for _ in 0..2_000 {
+            let mut next = Box::pin(crowded.send(Where));
+            for _ in 0..3 {
+                other.send(Where).await.unwrap();
+            }
+            is_here = next.as_mut().now_or_never().is_some();
+            if !is_here {
+                break;
+            }
+            actix_rt::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(!is_here, "{what}");
+        other.send(joining(id).0).await.unwrap().unwrap();
+        other.send(hear(id, &[0, 0], &[0])).await.unwrap();
+        drop(free);
+        crowded.send(Where).await.unwrap();
+    }
+    until("the letter is there", || taken(&outbox) > 0).await;
 }
 
 #[actix_rt::test]
