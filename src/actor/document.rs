@@ -44,7 +44,7 @@ use super::{
     clock,
     durable::{Durable, Stored},
     registry::{Generation, Registry},
-    writer::Append,
+    writer::{Append, Writer},
 };
 
 /// Messages that may wait for one document before its senders do.
@@ -155,9 +155,9 @@ impl Hear {
             .any(|message| matches!(message, Inbound::SyncStep1(_)))
     }
 
-    /// Tells the room; `full` is whether the store is, and `time` what says how much of it that takes.
-    fn tell(self, room: &mut Room, full: bool, time: fn() -> Micros, effects: &mut Vec<Effect>) {
-        room.store_full(full);
+    /// Tells the room; `time` says how much of it that takes.
+    fn tell(self, room: &mut Room, writer: &Writer, time: fn() -> Micros, effects: &mut Vec<Effect>) {
+        room.store_free(writer.free());
         let started = time();
         for message in self.messages {
             room.hear(self.session, message, clock::now(), effects);
@@ -464,10 +464,12 @@ impl DocumentActor {
     /// Does what is due, carries out what the room decided, and sets the timer.
     fn settle(&mut self, ctx: &mut Context<Self>) {
         let (durable, mut told) = (self.durable.clone(), self.told);
+        let free = self.registry.writer.free();
         let (may_be_away, mut goes) = (matches!(self.life, Life::Serving(_)), false);
         let counts = self.call(|room, effects, now| {
             tell_durable(room, &durable, &mut told, now, effects);
             if room.deadline().is_some_and(|due| due <= now) {
+                room.store_free(free);
                 goes = may_be_away && room.wakes_long();
                 if !goes {
                     room.wake(now, effects);
@@ -701,13 +703,13 @@ impl Handler<Hear> for DocumentActor {
     type Result = ();
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
-        let full = self.registry.writer.is_full();
+        let registry = Arc::clone(&self.registry);
         if hear.update_bytes() > UPDATE_HERE_BYTES_MAX || hear.asks() && self.is_crowded() {
             return self.call_elsewhere(ctx, move |room, effects| {
-                hear.tell(room, full, clock::thread_cpu, effects)
+                hear.tell(room, &registry.writer, clock::thread_cpu, effects);
             });
         }
-        self.call(|room, effects, _| hear.tell(room, full, clock::now, effects));
+        self.call(|room, effects, _| hear.tell(room, &registry.writer, clock::now, effects));
         self.settle(ctx);
     }
 }
@@ -731,10 +733,10 @@ impl Handler<Write> for DocumentActor {
             return Box::pin(std::future::ready(Err(reason)));
         }
         self.writers.insert(id, sender);
-        let full = self.registry.writer.is_full();
+        let registry = Arc::clone(&self.registry);
         let bytes = update.bytes().len();
         let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
-            room.store_full(full);
+            room.store_free(registry.writer.free());
             room.write(id, person, update, clock::now(), effects);
         };
         if bytes > UPDATE_HERE_BYTES_MAX {

@@ -70,6 +70,14 @@ impl Registry {
         self.ask(document, || write.clone()).await
     }
 
+    /// Does what takes long where it delays no document and no connection.
+    ///
+    /// # Errors
+    /// [`CloseReason::Restarting`] when it panicked.
+    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, CloseReason> {
+        self.takers.run(work).await.map_err(|_| CloseReason::Restarting)
+    }
+
     /// The whole document, as a Yjs v1 update.
     ///
     /// # Errors

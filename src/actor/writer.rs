@@ -23,7 +23,7 @@ use rustc_hash::FxBuildHasher;
 
 use crate::{
     id::DocumentId,
-    room::Micros,
+    room::{Free, Micros},
     store::{Body, Holder, NodeId, Record, Refusals, Release, Seq, Store},
     telemetry::Metrics,
 };
@@ -93,19 +93,35 @@ impl StoreHealth {
 #[derive(Debug, Clone)]
 pub struct Writer {
     lanes: Arc<[mpsc::Sender<Job>]>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     waiting_bytes_max: usize,
     health: Arc<StoreHealth>,
 }
 
+/// Bytes that are not durable yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    edits: AtomicUsize,
+    snapshots: AtomicUsize,
+}
+
+impl Waiting {
+    fn of(&self, snapshot: bool) -> &AtomicUsize {
+        if snapshot { &self.snapshots } else { &self.edits }
+    }
+}
+
 impl Writer {
-    /// Starts the threads. From `waiting_bytes_max` on [`Writer::is_full`].
+    /// Starts the threads. More than `waiting_bytes_max` should not wait ([`Writer::free`]).
     ///
     /// # Errors
     /// The system's, when it gives no more threads.
     pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, waiting_bytes_max: usize) -> std::io::Result<Self> {
         let count = store.lanes().max(1);
-        let (waiting, health) = (Arc::default(), Arc::new(StoreHealth(Mutex::new(vec![None; count]))));
+        let (waiting, health) = (
+            Arc::<Waiting>::default(),
+            Arc::new(StoreHealth(Mutex::new(vec![None; count]))),
+        );
         let start = |lane| {
             let (sender, receiver) = mpsc::channel();
             let thread = Thread {
@@ -142,7 +158,9 @@ impl Writer {
 
     /// Hands something over.
     pub fn append(&self, append: Append) {
-        self.waiting.fetch_add(append.update.len(), Ordering::Relaxed);
+        self.waiting
+            .of(append.snapshot)
+            .fetch_add(append.update.len(), Ordering::Relaxed);
         // The thread lives until `stop`, after which no document is open.
         let _ = self.lane(&append.document).send(Job::Append(append));
     }
@@ -157,14 +175,24 @@ impl Writer {
     /// Bytes handed over that are not durable yet.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.edits.load(Ordering::Relaxed) + self.waiting.snapshots.load(Ordering::Relaxed)
     }
 
-    /// Whether so much waits for the disk that documents should take no more edits.
+    /// How many more bytes may wait for the disk. Snapshots, which can wait, leave the room of edits alone.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        // Where nothing waits there is room for anything.
-        self.waiting_bytes() >= self.waiting_bytes_max.max(1)
+    pub fn free(&self) -> Free {
+        Free {
+            edits: self.left_by(self.waiting.edits.load(Ordering::Relaxed)),
+            snapshots: self.left_by(self.waiting_bytes()),
+        }
+    }
+
+    /// While little waits, any number.
+    fn left_by(&self, waiting: usize) -> usize {
+        if waiting == 0 || waiting < self.waiting_bytes_max / 4 {
+            return usize::MAX;
+        }
+        self.waiting_bytes_max.saturating_sub(waiting)
     }
 
     /// Whether the store takes writes.
@@ -259,7 +287,7 @@ struct Thread {
     lane: usize,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     health: Arc<StoreHealth>,
 }
 
@@ -330,7 +358,7 @@ impl Thread {
         }
         let started = clock::now();
         let at_ms = clock::wall_ms();
-        let mut bytes = 0;
+        let mut bytes = [0; 2];
         let mut records = Vec::with_capacity(group.len());
         let mut told = Vec::with_capacity(group.len());
         for Append {
@@ -344,7 +372,7 @@ impl Thread {
             durable,
         } in group
         {
-            bytes += update.len();
+            bytes[usize::from(snapshot)] += update.len();
             let body = if snapshot {
                 Body::Snapshot(update)
             } else {
@@ -367,7 +395,9 @@ impl Thread {
         }
         let size = records.len();
         let refused = self.commit_until_done(&records);
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        for (snapshot, bytes) in [false, true].into_iter().zip(bytes) {
+            self.waiting.of(snapshot).fetch_sub(bytes, Ordering::Relaxed);
+        }
         let now = clock::now();
         let (mut news, mut wanted) = (News::default(), false);
         for refusal in refused.iter() {

@@ -366,7 +366,7 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_OUTBOX_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "4MiB", value_parser = size::<{ 1 << 20 }, { 1 << 30 }>)]
     outbox_bytes_max: u64,
 
-    /// Most that waits for the disk, of all documents; more edits are refused with 1013
+    /// Most that waits for the disk, of all documents, and half of what is left for one; more edits are refused with 1013
     #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
     unsaved_bytes_max: u64,
 

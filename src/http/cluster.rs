@@ -21,7 +21,7 @@ use crate::{
     },
     id::DocumentId,
     nodes::{self, Nodes, Place, Said},
-    protocol::{close::CloseReason, update::CheckedUpdate},
+    protocol::close::CloseReason,
     room::session::SessionId,
     store::NodeId,
 };
@@ -77,7 +77,7 @@ async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     let raw_name = request.uri().path().strip_prefix("/cluster/write/").unwrap_or_default();
     let document = DocumentId::from_url_path(raw_name).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
     let bytes = body(payload, usize::MAX, &shared).await?;
-    let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
+    let update = super::session::checked(bytes, &shared).await?;
     if let Some(nodes) = &shared.nodes
         && !shared.registry.has(&document)
         && let Place::There(_) = nodes.ask(&document).await

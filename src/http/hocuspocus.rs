@@ -457,26 +457,54 @@ impl Socket {
     }
 
     /// Hears what most messages are, with two looks at a table and no copy: something sound for a document that is open.
-    /// False when it is anything else.
+    /// False when it is anything else, or takes long to read.
     fn hear_live(&mut self, address: &Address, unread: &Unread) -> bool {
+        !unread.takes_long() && self.hear_read(address, unread.bytes(), || unread.read())
+    }
+
+    /// Hears what takes long to read, for a document that is open. False when it is not.
+    async fn hear_long(&mut self, address: &Address, unread: &Unread) -> Result<bool, CloseReason> {
+        let is_live = matches!(self.seats.get(address), Some(Seat::Live(live)) if !live.outbox.is_closing());
+        if !is_live {
+            return Ok(false);
+        }
+        let bytes = unread.bytes();
+        let unread = unread.clone();
+        let read = self.shared.registry.aside(move || unread.read()).await?;
+        match read {
+            Ok(inbound) => Ok(self.hear_read(address, bytes, || Ok(inbound))),
+            Err(reason) => {
+                self.end(address, reason)?;
+                self.keeps()?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn hear_read(
+        &mut self,
+        address: &Address,
+        bytes: usize,
+        read: impl FnOnce() -> Result<Inbound, CloseReason>,
+    ) -> bool {
         let Some(Seat::Live(live)) = self.seats.get_mut(address) else {
             return false;
         };
         if live.outbox.is_closing() {
             return false;
         }
-        let Ok(inbound) = unread.read() else { return false };
+        let Ok(inbound) = read() else { return false };
         if live.batch.is_empty() {
             self.touched.push(address.clone());
         }
         self.presence += u32::from(matches!(inbound, Inbound::Awareness(_) | Inbound::AwarenessQuery));
-        live.batch.add(unread.bytes(), inbound);
+        live.batch.add(bytes, inbound);
         self.has_full_batch |= live.batch.is_full();
         true
     }
 
     async fn hear_other(&mut self, address: Address, unread: Unread) -> Result<(), CloseReason> {
-        if self.hear_live(&address, &unread) {
+        if self.hear_live(&address, &unread) || unread.takes_long() && self.hear_long(&address, &unread).await? {
             return Ok(());
         }
         match self.seats.get_mut(&address) {
@@ -1040,16 +1068,16 @@ impl Joined {
             }
             Err(_) => return,
         };
+        let shared = self.shared;
         actix_web::rt::spawn(async move {
             let mut batch = Batch::default();
             for said in said.said {
-                match said {
-                    Said::Message(unread) => match unread.read() {
-                        Ok(inbound) => batch.add(unread.bytes(), inbound),
-                        Err(_) => break,
-                    },
-                    Said::Renewed(..) => break,
-                }
+                let Said::Message(unread) = said else { break };
+                let bytes = unread.bytes();
+                let Ok(Ok(inbound)) = shared.registry.aside(move || unread.read()).await else {
+                    break;
+                };
+                batch.add(bytes, inbound);
             }
             if !batch.is_empty() {
                 let _ = batch.hand_over(&actor, id).await;

@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use actix::{Addr, prelude::SendError};
-use actix_web::{rt::time::timeout, web::Data};
+use actix_web::{
+    rt::time::timeout,
+    web::{Bytes, Data},
+};
 
 use crate::{
     access::Identity,
@@ -15,7 +18,8 @@ use crate::{
     },
     budgets::Network,
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Inbound},
+    limits::UPDATE_HERE_BYTES_MAX,
+    protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::session::SessionId,
 };
 
@@ -32,6 +36,19 @@ const UNWAITED_BYTES_MAX: usize = 8 * 1024;
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often an actor that is just going away is asked for its successor.
 const OPEN_TRIES: usize = 8;
+
+/// An update that somebody without a session writes. A large one is read where it delays nobody.
+///
+/// # Errors
+/// What is wrong with it.
+pub async fn checked(update: Bytes, shared: &Shared) -> Result<CheckedUpdate, CloseReason> {
+    let checked = if update.len() > UPDATE_HERE_BYTES_MAX {
+        shared.registry.aside(|| CheckedUpdate::check(update)).await?
+    } else {
+        CheckedUpdate::check(update)
+    };
+    checked.map_err(CloseReason::from)
+}
 
 /// Joins a document.
 ///

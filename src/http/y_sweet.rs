@@ -31,7 +31,7 @@ use crate::{
         visit::Copy,
     },
     id::DocumentId,
-    protocol::{close::CloseReason, dialect::Dialect, update::CheckedUpdate},
+    protocol::{close::CloseReason, dialect::Dialect},
     room::session::SessionId,
 };
 
@@ -244,7 +244,7 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     if let Some(answer) = tunnel::request(&request, bytes.clone(), &document, &shared).await? {
         return Ok(answer);
     }
-    let update = CheckedUpdate::check(bytes).map_err(CloseReason::from)?;
+    let update = session::checked(bytes, &shared).await?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
         begins: if is_back_end(&admission::credentials(&request), &shared) {

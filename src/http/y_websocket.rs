@@ -8,7 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 use actix::Addr;
 use actix_web::{
     HttpRequest, HttpResponse,
-    web::{Data, Payload},
+    web::{Bytes, Data, Payload},
 };
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         document::{DocumentActor, Join, Leave},
     },
     id::DocumentId,
+    limits::UPDATE_HERE_BYTES_MAX,
     protocol::{
         close::CloseReason,
         dialect::{Dialect, Outbound},
@@ -180,7 +181,13 @@ impl Connection {
             }
             let mut end = None;
             while let Some(event) = next.take() {
-                match self.take(event, &mut batch) {
+                let taken = match event {
+                    Event::Message(bytes) if bytes.len() > UPDATE_HERE_BYTES_MAX => {
+                        self.take_long(bytes, &mut batch).await
+                    }
+                    event => self.take(event, &mut batch),
+                };
+                match taken {
                     Ok(Taken::More) if batch.is_full() => {}
                     Ok(Taken::More) => next = reader.next_now(),
                     Ok(Taken::End) => end = Some(None),
@@ -201,16 +208,34 @@ impl Connection {
         }
     }
 
+    /// A message that takes long to read is read where it delays nobody.
+    async fn take_long(&mut self, bytes: Bytes, batch: &mut Batch) -> Result<Taken, CloseReason> {
+        self.is_of_this_wire(&bytes)?;
+        let read = move || {
+            let mut heard = Vec::new();
+            y_websocket::parse_all(bytes, |inbound, bytes| heard.push((bytes, inbound))).map(|()| heard)
+        };
+        for (bytes, inbound) in self.shared.registry.aside(read).await?? {
+            batch.add(bytes, inbound);
+        }
+        Ok(Taken::More)
+    }
+
+    fn is_of_this_wire(&mut self, first: &Bytes) -> Result<(), CloseReason> {
+        if std::mem::take(&mut self.is_new) && hocuspocus::begins(first) {
+            let reason = format!(
+                "this address speaks y-websocket: Hocuspocus' providers connect to {}/hocuspocus",
+                self.shared.base_path.as_str()
+            );
+            return Err(CloseReason::Refused(reason));
+        }
+        Ok(())
+    }
+
     fn take(&mut self, event: Event, batch: &mut Batch) -> Result<Taken, CloseReason> {
         match event {
             Event::Message(bytes) => {
-                if std::mem::take(&mut self.is_new) && hocuspocus::begins(&bytes) {
-                    let reason = format!(
-                        "this address speaks y-websocket: Hocuspocus' providers connect to {}/hocuspocus",
-                        self.shared.base_path.as_str()
-                    );
-                    return Err(CloseReason::Refused(reason));
-                }
+                self.is_of_this_wire(&bytes)?;
                 y_websocket::parse_all(bytes, |inbound, bytes| batch.add(bytes, inbound))?;
             }
             Event::Ping(payload) => self.outbox.pong(&payload),

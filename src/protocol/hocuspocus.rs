@@ -8,7 +8,10 @@
 
 use bytes::Bytes;
 
-use crate::id::DocumentId;
+use crate::{
+    id::DocumentId,
+    limits::{DOCUMENT_ID_BYTES_MAX, UPDATE_HERE_BYTES_MAX},
+};
 
 use super::{
     awareness,
@@ -45,7 +48,7 @@ const AUTHENTICATED: u64 = 2;
 const UNREAD_COST: usize = 128;
 
 /// The longest address, in bytes: a document's name and a session's.
-const ADDRESS_BYTES_MAX: usize = crate::limits::DOCUMENT_ID_BYTES_MAX + 128;
+const ADDRESS_BYTES_MAX: usize = DOCUMENT_ID_BYTES_MAX + 128;
 
 /// To whom a message is, as it is on the wire. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -189,6 +192,12 @@ impl Unread {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.payload.len() + UNREAD_COST
+    }
+
+    /// Whether reading it takes long.
+    #[must_use]
+    pub fn takes_long(&self) -> bool {
+        self.payload.len() > UPDATE_HERE_BYTES_MAX
     }
 
     /// Whether it asks for the document. A provider sends that right behind its token, if it has one.

@@ -177,7 +177,8 @@ impl Room {
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
         // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
         let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;
-        if self.store_full || is_too_much {
+        // Those of whom much waits leave room for those of whom little does, however many they are.
+        if is_too_much || unsaved_bytes + bytes > self.store_free.edits / 2 {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }

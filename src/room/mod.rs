@@ -69,6 +69,7 @@ use editing::Batch;
 use inside::{Pulse, present};
 use leaving::Leaving;
 use presence::Presence;
+pub use saving::Free;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
 use states::Encoding;
@@ -141,7 +142,7 @@ pub struct Room {
     too_large: bool,
     /// The size of the last full state that was put together anew.
     compacted_bytes: usize,
-    store_full: bool,
+    store_free: Free,
     memory: Arc<Memory>,
     /// What the document weighs, among all that are open.
     weighs: Counted,
@@ -183,7 +184,7 @@ impl Room {
             leaving: None,
             too_large: false,
             compacted_bytes: snapshot_bytes,
-            store_full: false,
+            store_free: Free::default(),
             memory: Memory::unbounded(),
             weighs: Counted::default(),
             counts: Counts::default(),
@@ -404,9 +405,9 @@ impl Room {
         }
     }
 
-    /// Whether all documents together wait for as much as they may: edits are then refused.
-    pub fn store_full(&mut self, full: bool) {
-        self.store_full = full;
+    /// What may still wait for the disk. Of that, one document may take half.
+    pub fn store_free(&mut self, free: Free) {
+        self.store_free = free;
     }
 
     /// A session said something. Without effect for one that is not here.

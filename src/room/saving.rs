@@ -24,6 +24,25 @@ pub(super) struct Journal {
     covered: (usize, usize),
 }
 
+/// How many more bytes of all documents together may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Free {
+    /// Of edits.
+    pub edits: usize,
+    /// Of snapshots.
+    pub snapshots: usize,
+}
+
+/// Any number.
+impl Default for Free {
+    fn default() -> Self {
+        Self {
+            edits: usize::MAX,
+            snapshots: usize::MAX,
+        }
+    }
+}
+
 impl Journal {
     pub fn new(last_seq: Seq, snapshot_bytes: usize, updates_bytes: usize, updates: usize) -> Self {
         Self {

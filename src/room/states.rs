@@ -193,9 +193,10 @@ impl Room {
         2 * bytes + self.document.clocks().len() * MAKING_CLIENT_BYTES
     }
 
-    /// A snapshot is encoded, if there is room for what that takes: whether it has begun.
+    /// A snapshot is encoded, if there is room for what that takes, and to wait for the disk: whether it has begun.
     pub(super) fn encode_snapshot(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.encoding != Encoding::Nothing || self.journal.snapshotting {
+        let has_room = self.document.weight_bytes() <= self.store_free.snapshots / 2;
+        if self.encoding != Encoding::Nothing || self.journal.snapshotting || !has_room {
             return false;
         }
         let anew = self.document.has_garbage().then_some(self.policy.deleted);

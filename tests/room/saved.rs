@@ -4,7 +4,10 @@ use crate::{
     editor::{Editor, Heard, saved_question, step1, step2, update},
     table::{Deed, MS, POLICY, SECOND, Table, reader, writer},
 };
-use cowrite::{protocol::close::CloseReason, room::Policy};
+use cowrite::{
+    protocol::close::CloseReason,
+    room::{Free, Policy},
+};
 
 fn saved(n: u8) -> Heard {
     Heard::Saved(vec![n])
@@ -230,6 +233,64 @@ fn s8_edits_are_taken_until_too_much_waits_for_the_disk_and_again_when_it_is_dur
     table.says(2, &step2(&author.state()));
 
     assert!(matches!(table.did()[..], [Deed::Append(2, ..)]));
+}
+
+fn free(edits: usize) -> Free {
+    Free {
+        edits,
+        ..Free::default()
+    }
+}
+
+#[test]
+fn s8_a_snapshot_begins_when_it_finds_room_to_wait_for_the_disk() {
+    let policy = Policy {
+        snapshot_bytes: 1_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    for (snapshots, begins) in [(1_500, false), (6_000, true)] {
+        table.room.store_free(Free {
+            snapshots,
+            ..Free::default()
+        });
+        table.says(1, &update(&author.types(&"x".repeat(1_000))));
+        let deeds = table.did();
+        let has_begun = deeds.iter().any(|deed| matches!(deed, Deed::Snapshot(..)));
+        assert_eq!(has_begun, begins, "{snapshots}: {deeds:?}");
+    }
+}
+
+#[test]
+fn s8_a_disk_that_large_edits_keep_busy_has_room_for_who_types() {
+    // Documents that write as much as they may, to a disk that takes nothing.
+    let (mut waiting, most) = (0, 100_000);
+    for _ in 0..50 {
+        let mut table = Table::new();
+        let author = Editor::new(5);
+        table.seats(1);
+        loop {
+            table.room.store_free(free(most - waiting));
+            table.says(1, &update(&author.types(&"x".repeat(1_000))));
+            match &table.did()[..] {
+                [Deed::Append(..)] => waiting += 1_000,
+                [Deed::Ended(1, CloseReason::Overloaded(_)), ..] => break,
+                other => panic!("{other:?}"),
+            }
+            assert!(waiting < most, "there is always something left");
+        }
+    }
+    assert!(waiting > most * 9 / 10, "{waiting}");
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    for _ in 0..10 {
+        table.room.store_free(free(most - waiting));
+        table.says(1, &update(&author.types("a")));
+        assert!(matches!(table.did()[..], [Deed::Append(..)]), "somebody types");
+    }
 }
 
 #[test]

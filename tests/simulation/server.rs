@@ -13,7 +13,7 @@ use cowrite::{
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
     room::{
-        Counts, Effect, Micros, Policy, Room,
+        Counts, Effect, Free, Micros, Policy, Room,
         session::{Joining, SessionId},
         states::Job,
     },
@@ -171,9 +171,13 @@ impl Server {
     ) -> Option<R> {
         let (now, mut effects) = (self.now, Vec::new());
         let waiting: usize = self.waiting.iter().map(|(_, record)| bytes_of(record)).sum();
-        let is_full = waiting > self.waiting_bytes_max;
+        let free = self.waiting_bytes_max.saturating_sub(waiting);
         let room = self.rooms.get_mut(&document)?;
-        room.store_full(is_full);
+        let free = if waiting == 0 { usize::MAX } else { free };
+        room.store_free(Free {
+            edits: free,
+            snapshots: free,
+        });
         let answer = call(room, now, &mut effects);
         self.settle(document, effects);
         Some(answer)

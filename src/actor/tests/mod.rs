@@ -418,7 +418,8 @@ async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other
     crowded.send(hear(1, &[0, 0], &[0])).await.unwrap();
     until("it is sent", || taken(&outbox) > CROWD_MIN).await;
 
-    let asked: [(&str, fn(&Addr<DocumentActor>) -> LocalBoxFuture<'static, ()>); 4] = [
+    type Ask = fn(&Addr<DocumentActor>) -> LocalBoxFuture<'static, ()>;
+    let asked: [(&str, Ask); 4] = [
         ("somebody comes", |actor| {
             actor
                 .send(joining(3).0)
