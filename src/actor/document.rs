@@ -498,14 +498,14 @@ impl DocumentActor {
 
     /// Asks the writer to be told, when somebody waits for it.
     fn look_for_durable(&mut self, ctx: &mut Context<Self>) {
-        let waits = match &self.life {
-            Life::Serving(room) => room.wants_stored() && !room.all_saved(),
-            Life::Draining(room) => !room.all_saved(),
-            Life::Broken => true,
-            Life::Away | Life::Loading | Life::Failed(_) | Life::Gone => false,
+        let (waits, asked) = match &self.life {
+            Life::Serving(room) => (room.wants_stored() && !room.all_saved(), room.is_asked()),
+            Life::Draining(room) => (!room.all_saved(), true),
+            Life::Broken => (true, true),
+            Life::Away | Life::Loading | Life::Failed(_) | Life::Gone => (false, false),
         };
         if waits {
-            self.durable.want();
+            self.durable.want(asked);
             let (durable, mut told) = (self.durable.clone(), self.told);
             self.call(|room, effects, now| tell_durable(room, &durable, &mut told, now, effects));
             self.told = told;

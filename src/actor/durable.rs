@@ -35,6 +35,8 @@ pub struct Durable {
     /// the last eight count most. 0 before the first.
     took: [AtomicU64; 2],
     wanted: AtomicBool,
+    /// Somebody asked for it.
+    asked: AtomicBool,
     refused: AtomicBool,
     listener: Recipient<Stored>,
     bell: Bell,
@@ -49,6 +51,7 @@ impl Durable {
             snapshots: AtomicU64::new(0),
             took: Default::default(),
             wanted: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             listener,
             bell: Bell::of_this_thread(),
@@ -90,12 +93,16 @@ impl Durable {
     }
 
     /// Asks for a [`Stored`] at the next move. Look at [`Durable::reached`] after this, not before: a
-    /// move in between is then either seen or told.
-    pub fn want(&self) {
+    /// move in between is then either seen or told. `asked` is whether whoever waits for it has asked.
+    pub fn want(&self, asked: bool) {
+        // Before the other: who sees that sees this.
+        if asked {
+            self.asked.store(true, SeqCst);
+        }
         self.wanted.store(true, SeqCst);
     }
 
-    /// A record became durable; says whether somebody waited for it.
+    /// A record became durable; says whether somebody had asked for it.
     pub(super) fn advance(&self, seq: Seq, snapshots: u64, news: &mut News) -> bool {
         self.seq.fetch_max(seq, SeqCst);
         self.snapshots.fetch_add(snapshots, SeqCst);
@@ -104,7 +111,7 @@ impl Durable {
         if wanted {
             news.add(self);
         }
-        wanted
+        wanted && self.asked.swap(false, SeqCst)
     }
 
     /// The store refused a record.

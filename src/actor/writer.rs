@@ -39,7 +39,7 @@ const RETRY: Duration = Duration::from_millis(250);
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Most records in one commit: bounds how long the first of them waits for the last.
 const GROUP_MAX: usize = 4_096;
-/// Least time from one commit's beginning to the next one's, unless somebody waits for a small group: a commit costs
+/// Least time from one commit's beginning to the next one's, unless somebody asked for a small group: a commit costs
 /// as much CPU as several edits. A disk that is slower gets no rest.
 const PERIOD: Micros = 10_000;
 /// Groups below this are small. Nobody sees "saved" come ten milliseconds later, but where there is little to do there
@@ -245,10 +245,10 @@ impl Upkeep {
     }
 }
 
-/// When the commit after one of `size` records that began at `started` may begin; `wanted` is whether somebody waited
+/// When the commit after one of `size` records that began at `started` may begin; `asked` is whether somebody had asked
 /// for one of them.
-fn next_at(started: Micros, size: usize, wanted: bool) -> Micros {
-    let is_urgent = wanted && size < GROUP_SMALL;
+fn next_at(started: Micros, size: usize, asked: bool) -> Micros {
+    let is_urgent = asked && size < GROUP_SMALL;
     // So many: more are waiting already.
     let is_full = size >= GROUP_MAX;
     if is_urgent || is_full {
@@ -399,7 +399,7 @@ impl Thread {
             self.waiting.of(snapshot).fetch_sub(bytes, Ordering::Relaxed);
         }
         let now = clock::now();
-        let (mut news, mut wanted) = (News::default(), false);
+        let (mut news, mut asked) = (News::default(), false);
         for refusal in refused.iter() {
             let (document, reason) = (&refusal.document, &refusal.reason);
             log::error!("document {document} is loaded anew, the store refuses its records: {reason}");
@@ -421,10 +421,10 @@ impl Thread {
                 self.metrics.durable(took);
                 durable.takes(took);
             }
-            wanted |= durable.advance(seq, u64::from(snapshot), &mut news);
+            asked |= durable.advance(seq, u64::from(snapshot), &mut news);
         }
         news.spread();
-        next_at(started, size, wanted)
+        next_at(started, size, asked)
     }
 
     fn commit_until_done(&self, records: &[Record]) -> Refusals {
@@ -492,7 +492,7 @@ mod tests {
             store.take(document, holder).expect("nobody has it");
         }
         let append = |document: &DocumentId, seq, durable: &Arc<Durable>| {
-            durable.want();
+            durable.want(true);
             writer.append(Append {
                 document: document.clone(),
                 holder,
@@ -519,8 +519,23 @@ mod tests {
         assert_eq!(store.load(&good).expect("stored").last_seq(), 1);
     }
 
+    #[actix_web::test]
+    async fn l35_a_commit_is_asked_for_when_one_of_those_who_wait_for_it_has_asked() {
+        let ear = actix::Actor::start(Ear(tokio::sync::mpsc::unbounded_channel().0));
+        let (durable, mut news) = (Durable::of(ear.recipient()), News::default());
+
+        assert!(!durable.advance(1, 0, &mut news), "nobody waits");
+        durable.want(false);
+        assert!(!durable.advance(2, 0, &mut news), "nobody has asked");
+        durable.want(true);
+        durable.want(false);
+        assert!(durable.advance(3, 0, &mut news));
+        durable.want(false);
+        assert!(!durable.advance(4, 0, &mut news), "that was before");
+    }
+
     #[test]
-    fn l35_commits_begin_a_period_apart_unless_somebody_waits_for_few_or_many_are_there() {
+    fn l35_commits_begin_a_period_apart_unless_somebody_asked_for_few_or_many_are_there() {
         let later = 1_000 + PERIOD;
 
         assert_eq!(next_at(1_000, 1, true), 1_000);

@@ -69,6 +69,7 @@ use editing::Batch;
 use inside::{Pulse, present};
 use leaving::Leaving;
 use presence::Presence;
+use questions::Waiting;
 pub use saving::Free;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
@@ -133,8 +134,8 @@ pub struct Room {
     catch_up_pause: Micros,
     /// Sessions that are not live, or whose presence is stale.
     lagging: FxHashSet<SessionId>,
-    /// Sessions with a question whether they are saved.
-    asking: FxHashSet<SessionId>,
+    /// Sessions that wait to hear what is durable.
+    waiting: Waiting,
     /// Writes without a session: the record that must be durable, and which.
     writes: Vec<(Seq, SessionId)>,
     /// When it leaves memory unless somebody comes.
@@ -179,7 +180,7 @@ impl Room {
             catch_up_due: None,
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
-            asking: FxHashSet::default(),
+            waiting: Waiting::default(),
             writes: Vec::new(),
             leaving: None,
             too_large: false,
@@ -210,7 +211,13 @@ impl Room {
     /// late.
     #[must_use]
     pub fn wants_stored(&self) -> bool {
-        !self.asking.is_empty() || !self.writes.is_empty()
+        !self.waiting.is_empty() || !self.writes.is_empty()
+    }
+
+    /// Whether one of them asked. Who is told of each update, and may not look at it, is told a moment later just as well.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.waiting.has_asked() || !self.writes.is_empty()
     }
 
     /// Which document this is.
@@ -389,7 +396,7 @@ impl Room {
             return;
         }
         self.lagging.remove(&id);
-        self.asking.remove(&id);
+        self.waiting.remove(id);
         self.cache.tidy();
         self.presence.leave(id, now);
         let document = &self.document;

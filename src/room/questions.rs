@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use rustc_hash::FxHashSet;
+
 use crate::{protocol::dialect::Outbound, store::Seq};
 
 use super::{
@@ -18,6 +20,31 @@ const TAKEN_BYTES_MAX: usize = 16 * 1024;
 /// Questions of one session that may wait.
 const QUESTIONS_MAX: usize = 64;
 
+/// Who waits to hear that something is durable.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Those who asked.
+    asked: FxHashSet<SessionId>,
+    /// Those who are told of each update without asking.
+    told: FxHashSet<SessionId>,
+}
+
+impl Waiting {
+    pub fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.told.is_empty()
+    }
+
+    /// Whether one of them asked.
+    pub fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    pub fn remove(&mut self, id: SessionId) {
+        self.asked.remove(&id);
+        self.told.remove(&id);
+    }
+}
+
 impl Room {
     pub(super) fn asks_whether_saved(&mut self, id: SessionId, answer: SavedAnswer, now: Micros) {
         let in_batch = self.is_in_batch(id);
@@ -26,7 +53,10 @@ impl Room {
         };
         // The position of what is still gathered is known when it leaves.
         let needs = if in_batch { Seq::MAX } else { session.saving.last_seq };
-        self.asking.insert(id);
+        match answer {
+            SavedAnswer::Echo(_) => self.waiting.asked.insert(id),
+            SavedAnswer::Taken(_) => self.waiting.told.insert(id),
+        };
         let questions = &mut session.saving.questions;
         match (questions.back_mut(), &answer) {
             (
@@ -90,8 +120,9 @@ impl Room {
     }
 
     pub(super) fn answer_questions(&mut self, now: Micros) {
-        let asking: Vec<SessionId> = self.asking.iter().copied().collect();
-        for id in asking {
+        let Waiting { asked, told } = &self.waiting;
+        let waiting: Vec<SessionId> = asked.iter().chain(told).copied().collect();
+        for id in waiting {
             self.answer_questions_of(id, now);
         }
     }
@@ -132,7 +163,7 @@ impl Room {
         say_taken(session, taken);
         self.counts.frames += u64::from(taken);
         if session.saving.questions.is_empty() {
-            self.asking.remove(&id);
+            self.waiting.remove(id);
         }
     }
 }

@@ -134,6 +134,33 @@ fn l65_acknowledgements_that_are_due_together_leave_together() {
 }
 
 #[test]
+fn l35_who_is_told_of_each_update_has_not_asked() {
+    let mut table = Table::new();
+    let (ada, bob) = (Editor::new(5), Editor::new(6));
+    attach(&mut table, 1, writer());
+    table.seats(2);
+    assert!(!table.room.wants_stored());
+
+    table.says(1, &update(&ada.types("a")));
+    assert!(table.room.wants_stored(), "it is told");
+    assert!(!table.room.is_asked());
+
+    table.says_all(2, &[update(&bob.types("b")), saved_question(&[1])]);
+    assert!(table.room.is_asked());
+
+    table.stores(1);
+    assert!(table.room.is_asked(), "not of what was asked for");
+    table.stores(2);
+    assert!(!table.room.wants_stored() && !table.room.is_asked());
+
+    table.says_all(2, &[update(&bob.types("c")), saved_question(&[2])]);
+    table.leaves(2);
+    assert!(!table.room.wants_stored() && !table.room.is_asked(), "it has left");
+    table.writes(3, None, &Editor::new(7).types("d"));
+    assert!(table.room.is_asked(), "a write without a session waits for its answer");
+}
+
+#[test]
 fn l65_as_many_as_a_socket_takes_at_once() {
     let mut table = Table::new();
     let ada = Editor::new(5);

@@ -144,7 +144,7 @@ pub static ALL: &[Workload] = &[
         name: "keystrokes-259778",
         title: "259,778 keystrokes likewise",
         counts: "CPU per update; time until all of it is there",
-        servers: &[Kind::Cowrite, Kind::YWebsocket],
+        servers: &[Kind::Cowrite, Kind::CowriteHocuspocus, Kind::YWebsocket],
         run: |name, kind, place| keystrokes::run(name, 259_778, kind, place),
     },
     Workload {
