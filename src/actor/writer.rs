@@ -93,19 +93,19 @@ impl StoreHealth {
 #[derive(Debug, Clone)]
 pub struct Writer {
     lanes: Arc<[mpsc::Sender<Job>]>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<Backlog>,
     waiting_bytes_max: usize,
     health: Arc<StoreHealth>,
 }
 
 /// Bytes that are not durable yet.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Backlog {
     edits: AtomicUsize,
     snapshots: AtomicUsize,
 }
 
-impl Waiting {
+impl Backlog {
     fn of(&self, snapshot: bool) -> &AtomicUsize {
         if snapshot { &self.snapshots } else { &self.edits }
     }
@@ -119,7 +119,7 @@ impl Writer {
     pub fn start(store: Arc<dyn Store>, metrics: Arc<Metrics>, waiting_bytes_max: usize) -> std::io::Result<Self> {
         let count = store.lanes().max(1);
         let (waiting, health) = (
-            Arc::<Waiting>::default(),
+            Arc::<Backlog>::default(),
             Arc::new(StoreHealth(Mutex::new(vec![None; count]))),
         );
         let start = |lane| {
@@ -287,7 +287,7 @@ struct Thread {
     lane: usize,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<Backlog>,
     health: Arc<StoreHealth>,
 }
 
