@@ -21,7 +21,7 @@ use super::{
     authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
-    session::{Gap, SavedAnswer, SessionId},
+    session::{Gap, SavedAnswer, Session, SessionId},
 };
 
 /// How often a session is asked again for what its updates refer to.
@@ -372,6 +372,25 @@ impl Room {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.may_ask = now + ANSWER_TIME;
             self.sweep_by(now + ANSWER_TIME);
+        }
+    }
+
+    /// Who had these client ids is gone. Sessions from which nothing was taken under them may be the same page on another
+    /// line: they are asked at once.
+    pub(super) fn ask_who_waited(&mut self, clients: &[u64], now: Micros) {
+        if clients.is_empty() {
+            return;
+        }
+        let waits = |session: &Session| clients.iter().any(|client| session.withheld.contains_key(client));
+        let waiting = self.sessions.iter_mut().filter(|(_, session)| waits(session));
+        let ids: Vec<SessionId> = waiting
+            .map(|(id, session)| {
+                session.may_ask = now;
+                *id
+            })
+            .collect();
+        for id in ids {
+            self.ask_for_missing(id, now);
         }
     }
 

@@ -393,7 +393,8 @@ impl Room {
         self.cache.tidy();
         self.presence.leave(id, now);
         let document = &self.document;
-        self.authorship.leave(id, now, |client| document.clocks().next(client));
+        let wanted = self.authorship.leave(id, now, |client| document.clocks().next(client));
+        self.ask_who_waited(&wanted, now);
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }

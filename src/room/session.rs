@@ -118,6 +118,7 @@ impl Session {
             session: id,
             person: self.identity.person(),
             joined: self.joined,
+            says: self.announces,
         }
     }
 }
