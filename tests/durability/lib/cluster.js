@@ -124,10 +124,13 @@ export class Cluster {
     return cluster
   }
 
-  /** Starts a node, again and again while its database is not to be reached, as whoever supervises it does. */
+  /**
+   * Starts a node, again and again while its database is not to be reached, or somebody else has its port for a moment, as
+   * whoever supervises it does.
+   */
   async begin(node) {
     const began = until(`node ${node.index} starts`, () => node.start().catch(error => {
-      if (!/cannot reach/.test(error.message)) throw error
+      if (!/cannot reach|cannot listen on/.test(error.message)) throw error
     }))
     await began
     node.isRunning = true
