@@ -135,6 +135,8 @@ pub struct Room {
     lagging: FxHashSet<SessionId>,
     /// Sessions with a question whether they are saved.
     asking: FxHashSet<SessionId>,
+    /// Sessions with a gap that their clients have, too.
+    unseen: FxHashSet<SessionId>,
     /// Writes without a session: the record that must be durable, and which.
     writes: Vec<(Seq, SessionId)>,
     /// When it leaves memory unless somebody comes.
@@ -180,6 +182,7 @@ impl Room {
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
             asking: FxHashSet::default(),
+            unseen: FxHashSet::default(),
             writes: Vec::new(),
             leaving: None,
             too_large: false,
@@ -390,6 +393,7 @@ impl Room {
         }
         self.lagging.remove(&id);
         self.asking.remove(&id);
+        self.unseen.remove(&id);
         self.cache.tidy();
         self.presence.leave(id, now);
         let document = &self.document;

@@ -94,7 +94,7 @@ export class Cluster {
   static async start(t, { count = 3, hosts = [process.env.TEST_POSTGRES], flags = [], folder } = {}) {
     if (!hosts[0]) throw new Error('run by scripts/with-postgres')
     const cluster = new Cluster()
-    Object.assign(cluster, { url: await startDatabase(hosts[0]), hosts, nodes: [], links: [], reloaded: [] })
+    Object.assign(cluster, { url: await startDatabase(hosts[0]), hosts, nodes: [], links: [] })
     t.after(() => cluster.end())
     const ports = await Promise.all(Array.from({ length: count }, freePort))
     for (let i = 0; i < count; i++) {
