@@ -120,20 +120,43 @@ impl Document {
         agree::conflict(self, update)
     }
 
+    /// What neither the document nor an update has, and the update refers to: the first of it for each of its sections and
+    /// deletions that cannot be taken whole.
+    #[must_use]
+    pub fn lacks(&self, update: &CheckedUpdate) -> SmallVec<[Id; 2]> {
+        let known = |id: Id| id.clock < self.clocks().next(id.client);
+        let mut walk = Walk::new(update, Judge::of(self, update).starts());
+        while walk.next(known).is_some() {}
+        let mut lacks = walk.lacks(known);
+        let next = |client: u64| Id {
+            client,
+            clock: self.clocks().next(client),
+        };
+        let after_gaps = update.sections.iter().map(|section| (section.client, section.start));
+        lacks.extend(
+            after_gaps
+                .map(|(client, start)| (next(client), start))
+                .filter_map(|(next, start)| (next.clock < start).then_some(next)),
+        );
+        for deletion in update.deletions() {
+            let brought = update
+                .section_of(deletion.client)
+                .map_or(0, |index| update.sections[index].end);
+            let next = next(deletion.client);
+            if deletion.end > next.clock.max(brought) {
+                lacks.push(next);
+            }
+        }
+        lacks
+    }
+
     /// Holds an update against the document, which does not change. Linear in the update.
     #[must_use]
     pub fn judge(&self, update: CheckedUpdate) -> Verdict {
         if let Some(known) = self.conflict(&update) {
             return Verdict::Conflict(known);
         }
-        let mut judge = Judge {
-            document: self,
-            update: &update,
-            lanes: SmallVec::with_capacity(update.sections.len()),
-            places: NewPlaces::default(),
-            replaced: Vec::new(),
-            deletions: None,
-        };
+        let mut judge = Judge::of(self, &update);
         let mut walk = Walk::new(&update, judge.starts());
         while let Some(step) = walk.next(|id| id.clock < self.clocks().next(id.client)) {
             if let Err(why) = judge.take(&step) {
@@ -161,7 +184,18 @@ impl Document {
     }
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn of(document: &'a Document, update: &'a CheckedUpdate) -> Self {
+        Self {
+            document,
+            update,
+            lanes: SmallVec::with_capacity(update.sections.len()),
+            places: NewPlaces::default(),
+            replaced: Vec::new(),
+            deletions: None,
+        }
+    }
+
     /// Where the walk of each section begins: at the first struct that is new.
     fn starts(&mut self) -> SmallVec<[Lane; 1]> {
         let update = self.update;

@@ -1,7 +1,8 @@
 //! A WebSocket that is carried to the node of its document and back.
 //!
 //! Bytes go both ways unread. Of what the owner sends it is known where a frame ends, so that a client whose owner is gone, or
-//! whose own node stops, is told to come back (1012) as on one node.
+//! whose own node stops, is told to come back (1012) as on one node. So that it can be told in the middle of a frame, too, a
+//! frame is held back until it is whole, unless it is large.
 
 use std::{
     pin::{Pin, pin},
@@ -12,7 +13,7 @@ use actix_web::{
     body::{BodySize, MessageBody},
     error::PayloadError,
     rt::net::TcpStream,
-    web::{Bytes, Data, Payload},
+    web::{Bytes, BytesMut, Data, Payload},
 };
 use futures_util::{Stream, StreamExt};
 use tokio::{io::AsyncWriteExt, net::tcp::OwnedWriteHalf, sync::oneshot};
@@ -23,6 +24,10 @@ use crate::{
 };
 
 use super::{Shared, line::Open, socket::ReadHalf, upgrade};
+
+/// Of a frame of so many bytes at most, head included, its client is sent nothing before all of it has come from the owner. What
+/// rooms send comes in smaller ones as a rule.
+const HELD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Begins to carry for a client, whose bytes are `payload`. `early`: what the owner has sent behind its answer. Returns what
 /// the client is sent.
@@ -126,14 +131,11 @@ impl Carried {
                 return Poll::Ready(self.last());
             }
             match self.incoming.as_mut().poll_next(cx) {
-                Poll::Ready(Some(Ok(mut piece))) => {
-                    let whole = self.seam.pass(&piece);
-                    if self.stage == Stage::Ends && whole > 0 && !self.seam.has_closed {
-                        // What is left of it would be the beginning of a frame that does not end.
-                        piece.truncate(whole);
-                        self.seam = Seam::default();
+                Poll::Ready(Some(Ok(piece))) => {
+                    let goes = self.seam.take(piece, self.stage == Stage::Ends);
+                    if !goes.is_empty() {
+                        return Poll::Ready(Some(goes));
                     }
-                    return Poll::Ready(Some(piece));
                 }
                 Poll::Ready(_) => return Poll::Ready(self.last()),
                 Poll::Pending if self.stage == Stage::Carries && self.stops.as_mut().poll(cx).is_ready() => {
@@ -169,13 +171,43 @@ impl Drop for Carried {
 struct Seam {
     head: [u8; 10],
     head_bytes: usize,
-    /// Bytes that the frame still has.
+    /// Bytes of the frame, head included, and how many of them it still has.
+    bytes: u64,
     left: u64,
+    /// It is a close frame.
+    closes: bool,
     /// The owner has closed.
     has_closed: bool,
+    /// The beginning of a frame that is held back.
+    held: BytesMut,
 }
 
 impl Seam {
+    /// What of a piece the client is sent now, with what was held back before it. `ends`: nothing behind a frame that ends here.
+    fn take(&mut self, mut piece: Bytes, ends: bool) -> Bytes {
+        let whole = self.pass(&piece);
+        let ends = ends && whole > 0 && !self.has_closed;
+        let later = if ends || self.holds() {
+            piece.split_off(whole)
+        } else {
+            Bytes::new()
+        };
+        let goes = if self.held.is_empty() || piece.is_empty() {
+            piece
+        } else {
+            // With its buffer: a connection that is silent has none.
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(&piece);
+            held.freeze()
+        };
+        if ends {
+            *self = Self::default();
+        } else {
+            self.held.extend_from_slice(&later);
+        }
+        goes
+    }
+
     /// These bytes follow; returns how many of them there are up to the end of the last frame that ends in them.
     fn pass(&mut self, bytes: &[u8]) -> usize {
         let (mut at, mut whole) = (0, 0);
@@ -192,6 +224,7 @@ impl Seam {
             }
             if self.is_at_end() {
                 whole = at;
+                self.has_closed |= self.closes;
             }
         }
         whole
@@ -210,7 +243,8 @@ impl Seam {
         if self.head_bytes < head_bytes {
             return;
         }
-        self.has_closed |= self.head[0] & 0x0f == 8;
+        self.closes = self.head[0] & 0x0f == 8;
+        self.bytes = head_bytes as u64 + left;
         self.left = left;
         self.head_bytes = 0;
         self.head = Default::default();
@@ -220,9 +254,15 @@ impl Seam {
         self.head_bytes == 0 && self.left == 0
     }
 
+    /// Whether a frame has begun that is held back.
+    fn holds(&self) -> bool {
+        let is_small = self.head_bytes > 0 || self.bytes <= HELD_BYTES_MAX;
+        !self.is_at_end() && is_small
+    }
+
     /// Whether a frame may follow that is not the owner's.
     fn is_between(&self) -> bool {
-        self.is_at_end() && !self.has_closed
+        (self.is_at_end() || self.holds()) && !self.has_closed
     }
 }
 
@@ -230,36 +270,80 @@ impl Seam {
 mod tests {
     use super::*;
 
+    /// Frames of an owner, the bytes of all, and where each ends.
+    fn frames() -> (Bytes, Vec<usize>) {
+        let sizes = [0, 1, 125, 126, 300, 65_000, 65_535, 65_536, 70_000, 3];
+        let frames = sizes.map(|bytes| frame::binary(&[&vec![0x88; bytes]]));
+        let ends = frames.iter().scan(0, |end, frame| {
+            *end += frame.len();
+            Some(*end)
+        });
+        (frames.concat().into(), ends.collect())
+    }
+
+    const STEPS: [usize; 7] = [1, 2, 3, 7, 1_000, 65_536, 1_000_000];
+
     #[test]
     fn n61_where_a_frame_of_an_owner_ends_is_known_however_it_is_cut() {
-        let frames: Vec<Bytes> = [0, 1, 125, 126, 300, 65_535, 65_536, 70_000]
-            .map(|bytes| frame::binary(&[&vec![0x88; bytes]]))
-            .to_vec();
-        let all = frames.concat();
-        let ends: Vec<usize> = frames
-            .iter()
-            .scan(0, |end, frame| {
-                *end += frame.len();
-                Some(*end)
-            })
-            .collect();
-        for step in [1, 2, 3, 7, 1_000, 65_536, all.len()] {
+        let (all, ends) = frames();
+        for step in STEPS {
             let (mut seam, mut at) = (Seam::default(), 0);
             for piece in all.chunks(step) {
                 let whole = seam.pass(piece);
                 let last = ends.iter().rev().find(|end| **end > at && **end <= at + piece.len());
                 assert_eq!(whole, last.map_or(0, |end| end - at), "of {step} at {at}");
                 at += piece.len();
-                assert_eq!(seam.is_between(), ends.contains(&at), "of {step} at {at}");
+                assert_eq!(seam.is_at_end(), ends.contains(&at), "of {step} at {at}");
             }
         }
+    }
+
+    #[test]
+    fn n61_a_client_is_in_the_middle_of_large_frames_alone() {
+        let (all, ends) = frames();
+        for step in STEPS {
+            let (mut seam, mut sent) = (Seam::default(), Vec::new());
+            for at in (0..all.len()).step_by(step) {
+                let piece = all.slice(at..all.len().min(at + step));
+                sent.extend_from_slice(&seam.take(piece, false));
+                let is_between = sent.is_empty() || ends.contains(&sent.len());
+                assert_eq!(seam.is_between(), is_between, "of {step} at {at}");
+                let next = ends.iter().find(|end| **end > sent.len()).unwrap_or(&0);
+                let begun = ends.iter().rev().find(|end| **end <= sent.len()).unwrap_or(&0);
+                assert!(
+                    is_between || next - begun > HELD_BYTES_MAX as usize,
+                    "of {step} at {at}"
+                );
+                assert!(seam.held.len() < HELD_BYTES_MAX as usize);
+            }
+            assert!(sent == all, "of {step}");
+            assert_eq!(seam.held.capacity(), 0, "of {step}");
+        }
+    }
+
+    #[test]
+    fn n61_nothing_is_sent_behind_a_frame_that_ends_when_the_client_is_to_come_back() {
+        let large = frame::binary(&[&vec![1; 70_000]]);
+        let small = frame::binary(&[&[1; 300]]);
+        let all: Bytes = [large.clone(), small].concat().into();
+        let mut seam = Seam::default();
+        assert_eq!(seam.take(all.slice(..1_000), false).len(), 1_000);
+        assert_eq!(seam.take(all.slice(1_000..2_000), true).len(), 1_000);
+        assert!(!seam.is_between());
+
+        let rest = seam.take(all.slice(2_000..all.len() - 100), true);
+        assert!(rest == large.slice(2_000..), "{}", rest.len());
+        assert!(seam.is_between());
     }
 
     #[test]
     fn n61_nothing_follows_when_an_owner_has_closed() {
         let mut seam = Seam::default();
         assert!(seam.is_between());
-        seam.pass(&frame::close(&CloseReason::Restarting));
+        let close = frame::close(&CloseReason::Restarting);
+        assert!(seam.take(close.slice(..5), false).is_empty());
+        assert!(seam.is_between(), "it is not told yet");
+        assert_eq!(seam.take(close.slice(5..), false), close);
         assert!(!seam.is_between() && seam.is_at_end());
     }
 }

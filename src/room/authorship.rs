@@ -8,8 +8,9 @@
 //! it first writes. Passing on what others wrote claims nothing.
 //!
 //! Without tokens, and of those who hold one link, nobody knows whether a page that comes back, or that was reloaded and
-//! brings what its browser kept, is the same. So who left may be followed by sessions that came after it had left, not by those that were there. A session
-//! that says nothing when it is asked may have lost its line: its id is free then.
+//! brings what its browser kept, is the same. So who left may be followed by sessions that came after it had left. Of those that
+//! were there one may be the same page on another line, whose first line was seen to end late: one that says that the id is its
+//! own, or that has none. A session that says nothing when it is asked may have lost its line: its id is free then.
 //!
 //! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
 //! is asked what it has from where the room first knew of the id's session, and everybody who joins is asked from where
@@ -64,6 +65,8 @@ struct Claim {
     left: Option<Micros>,
     /// When it was asked whether it lives.
     asked: Option<Micros>,
+    /// Another session wrote under the id, which was not taken.
+    wanted: bool,
 }
 
 /// Whether new structs under a client id are taken from a session.
@@ -84,6 +87,8 @@ pub(super) struct Author<'a> {
     pub session: SessionId,
     pub person: Person<&'a Arc<str>>,
     pub joined: Micros,
+    /// The client id that it says is its own.
+    pub says: Option<u64>,
 }
 
 impl Claim {
@@ -96,12 +101,8 @@ impl Claim {
             sure: false,
             left: None,
             asked: None,
+            wanted: false,
         }
-    }
-
-    /// Whether it is of somebody who left before this author came, and may be the same: nothing tells them apart.
-    fn is_followed_by(&self, author: Author) -> bool {
-        self.person.may_be(&author.person) && self.left.is_some_and(|left| left <= author.joined)
     }
 
     fn is_of(&self, author: Author) -> bool {
@@ -119,7 +120,7 @@ impl Authorship {
             }
             if claim.person.is_named() && claim.is_of(author) {
                 self.since.remove(&client);
-            } else if claim.session != author.session && claim.announced && !claim.is_followed_by(author) {
+            } else if claim.session != author.session && claim.announced && !self.is_followed(client, claim, author) {
                 if self.ids.contains_key(&author.session) {
                     return None;
                 }
@@ -148,12 +149,26 @@ impl Authorship {
     /// A session says again what presence had heard of a client id that left, as a provider does when it comes back.
     /// One that has an id may only pass on late what it heard.
     pub fn come_back(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
-        let follows = |claim: &Claim| claim.left.is_some() && (claim.is_of(author) || claim.is_followed_by(author));
+        let follows = |claim: &Claim| {
+            let is_same = claim.is_of(author) || self.is_followed(client, claim, author);
+            claim.left.is_some() && is_same
+        };
         if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(follows) {
             self.claim(client, author, false);
             return self.unsure(client, next);
         }
         None
+    }
+
+    /// Whether a claim is of somebody who left, and whom this author may be: nothing tells them apart. Those who were there
+    /// when it left have ids of their own, but for the same page on another line.
+    fn is_followed(&self, client: u64, claim: &Claim, author: Author) -> bool {
+        let is_without = || match author.says {
+            Some(own) => own == client,
+            None => !self.has_id(author.session),
+        };
+        let may_follow = |left: Micros| left <= author.joined || is_without();
+        claim.person.may_be(&author.person) && claim.left.is_some_and(may_follow)
     }
 
     /// The session whose client id this is.
@@ -218,7 +233,7 @@ impl Authorship {
 
     /// Whether a session may write under a client id. `heard` is when something was last heard of a session.
     pub fn right(&mut self, client: u64, author: Author, now: Micros, heard: impl Fn(SessionId) -> Micros) -> Right {
-        let Some(claim) = self.claims.get_mut(&client) else {
+        let Some(claim) = self.claims.get(&client) else {
             return Right::Followed;
         };
         if claim.is_of(author) {
@@ -228,12 +243,16 @@ impl Authorship {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
-            return if left + REMEMBERED <= now || claim.is_followed_by(author) {
+            return if left + REMEMBERED <= now || self.is_followed(client, claim, author) {
                 Right::Followed
             } else {
                 Right::Denied
             };
         }
+        let Some(claim) = self.claims.get_mut(&client) else {
+            return Right::Followed;
+        };
+        claim.wanted = true;
         match claim.asked {
             // What was heard is known to the millisecond.
             Some(asked) if heard(claim.session) >= asked / MS * MS => {
@@ -254,16 +273,22 @@ impl Authorship {
         }
     }
 
-    /// A session is gone; `next` is how far a client has written.
-    pub fn leave(&mut self, session: SessionId, now: Micros, next: impl Fn(u64) -> u32) {
+    /// A session is gone; `next` is how far a client has written. Says under which of its client ids others wrote, and were not
+    /// taken.
+    pub fn leave(&mut self, session: SessionId, now: Micros, next: impl Fn(u64) -> u32) -> SmallVec<[u64; 1]> {
+        let mut wanted = SmallVec::new();
         for client in self.ids.get(&session).into_iter().flatten() {
             if let Some(claim) = self.claims.get_mut(client) {
                 claim.left.get_or_insert(now);
                 if claim.sure {
                     self.since.insert(*client, next(*client));
                 }
+                if claim.wanted {
+                    wanted.push(*client);
+                }
             }
         }
+        wanted
     }
 
     /// Forgets those who left long ago.
@@ -287,16 +312,19 @@ mod tests {
         session: SessionId(1),
         person: Person::Nobody,
         joined: 0,
+        says: None,
     };
     const B: Author = Author {
         session: SessionId(2),
         person: Person::Nobody,
         joined: 0,
+        says: None,
     };
     const C: Author = Author {
         session: SessionId(3),
         person: Person::Nobody,
         joined: 0,
+        says: None,
     };
 
     fn right(authorship: &mut Authorship, client: u64, author: Author, now: Micros) -> Right {
@@ -425,6 +453,7 @@ mod tests {
             session: SessionId(session),
             person: Person::Named(subject),
             joined: 9,
+            says: None,
         };
         let mut authorship = Authorship::default();
         authorship.announce(10, author(1, &ada), 0);
@@ -443,6 +472,7 @@ mod tests {
             session: SessionId(session),
             person: Person::Named(subject),
             joined: 0,
+            says: None,
         };
         for announces in [true, false] {
             let mut authorship = Authorship::default();

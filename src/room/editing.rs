@@ -12,7 +12,7 @@ use crate::{
         close::CloseReason,
         dialect::Outbound,
         frame,
-        update::{CheckedUpdate, Clocks, merge},
+        update::{CheckedUpdate, Clocks, Id, merge},
     },
 };
 
@@ -21,7 +21,7 @@ use super::{
     authorship::{ANSWER_TIME, Right},
     cadence::edit_pause,
     outbox::Kind,
-    session::{Gap, SavedAnswer, SessionId},
+    session::{Gap, SavedAnswer, Session, SessionId},
 };
 
 /// How often a session is asked again for what its updates refer to.
@@ -59,6 +59,7 @@ impl Room {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        let is_asked = answer && session.saving.unanswered() > 0;
         let counts = !answer || session.saving.answered();
         if session.identity.access == Access::Read {
             // An answer to our SyncStep1 repeats every deletion that the peer knows of, also those that every Yjs finds by
@@ -69,6 +70,16 @@ impl Room {
             if answer {
                 // It may know what a crash of ours lost and what its author has yet to send again.
                 session.gap = is_new.then(|| session.gap.take().unwrap_or(Gap::since(now)));
+                if let Some(gap) = &mut session.gap {
+                    // What can be taken of it, it shows.
+                    let is_unseen = is_asked && matches!(self.document.judge(update.clone()), Verdict::Nothing);
+                    gap.unseen_for = if is_unseen {
+                        self.document.lacks(&update)
+                    } else {
+                        SmallVec::new()
+                    };
+                    self.unseen.insert(id);
+                }
             }
             if is_new {
                 self.counts.updates_of_readers += 1;
@@ -96,6 +107,8 @@ impl Room {
         }
         let withheld = held.is_some();
         let owner_asked = held.as_ref().is_some_and(|held| held.owner_asked);
+        // All that its client has beyond what we had when we asked.
+        let all = (is_asked && !withheld).then(|| update.clone());
         let update = held.map_or(update, |held| held.rest);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -117,7 +130,11 @@ impl Room {
             }
         };
         if gap {
-            session.gap.get_or_insert(Gap::since(now));
+            let gap = session.gap.get_or_insert(Gap::since(now));
+            gap.unseen_for = all.map_or_else(SmallVec::new, |all| self.document.lacks(&all));
+            if !gap.unseen_for.is_empty() {
+                self.unseen.insert(id);
+            }
             self.counts.updates_with_gaps += 1;
             self.ask_for_missing(id, now);
             if owner_asked {
@@ -130,6 +147,7 @@ impl Room {
             && let Some(session) = self.sessions.get_mut(&id)
         {
             closes_gap = session.gap.take().is_some();
+            self.unseen.remove(&id);
             session.withheld.clear();
         }
         match news {
@@ -191,6 +209,7 @@ impl Room {
         self.memory
             .takes(update.memory_bytes_max(), self.document.memory_bytes());
         self.document.take(news);
+        self.look_for_unseen(now);
         self.counts.updates += 1;
         self.pulse.beat(now);
         self.counts.update_bytes += update.bytes().len() as u64;
@@ -208,6 +227,30 @@ impl Room {
             self.batch.authors.push(subject);
         }
         self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
+    }
+
+    /// Clients that have got now what they lacked may show what we do not have: they are asked for it.
+    fn look_for_unseen(&mut self, now: Micros) {
+        if self.unseen.is_empty() {
+            return;
+        }
+        let clocks = self.document.clocks();
+        let is_there = |id: &Id| id.clock < clocks.next(id.client);
+        let mut shown = Vec::new();
+        for id in &self.unseen {
+            if let Some(session) = self.sessions.get_mut(id)
+                && let Some(gap) = &mut session.gap
+                && gap.unseen_for.iter().any(is_there)
+            {
+                gap.unseen_for.clear();
+                session.may_ask = now;
+                shown.push(*id);
+            }
+        }
+        for id in shown {
+            self.unseen.remove(&id);
+            self.ask_for_missing(id, now);
+        }
     }
 
     /// What is left without new structs that are other sessions' to write; `None` when there are none.
@@ -372,6 +415,25 @@ impl Room {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.may_ask = now + ANSWER_TIME;
             self.sweep_by(now + ANSWER_TIME);
+        }
+    }
+
+    /// Who had these client ids is gone. Sessions from which nothing was taken under them may be the same page on another
+    /// line: they are asked at once.
+    pub(super) fn ask_who_waited(&mut self, clients: &[u64], now: Micros) {
+        if clients.is_empty() {
+            return;
+        }
+        let waits = |session: &Session| clients.iter().any(|client| session.withheld.contains_key(client));
+        let waiting = self.sessions.iter_mut().filter(|(_, session)| waits(session));
+        let ids: Vec<SessionId> = waiting
+            .map(|(id, session)| {
+                session.may_ask = now;
+                *id
+            })
+            .collect();
+        for id in ids {
+            self.ask_for_missing(id, now);
         }
     }
 

@@ -136,6 +136,8 @@ pub struct Room {
     lagging: FxHashSet<SessionId>,
     /// Sessions that wait to hear what is durable.
     waiting: Waiting,
+    /// Sessions with a gap that their clients have, too.
+    unseen: FxHashSet<SessionId>,
     /// Writes without a session: the record that must be durable, and which.
     writes: Vec<(Seq, SessionId)>,
     /// When it leaves memory unless somebody comes.
@@ -181,6 +183,7 @@ impl Room {
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
             waiting: Waiting::default(),
+            unseen: FxHashSet::default(),
             writes: Vec::new(),
             leaving: None,
             too_large: false,
@@ -397,10 +400,12 @@ impl Room {
         }
         self.lagging.remove(&id);
         self.waiting.remove(id);
+        self.unseen.remove(&id);
         self.cache.tidy();
         self.presence.leave(id, now);
         let document = &self.document;
-        self.authorship.leave(id, now, |client| document.clocks().next(client));
+        let wanted = self.authorship.leave(id, now, |client| document.clocks().next(client));
+        self.ask_who_waited(&wanted, now);
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));
         }

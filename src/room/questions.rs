@@ -141,7 +141,8 @@ impl Room {
             let has_time = session.dialect.must_answer() || now < saving.asked + ANSWER_PATIENCE;
             !session.refused && (saving.unanswered() == 0 || !has_time)
         };
-        if session.gap.is_some() || !complete {
+        let has_gap = session.gap.as_ref().is_some_and(|gap| gap.unseen_for.is_empty());
+        if has_gap || !complete {
             return;
         }
         let durable = self.journal.durable;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::{
     access::{Access, Identity, Sharer},
@@ -118,16 +119,19 @@ impl Session {
             session: id,
             person: self.identity.person(),
             joined: self.joined,
+            says: self.announces,
         }
     }
 }
 
 /// It sent what refers to something that nobody has sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Gap {
     pub since: Micros,
     /// It was logged and counted as one that does not close.
     pub noted: bool,
+    /// What its client lacks as well, so that it shows nobody what it sent. Nothing when it may show that.
+    pub unseen_for: SmallVec<[Id; 2]>,
 }
 
 impl Gap {
@@ -135,6 +139,7 @@ impl Gap {
         Self {
             since: now,
             noted: false,
+            unseen_for: SmallVec::new(),
         }
     }
 }

@@ -83,10 +83,15 @@ impl Room {
                     gap.noted = true;
                     self.counts.gaps_kept_open += 1;
                     log::warn!(
-                        "session {} of document {} builds on edits that nobody has sent for {} s: it is not told that it is saved",
+                        "session {} of document {} has edits that build on what nobody has sent for {} s: {}",
                         id.0,
                         self.name,
-                        GAP_LONG / SECOND
+                        GAP_LONG / SECOND,
+                        if gap.unseen_for.is_empty() {
+                            "it is not told that it is saved"
+                        } else {
+                            "it lacks that as well and shows nothing of them"
+                        }
                     );
                 }
             }

@@ -46,6 +46,7 @@ impl Room {
             session: id,
             person: person.as_ref(),
             joined: now,
+            says: None,
         };
         for (client, span) in update.spans() {
             let is_new = span.end > self.document.clocks().next(client);

@@ -23,7 +23,7 @@ const { values } = parseArgs({
 })
 const first = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31))
 const faults = values.only?.split(',') ?? (values.deaths ? DEATHS : Object.keys(FAULTS))
-const totals = { first, plans: 0, failed: [], sent: 0, acknowledged: 0, people: 0, reloaded: 0 }
+const totals = { first, plans: 0, failed: [], sent: 0, acknowledged: 0, people: 0 }
 // Providers of y-sweet say that they connect already.
 console.warn = () => {}
 for (let i = 0; i < Number(values.plans); i++) {
@@ -40,8 +40,7 @@ for (let i = 0; i < Number(values.plans); i++) {
       spanMs: [200, Number(values.longest)],
     })
     totals.plans++
-    for (const name of ['sent', 'acknowledged', 'people', 'reloaded']) totals[name] += played[name]
-    cluster.reloaded.forEach(page => console.log(`a page was loaded anew: ${page}`))
+    for (const name of ['sent', 'acknowledged', 'people']) totals[name] += played[name]
     console.log(`seed ${seed}: ${played.acknowledged} of ${played.sent} acknowledged before the end`)
   } catch (error) {
     totals.failed.push(seed)

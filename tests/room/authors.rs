@@ -136,6 +136,42 @@ fn d21_who_comes_back_on_another_line_is_saved_seconds_after_the_dead_one_does_n
 }
 
 #[test]
+fn d21_who_comes_back_on_another_line_is_saved_when_the_first_one_ends_late() {
+    for (announces, has_another_id) in [(true, false), (false, false), (false, true)] {
+        let mut table = Table::new();
+        let ada = Editor::new(5);
+        table.seats(1);
+        table.says(1, &states(&[(5, 1, "{}")]));
+        table.says(1, &update(&ada.types("a line, ")));
+        table.stores(1);
+        table.passes(SECOND);
+        table.seats(2);
+        if announces {
+            table.says(2, &states(&[(5, 2, "{}")]));
+        }
+        if has_another_id {
+            table.says(2, &states(&[(6, 1, "{}")]));
+        }
+        table.says_all(2, &[update(&ada.types("and another")), saved_question(&[1])]);
+        table.pongs(1);
+        table.passes(SECOND);
+        table.takes(2);
+
+        table.leaves(1);
+
+        let asked = table.takes(2);
+        let Some(Heard::Step1(had)) = asked.iter().find(|heard| matches!(heard, Heard::Step1(_))) else {
+            panic!("{asked:?}")
+        };
+        table.says(2, &step2(&ada.answer(had)));
+        table.passes(SECOND);
+        table.stores(2);
+        let is_saved = table.takes(2).contains(&Heard::Saved(vec![1]));
+        assert_eq!(is_saved, !has_another_id, "announces its own: {announces}");
+    }
+}
+
+#[test]
 fn d23_a_gap_that_stays_is_asked_about_counted_once_and_ends_when_what_is_missing_comes() {
     let mut table = Table::new();
     let author = Editor::new(5);

@@ -148,6 +148,93 @@ fn s5_who_has_a_gap_is_not_told_saved_before_it_is_closed() {
     assert_eq!(table.takes(1), [saved(1)]);
 }
 
+/// What session 1 hears; it answers what it is asked as `page` does, and says how often that was.
+fn answers(table: &mut Table, page: &Editor) -> (Vec<Heard>, usize) {
+    let heard = table.takes(1);
+    let mut asked = 0;
+    for heard in &heard {
+        if let Heard::Step1(had) = heard {
+            table.says(1, &step2(&page.answer(had)));
+            asked += 1;
+        }
+    }
+    (heard, asked)
+}
+
+#[test]
+fn s5_who_has_what_nobody_can_complete_is_told_saved_until_it_can_be_shown() {
+    let mut table = Table::new();
+    let (author, page) = (Editor::new(5), Editor::new(6));
+    let lost = author.types("lost");
+    page.applies(&author.types("late"));
+    assert!(page.misses_something());
+    table.joins(1, writer(), None);
+    table.says(1, &step1(&[0]));
+
+    // Its Yjs keeps what it cannot show, and sends it on.
+    assert_eq!(answers(&mut table, &page).1, 1);
+    table.says_all(1, &[update(&page.types("mine")), saved_question(&[1])]);
+    assert!(!answers(&mut table, &page).0.contains(&saved(1)), "it is not durable");
+    table.stores(1);
+    assert!(table.takes(1).contains(&saved(1)));
+    let mut asked = 0;
+    for _ in 0..40 {
+        table.passes(SECOND);
+        table.pongs(1);
+        asked += answers(&mut table, &page).1;
+    }
+    assert_eq!(table.room.take_counts().gaps_kept_open, 1);
+    assert!((3..=5).contains(&asked), "{asked}");
+
+    // Somebody has it all the same: the page shows it then, and is asked for it at once.
+    table.seats(2);
+    table.says(2, &step2(&lost));
+    page.applies(&lost);
+    table.says(1, &saved_question(&[2]));
+    table.stores(2);
+    let (heard, asked) = answers(&mut table, &page);
+    assert_eq!((heard.contains(&saved(2)), asked), (false, 1));
+    assert!(!table.takes(1).contains(&saved(2)));
+    table.stores(3);
+    assert!(table.takes(1).contains(&saved(2)));
+    table.passes(40 * SECOND);
+    assert_eq!(table.room.take_counts().gaps_kept_open, 0);
+}
+
+#[test]
+fn s7_a_reader_is_told_saved_unless_it_shows_what_the_server_lacks() {
+    for is_shown in [false, true] {
+        let mut table = Table::new();
+        let (author, page) = (Editor::new(5), Editor::new(6));
+        let first = author.types("first");
+        if is_shown {
+            page.applies(&first);
+        }
+        page.applies(&author.types("late"));
+        table.joins(1, reader(), None);
+        table.says(1, &step1(&[0]));
+
+        assert_eq!(answers(&mut table, &page).1, 1);
+        table.says(1, &saved_question(&[1]));
+
+        assert_eq!(answers(&mut table, &page).0.contains(&saved(1)), !is_shown);
+    }
+}
+
+#[test]
+fn s5_who_sends_less_than_all_that_it_has_is_not_told_saved() {
+    // Nobody asked for this answer, and this is no answer.
+    for message in [step2, update] {
+        let mut table = Table::new();
+        let author = Editor::new(5);
+        table.seats(1);
+        author.types("lost");
+        table.says_all(1, &[message(&author.types("late")), saved_question(&[1])]);
+        table.passes(9 * SECOND);
+        assert!(!table.takes(1).contains(&saved(1)));
+    }
+}
+
 #[test]
 fn s6_answers_come_in_the_order_of_their_questions() {
     let mut table = Table::new();

@@ -160,6 +160,27 @@ impl<'a> Walk<'a> {
         found.references().find(|id| !reachable(id))
     }
 
+    /// When there is no next struct: what the structs wait for that are left, and that the update does not bring itself.
+    pub fn lacks(&self, known: impl Fn(Id) -> bool) -> SmallVec<[Id; 2]> {
+        let brings = |id: Id| {
+            let section = self.update.section_of(id.client);
+            section.is_some_and(|index| id.clock < self.update.sections[index].end)
+        };
+        let lanes = self.lanes.iter().zip(&self.update.sections).enumerate();
+        let stuck = lanes.filter(|(_, (lane, section))| section.start <= lane.clock && lane.clock < section.end);
+        let waits_for = stuck.filter_map(|(index, (lane, section))| {
+            let mut r = Reader::starting_at(&self.update.bytes, lane.at);
+            let found = structs::read::<false>(&mut r).ok()?;
+            if found.kind() == SKIP {
+                let client = section.client;
+                let clock = lane.clock;
+                return Some(Id { client, clock });
+            }
+            self.missing(index, lane, &found, &known).filter(|id| !brings(*id))
+        });
+        waits_for.collect()
+    }
+
     /// Takes the running lane off, and wakes those that waited for what it has passed.
     fn rest(&mut self, index: usize) {
         self.ready.pop();

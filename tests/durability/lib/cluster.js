@@ -94,7 +94,7 @@ export class Cluster {
   static async start(t, { count = 3, hosts = [process.env.TEST_POSTGRES], flags = [], folder } = {}) {
     if (!hosts[0]) throw new Error('run by scripts/with-postgres')
     const cluster = new Cluster()
-    Object.assign(cluster, { url: await startDatabase(hosts[0]), hosts, nodes: [], links: [], reloaded: [] })
+    Object.assign(cluster, { url: await startDatabase(hosts[0]), hosts, nodes: [], links: [] })
     t.after(() => cluster.end())
     const ports = await Promise.all(Array.from({ length: count }, freePort))
     for (let i = 0; i < count; i++) {
@@ -124,10 +124,13 @@ export class Cluster {
     return cluster
   }
 
-  /** Starts a node, again and again while its database is not to be reached, as whoever supervises it does. */
+  /**
+   * Starts a node, again and again while its database is not to be reached, or somebody else has its port for a moment, as
+   * whoever supervises it does.
+   */
   async begin(node) {
     const began = until(`node ${node.index} starts`, () => node.start().catch(error => {
-      if (!/cannot reach/.test(error.message)) throw error
+      if (!/cannot reach|cannot listen on/.test(error.message)) throw error
     }))
     await began
     node.isRunning = true

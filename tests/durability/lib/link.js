@@ -10,6 +10,8 @@ class Direction {
     this.delayMs = 0
     /** Resolves when bytes may go on; what came meanwhile goes then, in its order. */
     this.held = undefined
+    /** So many bytes more go before it is held. */
+    this.left = Infinity
   }
 
   hold() {
@@ -17,8 +19,14 @@ class Direction {
     this.held = new Promise(resolve => { this.free = resolve })
   }
 
+  /** Holds what comes behind so many bytes. */
+  holdAfter(bytes) {
+    this.left = bytes
+  }
+
   heal() {
     this.delayMs = 0
+    this.left = Infinity
     this.held = undefined
     this.free?.()
   }
@@ -27,8 +35,16 @@ class Direction {
   async carry(from, to, each) {
     try {
       for await (const bytes of from) {
-        const passed = each(bytes)
+        let passed = each(bytes)
         if (!passed) break
+        if (passed.length > this.left) {
+          if (!to.destroyed) to.write(passed.subarray(0, this.left))
+          passed = passed.subarray(this.left)
+          this.left = Infinity
+          this.hold()
+        } else {
+          this.left -= passed.length
+        }
         // It may be held again while it waits.
         while (this.delayMs || this.held) {
           if (this.held) await this.held
