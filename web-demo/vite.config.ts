@@ -1,5 +1,8 @@
 import { defineConfig } from 'vite'
 
+import { compiled } from './compiled'
+import { pages } from './pages'
+
 // `npm run dev` serves the page and passes /ws on to a Cowrite server on its default address. The Host
 // header stays the page's: the server takes pages of its own origin only.
 const server = process.env['COWRITE_URL'] ?? 'http://127.0.0.1:8080'
@@ -9,6 +12,7 @@ export default defineConfig({
   base: './',
   // The docs lie beside this folder.
   server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server, '/share': server, '/inspect.json': server, '/admin': server }, fs: { allow: ['..'] } },
+  plugins: [pages(), compiled()],
   build: {
     target: 'es2022',
     // Data URLs would need holes in the server's content security policy.

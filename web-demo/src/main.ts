@@ -44,8 +44,9 @@ switch (route.page) {
 async function open(into: HTMLElement, kind: Kind, name: string): Promise<void> {
   document.body.dataset['page'] = kind
   into.replaceChildren(...outline(kind, name))
-  const [{ showPage }, show] = await Promise.all([import('./page'), showOf(kind)])
-  showPage(into, kind, name, show)
+  const loading = showOf(kind)
+  const { showPage } = await import('./page')
+  await showPage(into, kind, name, loading)
 }
 
 /** What is seen until the code of a page is here: its bar and its paper, where they will be. */
