@@ -20,7 +20,18 @@ export default defineConfig({
     license: { fileName: 'licenses.md' },
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 900,
-    // What all pages but the start page need, in a file that stays the same for long.
-    rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'base', tags: ['$initial'] }, { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]/ }] } } },
+    // Few files, since a browser asks for six at once: what the start page needs, Yjs, which stays the same for long, and what
+    // all pages of documents need. What each kind needs beside that is in one more.
+    rolldownOptions: {
+      output: {
+        codeSplitting: {
+          groups: [
+            { name: 'base', tags: ['$initial'] },
+            { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]|rolldown[\\/]runtime/ },
+            { name: 'page', test: /[\\/]web-demo[\\/]src[\\/](?!document\.|gallery\.|docs\.)[\w-]+\.ts$|[\\/]track-saved[\\/]|node_modules[\\/](lucide|w3c-keyname|y-websocket|y-indexeddb)[\\/]/ },
+          ],
+        },
+      },
+    },
   },
 })

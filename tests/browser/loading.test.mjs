@@ -79,7 +79,7 @@ test('w122_a_page_names_all_the_code_that_it_runs', async (t) => {
     await page.goto(server.origin + path)
     await page.locator(usable).waitFor()
     // What runs only when something is pressed, or when there is nothing else to do, comes later.
-    const late = /\/(floating-ui|dist|lang|rolldown)[^/]*\.js$/
+    const late = /\/(dist|lang)[^/]*\.js$/
     assert.deepEqual(loaded.filter((file) => !named.has(file) && !late.test(file)), [], path)
     assert.ok(loaded.length > 5, path)
     // And nothing is loaded in vain.

@@ -8,7 +8,7 @@ import { FileDown, FileUp, Search } from 'lucide'
 import { search } from 'prosemirror-search'
 import * as Y from 'yjs'
 
-import { h, whenIdle } from './dom'
+import { h } from './dom'
 import { asWritten } from './editor/as-written'
 import { createBubble, modifier } from './editor/bubble'
 import { carets, watchCarets } from './editor/carets'
@@ -18,17 +18,16 @@ import { insertFile, markdownOf } from './editor/insert'
 import { Typing } from './editor/keys'
 import { openAddress } from './editor/link-dialog'
 import { schemaExtensions } from './editor/schema'
-import { placing } from './editor/place'
 import { keepsSelection } from './editor/selection'
 import { Slash } from './editor/slash'
 import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
-import type { Content, Stage } from './page'
+import type { Content, Stage, Steps } from './page'
 
 /** Where Tiptap keeps its text in a Yjs document. */
 const FIELD = 'default'
 
-export function showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Content {
+export function* showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Steps<Content> {
   const paper = h('div', { class: 'paper', id: 'editor' })
   const fragment = session.doc.getXmlFragment(FIELD)
   const protectedNodes = new Set<string>()
@@ -66,12 +65,14 @@ export function showDocument({ session, presence, signal, left, changed, unreada
     ],
   })
   const itsEditor = editorOf(session.doc)
+  yield
   const isKnown = !holdsUnknown(fragment, itsEditor.schema)
   const editor = isKnown ? itsEditor : editorOf(new Y.Doc())
   for (const name of Object.keys(editor.schema.nodes)) protectedNodes.add(name)
   editor.mount(paper)
   if (isKnown) guardUnknown(editor, fragment, unreadable)
   else unreadable()
+  yield
   const tools = h('div', { class: 'toolbar-row' }, createToolbar(editor))
   const seen = watchCarets(editor.view, session, presence, signal)
   const find = createFind(editor, signal)
@@ -82,7 +83,6 @@ export function showDocument({ session, presence, signal, left, changed, unreada
     queueMicrotask(() => editor.view.focus())
   }
   let isNew = left === null
-  whenIdle(() => void placing())
 
   return {
     tools,

@@ -4,6 +4,7 @@ import { KeyRound, Link2, Microscope, Moon, Share2, Sun } from 'lucide'
 
 import { copyText } from './clipboard'
 import { button, h, icon, pause } from './dom'
+import { finishFonts } from './fonts'
 import { foreignRoots } from './inspect/roots'
 import { createMenu, type Command } from './menu'
 import { continuedNotice, foreignNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
@@ -57,7 +58,10 @@ export interface Content {
   end(): void
 }
 
-export type Show = (stage: Stage) => Content
+/** Yields where a slow machine may do something else before it goes on. */
+export type Show = (stage: Stage) => Steps<Content>
+
+export type Steps<T> = Generator<void, T, void>
 
 /** "Saved" is shown when it has been true for this long, in ms: a word that blinks is not read. */
 const SETTLE_MS = 350
@@ -71,7 +75,7 @@ export async function showPage(root: HTMLElement, kind: Kind, name: string, load
   const page = { kind, name, show: await loading }
   // On a slow machine each step takes a while, and in between the page is painted and hears of clicks.
   await pause()
-  const mounted = mount(page, session, null)
+  const mounted = await paused(mount(page, session, null))
   await pause()
   showMounted(root, page, mounted, false)
 }
@@ -92,11 +96,11 @@ interface Mounted {
   readonly said: { unreadable: boolean; onChanged(): void; onUnreadable(): void }
 }
 
-function mount(page: Page, session: Session, left: unknown): Mounted {
+function* mount(page: Page, session: Session, left: unknown): Steps<Mounted> {
   const life = new AbortController()
   const presence = createPresence(session)
   const said: Mounted['said'] = { unreadable: false, onChanged() {}, onUnreadable() {} }
-  const content = page.show({
+  const content = yield* page.show({
     session,
     presence,
     signal: life.signal,
@@ -108,6 +112,21 @@ function mount(page: Page, session: Session, left: unknown): Mounted {
     },
   })
   return { session, presence, content, life, said }
+}
+
+function atOnce<T>(steps: Steps<T>): T {
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}
+
+async function paused<T>(steps: Steps<T>): Promise<T> {
+  let step = steps.next()
+  while (step.done !== true) {
+    await pause()
+    step = steps.next()
+  }
+  return step.value
 }
 
 /** `isContinued`: another session of this document has ended in this one. */
@@ -167,7 +186,7 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
     life.abort()
     session.end()
     content.end()
-    showMounted(root, page, mount(page, new Session(name, continued), left), true)
+    showMounted(root, page, atOnce(mount(page, new Session(name, continued), left)), true)
   }
 
   let noticeShown = ''
@@ -240,6 +259,7 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
   said.onUnreadable = () => show(session.view)
   session.subscribe((view) => {
     show(view)
+    if (view.ready || view.access.is === 'refused') finishFonts()
     if (life.signal.aborted) return
     if (view.ready && document.title === 'Cowrite') nameThePage()
   })
