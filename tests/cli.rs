@@ -308,6 +308,23 @@ fn c21_a_server_that_does_not_stop_is_killed_with_its_supervisor() {
     assert!(kill_process(server, Signal::CONT).is_err(), "it is gone");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn c22_a_server_that_was_stopped_does_not_outlive_its_supervisor() {
+    let mut demo = Running::start("demo");
+    let server = Pid::from_raw(demo.can_kill().expect("a process")).expect("a number");
+    kill_process(server, Signal::STOP).expect("a signal");
+
+    demo.signal(Signal::KILL);
+    demo.ends();
+
+    until("the server is gone", || {
+        TcpStream::connect(&demo.address).is_err().then_some(())
+    });
+    let log = demo.log();
+    assert!(log.contains("stopped, everything is saved"), "{log}");
+}
+
 #[test]
 fn w80_only_a_page_of_this_server_on_this_machine_pulls_the_plug() {
     let (demo, server) = (Running::start("demo"), Running::start("serve"));

@@ -1,7 +1,7 @@
 //! The built web demo, embedded in the binary.
 //!
-//! `/`, `/inspect` and `/d/{document}` get the page, which reads the document's name from the address, and where the server is from the
-//! address of its own script. Nothing is loaded from anywhere else, and the policy in the headers makes sure of it.
+//! `/`, `/inspect` and `/d/{document}` get a page, which reads the document's name from the address, and where the server is from the
+//! address of its own script. The pages differ in what a browser is told to load at once. Nothing is loaded from anywhere else, and the policy in the headers makes sure of it.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -15,7 +15,7 @@ use super::{
     Shared,
     address::BasePath,
     admission::{self, Refusal},
-    help, share,
+    help, precompressed, share,
 };
 
 #[derive(Embed)]
@@ -35,10 +35,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; f
 /// Where others' carets are coloured by attributes: CodeMirror's binding has no other way.
 const POLICY_OF_CODE: &str = "; style-src-attr 'unsafe-inline'";
 
-/// What the addresses of documents begin with: one for each kind of page.
-const KINDS: [&str; 4] = ["d/", "code/", "board/", "room/"];
+/// What the addresses of documents begin with, and the page of each kind.
+const KINDS: [(&str, &str); 4] = [
+    ("d/", "document.html"),
+    ("code/", "code.html"),
+    ("board/", "board.html"),
+    ("room/", "room.html"),
+];
 
-/// The page's other addresses: the start page, and what looks into all documents.
+/// What the address of a document ends with that is looked into, by [`PAGE`].
+const INSIDE: &str = "/inspect";
+
+/// The other addresses of [`PAGE`]: the start page, and what looks into all documents.
 const PAGES: [&str; 3] = ["", PAGE, "inspect"];
 
 /// What the pages say about this server: `{"access": "open" | "tokens", "share": true, "version": "0.1.0", "plug": null}`. Under
@@ -87,15 +95,15 @@ async fn answer(
     if admission::is_upgrade(request) {
         return help::nothing(request, shared, NOTHING).await;
     }
-    let (name, file) = match Files::get(path).filter(|_| path != PAGE) {
-        Some(file) => (path, file),
-        None if PAGES.contains(&path) || KINDS.iter().any(|kind| path.starts_with(kind)) => match Files::get(PAGE) {
-            Some(page) => (PAGE, page),
-            None => return help::nothing(request, shared, NOT_BUILT).await,
-        },
-        None => return help::nothing(request, shared, NOTHING).await,
+    let Some(name) = page_at(path).or_else(|| Some(path).filter(|path| !path.ends_with(".html"))) else {
+        return help::nothing(request, shared, NOTHING).await;
     };
-    let version = if name == PAGE { base_path.as_str() } else { "" };
+    let is_page = page_at(path).is_some();
+    let Some((file, coding)) = precompressed::best(name, request, Files::get) else {
+        let reason = if is_page { NOT_BUILT } else { NOTHING };
+        return help::nothing(request, shared, reason).await;
+    };
+    let version = if is_page { base_path.as_str() } else { "" };
     let tag = format!("\"{}{version}\"", hex(&file.metadata.sha256_hash()[..16]));
     // The names of assets carry a hash of what is in them.
     let cache = if path.starts_with("assets/") {
@@ -107,7 +115,11 @@ async fn answer(
     response
         .insert_header((header::CACHE_CONTROL, cache))
         .insert_header((header::ETAG, tag.as_str()))
+        .insert_header((header::VARY, "accept-encoding"))
         .insert_header((header::CONTENT_SECURITY_POLICY, policy(path)));
+    if let Some(coding) = coding {
+        response.insert_header((header::CONTENT_ENCODING, coding));
+    }
     if name == "track-saved.js" {
         response
             .insert_header((header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
@@ -120,13 +132,23 @@ async fn answer(
     if known {
         return Ok(response.status(StatusCode::NOT_MODIFIED).finish());
     }
-    let bytes = if name == PAGE {
+    let bytes = if is_page {
         page(&file.data, base_path)
     } else {
         file.data.into_owned()
     };
     let kind = mime_guess::from_path(name).first_or_octet_stream().to_string();
     Ok(response.content_type(kind).body(bytes))
+}
+
+/// The page at an address, if that has one.
+fn page_at(path: &str) -> Option<&'static str> {
+    if PAGES.contains(&path) {
+        return Some(PAGE);
+    }
+    let (_, page) = KINDS.into_iter().find(|(kind, _)| path.starts_with(kind))?;
+    let looks_inside = path.starts_with("d/") && path.ends_with(INSIDE);
+    Some(if looks_inside { PAGE } else { page })
 }
 
 fn policy(path: &str) -> String {

@@ -108,8 +108,6 @@ pub fn put(
     };
     let mut answer = by_form(answer.map_body(|_, _| BoxBody::new(text)));
     let headers = answer.headers_mut();
-    // It was that of the line.
-    headers.remove(header::CONTENT_ENCODING);
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -130,48 +128,87 @@ fn by_form(mut answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
+/// What a browser can do with an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It can be opened as it stands.
+    Page,
+    /// The same, if this binary has the demo.
+    Demo,
+    /// It is for programs, or begins so.
+    Program,
+}
+
 /// What is where below the base path.
-const PEOPLES: [(&str, &str); 6] = [
+const PEOPLES: [(&str, Use, &str); 6] = [
     (
         "/ws",
+        Use::Program,
         "for y-websocket's providers: new WebsocketProvider('ws://HOST/ws', 'NAME', doc)",
     ),
-    ("/hocuspocus", "for Hocuspocus' providers: url: 'ws://HOST/hocuspocus'"),
+    (
+        "/hocuspocus",
+        Use::Program,
+        "for Hocuspocus' providers: url: 'ws://HOST/hocuspocus'",
+    ),
     (
         "/doc/NAME/auth",
+        Use::Program,
         "for y-sweet's SDK, whose connection string is ys://HOST or ys://TOKEN@HOST",
     ),
-    ("/d/NAME", "a document in the demo; it has a token as #token=TOKEN"),
+    (
+        "/d/NAME",
+        Use::Program,
+        "a document in the demo; it has a token as #token=TOKEN",
+    ),
     (
         "/share",
-        "for whoever may share: a token for a link, narrower than one's own",
+        Use::Program,
+        "for whoever may share (POST): a token for a link, narrower than one's own",
     ),
-    ("/track-saved.js", "the module that tells a page what is saved"),
+    (
+        "/track-saved.js",
+        Use::Demo,
+        "the module that tells a page what is saved",
+    ),
 ];
 /// What is where at the root, whatever the base path is.
-const OPERATORS: [(&str, &str); 2] = [
-    ("/readyz", "whether connections and writes are taken"),
-    ("/version", "what runs here"),
+const OPERATORS: [(&str, Use, &str); 2] = [
+    ("/readyz", Use::Page, "whether connections and writes are taken"),
+    ("/version", Use::Page, "what runs here"),
 ];
 
-fn addresses(base_path: &BasePath) -> Vec<(String, String)> {
+/// Addresses, whether each can be opened, and what is there.
+fn addresses(base_path: &BasePath) -> Vec<(String, bool, String)> {
     let base = base_path.as_str();
-    let start = if demo::is_built() {
+    let has_demo = demo::is_built();
+    let start = if has_demo {
         "the demo: write a document in the browser"
     } else {
         "nothing: this server was built without the web demo"
     };
-    let start = (format!("{base}/"), start.to_owned());
+    let start = (format!("{base}/"), Use::Demo, start.to_owned());
     // In what a program is given, the path belongs behind the host.
-    let peoples = PEOPLES.map(|(path, what)| (format!("{base}{path}"), what.replace("HOST", &format!("HOST{base}"))));
-    let operators = OPERATORS.map(|(path, what)| (path.to_owned(), what.to_owned()));
-    [start].into_iter().chain(peoples).chain(operators).collect()
+    let peoples = PEOPLES.map(|(path, used, what)| {
+        (
+            format!("{base}{path}"),
+            used,
+            what.replace("HOST", &format!("HOST{base}")),
+        )
+    });
+    let operators = OPERATORS.map(|(path, used, what)| (path.to_owned(), used, what.to_owned()));
+    [start]
+        .into_iter()
+        .chain(peoples)
+        .chain(operators)
+        .map(|(path, used, what)| (path, used == Use::Page || (used == Use::Demo && has_demo), what))
+        .collect()
 }
 
 fn object(reason: &str, base_path: &BasePath) -> String {
     let addresses: serde_json::Map<_, _> = addresses(base_path)
         .into_iter()
-        .map(|(path, what)| (path, what.into()))
+        .map(|(path, _, what)| (path, what.into()))
         .collect();
     format!("{}\n", json!({ "error": reason, "addresses": addresses }))
 }
@@ -179,10 +216,9 @@ fn object(reason: &str, base_path: &BasePath) -> String {
 fn page(reason: &str, base_path: &BasePath) -> String {
     let rows: String = addresses(base_path)
         .iter()
-        .map(|(path, what)| {
+        .map(|(path, opens, what)| {
             let (path, what) = (escape(path), escape(what));
-            let is_link = !path.contains("NAME") && !path.ends_with("/ws") && !path.ends_with("/hocuspocus");
-            let path = if is_link {
+            let path = if *opens {
                 format!("<a href=\"{path}\">{path}</a>")
             } else {
                 path
@@ -234,8 +270,9 @@ mod tests {
         let page = page("<script>&\"", &BasePath::parse("/collab").expect("a path"));
 
         assert!(page.contains("&lt;script&gt;&amp;&quot;"), "{page}");
-        assert!(page.contains("<a href=\"/collab/\">"), "{page}");
+        assert_eq!(page.contains("<a href=\"/collab/\">"), demo::is_built(), "{page}");
         assert!(page.contains("ws://HOST/collab/ws"), "{page}");
+        assert!(!page.contains("<a href=\"/collab/share\">"), "{page}");
         assert!(page.contains("<a href=\"/readyz\">"), "{page}");
     }
 }

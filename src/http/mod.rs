@@ -18,7 +18,7 @@
 //! * `headers`: what every answer tells browsers
 //! * `help`: what is told at a wrong address
 //! * `plug`: killing the server of `cowrite demo`
-//! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary
+//! * `demo`: the built web demo and `/track-saved.js`, embedded in the binary; `precompressed`: which form of a file is sent
 //!
 //! Nothing here names yrs, and no status code or header is decided anywhere else.
 
@@ -35,7 +35,6 @@ use tokio::sync::Notify;
 
 use actix_web::{
     HttpRequest,
-    middleware::Compress,
     web::{self, ServiceConfig},
 };
 
@@ -74,6 +73,7 @@ pub mod looks;
 mod moving;
 pub mod peer;
 mod plug;
+mod precompressed;
 pub mod proxy_protocol;
 pub mod refusals;
 mod session;
@@ -244,11 +244,7 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/about.json", web::get().to(demo::about))
         .route("/demo/pull-the-plug", web::route().to(plug::pull))
         .route("/inspect.json", web::get().to(inspect::for_readers))
-        .service(
-            web::resource("/{file:.*}")
-                .wrap(Compress::default())
-                .route(web::route().to(demo::serve)),
-        );
+        .route("/{file:.*}", web::route().to(demo::serve));
 }
 
 /// The path of a request below the server's base path, as it came; empty if it is elsewhere.

@@ -58,6 +58,9 @@ impl Plug {
     pub fn watch(&self, patience: Duration) -> io::Result<()> {
         let line = self.line.try_clone()?;
         let watches = move || {
+            // A process that was stopped (SIGSTOP) sees nothing: the system has it go on when the supervisor ends.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::CONT));
             // It says nothing, so what can be read is its end.
             let end = loop {
                 match poll(&mut [PollFd::new(&line, PollFlags::IN)], None) {

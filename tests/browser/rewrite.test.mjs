@@ -199,6 +199,26 @@ test('w37_what_was_written_here_is_found_among_what_others_wrote_under_the_same_
   assert.ok(['xminetheirs is longer', 'xtheirs is longermine'].includes(textOf(next)), textOf(next))
 })
 
+// With a search among all ranges for each it takes minutes.
+test('w125_what_a_large_paste_builds_on_is_found_at_once', { timeout: 60_000 }, () => {
+  const doc = page(1)
+  const written = writtenIn(doc)
+  const own = []
+  doc.on('update', (update) => own.push({ update, upon: builtUpon(update, written) }))
+  const paragraph = () => {
+    const paragraph = new Y.XmlElement('paragraph')
+    paragraph.insert(0, [new Y.XmlText('a paragraph of many')])
+    return paragraph
+  }
+  doc.getXmlFragment('text').insert(0, Array.from({ length: 12_000 }, paragraph))
+
+  const ranges = own[0].upon.get(1)
+  assert.equal(ranges.length, 12_000)
+  assert.ok(ranges.every(({ from }, at) => at === 0 || from > ranges[at - 1].to), 'in their order, and apart')
+  const known = knownFrom([], own)
+  assert.deepEqual(known.upon, new Map([[1, own[0].upon]]))
+})
+
 test('w37_an_edit_builds_on_what_its_window_had_under_the_number', () => {
   for (const hasOurs of [false, true]) {
     const common = page(1)

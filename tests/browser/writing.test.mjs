@@ -358,6 +358,45 @@ test('w64_a_document_of_the_first_version_is_shown_and_edited', async (t) => {
   assert.equal(await textOf(page).then((text) => text.startsWith('a quote at the top\nno title')), true)
 })
 
+test('w124_what_others_wrote_is_shown_as_they_wrote_it_and_not_changed_by_looking', async (t) => {
+  const server = await startServer(t)
+  const cell = (text) => {
+    const cell = new Y.XmlElement('tableCell')
+    cell.insert(0, [element('paragraph', text)])
+    return cell
+  }
+  const row = (...texts) => {
+    const row = new Y.XmlElement('tableRow')
+    row.insert(0, texts.map(cell))
+    return row
+  }
+  const table = new Y.XmlElement('table')
+  // A cell is missing.
+  table.insert(0, [row('one', 'two'), row('three')])
+  await change(server, 'plain', (fragment) => fragment.insert(0, [element('paragraph', 'see https://example.org'), element('paragraph', 'and mind the gap'), table, element('paragraph', 'below')]))
+  const before = (await documentOf(server, 'plain')).toString()
+  const page = await openWindow(t, browser)
+  const sent = []
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+    if (payload[0] === 0 && payload[1] === 2) sent.push(payload)
+  }))
+
+  await page.goto(`${server.origin}/d/plain`)
+  await untilText(page, 'mind the gap')
+  await untilStatus(page, 'Saved')
+  // Also what comes while one looks.
+  await change(server, 'plain', (fragment) => fragment.insert(2, [element('paragraph', 'or https://example.com'), element('paragraph', 'the end')]))
+  await untilText(page, 'the end')
+  await untilStatus(page, 'Saved')
+  assert.equal(sent.length, 0)
+  const after = (await documentOf(server, 'plain')).toString()
+  assert.equal(after.replace('<paragraph>or https://example.com</paragraph><paragraph>the end</paragraph>', ''), before)
+
+  // What one writes oneself becomes a link as ever.
+  await write(page, ' https://example.net ')
+  await page.locator('a[href="https://example.net"]').waitFor()
+})
+
 /** The text of a document as the server has it, in a document of its own. */
 async function documentOf(server, name) {
   const doc = new Y.Doc()

@@ -1,6 +1,6 @@
 // A document of rich text: Tiptap bound to the Yjs document and to the others' carets.
 
-import { Editor, Extension, getSchema } from '@tiptap/core'
+import { Editor, Extension } from '@tiptap/core'
 import { Collaboration } from '@tiptap/extension-collaboration'
 import { Placeholder } from '@tiptap/extensions'
 import { DOMSerializer } from '@tiptap/pm/model'
@@ -9,6 +9,7 @@ import { search } from 'prosemirror-search'
 import * as Y from 'yjs'
 
 import { h } from './dom'
+import { asWritten } from './editor/as-written'
 import { createBubble, modifier } from './editor/bubble'
 import { carets, watchCarets } from './editor/carets'
 import { createFind } from './editor/find'
@@ -21,18 +22,18 @@ import { keepsSelection } from './editor/selection'
 import { Slash } from './editor/slash'
 import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
-import type { Content, Stage } from './page'
+import type { Content, Stage, Steps } from './page'
 
 /** Where Tiptap keeps its text in a Yjs document. */
 const FIELD = 'default'
 
-export function showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Content {
+export function* showDocument({ session, presence, signal, left, changed, unreadable }: Stage): Steps<Content> {
   const paper = h('div', { class: 'paper', id: 'editor' })
   const fragment = session.doc.getXmlFragment(FIELD)
-  const schema = getSchema(schemaExtensions())
-  const isKnown = !holdsUnknown(fragment, schema)
-  const editor = new Editor({
-    element: paper,
+  const protectedNodes = new Set<string>()
+  /** The editor of a Yjs document, which it leaves alone until it is mounted. */
+  const editorOf = (doc: Y.Doc): Editor => new Editor({
+    element: null,
     editable: false,
     // The stylesheet has these rules.
     injectCSS: false,
@@ -50,20 +51,28 @@ export function showDocument({ session, presence, signal, left, changed, unreada
         placeholder: ({ node, editor: { isEditable, state: { doc } } }) => (isEditable ? hintFor(node.type.name, doc.childCount === 1) : doc.childCount === 1 ? 'Nothing is written here yet' : ''),
       }),
       Collaboration.configure({
-        document: isKnown ? session.doc : new Y.Doc(),
+        document: doc,
         field: FIELD,
         // Undoing that one has made a block leaves it where somebody else has written in it: a heading as well as a paragraph.
-        yUndoOptions: { protectedNodes: new Set(Object.keys(schema.nodes)) },
+        yUndoOptions: { protectedNodes },
       }),
       carets(session),
       keepsSelection(session),
+      asWritten(),
       Typing,
       Slash,
       Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),
     ],
   })
+  const itsEditor = editorOf(session.doc)
+  yield
+  const isKnown = !holdsUnknown(fragment, itsEditor.schema)
+  const editor = isKnown ? itsEditor : editorOf(new Y.Doc())
+  for (const name of Object.keys(editor.schema.nodes)) protectedNodes.add(name)
+  editor.mount(paper)
   if (isKnown) guardUnknown(editor, fragment, unreadable)
   else unreadable()
+  yield
   const tools = h('div', { class: 'toolbar-row' }, createToolbar(editor))
   const seen = watchCarets(editor.view, session, presence, signal)
   const find = createFind(editor, signal)
@@ -113,8 +122,9 @@ function titleOf(editor: Editor): string {
   editor.state.doc.descendants((node) => {
     if (heading !== null) return false
     if (!node.isTextblock) return true
-    const text = node.textContent.trim()
-    if (text !== '' && node.type.name === 'heading') heading = text
+    const isHeading = node.type.name === 'heading'
+    const text = isHeading || line === null ? node.textContent.trim() : ''
+    if (text !== '' && isHeading) heading = text
     if (text !== '') line ??= text
     return false
   })

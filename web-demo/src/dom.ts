@@ -38,6 +38,17 @@ export function button(label: string, options: { icon?: IconNode; class?: string
   return element
 }
 
+/** Does something when the page has nothing else to do: what can wait keeps nobody from typing. */
+export function whenIdle(run: () => void): void {
+  if ('requestIdleCallback' in globalThis) requestIdleCallback(run)
+  else setTimeout(run, 200)
+}
+
+/** Lets the page do what else is due. */
+export async function pause(): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve))
+}
+
 /** For switches over unions: a case that was forgotten does not compile. */
 export function unreachable(value: never): never {
   throw new Error(`unreachable: ${JSON.stringify(value)}`)

@@ -6,7 +6,7 @@ import { copyText, showCopied } from './clipboard'
 import { button, h } from './dom'
 import { fileNameOf, saveFile } from './files'
 import type { Mounted, Shared } from './gallery/shared'
-import type { Content, Show } from './page'
+import type { Content, Show, Steps } from './page'
 import { ownPerson } from './profile'
 import { say } from './toast'
 import { program } from './snippet'
@@ -29,7 +29,7 @@ export async function showRoom(): Promise<Show> {
 }
 
 function show(mount: (shared: Shared) => Mounted, name: string, source: Source): Show {
-  return ({ session, presence, changed }): Content => {
+  return function* ({ session, presence, changed }): Steps<Content> {
     const { awareness } = session.provider
     const mounted = mount({ doc: session.doc, awareness, person: ownPerson(), me: presence.me, say })
     let isEditable = false

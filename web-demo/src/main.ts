@@ -2,6 +2,7 @@
 
 import { isDocs, showDocs } from './docs'
 import { h, unreachable } from './dom'
+import { finishFonts, startFonts } from './fonts'
 import { showLanding } from './landing'
 import type { Show } from './page'
 import { parseRoute, type Kind } from './route'
@@ -17,6 +18,7 @@ addEventListener('hashchange', () => {
   if (hasToken(location.hash)) location.reload()
 })
 const route = parseRoute(location.pathname)
+startFonts(route.page === 'landing' || route.page === 'invalid')
 switch (route.page) {
   case 'landing': {
     const page = new URLSearchParams(location.search).get('docs')
@@ -28,10 +30,10 @@ switch (route.page) {
     void open(root, route.kind, route.name)
     break
   case 'inspect':
-    void import('./inspect/page').then(({ showInspector }) => showInspector(root, route.name))
+    void import('./inspect/page').then(({ showInspector }) => showInspector(root, route.name)).then(finishFonts)
     break
   case 'admin':
-    void import('./inspect/admin').then(({ showAdmin }) => showAdmin(root))
+    void import('./inspect/admin').then(({ showAdmin }) => showAdmin(root)).then(finishFonts)
     break
   case 'invalid':
     showLanding(root, route.reason)
@@ -44,8 +46,9 @@ switch (route.page) {
 async function open(into: HTMLElement, kind: Kind, name: string): Promise<void> {
   document.body.dataset['page'] = kind
   into.replaceChildren(...outline(kind, name))
-  const [{ showPage }, show] = await Promise.all([import('./page'), showOf(kind)])
-  showPage(into, kind, name, show)
+  const loading = showOf(kind)
+  const { showPage } = await import('./page')
+  await showPage(into, kind, name, loading)
 }
 
 /** What is seen until the code of a page is here: its bar and its paper, where they will be. */

@@ -3,7 +3,8 @@
 import { KeyRound, Link2, Microscope, Moon, Share2, Sun } from 'lucide'
 
 import { copyText } from './clipboard'
-import { button, h, icon } from './dom'
+import { button, h, icon, pause } from './dom'
+import { finishFonts } from './fonts'
 import { foreignRoots } from './inspect/roots'
 import { createMenu, type Command } from './menu'
 import { continuedNotice, foreignNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
@@ -57,7 +58,10 @@ export interface Content {
   end(): void
 }
 
-export type Show = (stage: Stage) => Content
+/** Yields where a slow machine may do something else before it goes on. */
+export type Show = (stage: Stage) => Steps<Content>
+
+export type Steps<T> = Generator<void, T, void>
 
 /** "Saved" is shown when it has been true for this long, in ms: a word that blinks is not read. */
 const SETTLE_MS = 350
@@ -65,8 +69,15 @@ const SETTLE_MS = 350
 /** What a document holds beside what is shown is looked at this often while it changes, in ms. */
 const FOREIGN_MS = 400
 
-export function showPage(root: HTMLElement, kind: Kind, name: string, show: Show): void {
-  showSession(root, { kind, name, show }, null)
+/** Shows a document, whose content comes while the code that shows it does. */
+export async function showPage(root: HTMLElement, kind: Kind, name: string, loading: Promise<Show>): Promise<void> {
+  const session = new Session(name)
+  const page = { kind, name, show: await loading }
+  // On a slow machine each step takes a while, and in between the page is painted and hears of clicks.
+  await pause()
+  const mounted = await paused(mount(page, session, null))
+  await pause()
+  showMounted(root, page, mounted, false)
 }
 
 interface Page {
@@ -75,31 +86,53 @@ interface Page {
   readonly show: Show
 }
 
-/** What is taken along when one session ends and another one goes on. */
-interface Before {
-  readonly continued: Continued
-  readonly left: unknown
+/** A session and its content, around which the page is built. */
+interface Mounted {
+  readonly session: Session
+  readonly presence: Presence
+  readonly content: Content
+  readonly life: AbortController
+  /** What the content says; the page puts in what it does then. */
+  readonly said: { unreadable: boolean; onChanged(): void; onUnreadable(): void }
 }
 
-function showSession(root: HTMLElement, page: Page, before: Before | null): void {
-  const { kind, name } = page
-  let unreadable = false
-  let isTold = before === null
+function* mount(page: Page, session: Session, left: unknown): Steps<Mounted> {
   const life = new AbortController()
-  const session = new Session(name, before?.continued ?? null)
   const presence = createPresence(session)
-  const content = page.show({
+  const said: Mounted['said'] = { unreadable: false, onChanged() {}, onUnreadable() {} }
+  const content = yield* page.show({
     session,
     presence,
     signal: life.signal,
-    left: before?.left ?? null,
-    changed: () => queueMicrotask(nameThePage),
+    left,
+    changed: () => queueMicrotask(() => said.onChanged()),
     unreadable: () => {
-      unreadable = true
-      // What is there from the beginning is found to be so before there is anything to show it.
-      queueMicrotask(() => show(session.view))
+      said.unreadable = true
+      queueMicrotask(() => said.onUnreadable())
     },
   })
+  return { session, presence, content, life, said }
+}
+
+function atOnce<T>(steps: Steps<T>): T {
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  return step.value
+}
+
+async function paused<T>(steps: Steps<T>): Promise<T> {
+  let step = steps.next()
+  while (step.done !== true) {
+    await pause()
+    step = steps.next()
+  }
+  return step.value
+}
+
+/** `isContinued`: another session of this document has ended in this one. */
+function showMounted(root: HTMLElement, page: Page, { session, presence, content, life, said }: Mounted, isContinued: boolean): void {
+  const { kind, name } = page
+  let isTold = !isContinued
   const people = createPeople(presence, content, life.signal)
   // A document has a heading of its own.
   const title = h(kind === 'document' ? 'p' : 'h1', { class: 'title' }, name)
@@ -153,7 +186,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
     life.abort()
     session.end()
     content.end()
-    showSession(root, page, { continued, left })
+    showMounted(root, page, atOnce(mount(page, new Session(name, continued), left)), true)
   }
 
   let noticeShown = ''
@@ -168,7 +201,7 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
   const noticeDue = ({ access, saved }: SessionView): { readonly key: string; build(): HTMLElement } | null => {
     const { incompleteSince } = saved
     if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !content.isEmpty(), actions) }
-    if (unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
+    if (said.unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
     if (incompleteSince !== null) return { key: 'incomplete', build: () => incompleteNotice(incompleteSince, actions) }
     if (isTold) return foreignDue()
     return {
@@ -204,10 +237,10 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
   const show = (view: SessionView): void => {
     const { access } = view
     if (access.is === 'conflict') return goOn(access.next)
-    const editable = access.is === 'writer' && view.ready && !unreadable
+    const editable = access.is === 'writer' && view.ready && !said.unreadable
     if (content.isEditable() !== editable) content.setEditable(editable)
     content.body.classList.toggle('loading', !view.ready && access.is !== 'refused')
-    content.tools?.toggleAttribute('hidden', access.is !== 'writer' || unreadable)
+    content.tools?.toggleAttribute('hidden', access.is !== 'writer' || said.unreadable)
     badge.hidden = access.is !== 'reader'
     status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.copy, access.is === 'reader', view.ahead))
     showNotice(view)
@@ -222,8 +255,11 @@ function showSession(root: HTMLElement, page: Page, before: Before | null): void
     document.title = text
     if (session.view.ready && session.view.access.is !== 'refused') rememberDocument(kind, name, text)
   }
+  said.onChanged = nameThePage
+  said.onUnreadable = () => show(session.view)
   session.subscribe((view) => {
     show(view)
+    if (view.ready || view.access.is === 'refused') finishFonts()
     if (life.signal.aborted) return
     if (view.ready && document.title === 'Cowrite') nameThePage()
   })

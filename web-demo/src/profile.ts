@@ -73,6 +73,8 @@ export function initials(name: string): string {
 
 /** As a reader sees it: an emoji of several code points is one. */
 function firstLetter(word: string): string {
+  // To find the letters of others takes a browser tens of milliseconds, once.
+  if (/^\w(?![^\x00-\x7f])/.test(word)) return word.slice(0, 1)
   for (const { segment } of new Intl.Segmenter().segment(word)) return segment
   return ''
 }

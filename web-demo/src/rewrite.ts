@@ -67,15 +67,22 @@ export function noteWritten(written: Map<number, readonly Range[]>, { beforeStat
 }
 
 export function addWritten(written: Map<number, readonly Range[]>, more: Written): void {
-  for (const [client, ranges] of more) written.set(client, ranges.reduce(withRange, written.get(client) ?? []))
+  for (const [client, ranges] of more) written.set(client, joined([...(written.get(client) ?? []), ...ranges]))
 }
 
 function withRange(ranges: readonly Range[], next: Range): readonly Range[] {
-  const { from, to } = next
-  const apart = ranges.filter((one) => one.to < from || one.from > to)
-  const joined = ranges.filter((one) => !apart.includes(one))
-  const whole = { from: Math.min(from, ...joined.map((one) => one.from)), to: Math.max(to, ...joined.map((one) => one.to)) }
-  return [...apart, whole].sort((a, b) => a.from - b.from)
+  return joined([...ranges, next])
+}
+
+/** The same numbers in their order, and each once. (What is pasted builds on thousands of ranges.) */
+function joined(ranges: readonly Range[]): readonly Range[] {
+  const whole: { readonly from: number; to: number }[] = []
+  for (const { from, to } of ranges.toSorted((a, b) => a.from - b.from)) {
+    const last = whole.at(-1)
+    if (last !== undefined && from <= last.to) last.to = Math.max(last.to, to)
+    else whole.push({ from, to })
+  }
+  return whole
 }
 
 /** A document, and what is known of it: which of its edits this browser wrote, and what they build on. */
@@ -137,13 +144,10 @@ function rewritten({ update, written, upon }: Known, move: Move): Uint8Array {
 
 /** What of an update (v1) builds on edits that are ours: their numbers. */
 export function builtUpon(update: Uint8Array, written: Written): Written {
-  const upon = new Map<number, readonly Range[]>()
-  for (const struct of Y.decodeUpdate(update).structs) {
-    for (const id of struct instanceof Y.Item ? referencesOf(struct) : []) {
-      if (isIn(written, id)) upon.set(id.client, withRange(upon.get(id.client) ?? [], { from: id.clock, to: id.clock + 1 }))
-    }
-  }
-  return upon
+  const structs = Y.decodeUpdate(update).structs.filter((struct) => struct instanceof Y.Item)
+  const ours = structs.flatMap(referencesOf).filter((id) => isIn(written, id))
+  const byClient = [...groupBy(ours, ({ client }) => client)]
+  return new Map(byClient.map(([client, ids]) => [client, joined(ids.map(({ clock }) => ({ from: clock, to: clock + 1 })))]))
 }
 
 function referencesOf({ origin, rightOrigin, parent }: Y.Item): Y.ID[] {

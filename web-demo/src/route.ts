@@ -48,7 +48,8 @@ export function parseName(name: string | null): ParsedName {
   if (bytes > DOCUMENT_NAME_BYTES_MAX) {
     return { ok: false, reason: `the name is ${bytes} bytes long, the longest allowed is ${DOCUMENT_NAME_BYTES_MAX}` }
   }
-  if (/\p{Cc}/u.test(name)) return { ok: false, reason: 'the name holds a control character' }
+  // The same as \p{Cc}, which takes a browser ten milliseconds when it is asked first.
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name)) return { ok: false, reason: 'the name holds a control character' }
   if (name === '.' || name === '..') return { ok: false, reason: 'a name of nothing but dots cannot be put into an address' }
   return { ok: true, name }
 }

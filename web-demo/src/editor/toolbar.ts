@@ -140,8 +140,18 @@ export function createToolbar(editor: Editor): HTMLElement {
       element.setAttribute('aria-disabled', String(!tool.possible(editor)))
     }
   }
-  editor.on('transaction', refresh)
-  editor.on('update', refresh)
+  let isDue = false
+  /** Once for all that happens at one moment: each tool is tried on the text. */
+  const refreshSoon = (): void => {
+    if (isDue) return
+    isDue = true
+    queueMicrotask(() => {
+      isDue = false
+      if (!editor.isDestroyed) refresh()
+    })
+  }
+  editor.on('transaction', refreshSoon)
+  editor.on('update', refreshSoon)
   refresh()
   return toolbar
 }

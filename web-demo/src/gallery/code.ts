@@ -10,7 +10,7 @@ import { yCollab, yUndoManagerKeymap } from 'y-codemirror.next'
 import type { Awareness } from 'y-protocols/awareness'
 import * as Y from 'yjs'
 
-import { h } from '../dom'
+import { h, whenIdle } from '../dom'
 import { profileFrom } from '../profile'
 import styles from '../style/code.css?inline'
 import type { Mounted, Shared } from './shared'
@@ -88,7 +88,9 @@ export function mountCode({ doc, awareness }: Shared): Mounted {
     kind.textContent = found?.[1] ?? 'Plain text'
     if (wanted === kind.textContent) return
     wanted = kind.textContent
-    void (found?.[2]() ?? Promise.resolve([])).then((support) => {
+    // The text first, then its colours.
+    whenIdle(async () => {
+      const support = (await found?.[2]()) ?? []
       if (kind.textContent === (found?.[1] ?? 'Plain text')) view.dispatch({ effects: language.reconfigure(support) })
     })
   }
