@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 
 use super::{
     Effect, MS, Micros, Room, SECOND,
-    authorship::{ANSWER_TIME, Right},
+    authorship::{ANSWER_TIME, Author, Authorship, Right},
     cadence::edit_pause,
     outbox::Kind,
     session::{Gap, SavedAnswer, Session, SessionId},
@@ -264,23 +265,15 @@ impl Room {
             if span.end <= next {
                 continue;
             }
-            let heard = |session: SessionId| {
-                self.sessions
-                    .get(&session)
-                    .map_or(0, |of| of.outbox.line().heard_ms() * MS)
-            };
-            match self.authorship.right(client, author, now, heard) {
+            match right(&mut self.authorship, &self.sessions, client, author, now) {
                 Right::Granted => {}
                 // Of a client that comes to be nothing is known that could differ.
                 Right::Followed if next == 0 => {}
                 Right::Followed => self.authorship.doubt(client, next),
                 Right::Denied => others.push((client, next)),
-                Right::Ask(owner) => {
+                Right::Ask(_) => {
                     others.push((client, next));
                     owner_asked = true;
-                    if let Some(owner) = self.sessions.get(&owner) {
-                        owner.outbox.push(frame::ping(), Kind::Other);
-                    }
                 }
             }
         }
@@ -455,4 +448,25 @@ impl Room {
             Cow::Owned(self.document.clocks().cut_to(doubts))
         }
     }
+}
+
+/// Whether somebody may write under a client id. Its owner is asked whether it lives, where that is to be known first.
+pub(super) fn right(
+    authorship: &mut Authorship,
+    sessions: &FxHashMap<SessionId, Session>,
+    client: u64,
+    author: Author,
+    now: Micros,
+) -> Right {
+    let heard = |session: SessionId| {
+        let session = sessions.get(&session);
+        session.map_or(0, |session| session.outbox.line().heard_ms() * MS)
+    };
+    let right = authorship.right(client, author, now, heard);
+    if let Right::Ask(owner) = right
+        && let Some(owner) = sessions.get(&owner)
+    {
+        owner.outbox.push(frame::ping(), Kind::Other);
+    }
+    right
 }

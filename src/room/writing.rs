@@ -10,6 +10,7 @@ use crate::{
 use super::{
     Effect, Micros, Room,
     authorship::{Author, Right},
+    editing::right,
     session::SessionId,
 };
 
@@ -50,12 +51,11 @@ impl Room {
         };
         for (client, span) in update.spans() {
             let is_new = span.end > self.document.clocks().next(client);
-            if is_new
-                && matches!(
-                    self.authorship.right(client, author, now, |_| 0),
-                    Right::Denied | Right::Ask(_)
-                )
-            {
+            if !is_new {
+                continue;
+            }
+            let right = right(&mut self.authorship, &self.sessions, client, author, now);
+            if matches!(right, Right::Denied | Right::Ask(_)) {
                 let reason =
                     format!("client {client} is somebody who is here: an update is written under an id of its own");
                 return Err(CloseReason::Conflict(reason));

@@ -4,7 +4,7 @@ use cowrite::protocol::{close::CloseReason, update::Clocks};
 
 use crate::{
     editor::{Editor, Heard, states, step2, update},
-    table::{Deed, Table, named},
+    table::{Deed, MS, Table, named},
 };
 
 fn refusal(deeds: &[Deed]) -> u16 {
@@ -75,6 +75,25 @@ fn s10_nobody_writes_under_the_client_id_of_somebody_who_is_here() {
     table.did();
     table.writes(101, None, &impostor.state());
     assert_eq!(refusal(&table.did()), 4409, "what is known with another content");
+}
+
+#[test]
+fn s10_who_is_here_and_silent_keeps_its_client_id_however_often_somebody_writes_under_it() {
+    let mut table = Table::new();
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.takes(1);
+    let impostor = Editor::new(5).types("x");
+
+    for write in 100..110 {
+        table.writes(write, None, &impostor);
+        assert_eq!(refusal(&table.did()), 4409, "write {write}");
+        // The page says nothing of itself. Its browser answers.
+        if table.takes(1).contains(&Heard::Ping) {
+            table.pongs(1);
+        }
+        table.passes(3_500 * MS);
+    }
 }
 
 #[test]
