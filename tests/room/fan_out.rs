@@ -1,8 +1,9 @@
 //! F: rhythm, merged frames, slow readers.
 
 use cowrite::{
-    protocol::{close::CloseReason, frame},
-    room::{Policy, outbox::Kind},
+    limits::UPDATE_HERE_BYTES_MAX,
+    protocol::{close::CloseReason, frame, y_websocket},
+    room::{Policy, outbox::Kind, session::SessionId},
 };
 
 use crate::{
@@ -348,4 +349,21 @@ fn f11_many_small_frames_count_as_what_they_cost() {
     }
 
     assert!(matches!(table.takes(1)[..], [Heard::Close(1013, _)]));
+}
+
+#[test]
+fn l82_much_to_broadcast_takes_long() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    for (letters, takes_long) in [(100, false), (UPDATE_HERE_BYTES_MAX, true), (100, false)] {
+        let message = y_websocket::parse(update(&author.types(&"x".repeat(letters)))).unwrap();
+        let mut effects = Vec::new();
+
+        table.room.hear(SessionId(1), message, table.now, &mut effects);
+
+        assert_eq!(table.room.wakes_long(), takes_long, "{letters}");
+        table.passes(1_000 * MS);
+        assert!(!table.room.wakes_long(), "nothing is left of {letters}");
+    }
 }
