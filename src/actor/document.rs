@@ -180,9 +180,10 @@ pub struct Write {
     pub begins: Begins,
 }
 
-/// Somebody without a session reads. Answered with the document, or with the reason why it cannot be read.
+/// Somebody without a session reads. Answered with the document and about how many bytes it takes, encoded, or with the reason
+/// why it cannot be read.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<State, CloseReason>")]
+#[rtype(result = "Result<(State, usize), CloseReason>")]
 pub struct Read;
 
 /// A session has another token.
@@ -751,10 +752,14 @@ impl Handler<Write> for DocumentActor {
 }
 
 impl Handler<Read> for DocumentActor {
-    type Result = ResponseFuture<Result<State, CloseReason>>;
+    type Result = ResponseFuture<Result<(State, usize), CloseReason>>;
 
     fn handle(&mut self, _: Read, ctx: &mut Self::Context) -> Self::Result {
-        self.answer(ctx, |room| Ok(room.read()))
+        self.answer(ctx, |room| {
+            let state = room.read();
+            let bytes = state.bytes();
+            Ok((state, bytes))
+        })
     }
 }
 

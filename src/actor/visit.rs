@@ -83,8 +83,8 @@ impl Registry {
     /// # Errors
     /// The reason why it cannot be read.
     pub async fn read(self: &Arc<Self>, document: &DocumentId) -> Result<Copy, CloseReason> {
-        let state = self.ask(document, || Read).await?;
-        let weight = state.bytes().div_ceil(1024).clamp(1, self.copies_kb_max);
+        let (state, bytes) = self.ask(document, || Read).await?;
+        let weight = bytes.div_ceil(1024).clamp(1, self.copies_kb_max);
         let room = self.copies.clone().acquire_many_owned(weight as u32);
         let room = timeout(PATIENCE, room).await.ok().and_then(Result::ok);
         let room = room.ok_or_else(|| CloseReason::Overloaded("too much is being read, try again".to_owned()))?;
