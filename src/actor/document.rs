@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Identity, Person, Revocation},
+    budgets::LOADING_COST,
     document::State,
     id::DocumentId,
     limits::UPDATE_HERE_BYTES_MAX,
@@ -49,8 +50,6 @@ use super::{
 
 /// Messages that may wait for one document before its senders do.
 const MAILBOX: usize = 64;
-/// What is held while a document is loaded, for each byte that is stored: what was read of it, and what is made of it.
-const LOADING_COST: usize = 3;
 /// How long an actor that could not load says so before the next attempt.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The same when another node has the document: who asks goes there.

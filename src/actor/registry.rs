@@ -217,7 +217,8 @@ impl Registry {
         if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
             return Ok(addr.clone());
         }
-        self.policies.memory.may_open()?;
+        let stored = || self.store.stored_bytes(document);
+        self.policies.memory.may_open(stored)?;
         let generation = self.next_generation();
         let (name, registry) = (document.clone(), self.clone());
         let starts = move |ctx: &mut Context<DocumentActor>| DocumentActor::new(name, generation, registry, ctx);

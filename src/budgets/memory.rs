@@ -1,7 +1,7 @@
 //! What the process holds, and who is refused when that is much.
 //!
 //! What is used is measured by the shell and noted here: documents, outboxes, answers, unfinished messages and unsaved edits
-//! together, with what the estimates of each would leave out. As it grows, first no more documents are opened, then those go
+//! together, with what the estimates of each would leave out. As it grows, first no more documents are opened but small ones, then those go
 //! who make it hold most; edits are refused in large documents before they are in small ones, and at last everywhere.
 
 use std::sync::{
@@ -16,6 +16,10 @@ use super::{Counted, Tally};
 /// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
 const OPENING: usize = 85;
 const GREEDY: usize = 92;
+/// Up to this share small documents are opened all the same.
+const OPENING_SMALL: usize = 95;
+/// What a document takes for each byte that is stored of it, while it is opened.
+pub const LOADING_COST: usize = 3;
 /// From `OPENING` on, a document takes edits up to this part of what is free.
 const GROWING_SHARE: usize = 8;
 /// From this share on, what was taken since the last look is added to what was seen then.
@@ -148,13 +152,24 @@ impl Memory {
         &self.outboxes
     }
 
-    /// Whether a document that nobody has open may be opened.
+    /// Whether a document that nobody has open may be opened. `stored` says how many bytes of it are stored, if that is known:
+    /// who comes to a small one is refused later than who comes to a large one.
     ///
     /// # Errors
-    /// It is full.
-    pub fn may_open(&self) -> Result<(), Exceeded> {
+    /// It is full, for a document of this size.
+    pub fn may_open(&self, stored: impl FnOnce() -> Option<u64>) -> Result<(), Exceeded> {
         if !self.is_short() {
             return Ok(());
+        }
+        if let Some(stored) = stored() {
+            let bytes = usize::try_from(stored)
+                .unwrap_or(usize::MAX)
+                .saturating_mul(LOADING_COST);
+            if self.is_small(bytes, 0) && self.uses_now().saturating_add(bytes) <= self.percent(OPENING_SMALL) {
+                // It is not loaded yet, and others may come before it is.
+                self.opens(bytes);
+                return Ok(());
+            }
         }
         Err(Exceeded::new("memory", "the server's memory is used up", AGAIN))
     }
@@ -290,7 +305,7 @@ mod tests {
         let state = |used: usize| {
             memory.uses(used);
             (
-                memory.may_open().is_ok(),
+                memory.may_open(|| None).is_ok(),
                 memory.excess(),
                 memory.may_edit(0, 0).is_ok(),
             )
@@ -304,7 +319,23 @@ mod tests {
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
-        assert!(open.may_open().is_ok() && open.may_edit(1, usize::MAX).is_ok() && open.excess() == 0);
+        assert!(open.may_open(|| None).is_ok() && open.may_edit(1, usize::MAX).is_ok() && open.excess() == 0);
+    }
+
+    #[test]
+    fn l83_as_memory_fills_small_documents_are_opened_longer_than_large_ones() {
+        let memory = Memory::new(1_000_000, 0);
+        let opens = |used: usize, stored: Option<u64>| {
+            memory.uses(used);
+            memory.may_open(|| stored).is_ok()
+        };
+        assert!(opens(850_000, Some(900_000)), "whatever it is");
+        assert!(opens(860_000, Some(333)) && opens(860_000, Some(0)));
+        assert!(!opens(860_000, Some(334)) && !opens(860_000, None));
+        assert!(opens(949_001, Some(333)) && !opens(949_002, Some(333)));
+        memory.uses(940_000);
+        let opened = (0..100).filter(|_| memory.may_open(|| Some(333)).is_ok()).count();
+        assert_eq!(opened, 10, "those that are not loaded yet count");
     }
 
     #[test]
@@ -353,19 +384,22 @@ mod tests {
         let memory = Memory::new(1_000_000, 0);
         memory.uses(800_000);
         let held = memory.holds(40_000);
-        assert!(memory.may_open().is_ok() && !memory.is_short());
+        assert!(memory.may_open(|| None).is_ok() && !memory.is_short());
 
         let more = memory.holds(20_000);
 
-        assert!(memory.may_open().is_err() && memory.is_short());
+        assert!(memory.may_open(|| None).is_err() && memory.is_short());
         assert!(memory.may_edit(0, 20_000).is_err());
         drop(more);
-        assert!(memory.may_open().is_ok() && memory.may_edit(0, 20_000).is_ok());
+        assert!(memory.may_open(|| None).is_ok() && memory.may_edit(0, 20_000).is_ok());
         memory.uses(840_000);
-        assert!(memory.may_open().is_ok(), "it was seen");
+        assert!(memory.may_open(|| None).is_ok(), "it was seen");
         drop(held);
         memory.opens(20_000);
-        assert!(memory.may_open().is_err(), "what a document takes that was opened");
+        assert!(
+            memory.may_open(|| None).is_err(),
+            "what a document takes that was opened"
+        );
         memory.uses(500_000);
         memory.opens(1_000_000);
         assert!(!memory.is_short(), "there is plenty");

@@ -19,6 +19,6 @@ mod tally;
 
 pub use bucket::{Bucket, Rate};
 pub use crowd::{Crowd, Limits, Whose};
-pub use memory::{Memory, Share};
+pub use memory::{LOADING_COST, Memory, Share};
 pub use network::Network;
 pub use tally::{Counted, Tally};

@@ -370,7 +370,7 @@ struct LimitArgs {
     #[arg(long, env = "COWRITE_UNSAVED_BYTES_MAX", hide_env_values = true, value_name = "SIZE", default_value = "256MiB", value_parser = size::<{ 1 << 20 }, { 16 << 30 }>)]
     unsaved_bytes_max: u64,
 
-    /// Most memory that the process may hold: near it no more documents are opened (1013) and large ones take no edits, then
+    /// Most memory that the process may hold: near it only small documents are still opened (1013) and large ones take no edits, then
     /// connections that do not read what waits for them are closed, and above it edits are refused [default: 80 % of what the
     /// system has for it]
     #[arg(long, env = "COWRITE_MEMORY_MAX", hide_env_values = true, value_name = "SIZE", value_parser = size::<{ 64 << 20 }, { 1 << 50 }>)]

@@ -76,10 +76,10 @@ pub async fn watch(shared: Data<Shared>) {
             return;
         };
         memory.uses(bytes);
-        let is_full = memory.may_open().is_err();
+        let is_full = memory.is_short();
         if is_full && !was_full {
             log::warn!(
-                "{} MiB of memory are used, of {} MiB ({}): no more documents are opened",
+                "{} MiB of memory are used, of {} MiB ({}): no more documents are opened that are not small",
                 bytes >> 20,
                 memory.max() >> 20,
                 shared.held()

@@ -92,6 +92,10 @@ impl Store for DurableStore {
             .load_with(document, |name, base| self.read_side.find(name, base))
     }
 
+    fn stored_bytes(&self, document: &DocumentId) -> Option<u64> {
+        self.journal.stored_bytes(document)
+    }
+
     fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
         self.journal.history(document)
     }

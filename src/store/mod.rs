@@ -200,6 +200,11 @@ pub trait Store: Send + Sync + 'static {
     /// empty document instead. [`StoreError::Io`] when the disk did not answer: try again later.
     fn load(&self, document: &DocumentId) -> Result<StoredDocument, StoreError>;
 
+    /// About how many bytes a load of the document reads, where the store knows that without a read.
+    fn stored_bytes(&self, _: &DocumentId) -> Option<u64> {
+        None
+    }
+
     /// The records that [`Store::load`] reads, with their times and authors: the newest snapshot or deletion, then the
     /// updates after it. A store that keeps no times says 0.
     ///

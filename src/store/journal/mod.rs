@@ -481,6 +481,10 @@ impl Store for Journal {
         self.load_with(document, |_, _| Shelved::Not)
     }
 
+    fn stored_bytes(&self, document: &DocumentId) -> Option<u64> {
+        Some(self.index().documents.get(document).map_or(0, Document::bytes))
+    }
+
     fn history(&self, document: &DocumentId) -> Result<Vec<Record>, StoreError> {
         loop {
             // It says what is wrong, if something is.
