@@ -43,7 +43,7 @@ export function variables({ port, key, secret }) {
 /**
  * A line to a port. `fate()` is asked for each connection and answers nothing, or: `cutUp` and `cutDown`, after so many
  * bytes of the requests or of the answers both ends hear a reset; `swallow`, answers are lost; `delayMs`, they come late;
- * `request`, a function of a request's first line: 'cut', 'swallow' and 'flip' (a byte of the answer) concern it alone.
+ * `request`, a function of a request's first line: 'cut', 'swallow' and 'flip' (a byte of the answer's body) concern it alone.
  */
 export async function lineTo(t, port, fate) {
   const sockets = new Set()
@@ -70,7 +70,9 @@ export async function lineTo(t, port, fate) {
     far.on('data', bytes => {
       down += bytes.length
       if (swallow || fault === 'swallow') return faults++
-      if (fault === 'flip') {
+      // The head of an answer may come alone.
+      const head = bytes.subarray(0, 5).toString('latin1') === 'HTTP/' ? bytes.indexOf('\r\n\r\n') + 4 : 0
+      if (fault === 'flip' && bytes.length > head) {
         faults++
         bytes[bytes.length - 1] ^= 1
       }
