@@ -166,14 +166,14 @@ fn l68_as_memory_fills_what_is_free_is_given_back_whatever_the_allocator_keeps()
     const MIB: usize = 1 << 20;
     // This allocator keeps all that was freed, for ever.
     let keeps = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1");
-    let server = Server::start_with(&["--memory-max=96MiB", "--message-bytes-max=64MiB"], &[keeps]);
+    let server = Server::start_with(&["--memory-max=96MiB", "--message-bytes-max=80MiB"], &[keeps]);
     let mut peer = server.connect("a");
-    // Most of a message.
+    // Most of a message: so much that not even a small document is opened (L83).
     let mut head = vec![0x82, 0xff];
-    head.extend((63 * MIB as u64).to_be_bytes());
+    head.extend((79 * MIB as u64).to_be_bytes());
     head.extend([0; 4]);
     peer.write_all(&head).expect("sent");
-    peer.write_all(&vec![0; 62 * MIB]).expect("sent");
+    peer.write_all(&vec![0; 76 * MIB]).expect("sent");
     let mut names = (0..).map(|number| format!("d{number}"));
     let mut comes_to = |is_let_in: bool| {
         let patience = Instant::now() + Duration::from_secs(30);
