@@ -10,7 +10,7 @@
 //! Without tokens, and of those who hold one link, nobody knows whether a page that comes back, or that was reloaded and
 //! brings what its browser kept, is the same. So who left may be followed by sessions that came after it had left. Of those that
 //! were there one may be the same page on another line, whose first line was seen to end late: one that says that the id is its
-//! own, or that has none. A session that says nothing when it is asked may have lost its line: its id is free then.
+//! own. A session that says nothing when it is asked may have lost its line: its id is free then.
 //!
 //! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
 //! is asked what it has from where the room first knew of the id's session, and everybody who joins is asked from where
@@ -120,7 +120,7 @@ impl Authorship {
             }
             if claim.person.is_named() && claim.is_of(author) {
                 self.since.remove(&client);
-            } else if claim.session != author.session && claim.announced && !self.is_followed(client, claim, author) {
+            } else if claim.session != author.session && claim.announced && !Self::is_followed(client, claim, author) {
                 if self.ids.contains_key(&author.session) {
                     return None;
                 }
@@ -150,7 +150,7 @@ impl Authorship {
     /// One that has an id may only pass on late what it heard.
     pub fn come_back(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
         let follows = |claim: &Claim| {
-            let is_same = claim.is_of(author) || self.is_followed(client, claim, author);
+            let is_same = claim.is_of(author) || Self::is_followed(client, claim, author);
             claim.left.is_some() && is_same
         };
         if !self.ids.contains_key(&author.session) && self.claims.get(&client).is_some_and(follows) {
@@ -160,14 +160,10 @@ impl Authorship {
         None
     }
 
-    /// Whether a claim is of somebody who left, and whom this author may be: nothing tells them apart. Those who were there
-    /// when it left have ids of their own, but for the same page on another line.
-    fn is_followed(&self, client: u64, claim: &Claim, author: Author) -> bool {
-        let is_without = || match author.says {
-            Some(own) => own == client,
-            None => !self.has_id(author.session),
-        };
-        let may_follow = |left: Micros| left <= author.joined || is_without();
+    /// Whether a claim is of somebody who left, and whom this author may be: nothing tells them apart. Of those who were there
+    /// when it left, the same page on another line says that the id is its own.
+    fn is_followed(client: u64, claim: &Claim, author: Author) -> bool {
+        let may_follow = |left: Micros| left <= author.joined || author.says == Some(client);
         claim.person.may_be(&author.person) && claim.left.is_some_and(may_follow)
     }
 
@@ -243,7 +239,7 @@ impl Authorship {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
-            return if left + REMEMBERED <= now || self.is_followed(client, claim, author) {
+            return if left + REMEMBERED <= now || Self::is_followed(client, claim, author) {
                 Right::Followed
             } else {
                 Right::Denied

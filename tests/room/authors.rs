@@ -167,7 +167,7 @@ fn d21_who_comes_back_on_another_line_is_saved_when_the_first_one_ends_late() {
         table.passes(SECOND);
         table.stores(2);
         let is_saved = table.takes(2).contains(&Heard::Saved(vec![1]));
-        assert_eq!(is_saved, !has_another_id, "announces its own: {announces}");
+        assert_eq!(is_saved, announces, "it says that it has another id: {has_another_id}");
     }
 }
 
