@@ -406,9 +406,26 @@ impl Journal {
                 let entry = entry.clone();
                 spoiled.push(Spoiled { entry, segment, reason });
             }
-        } else {
-            self.quarantine(&entry.document, segment, &reason);
+            return;
         }
+        let mut index = self.index_mut();
+        let is_whole = index
+            .documents
+            .get(&entry.document)
+            .is_some_and(|known| known.damage.is_none());
+        if is_whole && index.need(segment, entry) == Need::Past {
+            log::error!(
+                "of the history of document {} something is lost: {reason}",
+                entry.document
+            );
+            // It stays for a person to look at.
+            if let Some(segment) = index.segments.get_mut(&segment) {
+                segment.unnamed = true;
+            }
+            return;
+        }
+        drop(index);
+        self.quarantine(&entry.document, segment, &reason);
     }
 
     fn delete(&self, victim: u32, entries: &[Entry]) -> Result<(), StoreError> {

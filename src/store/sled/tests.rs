@@ -295,10 +295,11 @@ fn try_of_number(store: &DurableStore) -> Option<u32> {
 }
 
 /// A store whose snapshot of `a` is in sled and fails its check in the journal, where compaction will come to it.
-fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64) -> DurableStore {
+fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64, retain_ms: u64) -> DurableStore {
     let options = || Options {
         journal: JournalOptions {
             segment_bytes_min: 16_384,
+            retain_ms,
             ..JournalOptions::default()
         },
         sled: SledOptions {
@@ -310,7 +311,9 @@ fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64) -> DurableStore {
         },
     };
     let store = DurableStore::open(folder, options()).unwrap();
-    store.commit_all(&[snapshot("a", 1, "only here")]).unwrap();
+    let mut first = snapshot("a", 1, "only here");
+    first.at_ms = 1_000_000;
+    store.commit_all(&[first]).unwrap();
     for round in 1..=12 {
         store.commit_all(&[snapshot("b", round, vec![7; 1_000])]).unwrap();
     }
@@ -336,7 +339,7 @@ fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64) -> DurableStore {
 #[test]
 fn r32_a_snapshot_that_rots_in_the_journal_is_written_anew_from_sled() {
     let folder = tempfile::tempdir().unwrap();
-    let store = with_a_spoiled_snapshot(folder.path(), 10_000);
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000, 0);
     let whole = stored(Some((1, "only here")), &[(2, "more")]);
 
     while store.maintain(1).unwrap() {}
@@ -351,9 +354,26 @@ fn r32_a_snapshot_that_rots_in_the_journal_is_written_anew_from_sled() {
 }
 
 #[test]
+fn r32_what_was_written_anew_is_whole_though_history_keeps_what_rotted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000, 500_000);
+
+    // Of its segment the rest is dead, and it is history itself until 1,500,000.
+    for now in [1_400_000, 1_450_000, 2_000_000] {
+        while store.maintain(now).unwrap() {}
+        assert_eq!(store.status().damaged, 0, "at {now}");
+    }
+
+    assert_eq!(
+        store.journal().load(&id("a")).unwrap(),
+        stored(Some((1, "only here")), &[(2, "more")])
+    );
+}
+
+#[test]
 fn r32_nothing_is_called_damaged_while_sled_is_late() {
     let folder = tempfile::tempdir().unwrap();
-    let store = with_a_spoiled_snapshot(folder.path(), 20);
+    let store = with_a_spoiled_snapshot(folder.path(), 20, 0);
     let current = try_of(&store);
     let (nobody, _unread) = mpsc::channel();
     let answers = lock(&current.reads).replace(nobody);
@@ -378,7 +398,7 @@ fn r32_nothing_is_called_damaged_while_sled_is_late() {
 #[test]
 fn r32_without_a_copy_the_document_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
-    let store = with_a_spoiled_snapshot(folder.path(), 10_000);
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000, 0);
     try_of(&store).shelf.get().unwrap().remove(&id("a")).unwrap();
 
     while store.maintain(1).unwrap() {}
