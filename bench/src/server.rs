@@ -123,6 +123,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Cowrite keeps the limits that it has by itself: nobody is to take more than a person does.
     pub own_limits: bool,
+    /// The URL of a database that has its tables, in place of the data folder; Cowrite only.
+    pub database: Option<String>,
 }
 
 /// One connection does here what a thousand people do elsewhere: it is not to wait for its turn.
@@ -161,11 +163,12 @@ impl Server {
         let mut command = bounded_command(options.all_cores);
         match kind {
             Kind::Cowrite | Kind::CowriteHocuspocus => {
-                command
-                    .arg(&at.cowrite)
-                    .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-                    .arg(data.join("cowrite"))
-                    .args(&options.flags);
+                command.arg(&at.cowrite).args(["serve", "--listen", "127.0.0.1:0"]);
+                match &options.database {
+                    Some(url) => command.env("COWRITE_DATABASE_URL", url),
+                    None => command.arg("--data").arg(data.join("cowrite")),
+                };
+                command.args(&options.flags);
                 if !options.own_limits {
                     command.args(AS_FAST_AS_IT_GOES);
                 }
@@ -288,20 +291,12 @@ impl Server {
     }
 
     fn post(&self, path: &str, body: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.address)?;
-        write!(
-            stream,
+        let body = self.ask(&format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
             self.address,
             body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        if !head.starts_with("HTTP/1.1 200") {
-            return Err(io::Error::other(format!("{path}: {head}")));
-        }
+        ))?;
         let (from, to) = (
             body.find('{').unwrap_or(0),
             body.rfind('}').map_or(body.len(), |at| at + 1),
@@ -309,9 +304,39 @@ impl Server {
         Ok(body[from..to].to_owned())
     }
 
+    /// The body of its answer to a request.
+    fn ask(&self, request: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        if !head.starts_with("HTTP/1.1 200") {
+            return Err(io::Error::other(format!(
+                "{}: {head}",
+                request.lines().next().unwrap_or_default()
+            )));
+        }
+        Ok(body.to_owned())
+    }
+
+    /// How many commits Cowrite has made so far.
+    pub fn commits(&self) -> io::Result<u64> {
+        let metrics = self.ask(&format!(
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        ))?;
+        let count = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("cowrite_journal_commit_seconds_count "));
+        count
+            .and_then(|count| count.trim().parse().ok())
+            .ok_or_else(|| io::Error::other("/metrics does not count commits"))
+    }
+
     /// CPU time so far, of the whole process tree.
     pub fn cpu(&self) -> Duration {
-        tree(self.child.id()).into_iter().map(cpu_of).sum()
+        cpu_of_tree(self.child.id(), false)
     }
 
     /// Resident memory, of the whole process tree, in kB.
@@ -399,10 +424,18 @@ fn bounded_command(all_cores: bool) -> Command {
     command
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port that is free at the moment.
+pub fn free_port() -> io::Result<u16> {
     TcpListener::bind("127.0.0.1:0")?
         .local_addr()
         .map(|address| address.port())
+}
+
+/// CPU time so far of a process and all its descendants; `reaped` counts those that have ended as well.
+pub fn cpu_of_tree(root: u32, reaped: bool) -> Duration {
+    let living: Duration = tree(root).into_iter().map(cpu_of).sum();
+    let ended = if reaped { ticks_of(root, 13) } else { Duration::ZERO };
+    living + ended
 }
 
 /// A process and all its descendants.
@@ -436,15 +469,20 @@ fn cpu_of(pid: u32) -> Duration {
             .and_then(|ns| ns.parse::<u64>().ok())
             .unwrap_or(0);
     }
+    Duration::from_nanos(exact).max(ticks_of(pid, 11))
+}
+
+/// User and system time, which are the fields `first` and the next after the program's name in
+/// `/proc/PID/stat`.
+fn ticks_of(pid: u32, first: usize) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map_or("", |(_, rest)| rest)
-        .split_whitespace()
-        .collect();
-    let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    let coarse = Duration::from_millis(10 * (ticks(11) + ticks(12)));
-    Duration::from_nanos(exact).max(coarse)
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields
+        .skip(first)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(10 * ticks)
 }
 
 fn status_kb_of(pid: u32, field: &str) -> u64 {

@@ -13,7 +13,7 @@ use crate::{
     wire::{self, MARKER_UNITS, Scanner},
 };
 
-use super::{Meter, Outcome, Place, histogram, ms};
+use super::{Meter, Metered, Outcome, Place, Used, histogram, ms};
 
 /// What the editors do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Measured {
     pub doubled: u64,
     pub cpu_us: f64,
     pub wall_us: f64,
+    /// What the servers used in that time.
+    pub used: Used,
     /// Deliveries and edits while the CPU was metered (warm-up is not among them).
     pub metered_deliveries: u64,
     pub metered_edits: u64,
@@ -190,7 +192,7 @@ impl Editing {
     pub fn measure_at(
         &self,
         seats: &[Seat],
-        server: &Server,
+        server: &dyn Metered,
         place: &Place<'_>,
         intrusion: Option<Intrusion>,
     ) -> Result<Measured, String> {
@@ -266,6 +268,7 @@ impl Editing {
         }
         let (meter, deliveries, turns, own_cpu) = meter.ok_or("the workload is shorter than its warm-up")?;
         let (cpu_us, wall_us) = meter.read();
+        let used = meter.since();
         let came = ears.intrusion.map_or_else(Vec::new, |all| all.came);
         let took = came.iter().filter_map(|one| Some(one.whole? - one.at));
         let edits = came.iter().filter_map(|one| Some(one.saved? - one.edited?));
@@ -278,6 +281,7 @@ impl Editing {
             doubled: ears.doubled,
             cpu_us,
             wall_us,
+            used,
             metered_deliveries: ears.deliveries - deliveries,
             metered_edits: turn - turns,
             generator_cpu_us: own_cpu_us() - own_cpu,

@@ -3,7 +3,7 @@
 use crate::server::{Kind, Options};
 
 use super::{
-    Outcome, Place, cores, durability,
+    Outcome, Place, cores, database, durability,
     editing::{Doing, Editing},
     growth::{self, Past},
     keystrokes, opening, sockets,
@@ -193,6 +193,13 @@ pub static ALL: &[Workload] = &[
         counts: "CPU per edit with the journal in memory, on disk, and with an acknowledgement for each edit",
         servers: OURS,
         run: |name, _, place| durability::run(name, &edits(name, 600, 3, 10.0), place),
+    },
+    Workload {
+        name: "database",
+        title: "300 documents, 3 editors each × 10 edits/s, each acknowledged: a folder, one node and two on Postgres",
+        counts: "CPU per edit of the servers and of the database; saved; edits per commit",
+        servers: OURS,
+        run: |name, _, place| database::run(&edits(name, 300, 3, 10.0), place),
     },
     Workload {
         name: "cold-open",

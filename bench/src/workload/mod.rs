@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub mod cores;
+pub mod database;
 pub mod durability;
 pub mod editing;
 pub mod growth;
@@ -107,25 +108,66 @@ pub fn ms(us: f64) -> String {
     }
 }
 
+/// What was used so far, or between two moments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used {
+    /// CPU time of the server, or of all its nodes.
+    pub cpu: Duration,
+    /// CPU time of their database.
+    pub database: Duration,
+    /// Commits that they made; counted with a database alone.
+    pub commits: u64,
+}
+
+/// A server, or several of them with their database.
+pub trait Metered {
+    fn used(&self) -> Used;
+
+    /// Resident memory in kB.
+    fn rss_kb(&self) -> u64;
+}
+
+impl Metered for Server {
+    fn used(&self) -> Used {
+        Used {
+            cpu: self.cpu(),
+            ..Used::default()
+        }
+    }
+
+    fn rss_kb(&self) -> u64 {
+        Self::rss_kb(self)
+    }
+}
+
 /// CPU time of a server between two moments.
 pub struct Meter<'a> {
-    server: &'a Server,
-    cpu: Duration,
+    server: &'a dyn Metered,
+    used: Used,
     at: Micros,
 }
 
 impl<'a> Meter<'a> {
-    pub fn start(server: &'a Server) -> Self {
+    pub fn start(server: &'a dyn Metered) -> Self {
         Self {
             server,
-            cpu: server.cpu(),
+            used: server.used(),
             at: clock::now(),
         }
     }
 
     /// CPU and wall time since, in µs.
     pub fn read(&self) -> (f64, f64) {
-        let cpu = self.server.cpu().saturating_sub(self.cpu);
-        (cpu.as_secs_f64() * 1e6, (clock::now() - self.at) as f64)
+        (self.since().cpu.as_secs_f64() * 1e6, (clock::now() - self.at) as f64)
+    }
+
+    /// All that was used since.
+    pub fn since(&self) -> Used {
+        let now = self.server.used();
+        Used {
+            cpu: now.cpu.saturating_sub(self.used.cpu),
+            database: now.database.saturating_sub(self.used.database),
+            commits: now.commits.saturating_sub(self.used.commits),
+        }
     }
 }
