@@ -691,7 +691,7 @@ impl Handler<Join> for DocumentActor {
         let sessions_max = self.registry.policies.sessions_max;
         self.answer(ctx, move |room| {
             let now = clock::now();
-            room.may_join(sessions_max)?;
+            room.may_join(sessions_max, &join.joining.accounts)?;
             may_begin(room, &join.begins, now)?;
             room.join(join.joining, now);
             Ok(())

@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     access::Patterns,
-    budgets::Memory,
+    budgets::{Accounts, Memory},
     document::Deleted,
     id::DocumentId,
     limits::SESSIONS_PER_DOCUMENT,
@@ -210,6 +210,18 @@ impl Registry {
     /// # Errors
     /// The server is stopping, or has no memory for a document that is not open.
     pub fn open(self: &Arc<Self>, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
+        self.open_for(document, &Accounts::default())
+    }
+
+    /// The same for somebody who is charged with it.
+    ///
+    /// # Errors
+    /// The same, or it is not open, and theirs that are open take too much.
+    pub fn open_for(
+        self: &Arc<Self>,
+        document: &DocumentId,
+        accounts: &Accounts,
+    ) -> Result<Addr<DocumentActor>, CloseReason> {
         let mut actors = self.lock();
         if actors.closed {
             return Err(CloseReason::Restarting);
@@ -217,6 +229,7 @@ impl Registry {
         if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
             return Ok(addr.clone());
         }
+        accounts.may_open(&self.policies.memory)?;
         let stored = || self.store.stored_bytes(document);
         self.policies.memory.may_open(stored)?;
         let generation = self.next_generation();

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{protocol::close::Exceeded, room::Micros};
 
-use super::{Bucket, Rate};
+use super::{Account, Bucket, Rate};
 
 /// Clients that hold nothing and are remembered for what they took, some 100 bytes each.
 const FORGETTABLE_MAX: usize = 32 * 1024;
@@ -33,6 +33,8 @@ pub struct Limits {
     pub documents: Rate,
     /// Links that are made.
     pub links: Rate,
+    /// Most that the documents that are open take where memory may become short, in percent of all.
+    pub memory_percent: usize,
 }
 
 /// Who is limited.
@@ -63,11 +65,18 @@ struct Client {
     /// What its connections have asked of documents; shared with them, and made when the first one comes.
     asked: Option<Arc<Mutex<Bucket>>>,
     links: Bucket,
+    /// What its documents take; shared with its sessions, and made when the first one comes.
+    account: Option<Arc<Account>>,
 }
 
 impl Client {
     fn holds(&self) -> bool {
         self.connections > 0 || self.silent > 0
+    }
+
+    /// Whether sessions are charged to it that it does not hold: those that come through another node.
+    fn is_charged(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.bytes() > 0)
     }
 
     /// When nothing of it needs to be remembered any more, in nanoseconds.
@@ -173,6 +182,16 @@ impl<K: Ord + Clone> Crowd<K> {
         self.client(who, now).asked.get_or_insert_default().clone()
     }
 
+    /// What the documents that a client has open take.
+    #[must_use]
+    pub fn account(&mut self, who: &K, now: Micros) -> Arc<Account> {
+        let Limits {
+            whose, memory_percent, ..
+        } = self.limits;
+        let account = &mut self.client(who, now).account;
+        account.get_or_insert_with(|| Account::of(whose, memory_percent)).clone()
+    }
+
     /// One connection less.
     pub fn disconnect(&mut self, who: &K) {
         self.let_go(who, |client| client.connections -= 1);
@@ -241,7 +260,7 @@ impl<K: Ord + Clone> Crowd<K> {
         let least = *until.select_nth_unstable(half).1;
         let until = least.max(now.saturating_mul(1_000));
         self.clients
-            .retain(|_, client| client.holds() || client.forgotten_at() > until);
+            .retain(|_, client| client.holds() || client.is_charged() || client.forgotten_at() > until);
     }
 
     fn exceeded(&self, labels: (&'static str, &'static str), what: &str, wait: Micros) -> Exceeded {
@@ -271,6 +290,7 @@ mod tests {
             refusals: RATE,
             documents: RATE,
             links: RATE,
+            memory_percent: 12,
         })
     }
 

@@ -13,7 +13,9 @@ use crate::protocol::close::Exceeded;
 
 use super::{Counted, Tally};
 
-/// From these shares of the bound on, in percent: documents that nobody has open are refused, the greediest go.
+/// From these shares of the bound on, in percent: who has too much open opens no more; documents that nobody has open are
+/// refused, and who has too much open goes; who does not read goes.
+const FULL: usize = 70;
 const OPENING: usize = 85;
 const GREEDY: usize = 92;
 /// Up to this share small documents are opened all the same.
@@ -138,6 +140,12 @@ impl Memory {
     #[must_use]
     pub fn is_short(&self) -> bool {
         self.used() > self.percent(FILLING) && self.uses_now() > self.percent(OPENING)
+    }
+
+    /// Whether it may become short: who takes much takes no more.
+    #[must_use]
+    pub fn fills(&self) -> bool {
+        self.uses_now() > self.percent(FULL)
     }
 
     /// How many bytes the documents weigh that are open.

@@ -3,6 +3,7 @@
 //! Plain values with the time as an argument: no clock, no sockets, no locks. `http::doorkeeper` holds them for the
 //! server.
 //!
+//! * `account`: what the open documents of one client take
 //! * `bucket`: a rate with something to spare, in one number
 //! * `crowd`: what each of many (addresses, users) has taken, in bounded memory
 //! * `memory`: what the process holds, and who is refused when that is much
@@ -10,6 +11,7 @@
 //! * `pace`: how fast one connection is read
 //! * `tally`: a sum that all threads add to
 
+mod account;
 mod bucket;
 mod crowd;
 mod memory;
@@ -17,6 +19,7 @@ mod network;
 pub mod pace;
 mod tally;
 
+pub use account::{Account, Accounts, Charge};
 pub use bucket::{Bucket, Rate};
 pub use crowd::{Crowd, Limits, Whose};
 pub use memory::{LOADING_COST, Memory, Share};

@@ -32,6 +32,9 @@ pub struct Budgets {
     pub refusals_per_minute: usize,
     /// New documents of one address, and of one user, in a minute.
     pub new_documents_per_minute: usize,
+    /// What documents take that are open for one address, and for one user, in percent of all memory.
+    pub memory_percent_per_address: usize,
+    pub memory_percent_per_user: usize,
     /// Messages of one connection in a second.
     pub messages_per_second: usize,
     /// Messages of one connection in a second that are presence.
@@ -54,6 +57,8 @@ impl Default for Budgets {
             handshakes_per_second: limits::HANDSHAKES_PER_SECOND,
             refusals_per_minute: limits::REFUSALS_PER_MINUTE,
             new_documents_per_minute: limits::NEW_DOCUMENTS_PER_MINUTE,
+            memory_percent_per_address: limits::MEMORY_PERCENT_PER_ADDRESS,
+            memory_percent_per_user: limits::MEMORY_PERCENT_PER_USER,
             messages_per_second: limits::MESSAGES_PER_SECOND,
             presence_per_second: limits::PRESENCE_PER_SECOND,
             received_bytes_per_second: limits::RECEIVED_BYTES_PER_SECOND,
@@ -81,10 +86,12 @@ impl Budgets {
                 self.new_documents_per_minute as u64,
             ),
             links: Rate::per_minute(limits::LINKS_PER_MINUTE, limits::LINKS_PER_MINUTE),
+            memory_percent: self.memory_percent_per_address,
         };
         let user = Limits {
             whose: Whose::User,
             connections: self.connections_per_user,
+            memory_percent: self.memory_percent_per_user,
             ..address
         };
         let bytes = self.received_bytes_per_second;
@@ -153,6 +160,15 @@ pub(super) struct BudgetArgs {
     #[arg(long, env = "COWRITE_NEW_DOCUMENTS_PER_MINUTE", hide_env_values = true, value_name = "COUNT", default_value = "600", value_parser = count::<10_000_000>)]
     new_documents_per_minute: usize,
 
+    /// Percent of --memory-max that the documents may take which are open for one address, each divided among its sessions; from
+    /// 70 % of all on, one with more opens no further ones, and from 85 % on its connections are closed with 1013
+    #[arg(long, env = "COWRITE_MEMORY_PERCENT_PER_ADDRESS", hide_env_values = true, value_name = "COUNT", default_value = "50", value_parser = count::<100>)]
+    memory_percent_per_address: usize,
+
+    /// The same for one user
+    #[arg(long, env = "COWRITE_MEMORY_PERCENT_PER_USER", hide_env_values = true, value_name = "COUNT", default_value = "12", value_parser = count::<100>)]
+    memory_percent_per_user: usize,
+
     /// Messages of one connection in a second, and ten times as many at once; what is more is read later
     #[arg(long, env = "COWRITE_MESSAGES_PER_SECOND", hide_env_values = true, value_name = "COUNT", default_value = "2000", value_parser = count::<10_000_000>)]
     messages_per_second: usize,
@@ -182,6 +198,8 @@ impl From<BudgetArgs> for Budgets {
             handshakes_per_second: args.handshakes_per_second,
             refusals_per_minute: args.refusals_per_minute,
             new_documents_per_minute: args.new_documents_per_minute,
+            memory_percent_per_address: args.memory_percent_per_address,
+            memory_percent_per_user: args.memory_percent_per_user,
             messages_per_second: args.messages_per_second,
             presence_per_second: args.presence_per_second,
             received_bytes_per_second: args.received_bytes_per_second,

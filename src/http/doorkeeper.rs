@@ -16,7 +16,7 @@ use actix_web::HttpRequest;
 use crate::{
     access::{Identity, Person},
     actor::clock,
-    budgets::{Crowd, Limits, Network, pace},
+    budgets::{Accounts, Crowd, Limits, Network, pace},
     protocol::close::Exceeded,
     room::{Micros, outbox::Line},
 };
@@ -236,6 +236,15 @@ impl Doorkeeper {
         }
     }
 
+    /// Who is charged with what a session's document takes (L84).
+    #[must_use]
+    pub fn accounts(&self, whose: Option<Network>, identity: &Identity) -> Accounts {
+        let now = clock::now();
+        let address = whose.map(|network| lock(&self.addresses).account(&network, now));
+        let user = user(identity, whose).map(|user| lock(&self.users).account(&user, now));
+        Accounts::of(address.into_iter().chain(user))
+    }
+
     /// A connection turns out to be a user's.
     ///
     /// # Errors
@@ -355,6 +364,7 @@ mod tests {
             refusals: Rate::per_minute(1, 10),
             documents: Rate::per_minute(1, documents),
             links: Rate::per_minute(1, documents),
+            memory_percent: 50,
         };
         let fast = Rate::per_second(1_000_000, 1_000_000);
         Doorkeeper::new(Allowed {

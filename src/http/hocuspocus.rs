@@ -681,6 +681,7 @@ impl Socket {
         let joining = Joining {
             id,
             expires: identity.expires_at_ms.map(clock::at_wall_ms),
+            accounts: self.shared.doorkeeper.accounts(self.network, &identity),
             identity,
             dialect: dialect.clone(),
             outbox: outbox.clone(),

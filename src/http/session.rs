@@ -57,7 +57,7 @@ pub async fn checked(update: Bytes, shared: &Shared) -> Result<CheckedUpdate, Cl
 pub async fn join(shared: &Shared, join: Join, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
     let id = join.joining.id;
     for _ in 0..OPEN_TRIES {
-        let actor = shared.registry.open(document)?;
+        let actor = shared.registry.open_for(document, &join.joining.accounts)?;
         match timeout(JOIN_PATIENCE, actor.send(join.clone())).await {
             Ok(Ok(Ok(()))) => {
                 // A revocation while it joined did not find it.

@@ -108,12 +108,14 @@ async fn upgrade(
         .iter()
         .for_each(|node| outbox.line().comes_through(*node));
     let expires = identity.expires_at_ms.map(clock::at_wall_ms);
+    let accounts = shared.doorkeeper.accounts(visit.network, &identity);
     let joining = Joining {
         id,
         identity,
         expires,
         dialect,
         outbox: outbox.clone(),
+        accounts,
     };
     let body = OutboxBody::new(outbox.clone(), Open::count(shared, visit));
     let connection = Connection {

@@ -29,7 +29,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
-    budgets::{Counted, Memory},
+    budgets::{Accounts, Charge, Counted, Memory},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
@@ -283,11 +283,12 @@ impl Room {
         std::mem::take(&mut self.counts)
     }
 
-    /// Whether there is room for one more session.
+    /// Whether there is room for one more session, of these clients.
     ///
     /// # Errors
-    /// There are so many already.
-    pub fn may_join(&self, sessions_max: usize) -> Result<(), CloseReason> {
+    /// There are so many already, or memory is short, and those have too much of it.
+    pub fn may_join(&self, sessions_max: usize, accounts: &Accounts) -> Result<(), CloseReason> {
+        accounts.may_stay(&self.memory, self.memory_bytes())?;
         if self.sessions.len() < sessions_max {
             return Ok(());
         }
@@ -327,8 +328,11 @@ impl Room {
             expires,
             dialect,
             outbox,
+            accounts,
         } = joining;
         outbox.line().heard(now / MS);
+        let mut charge = Charge::of(accounts);
+        charge.is(self.memory_bytes() / (self.sessions.len() + 1));
         let mut session = Session {
             identity,
             expires,
@@ -353,6 +357,7 @@ impl Room {
             asks_again: false,
             saving: Saving::new(now),
             told_read_only: false,
+            charge,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });

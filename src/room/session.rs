@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use crate::{
     access::{Access, Identity, Sharer},
+    budgets::{Accounts, Charge},
     protocol::{
         dialect::{Dialect, Outbound},
         update::{Clocks, Id},
@@ -41,6 +42,8 @@ pub struct Joining {
     pub dialect: Dialect,
     /// Where its frames go.
     pub outbox: Arc<Outbox>,
+    /// Who is charged with what its document takes.
+    pub accounts: Accounts,
 }
 
 /// A session, as an operator sees it.
@@ -104,6 +107,8 @@ pub(super) struct Session {
     pub asked_about: BTreeMap<u64, u32>,
     /// It was answered before, and asks again.
     pub asks_again: bool,
+    /// Its part of what the document takes in memory.
+    pub charge: Charge,
 }
 
 impl Session {

@@ -25,7 +25,7 @@ const SILENCE_WAITING_MAX: Micros = 2 * SECOND;
 const DEAF_MAX: Micros = 75 * SECOND;
 
 impl Room {
-    /// Looks after the sessions: expired tokens, the deaf, the silent, open questions and gaps.
+    /// Looks after the sessions: those that have too much open, expired tokens, the deaf, the silent, open questions and gaps.
     pub(super) fn sweep(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         self.sweep_due = None;
         self.presence.expire(now);
@@ -39,7 +39,16 @@ impl Room {
         let mut twins = Vec::new();
         let mut questions = Vec::new();
         let mut newcomers = Vec::new();
+        let bytes = self.document.memory_bytes();
+        let part = bytes / self.sessions.len().max(1);
         for (id, session) in &mut self.sessions {
+            session.charge.is(part);
+            if let Err(exceeded) = session.charge.accounts().may_stay(&self.memory, bytes) {
+                // The next ones of the same client stay when this was enough.
+                session.charge.is(0);
+                ended.push((*id, exceeded.into()));
+                continue;
+            }
             if let Some(expires) = session.expires {
                 if expires <= now {
                     let reason = "the token has expired, get a new one".to_owned();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cowrite::{
-    budgets::{Bucket, Memory, Network},
+    budgets::{Account, Accounts, Bucket, Charge, Memory, Network, Whose},
     document::{Deleted, Document},
     protocol::{
         close::CloseReason,
@@ -941,6 +941,69 @@ fn l67_large_is_what_a_document_takes_and_not_what_it_weighs() {
             .iter()
             .any(|heard| matches!(heard, Heard::Close(1_013, _)))
     );
+}
+
+#[test]
+fn l84_who_has_too_much_open_goes_when_memory_is_short_until_it_has_its_part() {
+    let memory = Memory::new(1 << 20, 0);
+    let user = || Account::of(Whose::User, 12);
+    let (greedy, modest) = (user(), user());
+    let mut tables = [100_000, 80_000].map(|letters| {
+        let mut table = Table::new();
+        table.room.shares(memory.clone());
+        table.accounts = Accounts::of([greedy.clone()]);
+        table.joins(1, writer(), None);
+        table.says(1, &update(&Editor::new(5).types(&"x".repeat(letters))));
+        table
+    });
+    tables[0].accounts = Accounts::of([modest.clone()]);
+    tables[0].joins(2, writer(), None);
+    let passes = |tables: &mut [Table; 2]| {
+        tables.each_mut().map(|table| {
+            table.passes(6 * SECOND);
+            let ended = |deed| match deed {
+                Deed::Ended(id, CloseReason::Exceeded(exceeded)) => Some((id, exceeded.label())),
+                _ => None,
+            };
+            table.did().into_iter().filter_map(ended).collect::<Vec<_>>()
+        })
+    };
+    memory.uses((1 << 20) / 100 * 80);
+    assert_eq!(passes(&mut tables), [vec![], vec![]]);
+    let (both, one) = (greedy.bytes(), modest.bytes());
+    assert!((50_000..60_000).contains(&one) && (130_000..140_000).contains(&both), "{one} {both}");
+
+    memory.uses((1 << 20) / 100 * 86);
+
+    assert_eq!(passes(&mut tables), [vec![(1, "memory_of_user")], vec![]]);
+    assert_eq!(modest.bytes(), tables[0].room.memory_bytes(), "it is alone there");
+    let comes_back = |account: &Arc<Account>, tables: &[Table; 2]| {
+        let accounts = Accounts::of([account.clone()]);
+        tables[0].room.may_join(10, &accounts).is_ok()
+    };
+    assert!(comes_back(&modest, &tables) && comes_back(&greedy, &tables), "it has its part");
+    let mut more = Charge::of(Accounts::of([greedy.clone()]));
+    more.is(60_000);
+    assert!(!comes_back(&greedy, &tables));
+    memory.uses((1 << 20) / 100 * 80);
+    assert!(comes_back(&greedy, &tables));
+}
+
+#[test]
+fn l84_who_has_one_document_open_stays_however_large_it_is() {
+    let memory = Memory::new(1 << 20, 0);
+    let user = Account::of(Whose::User, 12);
+    let mut table = Table::new();
+    table.room.shares(memory.clone());
+    table.accounts = Accounts::of([user.clone()]);
+    (1..=3).for_each(|id| table.joins(id, writer(), None));
+    table.says(1, &update(&Editor::new(5).types(&"x".repeat(300_000))));
+
+    memory.uses((1 << 20) / 100 * 90);
+    table.passes(6 * SECOND);
+
+    assert!(user.bytes() > 290_000 && table.did().iter().all(|deed| !matches!(deed, Deed::Ended(..))));
+    assert!(table.room.may_join(10, &table.accounts).is_ok());
 }
 
 #[test]

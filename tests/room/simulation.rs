@@ -296,6 +296,7 @@ impl World {
             expires,
             dialect: Dialect::YWebsocket,
             outbox: outbox.clone(),
+            accounts: Default::default(),
         };
         let now = self.now;
         self.room().join(joining, now);

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use cowrite::{
     access::{Access, Identity, Person, Sharer},
+    budgets::Accounts,
     document::Deleted,
     id::DocumentId,
     protocol::{
@@ -55,6 +56,8 @@ pub struct Table {
     /// Jobs are kept here instead of being run, when asked for.
     pub hold_encodes: bool,
     pub held: Vec<Effect>,
+    /// Who is charged with sessions that join.
+    pub accounts: Accounts,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
 }
 
@@ -109,6 +112,7 @@ impl Table {
             encodes: 0,
             hold_encodes: false,
             held: Vec::new(),
+            accounts: Accounts::default(),
             outboxes,
         }
     }
@@ -143,6 +147,7 @@ impl Table {
             expires,
             dialect,
             outbox,
+            accounts: self.accounts.clone(),
         };
         self.room.join(joining, self.now);
         self.settle();
@@ -161,6 +166,7 @@ impl Table {
                 has_version: true,
             },
             outbox,
+            accounts: self.accounts.clone(),
         };
         self.room.join(joining, self.now);
         self.settle();

@@ -127,6 +127,7 @@ impl Line {
             expires,
             dialect,
             outbox: outbox.clone(),
+            accounts: Default::default(),
         };
         server.joins(document, joining)?;
         self.seats.push(Seat {

@@ -196,6 +196,7 @@ fn joining(id: u64) -> (Join, Arc<Outbox>) {
                 expires: None,
                 dialect,
                 outbox: outbox.clone(),
+                accounts: Default::default(),
             },
             begins: Begins::always(),
         },
