@@ -12,6 +12,14 @@ const LOOK_MESSAGES: u32 = 64;
 const LOOK_BYTES: usize = 64 * 1024;
 const LOOK_CPU: Micros = 1_000;
 
+/// More than this is no person who types, with a cursor and many documents: who sends more takes turns with others who do.
+const PERSON: Limits = Limits {
+    messages: Rate::per_second(200, 400),
+    presence: Rate::per_second(200, 400),
+    bytes: Rate::per_second(64 * 1024, 256 * 1024),
+    cpu: Rate::per_second(5_000, 20_000),
+};
+
 /// What one connection may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -34,6 +42,10 @@ pub struct Pace {
     /// How much of the connection's CPU time is charged.
     cpu: Micros,
     owed: [Bucket; 4],
+    /// The same, of what a person sends.
+    beyond: [Bucket; 4],
+    /// It sends more than a person does.
+    is_bulk: bool,
     /// It is not read before this.
     resumes: Micros,
 }
@@ -66,22 +78,38 @@ impl Pace {
             || self.bytes >= LOOK_BYTES
             || cpu >= self.cpu + LOOK_CPU
             || self.resumes > 0
+            || self.is_bulk
+    }
+
+    /// Whether it sent more than a person does, when that was last looked at.
+    #[inline]
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.is_bulk
     }
 
     /// How long it is not to be read from `now` on, in microseconds.
     pub fn waits(&mut self, limits: &Limits, cpu: Micros, now: Micros) -> Option<Micros> {
-        let [messages, presence, bytes, spent] = &mut self.owed;
-        let waits = [
-            messages.charge(limits.messages, u64::from(self.messages), now),
-            presence.charge(limits.presence, u64::from(self.presence), now),
-            bytes.charge(limits.bytes, self.bytes as u64, now),
-            spent.charge(limits.cpu, cpu.saturating_sub(self.cpu), now),
+        let sent = [
+            u64::from(self.messages),
+            u64::from(self.presence),
+            self.bytes as u64,
+            cpu.saturating_sub(self.cpu),
         ];
         (self.messages, self.presence, self.bytes, self.cpu) = (0, 0, 0, cpu);
-        let wait = waits.into_iter().max().filter(|wait| *wait > 0);
+        self.is_bulk = charge(&mut self.beyond, &PERSON, sent, now) > 0;
+        let wait = Some(charge(&mut self.owed, limits, sent, now)).filter(|wait| *wait > 0);
         self.resumes = wait.map_or(0, |wait| now.saturating_add(wait));
         wait
     }
+}
+
+/// How long it takes until nothing is owed, in microseconds.
+fn charge(owed: &mut [Bucket; 4], limits: &Limits, sent: [u64; 4], now: Micros) -> Micros {
+    let rates = [limits.messages, limits.presence, limits.bytes, limits.cpu];
+    let waits = owed.iter_mut().zip(rates).zip(sent);
+    let waits = waits.map(|((owed, rate), sent)| owed.charge(rate, sent, now));
+    waits.max().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -115,6 +143,34 @@ mod tests {
 
     fn is_about(found: u64, expected: u64) -> bool {
         found.abs_diff(expected) <= expected / 20
+    }
+
+    #[test]
+    fn h12_who_sends_more_than_a_person_does_is_told_from_a_person_and_becomes_one_again() {
+        let is_bulk_after = |messages: u32, bytes: usize, cpu: Micros, seconds: u64| {
+            let mut pace = Pace::default();
+            let mut spent = 0;
+            for tick in 0..seconds * 10 {
+                (0..messages).for_each(|_| pace.hears());
+                pace.hears_bytes(bytes);
+                spent += cpu;
+                if pace.is_due(spent) {
+                    pace.waits(&LIMITS, spent, tick * SECOND / 10);
+                }
+            }
+            (pace, spent)
+        };
+        // In a tenth of a second.
+        assert!(!is_bulk_after(15, 5_000, 400, 60).0.is_bulk(), "a bridge of ten people");
+        assert!(is_bulk_after(40, 100, 0, 10).0.is_bulk());
+        assert!(is_bulk_after(1, 20_000, 0, 10).0.is_bulk());
+        let (mut pace, spent) = is_bulk_after(1, 100, 2_000, 10);
+        assert!(pace.is_bulk());
+
+        assert!(pace.is_due(spent), "it is looked at with each message");
+        assert_eq!(pace.waits(&LIMITS, spent, 30 * SECOND), None);
+
+        assert!(!pace.is_bulk());
     }
 
     #[test]

@@ -43,6 +43,7 @@ use super::{
     Shared,
     doorkeeper::{Doorkeeper, Visit},
     refusals::Reason,
+    turns,
 };
 
 /// What a connection may have begun and not completed, however much that is of all, in bytes.
@@ -52,6 +53,8 @@ const SLOW_AFTER: Micros = 30_000_000;
 const RATE_MIN: u64 = 512;
 /// A connection that is not read is looked at so often.
 const PAUSE_MAX: Micros = 1_000_000;
+/// Who sends much is read so far at a time, in bytes.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// The answer to a request to become a WebSocket.
 ///
@@ -227,6 +230,8 @@ pub struct Reader {
     outbox: Arc<Outbox>,
     begun: Begun,
     pace: Pace,
+    /// What it may read before it is others' turn, in bytes, if it sends much.
+    turn: Option<usize>,
     keeper: Arc<Doorkeeper>,
 }
 
@@ -241,6 +246,7 @@ impl Reader {
             outbox,
             begun: Begun::of(&shared.unfinished),
             pace: Pace::default(),
+            turn: None,
             keeper: shared.doorkeeper.clone(),
         }
     }
@@ -263,8 +269,13 @@ impl Reader {
         }
     }
 
-    /// The next event. Nothing follows [`Event::Closes`], [`Event::Errs`] and [`Event::Gone`].
+    /// The next event, which begins a batch. Nothing follows [`Event::Closes`], [`Event::Errs`] and [`Event::Gone`].
     pub async fn next(&mut self) -> Event {
+        self.turn = None;
+        self.fetch().await
+    }
+
+    async fn fetch(&mut self) -> Event {
         match self.receive().await {
             Ok(Some(received)) => event(received),
             Ok(None) => Event::Gone,
@@ -280,6 +291,10 @@ impl Reader {
         loop {
             if self.pace.is_due(self.outbox.line().spent()) {
                 self.keep_pace().await;
+                if self.pace.is_bulk() && self.turn.is_none_or(|left| left == 0) {
+                    turns::comes().await;
+                    self.turn = Some(TURN_BYTES);
+                }
             }
             let received = self.frames.next(&mut self.arrived)?;
             let unfinished = self.frames.unfinished_bytes();
@@ -292,6 +307,7 @@ impl Reader {
             }
             match self.arrives().await {
                 Some(Ok(bytes)) => {
+                    self.turn = self.turn.map(|left| left.saturating_sub(bytes.len()));
                     // Also of a message that takes longer than anybody may be silent.
                     self.outbox.line().heard(clock::now() / 1_000);
                     self.pace.hears_bytes(bytes.len());
@@ -321,7 +337,7 @@ impl Reader {
 
     /// The next event, if it has arrived.
     pub fn next_now(&mut self) -> Option<Event> {
-        self.next().now_or_never()
+        self.fetch().now_or_never()
     }
 }
 

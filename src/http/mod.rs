@@ -1,7 +1,8 @@
 //! What the network sees.
 //!
 //! * `line`: one WebSocket, whatever is spoken on it; `switchboard`: the writing side of one with several sessions;
-//!   `session`: what every wire does for a session; `refusals`: how often a refusal is logged
+//!   `session`: what every wire does for a session; `turns`: who sends much waits for others who do; `refusals`: how often a
+//!   refusal is logged
 //! * `lines`: all WebSockets, for whoever has to find the greediest
 //! * `y_websocket`: `/ws/{document}`, a line with one session; `hocuspocus`: `/hocuspocus`, a line with several
 //! * `y_sweet`: what y-sweet's clients and SDKs ask for; `address`: where the server is, as they see it
@@ -82,6 +83,7 @@ pub mod socket;
 mod switchboard;
 mod together;
 pub mod tunnel;
+mod turns;
 pub mod upgrade;
 mod y_sweet;
 mod y_websocket;
