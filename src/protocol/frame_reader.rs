@@ -11,6 +11,9 @@ use super::close::CloseReason;
 const FRAGMENTS_MAX: usize = 1_024;
 /// Longest payload of a control frame, in bytes.
 const CONTROL_BYTES_MAX: u64 = 125;
+/// From so many bytes on there is room for all of a frame: what grows by doubling is copied again and again. Before that
+/// nothing is taken on a header's word.
+const WHOLE_FROM: usize = 256 * 1024;
 /// Longest header: two bytes, eight of length, four of mask.
 const HEADER_BYTES_MAX: usize = 14;
 
@@ -134,6 +137,9 @@ impl FrameReader {
                     return self.control_frame(frame.opcode, payload).map(Some);
                 }
             } else {
+                if self.message.len() >= WHOLE_FROM {
+                    self.message.reserve(payload.len() + frame.left as usize);
+                }
                 // The first piece is taken as it lies; only what is in several pieces is copied together.
                 self.message.unsplit(payload);
                 if is_complete && frame.fin {
@@ -283,6 +289,23 @@ fn protocol(what: &str) -> CloseReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn h4_a_long_message_finds_room_for_all_of_it_when_some_has_come() {
+        let declared = 8 << 20;
+        let mut reader = FrameReader::new(declared);
+        let mut arrived = BytesMut::from(&header(FIN | BINARY, declared as u64, [0; 4])[..]);
+        let mut places = Vec::new();
+        while places.len() < 128 {
+            arrived.extend_from_slice(&[7; 64 * 1024]);
+            let received = reader.next(&mut arrived).expect("it is sound");
+            assert_eq!(received.is_some(), places.len() == 127);
+            places.push((reader.message.as_ptr(), reader.message.capacity()));
+        }
+        assert!(places[2].1 < 1 << 20, "little has come");
+        let (_, room) = places[8];
+        assert!(room >= declared && places[8..127].iter().all(|place| *place == places[8]));
+    }
 
     const LIMIT: usize = 70_000;
 

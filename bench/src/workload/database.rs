@@ -118,22 +118,24 @@ impl Service {
 }
 
 /// The same edits four times, each with the question whether it is saved: to one server with a folder; to one node on a
-/// database; to two, whose connections come to the node that has the document; to two, whose connections come to any.
+/// database; to two with as many documents each, whose connections come to the node that has the document; to two that share
+/// them, whose connections come to any.
 pub fn run(editing: &Editing, place: &Place<'_>) -> Result<Outcome, String> {
-    let editing = Editing {
-        asks_saved: true,
-        ..editing.clone()
-    };
     let postgres = Postgres::find()?;
     let mut cells = Vec::new();
     let mut figures = Vec::new();
     let cases = [
-        ("folder", 0, false),
-        ("node", 1, false),
-        ("nodes", 2, false),
-        ("anywhere", 2, true),
+        ("folder", 0, 1, false),
+        ("node", 1, 1, false),
+        ("nodes", 2, 2, false),
+        ("anywhere", 2, 1, true),
     ];
-    for (case, nodes, divided) in cases {
+    for (case, nodes, times, divided) in cases {
+        let editing = Editing {
+            asks_saved: true,
+            documents: times * editing.documents,
+            ..editing.clone()
+        };
         let service = match nodes {
             0 => Service::folder(place)?,
             nodes => Service::on(&postgres, nodes, place)?,
@@ -153,8 +155,8 @@ pub fn run(editing: &Editing, place: &Place<'_>) -> Result<Outcome, String> {
         let title = match case {
             "folder" => "a folder",
             "node" => "one node",
-            "nodes" => "two nodes, connections at the node that has the document",
-            _ => "two nodes, connections anywhere",
+            "nodes" => "two nodes with as many documents each, connections at the node that has the document",
+            _ => "two nodes that share them, connections anywhere",
         };
         let database_cell = if nodes > 0 {
             format!(" and {database:.1} of the database")

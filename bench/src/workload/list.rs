@@ -196,10 +196,10 @@ pub static ALL: &[Workload] = &[
     },
     Workload {
         name: "database",
-        title: "300 documents, 3 editors each × 10 edits/s, each acknowledged: a folder, one node and two on Postgres",
+        title: "300 documents, 3 editors each × 12 edits/s, each acknowledged: a folder, one node and two on Postgres",
         counts: "CPU per edit of the servers and of the database; saved; edits per commit",
         servers: OURS,
-        run: |name, _, place| database::run(&edits(name, 300, 3, 10.0), place),
+        run: |name, _, place| database::run(&edits(name, 300, 3, 12.0), place),
     },
     Workload {
         name: "cold-open",
