@@ -54,9 +54,10 @@ pub const REFUSALS_PER_MINUTE: usize = 120;
 /// New documents of one address, and of one user, in a minute: nobody makes ten a second by hand.
 pub const NEW_DOCUMENTS_PER_MINUTE: usize = 600;
 
-/// What the documents may take that are open for one address, and for one user, in percent of all memory, where it may become
+/// What the documents may take that are open for one address, in percent of all memory, where it may become
 /// short: behind an address are many people, and a person who works has few documents open.
 pub const MEMORY_PERCENT_PER_ADDRESS: usize = 50;
+/// The same for one user.
 pub const MEMORY_PERCENT_PER_USER: usize = 12;
 
 /// Links that one user, and one address, makes in a minute: nobody shares one a second by hand, and each is a line of the log.

@@ -95,7 +95,9 @@ impl Accounts {
     }
 
     fn within(&self, memory: &Memory, document_bytes: usize) -> Result<(), Exceeded> {
-        self.0.iter().try_for_each(|account| account.within(memory, document_bytes))
+        self.0
+            .iter()
+            .try_for_each(|account| account.within(memory, document_bytes))
     }
 }
 

@@ -65,6 +65,15 @@ impl Bucket {
         self.owes(rate, now)
     }
 
+    /// The same; nothing is owed for longer than `most` microseconds.
+    pub fn charge_up_to(&mut self, rate: Rate, count: u64, most: Micros, now: Micros) -> Micros {
+        let longest = now.saturating_add(most).saturating_mul(1_000);
+        self.full_at = self
+            .after(rate, count, now)
+            .min(longest.saturating_add(rate.nanos(rate.burst)));
+        self.owes(rate, now)
+    }
+
     /// How long it takes until nothing is owed, in microseconds.
     #[must_use]
     pub fn owes(&self, rate: Rate, now: Micros) -> Micros {

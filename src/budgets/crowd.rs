@@ -16,6 +16,9 @@ use super::{Account, Bucket, Rate};
 /// Clients that hold nothing and are remembered for what they took, some 100 bytes each.
 const FORGETTABLE_MAX: usize = 32 * 1024;
 
+/// More handshakes than this are more than a few people make: they take turns with those of others.
+const OFTEN: Rate = Rate::per_second(5, 50);
+
 /// What one client may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -60,6 +63,8 @@ struct Client {
     connections: usize,
     silent: usize,
     handshakes: Bucket,
+    /// The same, of what a few people do.
+    often: Bucket,
     refusals: Bucket,
     documents: Bucket,
     /// What its connections have asked of documents; shared with them, and made when the first one comes.
@@ -113,8 +118,18 @@ impl<K: Ord + Clone> Crowd<K> {
     /// There were too many.
     pub fn arrive(&mut self, who: &K, now: Micros) -> Result<(), Exceeded> {
         let rate = self.limits.handshakes;
-        let taken = self.client(who, now).handshakes.take(rate, 1, now);
+        let client = self.client(who, now);
+        client.often.charge(OFTEN, 1, now);
+        let taken = client.handshakes.take(rate, 1, now);
         taken.map_err(|wait| self.exceeded(("handshakes_of_address", "handshakes_of_user"), "handshakes", wait))
+    }
+
+    /// Whether it comes more often than a few people do.
+    #[must_use]
+    pub fn comes_often(&self, who: &K, now: Micros) -> bool {
+        self.clients
+            .get(who)
+            .is_some_and(|client| client.often.owes(OFTEN, now) > 0)
     }
 
     /// One more refusal: whether it is told in full.
@@ -189,7 +204,9 @@ impl<K: Ord + Clone> Crowd<K> {
             whose, memory_percent, ..
         } = self.limits;
         let account = &mut self.client(who, now).account;
-        account.get_or_insert_with(|| Account::of(whose, memory_percent)).clone()
+        account
+            .get_or_insert_with(|| Account::of(whose, memory_percent))
+            .clone()
     }
 
     /// One connection less.
@@ -321,6 +338,21 @@ mod tests {
         let refused = crowd.create(&1, now).expect_err("an eleventh");
         assert_eq!(refused.retry_s(), 1);
         assert!(crowd.create(&1, now + SECOND).is_ok());
+    }
+
+    #[test]
+    fn h12_who_comes_more_often_than_a_few_people_is_known_for_a_while() {
+        let mut crowd = Crowd::new(Limits {
+            handshakes: Rate::per_second(1_000, 1_000),
+            ..crowd().limits
+        });
+        assert!(!crowd.comes_often(&1, SECOND));
+        for _ in 0..50 {
+            assert!(crowd.arrive(&1, SECOND).is_ok() && !crowd.comes_often(&1, SECOND));
+        }
+        assert!(crowd.arrive(&1, SECOND).is_ok() && crowd.comes_often(&1, SECOND));
+        assert!(!crowd.comes_often(&2, SECOND));
+        assert!(!crowd.comes_often(&1, 2 * SECOND));
     }
 
     #[test]

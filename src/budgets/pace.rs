@@ -19,6 +19,8 @@ const PERSON: Limits = Limits {
     bytes: Rate::per_second(64 * 1024, 256 * 1024),
     cpu: Rate::per_second(5_000, 20_000),
 };
+/// Who has sent much is a person again after so long.
+const BULK_MAX: Micros = 2_000_000;
 
 /// What one connection may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,18 +99,18 @@ impl Pace {
             cpu.saturating_sub(self.cpu),
         ];
         (self.messages, self.presence, self.bytes, self.cpu) = (0, 0, 0, cpu);
-        self.is_bulk = charge(&mut self.beyond, &PERSON, sent, now) > 0;
-        let wait = Some(charge(&mut self.owed, limits, sent, now)).filter(|wait| *wait > 0);
+        self.is_bulk = charge(&mut self.beyond, &PERSON, sent, BULK_MAX, now) > 0;
+        let wait = Some(charge(&mut self.owed, limits, sent, Micros::MAX, now)).filter(|wait| *wait > 0);
         self.resumes = wait.map_or(0, |wait| now.saturating_add(wait));
         wait
     }
 }
 
-/// How long it takes until nothing is owed, in microseconds.
-fn charge(owed: &mut [Bucket; 4], limits: &Limits, sent: [u64; 4], now: Micros) -> Micros {
+/// How long it takes until nothing is owed, `most` at most, in microseconds.
+fn charge(owed: &mut [Bucket; 4], limits: &Limits, sent: [u64; 4], most: Micros, now: Micros) -> Micros {
     let rates = [limits.messages, limits.presence, limits.bytes, limits.cpu];
     let waits = owed.iter_mut().zip(rates).zip(sent);
-    let waits = waits.map(|((owed, rate), sent)| owed.charge(rate, sent, now));
+    let waits = waits.map(|((owed, rate), sent)| owed.charge_up_to(rate, sent, most, now));
     waits.max().unwrap_or_default()
 }
 
@@ -168,7 +170,7 @@ mod tests {
         assert!(pace.is_bulk());
 
         assert!(pace.is_due(spent), "it is looked at with each message");
-        assert_eq!(pace.waits(&LIMITS, spent, 30 * SECOND), None);
+        assert_eq!(pace.waits(&LIMITS, spent, 12 * SECOND), None);
 
         assert!(!pace.is_bulk());
     }

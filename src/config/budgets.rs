@@ -32,8 +32,9 @@ pub struct Budgets {
     pub refusals_per_minute: usize,
     /// New documents of one address, and of one user, in a minute.
     pub new_documents_per_minute: usize,
-    /// What documents take that are open for one address, and for one user, in percent of all memory.
+    /// What documents may take that are open for one address, in percent of all memory.
     pub memory_percent_per_address: usize,
+    /// The same for one user.
     pub memory_percent_per_user: usize,
     /// Messages of one connection in a second.
     pub messages_per_second: usize,

@@ -28,7 +28,7 @@ use super::{
     doorkeeper::Visit,
     line,
     refusals::{self, Reason},
-    tunnel,
+    tunnel, turns,
 };
 
 /// When a request that the server cannot answer now may be made again, in seconds.
@@ -194,7 +194,7 @@ pub async fn admit_session(
     raw_name: &str,
     shared: &Shared,
 ) -> Result<Admitted, Refusal> {
-    let visit = admit_line(request, shared)?;
+    let visit = admit_line(request, shared).await?;
     let document = DocumentId::from_url_path(raw_name)
         .map_err(|invalid| Refusal::Close(CloseReason::Refused(invalid.to_string())))?;
     prepare(credentials.as_ref().ok().copied().flatten(), shared).await;
@@ -203,12 +203,15 @@ pub async fn admit_session(
 }
 
 /// Decides about an upgrade request, whatever it is for.
-pub fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refusal> {
+pub async fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit, Refusal> {
     let network = shared.doorkeeper.network(request);
     // The node that sent it counts the socket that it belongs to.
     let is_counted = !matches!(tunnel::said(request), Some(Said::Document(_)));
     if is_counted {
         shared.doorkeeper.arrives(network)?;
+        if shared.doorkeeper.comes_often(network) {
+            turns::comes().await;
+        }
     }
     if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";

@@ -185,6 +185,12 @@ impl Doorkeeper {
         self.of_address(whose, Crowd::arrive)
     }
 
+    /// Whether so many come from there that they take turns with others who do (H12).
+    #[must_use]
+    pub fn comes_often(&self, whose: Option<Network>) -> bool {
+        whose.is_some_and(|network| lock(&self.addresses).comes_often(&network, clock::now()))
+    }
+
     /// Somebody is refused: whether it is told in full.
     ///
     /// # Errors

@@ -75,7 +75,7 @@ pub async fn nothing(request: &HttpRequest, shared: &Shared, reason: &str) -> ac
         return Ok(Refusal::response(StatusCode::NOT_FOUND, reason));
     }
     let base = shared.base_path.as_str();
-    let refusal = match admission::admit_line(request, shared) {
+    let refusal = match admission::admit_line(request, shared).await {
         Ok(_) => Refusal::Close(CloseReason::Refused(format!(
             "no WebSocket is here: y-websocket's providers connect to {base}/ws, Hocuspocus' to {base}/hocuspocus"
         ))),

@@ -82,7 +82,7 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     if is_inner && !inner::is_here(&request, &shared).await {
         return Ok(tunnel::not_here());
     }
-    let visit = match admission::admit_line(&request, &shared) {
+    let visit = match admission::admit_line(&request, &shared).await {
         Ok(visit) => visit,
         Err(refusal) => {
             return admission::refuse(&request, &admission::credentials(&request), &[], refusal, &shared).await;

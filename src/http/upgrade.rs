@@ -46,7 +46,7 @@ use super::{
     address::BasePath,
     moving::{self, Move, Upgrading},
     socket::{ReadHalf, Socket, WriteHalf},
-    y_sweet, y_websocket,
+    turns, y_sweet, y_websocket,
 };
 
 /// Most bytes of one read.
@@ -405,7 +405,8 @@ async fn discard(socket: &TcpStream) {
     while socket.readable().await.is_ok() {
         match READ_BUFFER.with_borrow_mut(|buffer| socket.try_read(buffer)) {
             Ok(0) => return,
-            Ok(_) => actix_web::rt::task::yield_now().await,
+            // A flood goes on when its connection was closed for it.
+            Ok(_) => turns::comes().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }

@@ -284,7 +284,7 @@ async fn admit_session(
     credentials: &Credentials<'_>,
     shared: &Shared,
 ) -> Result<Admitted, Refusal> {
-    let visit = admission::admit_line(request, shared)?;
+    let visit = admission::admit_line(request, shared).await?;
     let path = super::path(request, shared);
     let parse = |raw| DocumentId::from_url_path(raw).map_err(|invalid| CloseReason::Refused(invalid.to_string()));
     let document = parse(raw_name(path).unwrap_or_default())?;

@@ -342,6 +342,7 @@ test('l84 who has most documents open opens no more as memory fills, and gives w
   const honest = connect(t, newest, server, 'honest', { params: { token: await tokenOf('honest') } })
   await synced(honest)
   const author = connect(t, newest, server, 'stored', { params: { token: await tokenOf('author') } })
+  await synced(author)
   author.text.insert(0, megabyte.repeat(4))
   await saved(author)
   author.provider.destroy()
