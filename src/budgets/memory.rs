@@ -18,8 +18,6 @@ use super::{Counted, Tally};
 const FULL: usize = 70;
 const OPENING: usize = 85;
 const GREEDY: usize = 92;
-/// Up to this share small documents are opened all the same.
-const OPENING_SMALL: usize = 95;
 /// What a document takes for each byte that is stored of it, while it is opened.
 pub const LOADING_COST: usize = 3;
 /// From `OPENING` on, a document takes edits up to this part of what is free.
@@ -173,7 +171,7 @@ impl Memory {
             let bytes = usize::try_from(stored)
                 .unwrap_or(usize::MAX)
                 .saturating_mul(LOADING_COST);
-            if self.is_small(bytes, 0) && self.uses_now().saturating_add(bytes) <= self.percent(OPENING_SMALL) {
+            if self.is_small(bytes, 0) && self.uses_now().saturating_add(bytes) <= self.max {
                 // It is not loaded yet, and others may come before it is.
                 self.opens(bytes);
                 return Ok(());
@@ -340,8 +338,8 @@ mod tests {
         assert!(opens(850_000, Some(900_000)), "whatever it is");
         assert!(opens(860_000, Some(333)) && opens(860_000, Some(0)));
         assert!(!opens(860_000, Some(334)) && !opens(860_000, None));
-        assert!(opens(949_001, Some(333)) && !opens(949_002, Some(333)));
-        memory.uses(940_000);
+        assert!(opens(999_001, Some(333)) && !opens(999_002, Some(333)));
+        memory.uses(990_000);
         let opened = (0..100).filter(|_| memory.may_open(|| Some(333)).is_ok()).count();
         assert_eq!(opened, 10, "those that are not loaded yet count");
     }

@@ -396,12 +396,17 @@ impl Processes {
 }
 
 /// What every connection begins with.
-async fn begin(client: &ClientWrapper, processes: &Mutex<Processes>, limit: Duration) -> Result<(), Error> {
+async fn begin(
+    client: &ClientWrapper,
+    settings: &str,
+    processes: &Mutex<Processes>,
+    limit: Duration,
+) -> Result<(), Error> {
     let idle = format!(
         "set idle_in_transaction_session_timeout = {}",
         (limit * IDLE_LIMITS).as_millis()
     );
-    client.batch_execute(&format!("{SESSION}; {idle}")).await?;
+    client.batch_execute(&format!("{settings}; {idle}")).await?;
     let serves = client.query_one(PROCESS, &[]).await?;
     let process = Process {
         pid: serves.get(0),
@@ -480,7 +485,7 @@ impl Links {
         let connector = url.connector()?;
         let processes = Arc::<Mutex<Processes>>::default();
         let made = Arc::<AtomicU64>::default();
-        let pool = |size| {
+        let pool = |size, settings: &'static str| {
             let recycling_method = RecyclingMethod::Fast;
             let manager = Manager::from_connect(
                 (*url.config).clone(),
@@ -491,7 +496,11 @@ impl Links {
             let begins = Hook::async_fn(move |client: &mut ClientWrapper, _| {
                 made.fetch_add(1, Ordering::SeqCst);
                 let processes = processes.clone();
-                Box::pin(async move { begin(client, &processes, limit).await.map_err(HookError::Backend) })
+                Box::pin(async move {
+                    begin(client, settings, &processes, limit)
+                        .await
+                        .map_err(HookError::Backend)
+                })
             });
             Pool::builder(manager)
                 .max_size(size)
@@ -504,8 +513,8 @@ impl Links {
                 .map_err(|error| StoreError::Unusable(error.to_string()))
         };
         Ok(Self {
-            lanes: pool(lanes)?,
-            others: pool(others)?,
+            lanes: pool(lanes, LANE_SESSION)?,
+            others: pool(others, SESSION)?,
             warnings: connector.warnings,
             made,
             processes,
@@ -610,6 +619,9 @@ impl Links {
 /// What is committed is on the database's disk when it says so, whatever the role's default is.
 const SESSION: &str = "select set_config('synchronous_commit', 'on', false) \
                        where current_setting('synchronous_commit') = 'off'";
+/// A plan that was made while there were few documents would read all of them for each commit when there are many.
+const LANE_SESSION: &str = "select set_config('synchronous_commit', 'on', false) \
+                            where current_setting('synchronous_commit') = 'off'; set enable_seqscan = off";
 
 /// Who serves a connection.
 const PROCESS: &str = "select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()";
