@@ -83,6 +83,8 @@ impl Default for SledOptions {
 /// alone answers for the others, with one read for each. sled 0.34 takes 1.9 times what was put into it, and
 /// up to 3.3 times when that is overwritten without a pause (it tidies a segment only when half of it is
 /// dead); the journal takes 1.2 to 1.45 times what is live. Together they stay below three.
+/// How much the system prefers others where they share a core (`nice`).
+const NICE: i32 = 10;
 const HELD_PERCENT: u64 = 50;
 const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
 
@@ -398,6 +400,8 @@ impl Try {
         let cache_bytes = options.cache_bytes;
         let rest = Duration::from_millis(options.rest_ms);
         begun.spawn("sled-feeder", move |this| {
+            // It, and the threads that sled starts from it, are in no hurry: after a start people open documents.
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
             this.feeder.call(|| this.open(cache_bytes))?;
             this.spawn("sled-reader", move |this| this.answer(&requests));
             this.feed(&journal, rest)
