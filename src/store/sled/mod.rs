@@ -83,10 +83,10 @@ impl Default for SledOptions {
 /// alone answers for the others, with one read for each. sled 0.34 takes 1.9 times what was put into it, and
 /// up to 3.3 times when that is overwritten without a pause (it tidies a segment only when half of it is
 /// dead); the journal takes 1.2 to 1.45 times what is live. Together they stay below three.
-/// How much the system prefers others where they share a core (`nice`).
-const NICE: i32 = 10;
 const HELD_PERCENT: u64 = 50;
 const HELD_BYTES_MIN: u64 = 8 * 1024 * 1024;
+/// How much the system prefers others where they share a core (`nice`).
+const NICE: i32 = 10;
 
 /// sled is rebuilt when it and the journal together take more than so many percent of what is live and this
 /// much more, in bytes: one that is overwritten without a pause grows until it is tidied.
