@@ -240,7 +240,7 @@ pub(super) fn examine<'a>(
         run.documents = documents;
         return Ok(Vec::new());
     }
-    let mut index = recovery::recover(image, folder, 0)?.index;
+    let mut index = recovery::recover(image, folder, 0)?.alone().index;
     let documents = index.documents.iter();
     run.documents = documents.clone().filter(|(_, known)| known.exists()).count() as u64;
     let mut lines: Vec<String> = documents

@@ -48,7 +48,7 @@ impl DurableStore {
     /// See [`DurableStore::open`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path, options: Options) -> Result<Self, StoreError> {
         journal::refuse_unfinished(path)?;
-        let journal = Arc::new(Journal::open(disk, &path.join("journal"), options.journal)?);
+        let journal = Arc::new(Journal::open_beside(disk, &path.join("journal"), options.journal)?);
         let read_side = ReadSide::open(path, Arc::clone(&journal), options.sled)?;
         Ok(Self { read_side, journal })
     }

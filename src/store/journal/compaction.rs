@@ -8,10 +8,7 @@
 //! * A segment whose header says where another ends stays until that other was cut there.
 //! * Each step is bounded by `step_bytes` (or one record) and leaves files that a start understands.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     Journal, Shelved, Spoiled, Unread, hint,
@@ -65,20 +62,30 @@ impl Journal {
         match shelf(document, &base) {
             Shelved::Found(body) => {
                 log::warn!("document {document} is whole in sled and is written anew to the journal: {reason}");
-                // The authors were known to the record alone.
+                // A copy of what it was, in its place in the order of writing. Its authors are known to the head alone.
+                let authors = self.head_of(document, &base).map(|head| head.authors);
                 let record = Record {
                     document: document.clone(),
                     seq: entry.seq,
                     at_ms: entry.at_ms,
-                    authors: Arc::default(),
+                    authors: authors.unwrap_or_default(),
                     body: Body::Snapshot(body),
                     holder: None,
+                };
+                let copy = Item::Copy {
+                    from: base.position.segment,
+                    entry: Entry {
+                        offset: base.position.offset,
+                        bytes: u64::from(base.position.bytes),
+                        ..entry.clone()
+                    },
+                    record,
                 };
                 let mut writer = self.writer();
                 if writer.closed || self.base(document) != Some(base) {
                     return Ok(());
                 }
-                let written = self.append(&mut writer, vec![Item::New(&record)]);
+                let written = self.append(&mut writer, vec![copy]);
                 drop(writer);
                 written.inspect_err(|_| self.spoiled().push(spoiled))
             }

@@ -270,6 +270,18 @@ impl Index {
         }
     }
 
+    /// A record that its document needs cannot be read.
+    pub fn quarantine(&mut self, document: &DocumentId, segment: u32, reason: &str) {
+        log::error!("document {document} is damaged in the journal: {reason}");
+        if let Some(known) = self.documents.get_mut(document) {
+            let last_seq = known.last_seq();
+            known.damaged(reason.to_owned(), last_seq);
+        }
+        if let Some(segment) = self.segments.get_mut(&segment) {
+            segment.damaged.push(document.clone());
+        }
+    }
+
     /// Counts a record as current in its segment.
     pub fn enter(&mut self, position: Position) {
         if let Some(segment) = self.segments.get_mut(&position.segment) {

@@ -45,14 +45,13 @@ use rustc_hash::FxHashMap;
 use self::{
     disk::{Disk, DiskFile, DiskLock},
     index::{Base, Document, Index, Position},
-    recovery::io_error,
-    segment::Entry,
+    recovery::{Spoiled, io_error},
     writer::Writer,
 };
 use super::{
     Body, DocumentEntry, EMPTY_UPDATE, Holder, NodeId, Record, Refusals, Seq, Store, StoreError, StoreStatus,
     StoredDocument,
-    record::{self, Fault, Kind},
+    record::{self, Fault, Head, Kind},
 };
 use crate::id::DocumentId;
 
@@ -132,6 +131,19 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Unusable`] when another server has it, [`StoreError::Io`] when the disk did not answer.
     pub fn open(disk: Arc<dyn Disk>, folder: &Path, options: JournalOptions) -> Result<Self, StoreError> {
+        let journal = Self::open_beside(disk, folder, options)?;
+        for Spoiled { entry, segment, reason } in journal.spoiled().drain(..) {
+            journal.quarantine(&entry.document, segment, &reason);
+        }
+        Ok(journal)
+    }
+
+    /// The same for whoever keeps copies of snapshots: of those that fail their check nothing is called damaged before a
+    /// load, or [`Journal::maintain_with`], has asked for the copy.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_beside(disk: Arc<dyn Disk>, folder: &Path, options: JournalOptions) -> Result<Self, StoreError> {
         disk.create_folder(folder)
             .map_err(|error| io_error("create", folder, error))?;
         let lock_path = folder.join("lock");
@@ -144,7 +156,8 @@ impl Journal {
                     folder.display()
                 ))
             })?;
-        let found = recovery::recover(&*disk, folder, options.retain_ms)?;
+        let mut found = recovery::recover(&*disk, folder, options.retain_ms)?;
+        let spoiled = Mutex::new(std::mem::take(&mut found.spoiled));
         let (index, writer) = Writer::from(found);
         let journal = Self {
             disk,
@@ -154,7 +167,7 @@ impl Journal {
             writer: Mutex::new(writer),
             files: Mutex::default(),
             holders: Mutex::default(),
-            spoiled: Mutex::default(),
+            spoiled,
             _lock: Some(lock),
         };
         // What a load returns must survive a power loss, also when nobody commits before that.
@@ -173,7 +186,7 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Io`] when the disk did not answer.
     pub fn view(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, StoreError> {
-        let (index, mut writer) = Writer::from(recovery::recover(&*disk, folder, 0)?);
+        let (index, mut writer) = Writer::from(recovery::recover(&*disk, folder, 0)?.alone());
         writer.closed = true;
         Ok(Self {
             disk,
@@ -399,6 +412,15 @@ impl Journal {
             .ok_or_else(moved)
     }
 
+    /// The head of a snapshot of which the rest may not be readable; none if it fails its check, too.
+    fn head_of(&self, name: &DocumentId, base: &Base) -> Option<Head> {
+        let (salt, file) = self.segment_file(base.position.segment).ok()?;
+        let mut bytes = vec![0; base.position.bytes as usize];
+        let read = file.read_at(&mut bytes, base.position.offset).ok()?;
+        let head = record::decode_head(&bytes[..read], salt).ok()?;
+        (head.document == *name && head.place.lsn == base.lsn).then_some(head)
+    }
+
     /// The salt and the file of a segment.
     fn segment_file(&self, number: u32) -> Result<(u32, Arc<dyn DiskFile>), Unread> {
         let salt = self.index().segments.get(&number).map(|segment| segment.salt);
@@ -424,15 +446,7 @@ impl Journal {
     }
 
     fn quarantine(&self, document: &DocumentId, segment: u32, reason: &str) {
-        log::error!("document {document} is damaged in the journal: {reason}");
-        let mut index = self.index_mut();
-        if let Some(known) = index.documents.get_mut(document) {
-            let last_seq = known.last_seq();
-            known.damaged(reason.to_owned(), last_seq);
-        }
-        if let Some(segment) = index.segments.get_mut(&segment) {
-            segment.damaged.push(document.clone());
-        }
+        self.index_mut().quarantine(document, segment, reason);
     }
 
     // A panic while one of these is held leaves values that are whole: each change is one assignment or is
@@ -558,13 +572,6 @@ pub enum Shelved {
     Not,
     /// It has not answered in time: it may have it.
     Late,
-}
-
-/// A snapshot that compaction found to fail its check, of which there may be a copy.
-struct Spoiled {
-    entry: Entry,
-    segment: u32,
-    reason: String,
 }
 
 /// Why a read came to nothing.

@@ -14,7 +14,7 @@
 //!   proves nothing: it may be in the system's cache alone.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     io,
     path::Path,
 };
@@ -50,6 +50,30 @@ pub struct Recovered {
     pub unhinted: Vec<u32>,
     /// Files that hold nothing: segments that were never born, hints without a segment.
     pub garbage: Vec<String>,
+    /// Snapshots that loads start from and that fail their check: whoever has copies can write them anew.
+    pub spoiled: Vec<Spoiled>,
+}
+
+/// A snapshot that fails its check, of which there may be a copy.
+#[derive(Debug)]
+pub struct Spoiled {
+    /// What is known of it.
+    pub entry: Entry,
+    /// Where it lies.
+    pub segment: u32,
+    /// What did not match.
+    pub reason: String,
+}
+
+impl Recovered {
+    /// Nobody has copies of snapshots: what starts from one that fails its check is damaged.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        for one in self.spoiled.drain(..) {
+            self.index.quarantine(&one.entry.document, one.segment, &one.reason);
+        }
+        self
+    }
 }
 
 /// Reads the journal in `folder`.
@@ -134,8 +158,14 @@ pub fn recover(disk: &dyn Disk, folder: &Path, retain_ms: u64) -> Result<Recover
             .extend(contents.damage.into_iter().map(|damage| (number, damage)));
     }
 
+    found.spoiled = gathered.keep_spoiled(retain_ms > 0);
     found.next_lsn = gathered.lsn_max + 1;
     found.doubtful = gathered.finish(&mut found.index);
+    for one in &found.spoiled {
+        if let Some(segment) = found.index.segments.get_mut(&one.segment) {
+            segment.damaged.push(one.entry.document.clone());
+        }
+    }
     keep_witnesses(&mut found.index, &ends);
     Ok(found)
 }
@@ -478,6 +508,35 @@ impl Gathered {
         }
     }
 
+    /// Snapshots of which only the head is whole stand where they are if nothing makes up for them: a load finds out.
+    fn keep_spoiled(&mut self, keep_past: bool) -> Vec<Spoiled> {
+        let mut spoiled = Vec::new();
+        let mut damage = Vec::with_capacity(self.damage.len());
+        for (segment, one) in std::mem::take(&mut self.damage) {
+            match one.lost {
+                Lost::Known(entry) if entry.kind == Kind::Snapshot && !self.reaches(&entry) => {
+                    self.take(segment, entry.clone(), u64::MAX, keep_past);
+                    let reason = blamed(segment, one.offset, &one.reason);
+                    spoiled.push(Spoiled { entry, segment, reason });
+                }
+                lost => damage.push((segment, Damage { lost, ..one })),
+            }
+        }
+        self.damage = damage;
+        spoiled
+    }
+
+    /// Whether the records of a document say all that a snapshot did.
+    fn reaches(&self, snapshot: &Entry) -> bool {
+        let Some(draft) = self.drafts.get(&snapshot.document) else {
+            return false;
+        };
+        let base_seq = draft.base.map_or(0, |base| base.seq);
+        let between = |seq: &Seq| base_seq < *seq && *seq <= snapshot.seq;
+        let updates: BTreeSet<Seq> = draft.updates.iter().map(|(seq, ..)| *seq).filter(between).collect();
+        base_seq + updates.len() as u64 >= snapshot.seq
+    }
+
     /// Fills the index and returns the current records that are in doubt.
     fn finish(self, index: &mut Index) -> Vec<(u32, Entry)> {
         index.now_ms = self.now_ms;
@@ -548,14 +607,13 @@ fn finish_draft(mut draft: Draft) -> Document {
     document
 }
 
+fn blamed(segment: u32, offset: u64, reason: &str) -> String {
+    format!("{} at byte {offset}: {reason}", segment::file_name(segment))
+}
+
 /// Says whose a damaged record was, and quarantines the document unless it can do without.
 fn blame(index: &mut Index, number: u32, damage: Damage) {
-    let place = format!(
-        "{} at byte {}: {}",
-        segment::file_name(number),
-        damage.offset,
-        damage.reason
-    );
+    let place = blamed(number, damage.offset, &damage.reason);
     let mut concerned: Vec<(DocumentId, Kind, Seq)> = Vec::new();
     match &damage.lost {
         Lost::Known(entry) => concerned.push((entry.document.clone(), entry.kind, entry.seq)),

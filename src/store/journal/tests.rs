@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, io::ErrorKind, path::Path, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Journal, JournalOptions, recovery,
+    Journal, JournalOptions, Shelved,
+    index::Base,
+    recovery,
     segment::{self, HEADER_BYTES, Header},
     sim::{Dice, Fault, SimDisk},
 };
@@ -502,6 +504,100 @@ fn r7_a_damaged_document_is_named_kept_and_healed_by_a_snapshot() {
     assert_eq!(journal.load(&id("b")).unwrap(), stored(Some((2, "restored")), &[]));
     drop(journal);
     assert_eq!(open(&disk).load(&id("b")).unwrap(), stored(Some((2, "restored")), &[]));
+}
+
+/// A journal that was killed, with a snapshot that has rotted since.
+fn with_a_rotten_snapshot() -> SimDisk {
+    let disk = SimDisk::new(3);
+    let journal = open(&disk);
+    journal.commit_all(&[snapshot("a", 1, "only here")]).unwrap();
+    journal.commit_all(&[update("a", 2, "more")]).unwrap();
+    journal.commit_all(&[update("b", 1, "uno")]).unwrap();
+    let mut contents = disk.contents();
+    let segment = contents.get_mut("0000000001.segment").unwrap();
+    let at = segment.windows(9).position(|bytes| bytes == b"only here").unwrap();
+    segment[at] ^= 1;
+    SimDisk::with(&contents)
+}
+
+fn open_beside(disk: &SimDisk) -> Result<Journal, StoreError> {
+    Journal::open_beside(Arc::new(disk.clone()), Path::new("j"), small())
+}
+
+/// The copy of the snapshot that rotted, and of no other.
+fn copy_of(name: &DocumentId, base: &Base) -> Shelved {
+    if *name == id("a") && (base.seq, base.lsn) == (1, 1) {
+        Shelved::Found("only here".into())
+    } else {
+        Shelved::Not
+    }
+}
+
+#[test]
+fn r33_what_a_start_finds_rotten_is_mended_wherever_the_machine_stops_meanwhile() {
+    let whole = stored(Some((1, "only here")), &[(2, "more")]);
+    let mut stops = 0;
+    for at in 1..60 {
+        for seed in 0..8 {
+            let disk = with_a_rotten_snapshot();
+            disk.fail(Fault::From(at));
+            if let Ok(journal) = open_beside(&disk) {
+                for _ in 0..10 {
+                    let _ = journal.maintain_with(1, copy_of);
+                }
+            }
+            stops += u64::from(disk.stopped());
+            let disk = if seed == 0 { disk.kill() } else { disk.power_loss(seed) };
+
+            let journal = open_beside(&disk).unwrap();
+            let context = format!("call {at} seed {seed}");
+            assert_eq!(journal.load_with(&id("a"), copy_of).unwrap(), whole, "{context}");
+            while journal.maintain_with(1, copy_of).unwrap() {}
+            assert_eq!(journal.load(&id("a")).unwrap(), whole, "{context}: without the copy");
+            assert_eq!(journal.status().damaged, 0, "{context}");
+            journal.commit_all(&[update("a", 3, "still")]).unwrap();
+            drop(journal);
+            let journal = open(&disk.power_loss(seed));
+            let more = stored(Some((1, "only here")), &[(2, "more"), (3, "still")]);
+            assert_eq!(journal.load(&id("a")).unwrap(), more, "{context}: after a start");
+        }
+    }
+    assert!(stops > 40, "{stops}");
+}
+
+#[test]
+fn r33_a_copy_makes_nothing_older_than_what_was_acknowledged() {
+    for (later, is_whole) in [
+        (update("a", 3, "newer"), true),
+        (snapshot("a", 2, "newer"), true),
+        (deleted("a", 3), true),
+        (update("a", 3, "newer"), false),
+    ] {
+        let disk = with_a_rotten_snapshot();
+        let journal = open_beside(&disk).unwrap();
+        journal.commit_all(std::slice::from_ref(&later)).unwrap();
+        journal.commit_all(&[update("b", 2, "due")]).unwrap();
+        let expected = journal.load_with(&id("a"), copy_of).unwrap();
+        drop(journal);
+        let mut contents = disk.contents();
+        let found = contents.values_mut().find_map(|segment| {
+            let at = segment.windows(5).position(|bytes| bytes == b"newer")?;
+            Some(&mut segment[at])
+        });
+        if let (false, Some(byte)) = (is_whole, found) {
+            *byte ^= 1;
+        }
+        let journal = open_beside(&SimDisk::with(&contents)).unwrap();
+
+        while journal.maintain_with(1, copy_of).unwrap() {}
+
+        let context = format!("{:?} {is_whole}", later.body);
+        match journal.load_with(&id("a"), copy_of) {
+            Ok(found) => assert!(is_whole && found == expected, "{context}"),
+            Err(StoreError::Damaged { .. }) => assert!(!is_whole, "{context}"),
+            Err(other) => panic!("{context}: {other}"),
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::store::{
     Store,
     contract::{deleted, id, snapshot, stored, update},
     durable::{DurableStore, Options},
-    journal::JournalOptions,
+    journal::{JournalOptions, disk::FileDisk},
 };
 
 fn open(folder: &Path) -> DurableStore {
@@ -296,6 +296,16 @@ fn try_of_number(store: &DurableStore) -> Option<u32> {
 
 /// A store whose snapshot of `a` is in sled and fails its check in the journal, where compaction will come to it.
 fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64, retain_ms: u64) -> DurableStore {
+    with_a_spoiled_snapshot_and(folder, read_ms, retain_ms, |_| {})
+}
+
+/// The same, after something else has happened to the folder.
+fn with_a_spoiled_snapshot_and(
+    folder: &Path,
+    read_ms: u64,
+    retain_ms: u64,
+    happens: impl FnOnce(&Path),
+) -> DurableStore {
     let options = || Options {
         journal: JournalOptions {
             segment_bytes_min: 16_384,
@@ -313,6 +323,7 @@ fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64, retain_ms: u64) -> Durab
     let store = DurableStore::open(folder, options()).unwrap();
     let mut first = snapshot("a", 1, "only here");
     first.at_ms = 1_000_000;
+    first.authors = ["ada".into()].into();
     store.commit_all(&[first]).unwrap();
     for round in 1..=12 {
         store.commit_all(&[snapshot("b", round, vec![7; 1_000])]).unwrap();
@@ -333,6 +344,7 @@ fn with_a_spoiled_snapshot(folder: &Path, read_ms: u64, retain_ms: u64) -> Durab
     let journal = fs::read_dir(folder.join("journal")).unwrap();
     let spoilt = journal.filter(|entry| spoils(&entry.as_ref().unwrap().path()));
     assert_eq!(spoilt.count(), 1);
+    happens(folder);
     DurableStore::open(folder, options()).unwrap()
 }
 
@@ -351,6 +363,79 @@ fn r32_a_snapshot_that_rots_in_the_journal_is_written_anew_from_sled() {
     drop(store);
     fs::remove_dir_all(folder.path().join("sled-000001")).unwrap();
     assert_eq!(open(folder.path()).load(&id("a")).unwrap(), whole, "after a start");
+}
+
+/// As a kill leaves the segment that is written to: nothing says what lies in it.
+fn without_hints(folder: &Path) {
+    let journal = fs::read_dir(folder.join("journal")).unwrap();
+    let hints = journal.map(|entry| entry.unwrap().path());
+    let hints: Vec<_> = hints
+        .filter(|path| path.extension().is_some_and(|end| end == "hint"))
+        .collect();
+    assert!(!hints.is_empty());
+    hints.iter().for_each(|hint| fs::remove_file(hint).unwrap());
+}
+
+#[test]
+fn r33_a_snapshot_that_a_start_finds_rotten_is_written_anew_from_sled() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot_and(folder.path(), 10_000, 0, without_hints);
+    let whole = stored(Some((1, "only here")), &[(2, "more")]);
+    assert_eq!(store.load(&id("a")).unwrap(), whole, "before upkeep");
+    until("sled has compared everything", || store.read_side().caught_up());
+
+    while store.maintain(1).unwrap() {}
+
+    assert_eq!(store.status().damaged, 0);
+    assert_eq!(store.journal().load(&id("a")).unwrap(), whole, "without sled");
+    store.close().unwrap();
+    drop(store);
+    without_hints(folder.path());
+    fs::remove_dir_all(folder.path().join("sled-000001")).unwrap();
+    assert_eq!(open(folder.path()).load(&id("a")).unwrap(), whole, "after a start");
+}
+
+#[test]
+fn r33_a_snapshot_that_a_start_finds_rotten_is_damage_where_nobody_has_a_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot_and(folder.path(), 10_000, 0, |folder| {
+        without_hints(folder);
+        fs::remove_dir_all(folder.join("sled-000001")).unwrap();
+    });
+
+    while store.maintain(1).unwrap() {}
+
+    assert_eq!(store.status().damaged, 1);
+    assert!(matches!(store.load(&id("a")), Err(StoreError::Damaged { .. })));
+    store.close().unwrap();
+    drop(store);
+    let journal = Journal::open(
+        Arc::new(FileDisk),
+        &folder.path().join("journal"),
+        JournalOptions::default(),
+    )
+    .unwrap();
+    assert_eq!(journal.status().damaged, 1, "a journal alone has no copies");
+}
+
+#[test]
+fn r32_what_is_written_anew_is_what_it_was_with_its_authors_and_its_place_in_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = with_a_spoiled_snapshot(folder.path(), 10_000, 0);
+    let before = store.journal().base(&id("a")).unwrap();
+
+    while store.maintain(1).unwrap() {}
+
+    let base = store.journal().base(&id("a")).unwrap();
+    assert_ne!(base.position, before.position);
+    assert_eq!(
+        (base.seq, base.lsn),
+        (before.seq, before.lsn),
+        "sled has it, and a restore for a time finds it"
+    );
+    let history = store.history(&id("a")).unwrap();
+    assert_eq!(history[0].authors[..], ["ada".into()]);
+    assert_eq!(history[0].at_ms, 1_000_000);
 }
 
 #[test]
