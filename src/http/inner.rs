@@ -5,6 +5,7 @@
 //! that it goes to, so neither can fill memory here.
 
 use std::{
+    io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -57,8 +58,8 @@ const WAITING: usize = 2;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often the document's node is looked for.
 const TRIES: usize = 4;
-/// A client of which nothing was heard for so long does not live for the other node either, in milliseconds.
-const SILENT_MS: u64 = 45_000;
+/// How often it is looked whether a client has said something since the other node asked whether it lives.
+const LISTEN: Duration = Duration::from_millis(100);
 /// How long the other node may take to see that a client has left a document.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What a frame of the other node has beside a document, in bytes.
@@ -230,6 +231,7 @@ impl Away {
             outbox: outbox.clone(),
             own,
             pongs,
+            asked: None,
             address,
             news: Some(news),
             shared: shared.clone(),
@@ -310,6 +312,8 @@ struct Ear {
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
     pongs: mpsc::Sender<Bytes>,
+    /// The other node's last ping, and when it came in milliseconds, until the client has said something since.
+    asked: Option<(Bytes, u64)>,
     address: Address,
     /// Until something was heard.
     news: Option<mpsc::UnboundedSender<News>>,
@@ -335,10 +339,7 @@ impl Ear {
                 }
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
-                    let silent = (clock::now() / 1_000).saturating_sub(self.own.line().heard_ms());
-                    if silent < SILENT_MS {
-                        let _ = self.pongs.try_send(payload);
-                    }
+                    self.asked = Some((payload, clock::now() / 1_000));
                 }
                 Ok(Some(ws::Frame::Close(Some(reason)))) if reason.code == ws::CloseCode::Normal => return None,
                 Ok(Some(ws::Frame::Close(Some(reason)))) => {
@@ -352,10 +353,25 @@ impl Ear {
                 }
                 Ok(Some(ws::Frame::Pong(_))) => {}
                 Ok(Some(_)) | Err(_) => return restarts(),
-                Ok(None) => match self.read.read_buf(&mut self.arrived).await {
+                Ok(None) => match self.read_more().await {
                     Ok(read) if read > 0 => {}
                     _ => return restarts(),
                 },
+            }
+        }
+    }
+
+    /// Reads on. A client lives for the other node when it has said something since it was asked: its line may be dead here.
+    async fn read_more(&mut self) -> io::Result<usize> {
+        loop {
+            let heard = self.own.line().heard_ms();
+            if let Some((payload, _)) = self.asked.take_if(|(_, since)| *since <= heard) {
+                let _ = self.pongs.try_send(payload);
+            }
+            let is_asked = self.asked.is_some();
+            tokio::select! {
+                read = self.read.read_buf(&mut self.arrived) => return read,
+                () = sleep(LISTEN), if is_asked => {}
             }
         }
     }

@@ -137,6 +137,8 @@ pub(super) struct Gap {
     pub noted: bool,
     /// What its client lacks as well, so that it shows nobody what it sent. Nothing when it may show that.
     pub unseen_for: SmallVec<[Id; 2]>,
+    /// When the session whose client id it writes under was last asked whether it lives, to tell a twin by that.
+    pub twin_asked: Option<Micros>,
 }
 
 impl Gap {
@@ -145,6 +147,7 @@ impl Gap {
             since: now,
             noted: false,
             unseen_for: SmallVec::new(),
+            twin_asked: None,
         }
     }
 }

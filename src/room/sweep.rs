@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::protocol::{close::CloseReason, dialect::Outbound, frame, update::Id};
 
-use super::{Effect, MS, Micros, Room, SECOND, cadence::presence_pause, outbox::Kind, session::Session};
+use super::{
+    Effect, MS, Micros, Room, SECOND, authorship::ANSWER_TIME, cadence::presence_pause, outbox::Kind, session::Session,
+};
 
 /// How long before its token ends a client is asked for another one, if its dialect has words for that, and how often.
 const TOKEN_AHEAD: Micros = 30 * SECOND;
@@ -85,7 +87,7 @@ impl Room {
                     && session.announces == Some(taken.client)
                     && !self.authorship.has_id(*id)
                 {
-                    twins.push((*id, taken, gap.since));
+                    twins.push((*id, taken, gap.twin_asked));
                 }
                 asked.push(*id);
                 if !gap.noted && gap.since + GAP_LONG <= now {
@@ -115,16 +117,28 @@ impl Room {
                 session.outbox.push(keep_alive(session), Kind::Other);
             }
         }
-        for (id, taken, since) in twins {
-            // An owner of which nothing was heard since may be the same page on a line that died.
-            let owner = self
-                .authorship
-                .owner(taken.client)
-                .and_then(|owner| self.sessions.get(&owner));
-            if owner.is_some_and(|owner| owner.outbox.line().heard_ms() * MS > since) {
-                self.counts.conflicts += 1;
-                ended.push((id, CloseReason::conflict(taken)));
+        for (id, taken, asked) in twins {
+            let owner = self.authorship.owner(taken.client);
+            let Some(owner) = owner.and_then(|owner| self.sessions.get(&owner)) else {
+                continue;
+            };
+            // One that does not answer may be the same page on a line that died, whatever was under way there.
+            let heard = owner.outbox.line().heard_ms() * MS;
+            match asked {
+                Some(asked) if heard >= asked / MS * MS => {
+                    self.counts.conflicts += 1;
+                    ended.push((id, CloseReason::conflict(taken)));
+                }
+                Some(asked) if now < asked + ANSWER_TIME => {}
+                _ => {
+                    owner.outbox.push(frame::ping(), Kind::Other);
+                    let gap = self.sessions.get_mut(&id).and_then(|session| session.gap.as_mut());
+                    if let Some(gap) = gap {
+                        gap.twin_asked = Some(now);
+                    }
+                }
             }
+            next = next.min(now + SWEEP_WAITING);
         }
         for (id, reason) in ended {
             self.end(id, reason, now, effects);

@@ -8,20 +8,28 @@ import { ownerOf, startNodes } from '../lib/cluster.js'
 import { connections, follow } from '../lib/followed.js'
 import { until } from '../../lib/wait.mjs'
 
-/** An address that leads to a node, and to another one when it is told so; connections can be cut. */
+/** An address that leads to a node, and to another one when it is told so; connections can be cut, and be lost without a word. */
 async function startAddress(t, node) {
-  const [sockets, front] = [new Set(), { node }]
+  const [pairs, lost, front] = [new Set(), [], { node }]
   const server = createServer(socket => {
     const [host, port] = front.node.address.split(':')
     const behind = dial({ host, port })
     const pair = [socket, behind]
     pair.forEach(one => one.on('error', () => {}).on('close', () => pair.forEach(other => other.destroy())))
-    sockets.add(socket)
+    pairs.add(pair)
     socket.pipe(behind).pipe(socket)
   })
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-  front.cut = () => sockets.forEach(socket => socket.destroy())
-  t.after(() => { front.cut(); server.close() })
+  front.cut = () => pairs.forEach(([socket]) => socket.destroy())
+  // The client notices, and its node does not.
+  front.lose = () => {
+    for (const [socket, behind] of pairs) {
+      socket.removeAllListeners('close').unpipe().destroy()
+      lost.push(behind.unpipe().resume())
+    }
+    pairs.clear()
+  }
+  t.after(() => { front.cut(); lost.forEach(behind => behind.destroy()); server.close() })
   front.address = `127.0.0.1:${server.address().port}`
   front.url = `ws://${front.address}/ws`
   return front
@@ -55,6 +63,31 @@ describe('a page on a second line', () => {
       await until('it has what is new', () => client.text.toString() === 'our plan: one')
       await carrier.stop('SIGKILL')
       await until('the first line has ended', async () => await lines() === 2)
+      client.text.insert(client.text.length, ' and two')
+
+      await page.until('saved')
+      await until('the other has it', () => other.text.toString() === 'our plan: one and two')
+    })
+
+    test(`n68 a page whose first line died before its node is saved within seconds (${provider})`, async t => {
+      const nodes = await startNodes(t, 2)
+      const [owner, carrier] = nodes
+      const other = connectYWebsocket(t, newest, owner, 'plan')
+      await synced(other)
+      other.text.insert(0, 'plan: ')
+      await saved(other)
+      assert.equal(await ownerOf(nodes, 'plan'), 0)
+      const front = await startAddress(t, carrier)
+      const client = connections[provider](t, front, 'plan')
+      const page = follow(t, client)
+      await until('it has the document', () => client.text.toString() === 'plan: ')
+      client.text.insert(6, 'one')
+      await page.until('saved')
+
+      // Its node takes the first line for one that lives, for half a minute at least.
+      front.lose()
+      other.text.insert(0, 'our ')
+      await until('it is back', () => client.text.toString() === 'our plan: one')
       client.text.insert(client.text.length, ' and two')
 
       await page.until('saved')
