@@ -112,7 +112,8 @@ impl<'a> Side<'a> {
         match (kind, other_kind) {
             (DELETED, _) | (_, DELETED) => true,
             // An earlier server kept old JSON as values.
-            (JSON, ANY) | (ANY, JSON) => true,
+            (JSON, ANY) => self.same_values_as_json(other, from, to),
+            (ANY, JSON) => other.same_values_as_json(self, from, to),
             _ if kind != other_kind => false,
             (STRING, _) => self.same_text(other, from, to),
             (ANY | JSON, _) => self.same_values(other, kind, from, to),
@@ -153,9 +154,8 @@ impl<'a> Side<'a> {
         let (Some(mut mine), Some(mut theirs)) = (self.units_at(from), other.units_at(from)) else {
             return false;
         };
-        let half = |unit: u16| unit == 0xfffd;
         let same = (from..to).all(|_| match (mine.next(), theirs.next()) {
-            (Some(a), Some(b)) => a == b || half(a) || half(b),
+            (Some(a), Some(b)) => a == b || is_cut_half(a, b) || is_cut_half(b, a),
             _ => false,
         });
         (self.units, self.at) = (Some(mine), to);
@@ -196,6 +196,20 @@ impl<'a> Side<'a> {
         same
     }
 
+    /// The same of old JSON and values.
+    fn same_values_as_json(&mut self, values: &mut Self, from: u32, to: u32) -> bool {
+        let (Some(mut json), Some(mut any)) = (self.values_at(JSON, from), values.values_at(ANY, from)) else {
+            return false;
+        };
+        let same = (from..to).all(|_| match (value(&mut json, JSON), value(&mut any, ANY)) {
+            (Some(json), Some(any)) => is_json_of(tail(json), any),
+            _ => false,
+        });
+        (self.values, self.at) = (Some(json), to);
+        (values.values, values.at) = (Some(any), to);
+        same
+    }
+
     fn values_at(&mut self, kind: u8, from: u32) -> Option<Reader<'a>> {
         let mut values = match self.values.take() {
             Some(values) => values,
@@ -210,6 +224,11 @@ impl<'a> Side<'a> {
         }
         Some(values)
     }
+}
+
+/// Whether a unit stands for another one that was half of a pair: Yjs writes it where it cuts a pair.
+fn is_cut_half(written: u16, unit: u16) -> bool {
+    written == 0xfffd && (0xd800..0xe000).contains(&unit)
 }
 
 /// The bytes of the next value.
@@ -340,6 +359,28 @@ fn same_json(a: &[u8], b: &[u8]) -> bool {
     }
     matches!((canonical(a), canonical(b)), (Some(a), Some(b)) if a == b)
 }
+
+/// Whether a value is what is left of JSON after yrs has read it.
+fn is_json_of(json: &[u8], any: &[u8]) -> bool {
+    if json == b"undefined" || any == [UNDEFINED] {
+        return json == b"undefined" && any == [UNDEFINED];
+    }
+    if !may_be_same(json, any) {
+        return false;
+    }
+    let as_json = || {
+        let mut out = String::new();
+        let mut steps = Steps::new(u64::MAX);
+        let mut canon = Canon::new(&mut out, &mut steps, Precision::Yrs);
+        canon.any(&mut Reader::new(any)).ok()?;
+        // Once more, as the other side: a BigInt is written with all its digits.
+        canonical(out.as_bytes())
+    };
+    let twice = || canonical(canonical(json)?.as_bytes());
+    matches!((as_json(), twice()), (Some(a), Some(b)) if a == b)
+}
+
+const UNDEFINED: u8 = 127;
 
 fn same_any(a: &[u8], b: &[u8]) -> bool {
     if !may_be_same(a, b) {

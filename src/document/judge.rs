@@ -24,6 +24,9 @@ use super::{
     place::{NewPlaces, Place},
 };
 
+/// An update refers to what so many clients are to have written and nobody has sent: those who typed when a server was lost.
+pub const LACKS_MAX: usize = 16;
+
 /// What a document makes of an update.
 #[derive(Debug)]
 #[expect(
@@ -120,10 +123,10 @@ impl Document {
         agree::conflict(self, update)
     }
 
-    /// What neither the document nor an update has, and the update refers to: the first of it for each of its sections and
-    /// deletions that cannot be taken whole.
+    /// What neither the document nor an update has, and the update refers to: the first of it for each client. `None` when
+    /// that is of more than [`LACKS_MAX`] clients.
     #[must_use]
-    pub fn lacks(&self, update: &CheckedUpdate) -> SmallVec<[Id; 2]> {
+    pub fn lacks(&self, update: &CheckedUpdate) -> Option<SmallVec<[Id; 2]>> {
         let known = |id: Id| id.clock < self.clocks().next(id.client);
         let mut walk = Walk::new(update, Judge::of(self, update).starts());
         while walk.next(known).is_some() {}
@@ -143,11 +146,15 @@ impl Document {
                 .section_of(deletion.client)
                 .map_or(0, |index| update.sections[index].end);
             let next = next(deletion.client);
-            if deletion.end > next.clock.max(brought) {
+            // A client may have very many.
+            if deletion.end > next.clock.max(brought) && lacks.last() != Some(&next) {
                 lacks.push(next);
             }
         }
-        lacks
+        lacks.sort_unstable();
+        lacks.dedup_by_key(|id| id.client);
+        lacks.shrink_to_fit();
+        (lacks.len() <= LACKS_MAX).then_some(lacks)
     }
 
     /// Holds an update against the document, which does not change. Linear in the update.

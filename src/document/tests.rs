@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::*;
+use super::{judge::LACKS_MAX, *};
 use crate::protocol::lib0::{write_var_bytes, write_var_int};
 
 type At = Option<(u64, u32)>;
@@ -346,6 +346,37 @@ fn d4_only_what_is_new_of_an_update_is_news() {
 }
 
 #[test]
+fn s12_what_an_update_lacks_is_told_by_client_and_of_few_clients() {
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &[text(None, None, "abc")]);
+    let id = |client, clock| Id { client, clock };
+    let lacks = |update: &CheckedUpdate| document.lacks(update).map(|lacks| lacks.to_vec());
+
+    let ranges: Vec<(u32, u32)> = (2..1_000).map(|at| (3 * at, 3 * at + 1)).collect();
+    let mut bytes = number(0);
+    for value in [1, 10, ranges.len() as u64] {
+        write_var_uint(&mut bytes, value);
+    }
+    for (from, to) in &ranges {
+        write_var_uint(&mut bytes, u64::from(*from));
+        write_var_uint(&mut bytes, u64::from(to - from));
+    }
+    let many = CheckedUpdate::check(bytes.into()).unwrap();
+    assert_eq!(lacks(&many), Some(vec![id(10, 3)]), "of one client one thing");
+
+    let of = |clients: u64| {
+        let deleted: Vec<(u64, u32, u32)> = (100..100 + clients).map(|client| (client, 0, 1)).collect();
+        update(&[], &deleted)
+    };
+    let few = LACKS_MAX as u64;
+    assert_eq!(
+        lacks(&of(few)),
+        Some((100..100 + few).map(|client| id(client, 0)).collect())
+    );
+    assert_eq!(lacks(&of(few + 1)), None);
+}
+
+#[test]
 fn d22_what_is_known_by_number_and_differs_is_a_conflict() {
     let mut document = Document::default();
     wrote_by(
@@ -370,7 +401,11 @@ fn d22_what_is_known_by_number_and_differs_is_a_conflict() {
     );
     assert_eq!(conflict(&[wrote(None, None, DELETED, number(5))]), None);
     assert_eq!(conflict(&[wrote(None, None, GC, number(9))]), None);
-    assert_eq!(conflict(&[text(None, None, "h\u{fffd}llo")]), None, "half a pair");
+    assert_eq!(
+        conflict(&[text(None, None, "\u{fffd}".repeat(5).as_str())]),
+        Some(0),
+        "a letter is no half of a pair"
+    );
     assert_eq!(conflict(&[text(None, None, "world")]), Some(0));
     assert_eq!(
         conflict(&[text(None, None, "hellO")]),
@@ -385,6 +420,65 @@ fn d22_what_is_known_by_number_and_differs_is_a_conflict() {
         conflict(&[text(None, None, "hello"), values(Some((10, 4)), None, &[1, 3])]),
         Some(5)
     );
+}
+
+#[test]
+fn d22_half_a_pair_is_what_yjs_writes_where_it_cuts_one() {
+    let whole = "a\u{1f600}b";
+    let cut = ["a\u{fffd}", "\u{fffd}b"];
+    let pieces = || [text(None, None, cut[0]), text(Some((10, 1)), None, cut[1])];
+    for is_cut in [false, true] {
+        let mut document = Document::default();
+        let (known, again) = if is_cut {
+            (Vec::from(pieces()), vec![text(None, None, whole)])
+        } else {
+            (vec![text(None, None, whole)], Vec::from(pieces()))
+        };
+        wrote_by(&mut document, 10, &known);
+        assert!(matches!(
+            document.judge(update(&[(10, 0, &again)], &[])),
+            Verdict::Known
+        ));
+    }
+}
+
+#[test]
+fn d22_old_json_that_was_kept_as_values_is_the_same_and_other_values_are_not() {
+    let json = |texts: &[&str]| {
+        let texts: Vec<u8> = texts.iter().flat_map(|text| bytes_of(text)).collect();
+        wrote(None, None, structs::JSON, texts)
+    };
+    let counted = |count: u64, mut wrote: Wrote| {
+        wrote.content.splice(0..0, number(count));
+        wrote
+    };
+    let any = |count: u64, bytes: &[u8]| wrote(None, None, structs::ANY, [&number(count)[..], bytes].concat());
+    let big = [&[122][..], &(1_i64 << 60).to_be_bytes()].concat();
+    let agrees = |known: &Wrote, again: &Wrote| {
+        let mut document = Document::default();
+        wrote_by(&mut document, 10, std::slice::from_ref(known));
+        let again = update(&[(10, 0, std::slice::from_ref(again))], &[]);
+        matches!(document.judge(again), Verdict::Known)
+    };
+    let cases = [
+        (counted(1, json(&["5"])), any(1, &[125, 5]), true),
+        (counted(1, json(&["5"])), any(1, &[125, 6]), false),
+        (counted(1, json(&["undefined"])), any(1, &[127]), true),
+        (counted(1, json(&["null"])), any(1, &[127]), false),
+        (
+            counted(1, json(&["{\"$a\":[1, -0]}"])),
+            any(1, &[118, 1, 2, b'$', b'a', 117, 2, 125, 1, 125, 0]),
+            true,
+        ),
+        (counted(1, json(&["\"x\""])), any(1, &[119, 1, b'y']), false),
+        (counted(2, json(&["1", "[]"])), any(2, &[125, 1, 117, 0]), true),
+        (counted(2, json(&["1", "[]"])), any(2, &[125, 1, 118, 0]), false),
+        (counted(1, json(&["1152921504606846976"])), any(1, &big), true),
+    ];
+    for (index, (json, any, same)) in cases.iter().enumerate() {
+        assert_eq!(agrees(json, any), *same, "case {index}");
+        assert_eq!(agrees(any, json), *same, "case {index}, the other way round");
+    }
 }
 
 #[test]

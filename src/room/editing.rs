@@ -74,11 +74,8 @@ impl Room {
                 if let Some(gap) = &mut session.gap {
                     // What can be taken of it, it shows.
                     let is_unseen = is_asked && matches!(self.document.judge(update.clone()), Verdict::Nothing);
-                    gap.unseen_for = if is_unseen {
-                        self.document.lacks(&update)
-                    } else {
-                        SmallVec::new()
-                    };
+                    let lacks = is_unseen.then(|| self.document.lacks(&update)).flatten();
+                    gap.unseen_for = lacks.unwrap_or_default();
                     self.unseen.insert(id);
                 }
             }
@@ -132,7 +129,8 @@ impl Room {
         };
         if gap {
             let gap = session.gap.get_or_insert(Gap::since(now));
-            gap.unseen_for = all.map_or_else(SmallVec::new, |all| self.document.lacks(&all));
+            let lacks = all.and_then(|all| self.document.lacks(&all));
+            gap.unseen_for = lacks.unwrap_or_default();
             if !gap.unseen_for.is_empty() {
                 self.unseen.insert(id);
             }

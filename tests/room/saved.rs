@@ -236,6 +236,23 @@ fn s5_who_sends_less_than_all_that_it_has_is_not_told_saved() {
 }
 
 #[test]
+fn s12_who_lacks_what_more_than_a_few_were_to_write_is_not_told_saved() {
+    for (clients, is_saved) in [(16, true), (17, false)] {
+        let mut table = Table::new();
+        table.joins(1, writer(), None);
+        table.says(1, &step1(&[0]));
+        let deleted = (1..=clients).flat_map(|client| [client, 1, 0, 1]);
+        let deleted: Vec<u8> = [0, clients].into_iter().chain(deleted).collect();
+
+        table.says_all(1, &[step2(&deleted), saved_question(&[1])]);
+        // It is asked again, as it has a gap.
+        table.says(1, &step2(&deleted));
+
+        assert_eq!(table.takes(1).contains(&saved(1)), is_saved, "{clients}");
+    }
+}
+
+#[test]
 fn s6_answers_come_in_the_order_of_their_questions() {
     let mut table = Table::new();
     let author = Editor::new(5);
