@@ -26,14 +26,14 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    access::{Identity, Person, Revocation},
+    access::{Identity, Revocation},
     budgets::LOADING_COST,
     document::State,
     id::DocumentId,
     limits::UPDATE_HERE_BYTES_MAX,
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
     room::{
-        Effect, Micros, Room,
+        Effect, Micros, Room, WrittenBy,
         inside::{Inside, Onlooker},
         session::{Joining, Present, SessionId},
         states::Encoded,
@@ -172,7 +172,7 @@ pub struct Write {
     /// Names the write; no session has this name.
     pub id: SessionId,
     /// Who writes.
-    pub person: Person,
+    pub by: WrittenBy,
     /// What.
     pub update: CheckedUpdate,
     /// Whether it may begin the document.
@@ -722,12 +722,7 @@ impl Handler<Write> for DocumentActor {
             return Box::pin(std::future::ready(Err(reason)));
         }
         let (sender, written) = oneshot::channel();
-        let Write {
-            id,
-            person,
-            update,
-            begins,
-        } = write;
+        let Write { id, by, update, begins } = write;
         if let Some(Err(reason)) = self.call(|room, _, now| may_begin(room, &begins, now)) {
             self.settle(ctx);
             return Box::pin(std::future::ready(Err(reason)));
@@ -737,7 +732,7 @@ impl Handler<Write> for DocumentActor {
         let bytes = update.bytes().len();
         let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
             room.store_free(registry.writer.free());
-            room.write(id, person, update, clock::now(), effects);
+            room.write(id, by, update, clock::now(), effects);
         };
         if bytes > UPDATE_HERE_BYTES_MAX {
             self.call_elsewhere(ctx, writes);

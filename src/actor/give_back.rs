@@ -10,11 +10,10 @@ use std::{
 };
 
 use crate::{
-    access::Person,
     document::{Deleted, Document, State, Verdict},
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
-    room::session::SessionId,
+    room::{WrittenBy, session::SessionId},
     store::{EMPTY_UPDATE, Seq, Store, StoreError},
 };
 
@@ -95,7 +94,7 @@ impl Registry {
         }
         let write = Write {
             id: self.next_writer(),
-            person: Person::Nobody,
+            by: WrittenBy::Server,
             update,
             begins: Begins::always(),
         };

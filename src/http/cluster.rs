@@ -14,7 +14,6 @@ use actix_web::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
-    access::Person,
     actor::{
         document::{Begins, Write},
         registry::Others,
@@ -22,7 +21,7 @@ use crate::{
     id::DocumentId,
     nodes::{self, Nodes, Place, Said},
     protocol::close::CloseReason,
-    room::session::SessionId,
+    room::{WrittenBy, session::SessionId},
     store::NodeId,
 };
 
@@ -90,7 +89,7 @@ async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     let id = SessionId(shared.next_session.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
     let write = Write {
         id,
-        person: Person::Nobody,
+        by: WrittenBy::Server,
         update,
         begins: Begins::always(),
     };

@@ -32,7 +32,7 @@ use crate::{
     },
     id::DocumentId,
     protocol::{close::CloseReason, dialect::Dialect},
-    room::session::SessionId,
+    room::{WrittenBy, session::SessionId},
 };
 
 use super::{
@@ -253,7 +253,7 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
             let network = shared.doorkeeper.network(&request);
             session::begins(&shared, network, &identity)
         },
-        person: identity.person().cloned(),
+        by: WrittenBy::Person(identity.person().cloned()),
         update,
     };
     shared.registry.write(&document, write).await?;

@@ -13,8 +13,8 @@
 //! own. A session that says nothing when it is asked may have lost its line: its id is free then.
 //!
 //! So another page may have written under the id of one that comes back, and state vectors do not tell. So who takes an id
-//! is asked what it has from where the room first knew of the id's session, and everybody who joins is asked from where
-//! somebody wrote whose id it was not: what differs is then seen.
+//! is asked what it has from where the room first knew of the id's session (from its beginning, if it knows of none), and
+//! everybody who joins is asked from where somebody wrote whose id it was not: what differs is then seen.
 //!
 //! What must stay true: a claim names a session of this room, or one that left less than a minute ago; `ids` has it then.
 
@@ -31,9 +31,8 @@ use super::{MS, Micros, SECOND, firsts::Firsts, session::SessionId};
 const REMEMBERED: Micros = 60 * SECOND;
 /// A session that is asked whether it lives answers within this time.
 pub(super) const ANSWER_TIME: Micros = 3 * SECOND;
-/// Client ids whose doubtful clocks are remembered: an honest document has a few.
-const DOUBTS_MAX: usize = 1_024;
-/// Client ids of which is remembered how far they had written: one for each page that came.
+/// Client ids whose doubtful clocks are remembered, and of which is remembered how far they had written: one for each page
+/// that came.
 const REMEMBERED_IDS_MAX: usize = 65_536;
 
 /// The claims of one room.
@@ -105,6 +104,16 @@ impl Claim {
         }
     }
 
+    /// For how long its session may be silent before this author has the id: one that may be the same page on another line
+    /// need not wait.
+    fn patience_with(&self, author: Author) -> Micros {
+        if self.person.is_not(&author.person) {
+            REMEMBERED
+        } else {
+            ANSWER_TIME
+        }
+    }
+
     fn is_of(&self, author: Author) -> bool {
         self.session == author.session || self.person.is(&author.person)
     }
@@ -114,35 +123,60 @@ impl Authorship {
     /// A session announces a client id, which has written up to clock `next`. Returns the clock from which on it is to be
     /// asked what it has: another page may have written there.
     pub fn announce(&mut self, client: u64, author: Author, next: u32) -> Option<u32> {
+        let mut is_own = false;
         if let Some(claim) = self.claims.get(&client) {
             if claim.session == author.session && claim.announced {
                 return None;
             }
-            if claim.person.is_named() && claim.is_of(author) {
-                self.since.remove(&client);
-            } else if claim.session != author.session && claim.announced && !Self::is_followed(client, claim, author) {
+            let is_of = claim.session == author.session || (claim.person.is_named() && claim.is_of(author));
+            is_own = is_of && claim.sure;
+            if !is_of && claim.announced && !Self::is_followed(client, claim, author) {
                 if self.ids.contains_key(&author.session) {
                     return None;
                 }
-                if claim.first && !self.firsts.is_of(client, author.person.named()) {
+                // Another session of a person passes on what it hears of the first one: the id stays that person's.
+                let is_settled = claim.first || self.firsts.is_of(client, claim.person.as_ref().named());
+                if is_settled && !self.firsts.is_of(client, author.person.named()) {
                     // One that has no id of its own may be the page that wrote under this one before.
                     return self.since.get(&client).copied().filter(|since| *since < next);
                 }
             }
         }
         self.claim(client, author, true);
+        if is_own {
+            self.knows(client, next);
+            return None;
+        }
         self.unsure(client, next)
     }
 
-    /// The clock from which on a client's structs may be of two pages, if there are some.
+    /// What a client has written up to clock `next` is its claim's own.
+    fn knows(&mut self, client: u64, next: u32) {
+        let has_room = self.has_room_for(client);
+        if let Some(claim) = self.claims.get_mut(&client).filter(|_| has_room) {
+            claim.sure = true;
+            self.since.insert(client, next);
+        }
+    }
+
+    fn has_room_for(&self, client: u64) -> bool {
+        self.since.len() < REMEMBERED_IDS_MAX || self.since.contains_key(&client)
+    }
+
+    /// The clock from which on a client's structs may be of two pages, if there are some: all of them, where nothing is
+    /// remembered of the client. Its page may have been away since before the document was opened.
     fn unsure(&mut self, client: u64, next: u32) -> Option<u32> {
-        if self.since.len() >= REMEMBERED_IDS_MAX && !self.since.contains_key(&client) {
-            return None;
-        }
+        let Some(since) = self.since.get(&client).copied() else {
+            if next == 0 {
+                self.knows(client, 0);
+            } else if self.has_room_for(client) {
+                self.since.insert(client, 0);
+            }
+            return (next > 0).then_some(0);
+        };
         if let Some(claim) = self.claims.get_mut(&client) {
-            claim.sure = !self.since.contains_key(&client);
+            claim.sure = false;
         }
-        let since = *self.since.entry(client).or_insert(next);
         (since < next).then_some(since)
     }
 
@@ -177,11 +211,15 @@ impl Authorship {
         self.ids.contains_key(&session)
     }
 
-    /// Somebody whose id it may not be writes under it from this clock on.
-    pub fn doubt(&mut self, client: u64, clock: u32) {
-        if self.doubts.len() < DOUBTS_MAX {
+    /// Somebody whose id it may not be writes under it from this clock on. False when that cannot be remembered: then it
+    /// must not be taken.
+    #[must_use]
+    pub fn doubt(&mut self, client: u64, clock: u32) -> bool {
+        let is_known = self.doubts.contains_key(&client) || self.doubts.len() < REMEMBERED_IDS_MAX;
+        if is_known {
             self.doubts.entry(client).or_insert(clock);
         }
+        is_known
     }
 
     /// From which clock on which client ids may have been written under by two pages.
@@ -189,14 +227,25 @@ impl Authorship {
         &self.doubts
     }
 
-    /// A session writes under a client id of nobody, what it did itself: one that has no id yet has this one.
-    pub fn write(&mut self, client: u64, author: Author) {
+    /// A session writes under a client id of nobody, from clock `next` on, what it did itself: one that has no id yet has this
+    /// one.
+    pub fn write(&mut self, client: u64, author: Author, next: u32) {
         let is_free = self.claims.get(&client).is_none_or(|claim| {
             // Somebody took it meanwhile.
             !claim.is_of(author) && self.firsts.is_of(client, author.person.named())
         });
         if is_free && !self.ids.contains_key(&author.session) {
             self.claim(client, author, false);
+            if next == 0 && !self.since.contains_key(&client) {
+                self.knows(client, 0);
+            }
+        }
+    }
+
+    /// Somebody without a session begins to write under a client id: it may go on.
+    pub fn begin(&mut self, client: u64, person: Person<&Arc<str>>) {
+        if !self.claims.contains_key(&client) && !self.since.contains_key(&client) {
+            self.firsts.remember(client, person.named());
         }
     }
 
@@ -229,13 +278,13 @@ impl Authorship {
 
     /// Whether a session may write under a client id. `heard` is when something was last heard of a session.
     pub fn right(&mut self, client: u64, author: Author, now: Micros, heard: impl Fn(SessionId) -> Micros) -> Right {
+        if self.firsts.is_of(client, author.person.named()) {
+            return Right::Granted;
+        }
         let Some(claim) = self.claims.get(&client) else {
             return Right::Followed;
         };
         if claim.is_of(author) {
-            return Right::Granted;
-        }
-        if self.firsts.is_of(client, author.person.named()) {
             return Right::Granted;
         }
         if let Some(left) = claim.left {
@@ -255,7 +304,7 @@ impl Authorship {
                 claim.asked = None;
                 Right::Denied
             }
-            Some(asked) if asked + ANSWER_TIME <= now => {
+            Some(asked) if asked + claim.patience_with(author) <= now => {
                 let owner = claim.session;
                 self.claims.remove(&client);
                 self.release(client, owner);
@@ -404,7 +453,7 @@ mod tests {
             joined,
             ..A
         };
-        assert_eq!(authorship.announce(10, A, 7), None);
+        assert_eq!(authorship.announce(10, A, 0), None);
         assert_eq!(authorship.announce(10, A, 9), None, "its own");
         authorship.leave(A.session, 5, |_| 10);
 
@@ -418,6 +467,80 @@ mod tests {
             Some(10),
             "whose that was is not known"
         );
+    }
+
+    #[test]
+    fn d22_who_says_a_client_id_that_wrote_before_the_document_was_opened_is_asked_from_its_beginning() {
+        let mut authorship = Authorship::default();
+        assert_eq!(authorship.announce(10, A, 7), Some(0));
+        authorship.leave(A.session, 5, |_| 9);
+
+        let back = Author {
+            session: SessionId(4),
+            joined: 6,
+            ..A
+        };
+        assert_eq!(
+            authorship.announce(10, back, 9),
+            Some(0),
+            "nobody knows which page A was"
+        );
+        authorship.announce(11, B, 0);
+        authorship.leave(B.session, 7, |_| 3);
+        let back = Author {
+            session: SessionId(5),
+            joined: 8,
+            ..B
+        };
+        assert_eq!(authorship.announce(11, back, 3), None, "it began here");
+    }
+
+    #[test]
+    fn d22_what_cannot_be_remembered_of_client_ids_is_asked_for_or_not_taken() {
+        let mut authorship = Authorship::default();
+        for client in 0..REMEMBERED_IDS_MAX as u64 {
+            let page = Author {
+                session: SessionId(10 + client),
+                ..A
+            };
+            assert_eq!(authorship.announce(client, page, 0), None);
+            assert!(authorship.doubt(client, 1));
+        }
+
+        assert_eq!(authorship.announce(1 << 20, B, 0), None);
+        authorship.leave(B.session, 5, |_| 7);
+        let back = Author { joined: 5, ..C };
+        assert_eq!(authorship.announce(1 << 20, back, 9), Some(0));
+        assert!(authorship.doubt(7, 1) && !authorship.doubt(1 << 20, 7));
+    }
+
+    #[test]
+    fn d21_a_person_that_is_silent_keeps_its_client_id_from_other_persons_for_a_minute() {
+        let (ada, eve): (Arc<str>, Arc<str>) = ("ada".into(), "eve".into());
+        let author = |session, person| Author {
+            session: SessionId(session),
+            person,
+            joined: 0,
+            says: None,
+        };
+        let link: Arc<str> = "link:one".into();
+        for (owner, other, patience) in [
+            (Person::Named(&ada), Person::Named(&eve), REMEMBERED),
+            (Person::Named(&ada), Person::Nobody, REMEMBERED),
+            (Person::OfLink(&link), Person::Named(&eve), REMEMBERED),
+            (Person::OfLink(&link), Person::OfLink(&link), ANSWER_TIME),
+            (Person::Nobody, Person::Named(&eve), ANSWER_TIME),
+        ] {
+            let mut authorship = Authorship::default();
+            authorship.announce(10, author(1, owner), 0);
+
+            let other = author(2, other);
+            assert_eq!(authorship.right(10, other, 1_000, |_| 900), Right::Ask(SessionId(1)));
+            let early = authorship.right(10, other, 1_000 + patience - 1, |_| 900);
+            assert_eq!(early, Right::Denied, "{owner:?} {other:?}");
+            let late = authorship.right(10, other, 1_000 + patience, |_| 900);
+            assert_eq!(late, Right::Followed, "{owner:?} {other:?}");
+        }
     }
 
     #[test]
@@ -490,7 +613,7 @@ mod tests {
                 );
             }
             assert_eq!(right(&mut authorship, 10, author(3, &ada), 0), Right::Granted);
-            authorship.write(10, author(3, &ada));
+            authorship.write(10, author(3, &ada), 9);
 
             assert_eq!(authorship.owner(10), Some(SessionId(3)));
             assert_eq!(right(&mut authorship, 10, author(2, &eve), 0), Right::Ask(SessionId(3)));
@@ -504,8 +627,8 @@ mod tests {
     #[test]
     fn d21_what_is_only_written_under_is_given_to_who_announces_it() {
         let mut authorship = Authorship::default();
-        authorship.write(10, A);
-        authorship.write(20, A);
+        authorship.write(10, A, 0);
+        authorship.write(20, A, 0);
         assert_eq!(right(&mut authorship, 10, B, 0), Right::Ask(A.session));
         assert_eq!(right(&mut authorship, 20, B, 0), Right::Followed, "one has one id");
 

@@ -173,7 +173,8 @@ impl Room {
             return;
         };
         if !answer && let Some((client, _)) = news.update().spans().next() {
-            self.authorship.write(client, session.author(id));
+            let next = self.document.clocks().next(client);
+            self.authorship.write(client, session.author(id), next);
         }
         let subject = session.identity.subject.clone();
         self.take(id, subject, news, now);
@@ -267,7 +268,8 @@ impl Room {
                 Right::Granted => {}
                 // Of a client that comes to be nothing is known that could differ.
                 Right::Followed if next == 0 => {}
-                Right::Followed => self.authorship.doubt(client, next),
+                Right::Followed if self.authorship.doubt(client, next) => {}
+                Right::Followed => others.push((client, next)),
                 Right::Denied => others.push((client, next)),
                 Right::Ask(_) => {
                     others.push((client, next));
@@ -283,7 +285,7 @@ impl Room {
         if let Some(session) = self.sessions.get_mut(&id) {
             for (client, next) in others {
                 // It may come back on another line, when the owner has written there.
-                self.authorship.doubt(client, next);
+                let _ = self.authorship.doubt(client, next);
                 session.withheld.entry(client).or_insert(next);
             }
         }

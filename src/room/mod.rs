@@ -62,6 +62,7 @@ mod sync_cache;
 mod writing;
 
 pub use effect::{Counts, Effect};
+pub use writing::WrittenBy;
 
 use authorship::Authorship;
 use cadence::{Cadence, presence_pause};

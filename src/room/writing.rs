@@ -1,5 +1,7 @@
 //! Writing and reading without a session: one update, taken whole or not at all, and the whole document.
 
+use smallvec::SmallVec;
+
 use crate::{
     access::Person,
     document::{State, Verdict},
@@ -14,18 +16,28 @@ use super::{
     session::SessionId,
 };
 
+/// Who writes without a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WrittenBy {
+    /// A person, under client ids of its own.
+    Person(Person),
+    /// The server itself, which gives back what the document held once: under whichever client ids that was, and whoever is
+    /// here.
+    Server,
+}
+
 impl Room {
     /// Somebody who has no session writes; answered with [`Effect::Written`], at once when it is not taken, otherwise when
-    /// it is durable. `id` is no session's; `person` is who writes.
+    /// it is durable. `id` is no session's.
     pub fn write(
         &mut self,
         id: SessionId,
-        person: Person,
+        by: WrittenBy,
         update: CheckedUpdate,
         now: Micros,
         effects: &mut Vec<Effect>,
     ) {
-        match self.take_whole(id, person, update, now) {
+        match self.take_whole(id, &by, update, now) {
             Ok(needs) => self.writes.push((needs, id)),
             Err(reason) => effects.push(Effect::Written {
                 write: id,
@@ -39,26 +51,40 @@ impl Room {
     fn take_whole(
         &mut self,
         id: SessionId,
-        person: Person,
+        by: &WrittenBy,
         update: CheckedUpdate,
         now: Micros,
     ) -> Result<Seq, CloseReason> {
+        let person = match by {
+            WrittenBy::Person(person) => person.as_ref(),
+            WrittenBy::Server => Person::Nobody,
+        };
         let author = Author {
             session: id,
-            person: person.as_ref(),
+            person,
             joined: now,
             says: None,
         };
+        let mut begun: SmallVec<[u64; 1]> = SmallVec::new();
+        let mut followed: SmallVec<[(u64, u32); 1]> = SmallVec::new();
         for (client, span) in update.spans() {
-            let is_new = span.end > self.document.clocks().next(client);
-            if !is_new {
+            let next = self.document.clocks().next(client);
+            if span.end <= next {
                 continue;
             }
-            let right = right(&mut self.authorship, &self.sessions, client, author, now);
-            if matches!(right, Right::Denied | Right::Ask(_)) {
-                let reason =
-                    format!("client {client} is somebody who is here: an update is written under an id of its own");
-                return Err(CloseReason::Conflict(reason));
+            let right = match by {
+                WrittenBy::Person(_) => right(&mut self.authorship, &self.sessions, client, author, now),
+                WrittenBy::Server => Right::Followed,
+            };
+            match right {
+                Right::Granted => {}
+                Right::Followed if next == 0 => begun.push(client),
+                Right::Followed => followed.push((client, next)),
+                Right::Denied | Right::Ask(_) => {
+                    let reason =
+                        format!("client {client} is somebody who is here: an update is written under an id of its own");
+                    return Err(CloseReason::Conflict(reason));
+                }
             }
         }
         match self.document.judge(update) {
@@ -69,7 +95,17 @@ impl Room {
             }
             Verdict::News(news) if !news.is_partial() => {
                 self.may_take(news.update())?;
-                self.take(id, person.subject().cloned(), news, now);
+                for (client, next) in followed {
+                    if !self.authorship.doubt(client, next) && *by != WrittenBy::Server {
+                        let reason = "too many client ids are written under by others: write under one of your own";
+                        return Err(CloseReason::Overloaded(reason.to_owned()));
+                    }
+                }
+                // Of several they are others', as a rule, and passed on.
+                if let [client] = begun[..] {
+                    self.authorship.begin(client, person);
+                }
+                self.take(id, person.subject().copied().cloned(), news, now);
                 Ok(Seq::MAX)
             }
             Verdict::Nothing | Verdict::News(_) => {

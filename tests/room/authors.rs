@@ -2,9 +2,13 @@
 
 use crate::{
     editor::{Editor, Heard, saved_question, states, step2, update},
-    table::{Deed, SECOND, Table, holder, named, writer},
+    table::{Deed, POLICY, SECOND, Table, holder, named, writer},
 };
-use cowrite::protocol::close::CloseReason;
+use cowrite::{
+    access::Identity,
+    protocol::{close::CloseReason, update::Clocks},
+    store::StoredDocument,
+};
 
 fn asked(heard: &[Heard]) -> usize {
     heard.iter().filter(|heard| matches!(heard, Heard::Step1(_))).count()
@@ -46,6 +50,206 @@ fn d22_who_comes_back_is_asked_from_where_somebody_else_wrote_on() {
     assert!(reason.ends_with("client 5 from clock 8"), "{reason}");
     assert_eq!(table.room.take_counts().conflicts, 1);
     assert!(!table.takes(3).contains(&Heard::Saved(vec![1])));
+}
+
+/// What a page with client id 5 hears that comes back and answers what it is asked; whether it says its client id.
+fn comes_back(table: &mut Table, id: u64, page: &Editor, identity: Identity, announces: bool) -> Vec<Heard> {
+    table.joins(id, identity, None);
+    if announces {
+        table.says(id, &states(&[(5, 100, "{}")]));
+    }
+    let mut all = Vec::new();
+    let mut asks = true;
+    for _ in 0..4 {
+        let heard = table.takes(id);
+        for one in &heard {
+            if let Heard::Step1(had) = one {
+                table.says(id, &step2(&page.answer(had)));
+            }
+        }
+        all.extend(heard);
+        if std::mem::take(&mut asks) {
+            table.says(id, &saved_question(&[1]));
+        }
+        table.stores(99);
+    }
+    table.passes(3 * SECOND);
+    all.extend(table.takes(id));
+    all
+}
+
+/// It was told that another page writes under its client id, and never that all is saved.
+fn is_in_conflict(table: &mut Table, id: u64, heard: &[Heard]) -> bool {
+    let ended = |deed: &Deed| matches!(deed, Deed::Ended(ended, CloseReason::Conflict(_)) if *ended == id);
+    table.did().iter().any(ended) && !heard.contains(&Heard::Saved(vec![1]))
+}
+
+/// What is stored of a table, to open it again.
+fn stored(table: &Table) -> StoredDocument {
+    StoredDocument {
+        snapshot: Some((1, table.room.read().since(&Clocks::default()))),
+        updates: Vec::new(),
+    }
+}
+
+#[test]
+fn d22_what_somebody_wrote_before_the_document_was_opened_again_is_not_called_saved() {
+    for (identity, other) in [(writer(), writer()), (named("ada"), named("eve"))] {
+        for (announces, reopens, forged) in [
+            (false, true, "EEE"),
+            (true, false, "EEE"),
+            (true, true, "EEE"),
+            (true, true, "\u{fffd}\u{fffd}\u{fffd}"),
+        ] {
+            let (ada, eve) = (Editor::new(5), Editor::new(5));
+            let mut table = Table::new();
+            table.joins(1, identity.clone(), None);
+            table.says(1, &states(&[(5, 1, "{}")]));
+            table.says(1, &update(&ada.types("a line, ")));
+            eve.applies(&ada.state());
+            ada.types("and a paragraph");
+
+            let mut table = Table::with(POLICY, &stored(&table));
+            table.joins(2, other.clone(), None);
+            if announces {
+                table.says(2, &states(&[(5, 50, "{}")]));
+            }
+            table.says(2, &update(&eve.types(forged)));
+            table.leaves(2);
+            assert_eq!(table.room.clocks().next(5), 11);
+            if reopens {
+                table = Table::with(POLICY, &stored(&table));
+            } else {
+                table.seats(9);
+                for _ in 0..7 {
+                    table.passes(10 * SECOND);
+                    table.pongs(9);
+                }
+            }
+            table.did();
+
+            let heard = comes_back(&mut table, 3, &ada, identity.clone(), true);
+
+            assert!(
+                is_in_conflict(&mut table, 3, &heard),
+                "{other:?} {announces} {reopens} {forged}: {heard:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn d22_who_has_two_sessions_makes_nobody_forget_where_another_page_left() {
+    let mut table = Table::new();
+    let (ada, eve) = (Editor::new(5), Editor::new(5));
+    table.seats(9);
+    table.joins(1, named("ada"), None);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.leaves(1);
+    eve.applies(&ada.state());
+    ada.types("and a paragraph");
+    for _ in 0..7 {
+        table.passes(10 * SECOND);
+        table.pongs(9);
+    }
+    table.joins(2, named("eve"), None);
+    table.says(2, &states(&[(5, 50, "{}")]));
+    table.says(2, &update(&eve.types("EEE")));
+    assert_eq!(table.room.clocks().next(5), 11);
+    table.joins(3, named("eve"), None);
+    table.says(3, &states(&[(5, 51, "{}")]));
+    table.did();
+
+    let heard = comes_back(&mut table, 4, &ada, named("ada"), true);
+
+    assert!(is_in_conflict(&mut table, 4, &heard), "{heard:?}");
+}
+
+#[test]
+fn d22_what_was_written_without_a_session_under_a_client_id_is_not_called_saved_for_its_page() {
+    let (ada, eve) = (Editor::new(5), Editor::new(5));
+    let mut table = Table::new();
+    table.writes(100, None, &ada.types("a line, "));
+    eve.applies(&ada.state());
+    ada.types("and a paragraph");
+    let mut table = Table::with(POLICY, &stored(&table));
+    table.writes(100, Some("eve"), &eve.types("EEE"));
+    assert_eq!(table.room.clocks().next(5), 11);
+    table.did();
+
+    let heard = comes_back(&mut table, 1, &ada, writer(), false);
+
+    assert!(is_in_conflict(&mut table, 1, &heard), "{heard:?}");
+}
+
+#[test]
+fn d22_who_goes_on_without_a_session_makes_nobody_send_it_again() {
+    let bot = Editor::new(5);
+    let mut table = Table::new();
+    table.writes(100, Some("bot"), &bot.types("a line, "));
+    table.writes(101, Some("bot"), &bot.types("and another"));
+    assert_eq!(table.room.clocks().next(5), 19);
+
+    table.joins(1, writer(), None);
+
+    let [Heard::Step1(had), ..] = &table.takes(1)[..] else {
+        panic!()
+    };
+    assert_eq!(bot.answer(had), [0, 0]);
+}
+
+#[test]
+fn d21_nobody_takes_a_client_id_that_another_session_of_its_person_passes_on() {
+    for leaves in [false, true] {
+        let mut table = Table::new();
+        let (ada, eve) = (Editor::new(5), Editor::new(5));
+        table.joins(1, named("ada"), None);
+        table.says(1, &states(&[(5, 1, "{}")]));
+        table.says(1, &update(&ada.types("a")));
+        eve.applies(&ada.state());
+        table.joins(2, named("ada"), None);
+        table.says(2, &states(&[(6, 1, "{}")]));
+        // A provider sends on each state that it hears.
+        table.says(2, &states(&[(5, 1, "{}")]));
+        if leaves {
+            table.leaves(1);
+            table.says(2, &states(&[(5, 2, "{}")]));
+        }
+
+        table.joins(3, named("eve"), None);
+        table.says(3, &states(&[(5, 9, "{}")]));
+        table.says(3, &update(&eve.types("E")));
+
+        assert_eq!(table.room.clocks().next(5), 1, "{leaves}");
+        table.says(if leaves { 2 } else { 1 }, &update(&ada.types("b")));
+        assert_eq!(table.room.clocks().next(5), 2, "{leaves}");
+    }
+}
+
+#[test]
+fn d21_nobody_else_takes_the_client_id_of_a_person_whose_line_is_silent_for_a_moment() {
+    let mut table = Table::new();
+    let (ada, eve) = (Editor::new(5), Editor::new(5));
+    table.joins(1, named("ada"), None);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a")));
+    eve.applies(&ada.state());
+    table.joins(2, named("eve"), None);
+    let forged = eve.types("E");
+    for _ in 0..10 {
+        table.passes(5 * SECOND);
+        table.pongs(2);
+        table.says(2, &update(&forged));
+        assert_eq!(table.room.clocks().next(5), 1);
+    }
+
+    // On another line its own page need not wait.
+    table.joins(3, named("ada"), None);
+    table.says(3, &update(&ada.types("b")));
+
+    assert_eq!(table.room.clocks().next(5), 2);
+    assert_eq!(Editor::of(&table.room.read().since(&Clocks::default())).text(), "ab");
 }
 
 #[test]
@@ -330,6 +534,42 @@ fn d22_a_twin_of_a_page_that_is_here_is_told_so_and_a_page_that_passes_on_is_not
         panic!()
     };
     assert!(reason.ends_with("client 5 from clock 8"), "{reason}");
+}
+
+#[test]
+fn d22_a_page_is_no_twin_of_itself_on_a_line_that_says_a_last_word_and_dies() {
+    let mut table = Table::new();
+    let ada = Editor::new(5);
+    table.seats(1);
+    table.says(1, &states(&[(5, 1, "{}")]));
+    table.says(1, &update(&ada.types("a line, ")));
+    table.stores(1);
+    table.passes(SECOND);
+    table.seats(2);
+    table.says(2, &states(&[(5, 2, "{}")]));
+    table.did();
+
+    table.says_all(2, &[update(&ada.types("and another")), saved_question(&[1])]);
+    let mut is_saved = false;
+    for second in 0..30 {
+        if second == 1 {
+            table.pongs(1);
+        }
+        table.pongs(2);
+        for heard in table.takes(2) {
+            match heard {
+                Heard::Step1(had) => table.says(2, &step2(&ada.answer(&had))),
+                Heard::Saved(_) => is_saved = true,
+                _ => {}
+            }
+        }
+        table.stores(9);
+        table.passes(SECOND);
+    }
+
+    assert!(is_saved);
+    let is_end = |deed: &Deed| matches!(deed, Deed::Ended(2, _));
+    assert!(!table.did().iter().any(is_end));
 }
 
 #[test]

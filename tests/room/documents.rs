@@ -651,6 +651,14 @@ fn d10_who_is_sent_pieces_while_others_edit_gets_that_too() {
     assert_eq!(table.takes(1), [Heard::Update(edit)]);
 }
 
+/// What a session is asked beyond.
+fn had_of(heard: &Heard) -> Option<Vec<u8>> {
+    match heard {
+        Heard::Step1(had) => Some(had.clone()),
+        _ => None,
+    }
+}
+
 #[test]
 fn d4_who_comes_back_to_a_stored_document_lacks_what_it_lacks_and_says_nothing_new() {
     let author = Editor::new(5);
@@ -679,6 +687,12 @@ fn d4_who_comes_back_to_a_stored_document_lacks_what_it_lacks_and_says_nothing_n
         table.says(id, &step2(&peer.answer(&author.state_vector())));
         table.says(id, &states(&[(5, 1, "{}")]));
         table.says(id, &saved_question(b"?"));
+        // Nobody knows which page wrote under its client id before the document was opened.
+        let heard = table.takes(id);
+        let [had] = &heard.iter().filter_map(had_of).collect::<Vec<_>>()[..] else {
+            panic!("{heard:?}")
+        };
+        table.says(id, &step2(&peer.answer(had)));
         assert!(table.takes(id).iter().any(|heard| matches!(heard, Heard::Saved(_))));
     }
     table.passes(5 * SECOND);

@@ -15,7 +15,7 @@ use cowrite::{
         y_websocket,
     },
     room::{
-        Effect, Micros, Policy, Room,
+        Effect, Micros, Policy, Room, WrittenBy,
         outbox::{Line, Outbox},
         session::{Joining, SessionId},
     },
@@ -223,10 +223,13 @@ impl Table {
 
     /// Somebody writes without a session.
     pub fn writes(&mut self, id: u64, subject: Option<&str>, update: &[u8]) {
+        self.writes_as(id, WrittenBy::Person(Person::from(subject.map(Arc::from))), update);
+    }
+
+    pub fn writes_as(&mut self, id: u64, by: WrittenBy, update: &[u8]) {
         let update = CheckedUpdate::check(Bytes::copy_from_slice(update)).unwrap();
         let mut effects = Vec::new();
-        let person = Person::from(subject.map(Arc::from));
-        self.room.write(SessionId(id), person, update, self.now, &mut effects);
+        self.room.write(SessionId(id), by, update, self.now, &mut effects);
         self.carry_out(effects);
         self.settle();
     }

@@ -1,10 +1,13 @@
 //! S10, S11: writing and reading without a session.
 
-use cowrite::protocol::{close::CloseReason, update::Clocks};
+use cowrite::{
+    protocol::{close::CloseReason, update::Clocks},
+    room::WrittenBy,
+};
 
 use crate::{
     editor::{Editor, Heard, states, step2, update},
-    table::{Deed, MS, Table, named},
+    table::{Deed, MS, Table, named, writer},
 };
 
 fn refusal(deeds: &[Deed]) -> u16 {
@@ -105,4 +108,25 @@ fn s11_who_writes_without_a_session_is_kept_as_the_author() {
     table.writes(100, Some("ada"), &Editor::new(5).types("a"));
 
     assert!(matches!(&table.did()[..], [Deed::Append(1, _, authors)] if authors == &["ada"]));
+}
+
+#[test]
+fn r17_what_the_server_gives_back_is_taken_whoever_is_there_under_its_client_ids() {
+    for identity in [writer(), named("eve")] {
+        let mut table = Table::new();
+        let (ada, eve) = (Editor::new(5), Editor::new(5));
+        let lost = ada.types("it was saved");
+        table.joins(1, identity, None);
+        table.says(1, &states(&[(5, 9, "{}")]));
+        table.writes(100, None, &lost);
+        assert_eq!(refusal(&table.did()), 4409, "nobody else may");
+
+        table.writes_as(101, WrittenBy::Server, &lost);
+        table.stores(1);
+        table.tells_writers();
+
+        assert!(table.did().contains(&Deed::Written(101, Ok(()))));
+        table.says(1, &update(&eve.types("EEE")));
+        assert!(matches!(table.did()[..], [Deed::Ended(1, CloseReason::Conflict(_))]));
+    }
 }

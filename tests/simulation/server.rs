@@ -13,7 +13,7 @@ use cowrite::{
     id::DocumentId,
     protocol::{close::CloseReason, update::CheckedUpdate},
     room::{
-        Counts, Effect, Free, Micros, Policy, Room,
+        Counts, Effect, Free, Micros, Policy, Room, WrittenBy,
         session::{Joining, SessionId},
         states::Job,
     },
@@ -189,7 +189,7 @@ impl Server {
             return self.told.push(Told::Written(id, Err(reason)));
         }
         self.with(document, |room, now, effects| {
-            room.write(id, Person::Nobody, update, now, effects)
+            room.write(id, WrittenBy::Person(Person::Nobody), update, now, effects)
         });
     }
 

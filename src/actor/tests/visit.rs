@@ -3,14 +3,16 @@
 use std::{future::Future, task::Context};
 
 use super::*;
-use crate::{access::Person, actor::document::Write, budgets::Memory, protocol::update::CheckedUpdate};
+use crate::{
+    access::Person, actor::document::Write, budgets::Memory, protocol::update::CheckedUpdate, room::WrittenBy,
+};
 
 const LETTER: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
 
 fn write(id: u64) -> Write {
     Write {
         id: SessionId(id),
-        person: Person::Nobody,
+        by: WrittenBy::Person(Person::Nobody),
         update: CheckedUpdate::check(Bytes::from_static(LETTER)).unwrap(),
         begins: Begins::always(),
     }
