@@ -193,6 +193,7 @@ fn fan_out(criterion: &mut Criterion) {
                         expires: None,
                         dialect: Dialect::YWebsocket,
                         outbox,
+                        accounts: Default::default(),
                     },
                     0,
                 );

@@ -238,6 +238,7 @@ impl Document {
                     expires: None,
                     dialect: Dialect::YWebsocket,
                     outbox,
+                    accounts: Default::default(),
                 };
                 self.room.join(joining, self.now);
             }

@@ -133,6 +133,7 @@ impl Table {
             expires: None,
             dialect: DIALECT,
             outbox,
+            accounts: Default::default(),
         };
         self.room.join(joining, self.now);
         self.settles();
