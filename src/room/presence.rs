@@ -25,7 +25,7 @@ use crate::{
     access::{Identity, Person, stamp},
     limits::{
         AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US, AWARENESS_FIRST_CLOCK_MAX, AWARENESS_HIGH_CLOCK,
-        AWARENESS_HIGH_CLOCKS_MAX, AWARENESS_STEPS_AT_ONCE, AWARENESS_STEPS_PER_SECOND,
+        AWARENESS_HIGH_CLOCKS_MAX, AWARENESS_STATE_BYTES_MAX, AWARENESS_STEPS_AT_ONCE, AWARENESS_STEPS_PER_SECOND,
     },
     protocol::awareness::{self, Entry},
 };
@@ -47,6 +47,10 @@ pub struct Presence {
     firsts: Firsts,
     /// Bytes of all states.
     bytes: usize,
+    /// The same of each session.
+    said: FxHashMap<SessionId, usize>,
+    /// Nobody gives way to what is being said.
+    is_full: bool,
 }
 
 /// How long it is remembered who left, and whose the client id is.
@@ -176,6 +180,7 @@ impl Presence {
         heard: impl Fn(SessionId) -> Micros,
     ) -> Answer {
         let mut answer = Answer::default();
+        self.is_full = false;
         for entry in entries {
             match (self.states.get(&entry.client), &entry.state) {
                 (Some(state), None) if state.owner == speaker.session => {
@@ -235,11 +240,13 @@ impl Presence {
     /// A client that is not here comes; false when there is no room for it.
     fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
         let json = &speaker.stamped(entry.client, json);
-        let bytes = self.bytes + json.len() + ENTRY_BYTES;
-        if bytes > bytes_max || !self.own(speaker.session, entry.client) {
+        let bytes = json.len() + ENTRY_BYTES;
+        let has_room =
+            self.may_own(speaker.session, entry.client) && self.makes_room(bytes, speaker.session, bytes_max, now);
+        if !has_room || !self.own(speaker.session, entry.client) {
             return false;
         }
-        self.bytes = bytes;
+        self.says(speaker.session, json.len());
         self.reconcile(speaker.session, entry.client);
         let known = self.removed.remove(&entry.client).map(|removed| removed.begun);
         let begun = known.unwrap_or(Begun {
@@ -262,14 +269,19 @@ impl Presence {
             return false;
         };
         let (before, begun) = (known.json.len(), known.begun);
-        let bytes = self.bytes - before + json.len();
-        if json.len() > before && bytes > bytes_max {
+        let more = json.len().saturating_sub(before);
+        if more > 0 && !self.makes_room(more, speaker.session, bytes_max, now) {
+            return false;
+        }
+        // It may be what gave way.
+        if !self.states.contains_key(&entry.client) {
             return false;
         }
         if !self.pass(entry.client, speaker, now) {
             return false;
         }
-        self.bytes = bytes;
+        self.says_no_more(speaker.session, before);
+        self.says(speaker.session, json.len());
         self.states
             .insert(entry.client, State::new(entry.clock, json, speaker, begun, now));
         self.changed.insert(entry.client);
@@ -290,10 +302,69 @@ impl Presence {
         }
         self.estrange(owner, client);
         self.reconcile(speaker.session, client);
+        let json_bytes = self.states.get(&client).map_or(0, |state| state.json.len());
+        self.says_no_more(owner, json_bytes);
+        self.says(speaker.session, json_bytes);
         if let Some(state) = self.states.get_mut(&client) {
             (state.owner, state.person, state.renewed_us) = (speaker.session, speaker.person.cloned(), now);
         }
         true
+    }
+
+    /// Whether there is room for so many more bytes of a session. Of sessions that say more than a page does the one that says
+    /// most gives way, as long as it says more than this one.
+    fn makes_room(&mut self, bytes: usize, session: SessionId, bytes_max: usize, now: Micros) -> bool {
+        while self.bytes + bytes > bytes_max && !self.is_full {
+            let own = self.said.get(&session).copied().unwrap_or_default() + bytes;
+            let keeps = own.max(AWARENESS_STATE_BYTES_MAX + ENTRY_BYTES);
+            let greediest = self.said.iter().map(|(session, said)| (*said, *session)).max();
+            let greediest = greediest.filter(|(said, greediest)| *greediest != session && *said > keeps);
+            let before = self.bytes;
+            if let Some((_, greediest)) = greediest {
+                self.give_way(greediest, keeps, bytes_max.saturating_sub(bytes), now);
+            }
+            // Looked for once in each message: that costs a look at each session.
+            self.is_full = self.bytes == before;
+        }
+        self.bytes + bytes <= bytes_max
+    }
+
+    /// Removes the longest states of a session until it says no more than it keeps, or all say no more than is wanted.
+    fn give_way(&mut self, session: SessionId, keeps: usize, wanted: usize, now: Micros) {
+        let owned = self.owned.get(&session).into_iter().flatten();
+        let states = owned.filter_map(|client| Some((*client, self.states.get(client)?)));
+        let states = states.filter(|(_, state)| state.owner == session);
+        let mut states: Vec<(usize, u64, u32)> = states
+            .map(|(client, state)| (state.json.len(), client, state.clock))
+            .collect();
+        states.sort_unstable();
+        while self.bytes > wanted
+            && self.said.get(&session).is_some_and(|said| *said > keeps)
+            && let Some((_, client, clock)) = states.pop()
+        {
+            self.remove(client, clock, now);
+        }
+    }
+
+    /// Counts the bytes of a state among those of a session.
+    fn says(&mut self, session: SessionId, json_bytes: usize) {
+        self.bytes += json_bytes + ENTRY_BYTES;
+        *self.said.entry(session).or_default() += json_bytes + ENTRY_BYTES;
+    }
+
+    fn says_no_more(&mut self, session: SessionId, json_bytes: usize) {
+        self.bytes -= json_bytes + ENTRY_BYTES;
+        if let Some(said) = self.said.get_mut(&session) {
+            *said -= json_bytes + ENTRY_BYTES;
+            if *said == 0 {
+                self.said.remove(&session);
+            }
+        }
+    }
+
+    fn may_own(&self, session: SessionId, client: u64) -> bool {
+        let owned = self.owned.get(&session);
+        owned.is_none_or(|owned| owned.contains(&client) || owned.len() < AWARENESS_CLIENTS_PER_SESSION_MAX)
     }
 
     /// Counts a client among those of a session; false when it has too many.
@@ -459,7 +530,7 @@ impl Presence {
         let Some(state) = self.states.remove(&client) else {
             return;
         };
-        self.bytes -= state.json.len() + ENTRY_BYTES;
+        self.says_no_more(state.owner, state.json.len());
         let reaches = state.begun.reaches(clock, now);
         let removed = Removed {
             clock: if reaches { clock } else { state.clock },

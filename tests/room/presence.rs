@@ -6,7 +6,7 @@ use cowrite::{
 };
 
 use crate::{
-    editor::{AWARENESS_QUESTION, Heard, entry, states, step2},
+    editor::{AWARENESS_QUESTION, Editor, Heard, entry, states, step2, update},
     table::{MS, SECOND, Table, holder, named, reader, writer},
 };
 
@@ -506,4 +506,52 @@ fn p20_what_all_say_together_is_bounded_so_that_newcomers_can_be_told() {
         "the newcomer was sent away"
     );
     assert!(table.room.take_counts().awareness_refused > 0);
+}
+
+#[test]
+fn p32_who_says_more_than_a_page_does_gives_way_to_who_says_less() {
+    let mut table = Table::new();
+    let long = format!("\"{}\"", "x".repeat(AWARENESS_STATE_BYTES_MAX - 2));
+    // A page with a large picture, and a reader that leaves no room for anybody.
+    table.seats(1);
+    table.says(1, &states(&[(1, 1, &long)]));
+    table.joins(2, reader(), None);
+    let mut client = 1_000;
+    for length in [AWARENESS_STATE_BYTES_MAX, 8_192, 1_024, 128, 8, 2] {
+        let state = format!("\"{}\"", "x".repeat(length - 2));
+        for _ in 0..40 {
+            client += 1;
+            table.says(2, &states(&[(client, 1, &state)]));
+            (1..=2).for_each(|n| drop(table.takes(n)));
+        }
+    }
+    assert!(table.room.take_counts().awareness_refused > 0);
+
+    for id in 3..40 {
+        table.seats(id);
+        table.says(id, &states(&[(id, 1, "{}")]));
+        table.passes(100 * MS);
+        (1..=id).for_each(|n| table.pongs(n));
+    }
+    table.says(3, &states(&[(3, 2, &long)]));
+    table.passes(SECOND);
+
+    table.joins(99, writer(), None);
+    table.says(99, &step2(&[0, 0]));
+    let here = told(&table, 99);
+    assert!(
+        (1..40)
+            .filter(|id| *id != 2)
+            .all(|id| here.iter().any(|entry| entry.client == id))
+    );
+    assert!(
+        here.iter().filter(|entry| entry.client >= 1_000).count() > 20,
+        "it keeps what has room"
+    );
+    assert!(here.contains(&entry(3, 2, &long)));
+    // Its client id is protected, too.
+    let eve = Editor::new(3);
+    table.seats(98);
+    table.says(98, &update(&eve.types("x")));
+    assert_eq!(table.room.clocks().next(3), 0);
 }
