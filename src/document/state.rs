@@ -11,7 +11,7 @@ use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         lib0::write_var_uint,
-        update::{CheckedUpdate, Clocks, split},
+        update::{CheckedUpdate, Clocks, seal},
     },
 };
 
@@ -109,7 +109,7 @@ impl State {
 /// An update, cut into what is sent.
 #[derive(Debug, Clone)]
 pub struct Cut {
-    /// In causal order, each a valid update of about [`SYNC_FRAME_BYTES_MAX`].
+    /// Valid updates that take effect together, with the last (G41), each of about [`SYNC_FRAME_BYTES_MAX`].
     pub pieces: Vec<Bytes>,
 }
 
@@ -123,7 +123,7 @@ impl Cut {
         } else {
             // What a document encodes passes the check.
             CheckedUpdate::check(update.clone())
-                .map_or_else(|_| whole(), |checked| split(&checked, SYNC_FRAME_BYTES_MAX))
+                .map_or_else(|_| whole(), |checked| seal(&checked, SYNC_FRAME_BYTES_MAX))
         };
         Self { pieces }
     }

@@ -24,7 +24,7 @@ use crate::{
         awareness::{self, Entry},
         dialect::{Dialect, Outbound},
         frame::Frame,
-        update::{CheckedUpdate, Clocks, EMPTY_UPDATE, split},
+        update::{CheckedUpdate, Clocks, EMPTY_UPDATE, seal},
     },
 };
 
@@ -161,7 +161,7 @@ impl Room {
             if update.bytes().len() <= SYNC_FRAME_BYTES_MAX {
                 pieces.push(update.bytes().clone());
             } else {
-                pieces.extend(split(update, SYNC_FRAME_BYTES_MAX));
+                pieces.extend(seal(update, SYNC_FRAME_BYTES_MAX));
             }
         }
         let lay_out = |dialect: &Dialect| match &pieces[..] {

@@ -56,7 +56,7 @@ struct Full {
 /// Updates that bring a peer up to date.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// Valid updates, in causal order.
+    /// Valid updates, in the order in which they are sent.
     pub pieces: Arc<[Bytes]>,
     /// Whether it is a SyncStep2. A provider takes that for the end of its first sync, so it must not come before
     /// everything that the document held.

@@ -4,7 +4,11 @@ use crate::fixtures::{Case, cases};
 use crate::room::{Room, assert_same, content};
 use bytes::Bytes;
 use cowrite::document::{Deleted, Verdict};
-use cowrite::protocol::update::{CheckedUpdate, Clocks, EMPTY_UPDATE, merge, split};
+use cowrite::protocol::update::{CheckedUpdate, Clocks, EMPTY_UPDATE, merge, seal, split};
+use yrs::{
+    Doc, ReadTxn, Transact, Update,
+    updates::{decoder::Decode, encoder::Encode},
+};
 
 fn for_each_case(mut test: impl FnMut(&Case)) {
     let cases = cases();
@@ -142,6 +146,43 @@ fn g23_the_pieces_of_a_split_update_fit_one_after_the_other() {
         }
     });
     assert!(most > 100);
+}
+
+#[test]
+fn g41_the_pieces_of_a_sealed_update_take_effect_with_the_last() {
+    let mut most = 0;
+    for_each_case(|case| {
+        let room = room_of(case);
+        let state = CheckedUpdate::check(room.state()).unwrap();
+        if state.spans().count() > 20 {
+            return;
+        }
+        // What yrs cannot read is for Yjs: tests/judge.
+        if Update::decode_v1(state.bytes()).is_err() {
+            return;
+        }
+        let pieces = seal(&state, 3_000);
+
+        most = most.max(pieces.len());
+        let reader = Doc::new();
+        let apply = |piece: &Bytes| {
+            let piece = CheckedUpdate::check(piece.clone()).unwrap();
+            let piece = Update::decode_v1(piece.bytes()).unwrap();
+            reader.transact_mut().apply_update(piece).unwrap();
+        };
+        let (last, before) = pieces.split_last().unwrap();
+        for piece in before {
+            apply(piece);
+            let vector = reader.transact().state_vector();
+            assert!(vector.iter().all(|(_, clock)| *clock == 0), "{}", case.name);
+        }
+        apply(last);
+        let txn = reader.transact();
+        assert!(!txn.has_missing_updates(), "{}", case.name);
+        let vector = txn.state_vector().encode_v1();
+        assert_eq!(Clocks::decode(&vector).unwrap(), *room.clocks(), "{}", case.name);
+    });
+    assert!(most > 10, "{most}");
 }
 
 #[test]

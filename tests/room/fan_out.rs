@@ -106,10 +106,10 @@ fn catches_up(table: &mut Table, reader: &Editor) {
     for _ in 0..200 {
         for update in updates(table.takes(2)) {
             reader.applies(&update);
-            assert!(!reader.misses_something());
         }
         table.passes(20 * MS);
     }
+    assert!(!reader.misses_something());
 }
 
 #[test]
@@ -315,8 +315,8 @@ fn f12_what_a_client_is_sent_comes_in_messages_that_a_slow_line_carries() {
         for message in messages {
             assert!(message.len() <= 49 * 1024, "{}", message.len());
             reader.applies(&message);
-            assert!(!reader.misses_something());
         }
+        assert!(!reader.misses_something());
         assert_eq!(reader.content(), author.content());
     }
 }

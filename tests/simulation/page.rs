@@ -11,6 +11,9 @@ use super::{
 };
 use cowrite::room::Micros;
 
+/// No message of several that belong together is shorter, but those behind it.
+const ALONE_BYTES_MAX: usize = 1_000;
+
 /// What an editor did itself, up to some moment.
 #[derive(Debug, Default, Clone)]
 pub struct Own {
@@ -240,10 +243,20 @@ impl Page {
                 let answer = step2(&self.desks[n].editor.answer(&had));
                 self.say(n, &answer);
             }
-            Heard::Step2(update) | Heard::Update(update) => {
+            Heard::Step2(update) => {
                 let editor = &self.desks[n].editor;
                 editor.applies(&update);
                 assert!(!editor.misses_something(), "something arrived before what it stands on");
+            }
+            Heard::Update(update) => {
+                let editor = &self.desks[n].editor;
+                // What is large comes in several messages, which wait for the last of them.
+                let may_wait = update.len() > ALONE_BYTES_MAX || editor.misses_something();
+                editor.applies(&update);
+                assert!(
+                    may_wait || !editor.misses_something(),
+                    "something arrived before what it stands on"
+                );
             }
             Heard::Awareness(entries) => {
                 for entry in entries {

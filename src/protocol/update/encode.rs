@@ -17,7 +17,7 @@ pub(crate) struct Out<'a> {
 }
 
 impl Out<'_> {
-    fn bytes_len(&self) -> usize {
+    pub fn bytes_len(&self) -> usize {
         let header =
             var_uint_len(u64::from(self.count)) + var_uint_len(self.client) + var_uint_len(u64::from(self.start));
         header + self.parts.iter().map(|part| part.len()).sum::<usize>()

@@ -19,6 +19,7 @@ mod merge;
 mod parse;
 pub(crate) mod piece;
 mod rewrite;
+mod seal;
 mod split;
 pub(crate) mod structs;
 pub(crate) mod walk;
@@ -28,6 +29,7 @@ mod tests;
 
 pub use clocks::Clocks;
 pub use merge::merge;
+pub use seal::seal;
 pub use split::split;
 
 use bytes::Bytes;

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// A section's header: count, client and clock at their longest.
 const HEADER_BYTES_MAX: usize = 5 + 8 + 5;
 /// A deleted range, or a client's header in a delete set, at its longest.
-const DELETION_BYTES_MAX: usize = 8 + 5 + 5 + 5;
+pub(super) const DELETION_BYTES_MAX: usize = 8 + 5 + 5 + 5;
 
 /// Cuts `update` into updates of at most about `max_bytes`, in an order in which each refers only to itself,
 /// to those before it, and to what `update` itself relied on. Deletions come last. Long texts are cut, too;
@@ -75,10 +75,10 @@ pub fn split(update: &CheckedUpdate, max_bytes: usize) -> Vec<Bytes> {
     cutter.pieces
 }
 
-struct Cutter<'a> {
+pub(super) struct Cutter<'a> {
     update: &'a CheckedUpdate,
     max_bytes: usize,
-    pieces: Vec<Bytes>,
+    pub pieces: Vec<Bytes>,
     /// The piece that is being filled: its sections, and how many bytes they take.
     open: Vec<(usize, Out<'a>)>,
     open_bytes: usize,
@@ -87,7 +87,7 @@ struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn new(update: &'a CheckedUpdate, max_bytes: usize) -> Self {
+    pub fn new(update: &'a CheckedUpdate, max_bytes: usize) -> Self {
         let slots = vec![(usize::MAX, 0); update.sections.len()];
         Self {
             update,
@@ -99,7 +99,7 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn add(&mut self, lane: usize, clock: u32, len: u32, bytes: Cow<'a, [u8]>) {
+    pub fn add(&mut self, lane: usize, clock: u32, len: u32, bytes: Cow<'a, [u8]>) {
         if self.open_bytes + bytes.len() + HEADER_BYTES_MAX > self.max_bytes {
             self.flush();
         }
@@ -136,12 +136,12 @@ impl<'a> Cutter<'a> {
         out.parts.push(bytes);
     }
 
-    fn add_deletions(&mut self, deletions: &[Deletion]) {
+    pub fn add_deletions(&mut self, deletions: &[Deletion]) {
         let bytes = assemble(&[], deletions.into()).bytes;
         self.pieces.push(bytes);
     }
 
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         if self.open.is_empty() {
             return;
         }

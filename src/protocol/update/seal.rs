@@ -1,0 +1,134 @@
+//! A large update cut into several that take effect together, with the last of them.
+//!
+//! A part of what others wrote is a state in which the document never was, and whoever acts on it does harm to everybody:
+//! Yjs deletes format marks that are of no use for the text that has come so far, and editors delete blocks that lack what
+//! they have to hold. So each message but the last has what a reader keeps aside, since of each client the first struct
+//! comes last. Then all of it is integrated in one transaction.
+
+use super::encode::{Out, assemble};
+use super::piece::Whole;
+use super::split::{Cutter, DELETION_BYTES_MAX, split};
+use super::structs;
+use super::{CheckedUpdate, Deletion, Id, Section};
+use crate::protocol::lib0::{Reader, var_uint_len};
+use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
+use std::borrow::Cow;
+
+/// Most messages, about: what a reader keeps aside it puts together anew with each of them, so what is large is cut into
+/// larger ones.
+const PIECES_MAX: usize = 16;
+/// The first of a client's structs is cut to this, in bytes, if it can be.
+const FIRST_BYTES_MAX: usize = 1_024;
+/// The last message may be so many times as large as another one.
+const LAST_FACTOR: usize = 8;
+
+/// Cuts `update` into updates of at most about `bytes_max`, or a sixteenth of it. Who has what `update` relies on, and
+/// nothing of it, can integrate none of them before the last, and then all. One struct that is larger makes a larger
+/// update, and so do very many clients.
+///
+/// Linear in the size of the update.
+pub fn seal(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
+    if update.bytes.len() <= bytes_max || update.sections.iter().any(|section| section.gaps) {
+        return vec![update.bytes.clone()];
+    }
+    let most = bytes_max.max(update.bytes.len() / PIECES_MAX);
+    let mut cutter = Cutter::new(update, most);
+    let mut firsts: Vec<Out> = Vec::with_capacity(update.sections.len());
+    for (lane, section) in update.sections.iter().enumerate() {
+        let mut first = None;
+        for_each_part(update, section, most, |clock, len, bytes| {
+            if first.is_some() {
+                cutter.add(lane, clock, len, bytes);
+                return;
+            }
+            first = Some(Out {
+                client: section.client,
+                start: clock,
+                end: clock + len,
+                count: 1,
+                parts: smallvec![bytes],
+            });
+        });
+        firsts.extend(first);
+    }
+    let last_bytes: usize = firsts.iter().map(Out::bytes_len).sum();
+    if firsts.len() != update.sections.len() || last_bytes > LAST_FACTOR * bytes_max.max(FIRST_BYTES_MAX) {
+        // Of more clients than that no line would carry the last message.
+        return split(update, bytes_max);
+    }
+    cutter.flush();
+
+    // What is not there yet is deleted when it comes.
+    let waits = |deletion: &Deletion| {
+        let section = update.section_of(deletion.client);
+        section.is_some_and(|index| firsts[index].end <= deletion.start)
+    };
+    let (waiting, acting): (SmallVec<[Deletion; 2]>, SmallVec<[Deletion; 2]>) =
+        update.deletions.iter().copied().partition(waits);
+    let at_once = (most / DELETION_BYTES_MAX).max(1);
+    for deletions in waiting.chunks(at_once) {
+        cutter.add_deletions(deletions);
+    }
+    let (with_last, rest) = acting.split_at(fitting(&acting, LAST_FACTOR * bytes_max));
+    cutter.pieces.push(assemble(&firsts, with_last.into()).bytes);
+    for deletions in rest.chunks(at_once) {
+        cutter.add_deletions(deletions);
+    }
+    cutter.pieces
+}
+
+/// How many of these deletions take at most so many bytes.
+fn fitting(deletions: &[Deletion], bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let mut client = None;
+    let fits = |deletion: &&Deletion| {
+        if client.replace(deletion.client) != Some(deletion.client) {
+            bytes += var_uint_len(deletion.client) + 5;
+        }
+        bytes += var_uint_len(deletion.start.into()) + var_uint_len((deletion.end - deletion.start).into());
+        bytes <= bytes_max
+    };
+    deletions.iter().take_while(fits).count()
+}
+
+/// The structs of a section as they are sent: clock, length and bytes of each. Long ones are cut.
+fn for_each_part<'a>(
+    update: &'a CheckedUpdate,
+    section: &Section,
+    bytes_max: usize,
+    mut take: impl FnMut(u32, u32, Cow<'a, [u8]>),
+) {
+    let mut r = Reader::starting_at(&update.bytes, section.from);
+    let mut clock = section.start;
+    for number in 0..section.count {
+        let at = r.position();
+        let Ok(found) = structs::read::<false>(&mut r) else {
+            return;
+        };
+        let whole = Whole {
+            bytes: &update.bytes,
+            at,
+            to: r.position(),
+            found: &found,
+            id: Id {
+                client: section.client,
+                clock,
+            },
+        };
+        let longest = if number == 0 {
+            FIRST_BYTES_MAX.min(bytes_max)
+        } else {
+            bytes_max
+        };
+        let mut part = clock;
+        let chopped = whole.chop(longest, |len, piece| {
+            take(part, len, Cow::Owned(piece.to_vec()));
+            part += len;
+        });
+        if !chopped {
+            take(clock, found.len, Cow::Borrowed(&update.bytes[at..r.position()]));
+        }
+        clock += found.len;
+    }
+}
