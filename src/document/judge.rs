@@ -10,17 +10,20 @@ use smallvec::SmallVec;
 
 use crate::{
     limits::TYPE_DEPTH_MAX,
-    protocol::update::{
-        CheckedUpdate, Deletion, Id, Section,
-        encode::{Out, assemble, gc},
-        piece::Whole,
-        structs::{self, ANY, EMBED, FORMAT, GC, JSON, Parent, STRING, TYPE},
-        walk::{Lane, Step, Walk},
+    protocol::{
+        lib0::Reader,
+        update::{
+            CheckedUpdate, Deletion, Id, Section,
+            encode::{Out, assemble, gc},
+            piece::Whole,
+            structs::{self, ANY, EMBED, FORMAT, GC, JSON, Parent, STRING, TYPE},
+            walk::{Lane, Step, Walk},
+        },
     },
 };
 
 use super::{
-    Document, agree,
+    Deleted, Document, agree,
     place::{NewPlaces, Place},
 };
 
@@ -247,12 +250,13 @@ impl<'a> Judge<'a> {
         let mut by = Vec::new();
         if place.is_gone() && step.found.kind() != GC {
             by = gc(len);
-        } else if place.is_keyed() && step.found.kind() == ANY && len > 1 && !self.deletes(client, start, start + len) {
+        } else if place.is_keyed() && matches!(step.found.kind(), ANY | JSON) && len > 1 {
             // One clock is one entry: what was overwritten is deleted.
-            self.lanes[step.lane].count += 1;
+            let is_told = self.deletes(client, start, start + len);
+            let keeps = is_told && self.document.deleted == Deleted::Kept && len <= ENTRIES_MAX;
             let whole = self.whole(client, step);
-            whole.deleted(step.trim, len - 1, &mut by);
-            whole.piece(step.found.len - 1, 1, &mut by).ok_or(UNCUT)?;
+            let count = entries(&whole, step.trim, is_told, keeps, &mut by).ok_or(UNCUT)?;
+            self.lanes[step.lane].count += count - 1;
         } else if step.trim > 0 {
             self.whole(client, step).piece(step.trim, len, &mut by).ok_or(UNCUT)?;
         } else {
@@ -453,6 +457,40 @@ impl<'a> Judge<'a> {
         }
         assemble(&sections, deletions)
     }
+}
+
+/// Entries of a key that are kept one by one where an update tells that they were deleted.
+const ENTRIES_MAX: u32 = 1_024;
+
+/// Writes several values of one key as what they are in Yjs: entries of which each deletes the one before it. In a type that
+/// is deleted Yjs looks for those alone, and throws when it finds another one half of which somebody cut off. Returns how
+/// many structs they are.
+fn entries(whole: &Whole, trim: u32, is_deleted: bool, keeps: bool, out: &mut Vec<u8>) -> Option<u32> {
+    let len = whole.found.len - trim;
+    if !keeps {
+        let gone = if is_deleted { len } else { len - 1 };
+        whole.deleted(trim, gone, out);
+        if is_deleted {
+            return Some(1);
+        }
+        whole.piece(whole.found.len - 1, 1, out)?;
+        return Some(2);
+    }
+    let mut bytes = Vec::new();
+    whole.piece(trim, len, &mut bytes)?;
+    let mut r = Reader::new(&bytes);
+    let found = structs::read::<false>(&mut r).ok()?;
+    let rest = Whole {
+        bytes: &bytes,
+        at: 0,
+        to: bytes.len(),
+        found: &found,
+        id: Id {
+            clock: whole.id.clock + trim,
+            ..whole.id
+        },
+    };
+    rest.chop(0, |_, value| out.extend_from_slice(value)).then_some(len)
 }
 
 /// Only a struct of one clock cannot be cut, and nobody asks for less of that.

@@ -555,15 +555,27 @@ fn g14_neighbours_are_in_one_list() {
 }
 
 #[test]
-fn g18_an_entry_covers_one_clock_and_what_is_deleted_with_it_stays_whole() {
+fn g18_an_entry_covers_one_clock_also_where_it_is_deleted_with_the_update() {
     let three = || values(None, None, &[1, 2, 3]).under("k");
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[three()]);
     assert_eq!(shape(&document, 10), [(0, DELETED), (2, structs::ANY)]);
 
-    let mut document = Document::new(Deleted::Kept);
-    take(&mut document, &update(&[(10, 0, &[three()])], &[(10, 0, 3)]));
-    assert_eq!(shape(&document, 10), [(0, structs::ANY)]);
+    for (deleted, expected) in [
+        (
+            Deleted::Kept,
+            &[(0, structs::ANY), (1, structs::ANY), (2, structs::ANY)][..],
+        ),
+        (Deleted::Dropped, &[(0, DELETED)]),
+    ] {
+        let mut document = Document::new(deleted);
+        take(&mut document, &update(&[(10, 0, &[three()])], &[(10, 0, 3)]));
+        assert_eq!(shape(&document, 10), expected);
+        // A page that has it as it was sends it again, and more of it.
+        let four = values(None, None, &[1, 2, 3, 4]).under("k");
+        take(&mut document, &update(&[(10, 0, &[four])], &[(10, 0, 4)]));
+        assert_eq!(document.clocks().next(10), 4);
+    }
 }
 
 #[test]
