@@ -42,8 +42,13 @@ pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
         if text.len() > AWARENESS_STATE_BYTES_MAX {
             continue;
         }
-        json::check(text, AWARENESS_DEPTH_MAX).map_err(|what| r.malformed(what))?;
-        let state = (text != "null").then(|| payload.slice_ref(text.as_bytes()));
+        match json::check(text, AWARENESS_DEPTH_MAX) {
+            Ok(_) => {}
+            Err(json::TOO_DEEP) => continue,
+            Err(what) => return Err(r.malformed(what)),
+        }
+        let is_gone = text.trim_matches([' ', '\t', '\n', '\r']) == "null";
+        let state = (!is_gone).then(|| payload.slice_ref(text.as_bytes()));
         entries.push(Entry { client, clock, state });
     }
     r.finish()?;
@@ -116,6 +121,28 @@ mod tests {
             assert!(decode(&payload(&[(1, 1, json)])).is_err(), "{json}");
         }
         assert!(decode(&payload(&[(1 << 53, 1, "{}")])).is_err());
+    }
+
+    #[test]
+    fn g31_who_is_gone_is_gone_however_it_is_written() {
+        let entries = decode(&payload(&[(1, 1, " null"), (2, 1, "\n\tnull\r "), (3, 1, "[null]")])).unwrap();
+
+        let gone: Vec<bool> = entries.iter().map(|entry| entry.state.is_none()).collect();
+        assert_eq!(gone, [true, true, false]);
+    }
+
+    #[test]
+    fn p22_a_state_that_nests_too_deeply_is_left_out() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+
+        let entries = decode(&payload(&[
+            (1, 1, &nested(AWARENESS_DEPTH_MAX)),
+            (2, 1, &nested(AWARENESS_DEPTH_MAX + 1)),
+            (3, 1, "{}"),
+        ]));
+
+        let clients: Vec<u64> = entries.unwrap().iter().map(|entry| entry.client).collect();
+        assert_eq!(clients, [1, 3]);
     }
 
     #[test]

@@ -7,6 +7,9 @@
 
 use smallvec::SmallVec;
 
+/// Why deep JSON is refused.
+pub const TOO_DEEP: &str = "JSON nested too deeply";
+
 /// What yrs cannot read although `JSON.parse` can.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -14,12 +17,14 @@ pub struct Quirks {
     pub lone_surrogate: bool,
     /// A whole number that fits in 64 bits unsigned but not signed.
     pub wide_integer: bool,
+    /// A key `__proto__`. yrs reads it, and so does `JSON.parse`; lib0 sets the prototype with it, where Yjs keeps aside what waits.
+    pub prototype: bool,
 }
 
 impl Quirks {
     /// Whether yrs reads the text as it is.
     pub fn is_none(self) -> bool {
-        self == Self::default()
+        !self.lone_surrogate && !self.wide_integer
     }
 }
 
@@ -109,6 +114,24 @@ fn is_wide(number: &[u8]) -> bool {
     value > i64::MAX as u128 && value <= u128::from(u64::MAX)
 }
 
+/// Whether this is `__proto__`, however it is escaped.
+fn is_prototype(key: &[u8]) -> bool {
+    const PROTOTYPE: &[u8] = b"__proto__";
+    if key.len() < PROTOTYPE.len() {
+        return false;
+    }
+    let mut at = 0;
+    let is_next = |expected: &u8| {
+        let (found, len) = match unit(key, at) {
+            Some(unit) => (unit, 6),
+            None => (key.get(at).copied().unwrap_or_default().into(), 1),
+        };
+        at += len;
+        found == u16::from(*expected)
+    };
+    PROTOTYPE.iter().all(is_next) && at == key.len()
+}
+
 fn is_high(unit: u16) -> bool {
     (0xd800..0xdc00).contains(&unit)
 }
@@ -144,7 +167,7 @@ impl Scan<'_> {
                 Some(bracket @ (b'[' | b'{')) => {
                     self.at += 1;
                     if open.len() == depth_max {
-                        return Err("JSON nested too deeply");
+                        return Err(TOO_DEEP);
                     }
                     let object = bracket == b'{';
                     self.space();
@@ -215,7 +238,9 @@ impl Scan<'_> {
         if self.peek() != Some(b'"') {
             return Err("a JSON object without a key");
         }
+        let from = self.at + 1;
         self.string()?;
+        self.quirks.prototype |= is_prototype(&self.bytes[from..self.at - 1]);
         self.space();
         if self.peek() != Some(b':') {
             return Err("a JSON key without a value");
@@ -364,6 +389,27 @@ mod tests {
         assert!(check(&nested(64), 64).is_ok());
         assert!(check(&nested(65), 64).is_err());
         assert!(check(&nested(3), 2).is_err());
+    }
+
+    #[test]
+    fn g29_a_key_proto_is_found_however_it_is_written() {
+        let found = |text: &str| check(text, 64).unwrap().prototype;
+        for text in [
+            r#"{"__proto__":1}"#,
+            r#"[{"a":{"__proto__":[]}}]"#,
+            r#"{"a":1, "\u005f_proto_\u005F":null}"#,
+        ] {
+            assert!(found(text), "{text}");
+        }
+        for text in [
+            r#""__proto__""#,
+            r#"{"__proto":1,"_proto__":1,"__proto___":1}"#,
+            r#"{"a":"__proto__"}"#,
+            r#"{"\\u005f_proto__":1}"#,
+            r#"{"":{}}"#,
+        ] {
+            assert!(!found(text), "{text}");
+        }
     }
 
     #[test]

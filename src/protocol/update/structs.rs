@@ -234,7 +234,10 @@ fn json_text<const CHECK: bool>(r: &mut Reader) -> Result<(), Malformed> {
     let text = r.var_bytes()?;
     if CHECK {
         let text = utf8(text).ok_or_else(|| r.malformed("a string that is not UTF-8"))?;
-        json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+        let quirks = json::check(text, ANY_DEPTH_MAX).map_err(|what| r.malformed(what))?;
+        if quirks.prototype {
+            return Err(r.refused("a key `__proto__`, which no client can keep aside"));
+        }
     }
     Ok(())
 }
