@@ -4,9 +4,10 @@
 //! and says so: `id` is the token's subject (of a link, with the client id, since many may hold it), `name` and `color` are the token's where it has them, and `verified` lists
 //! what the server stands for. What else is there is left as it is.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Identity, Person};
+use crate::protocol::json;
 
 /// The state of a client with the identity in its `user`; `None` when there is nothing to write: the session has no token, the state
 /// has no `user`, or that is something of the application's own and no object.
@@ -17,7 +18,12 @@ pub fn stamp(identity: &Identity, client: u64, state: &[u8]) -> Option<Vec<u8>> 
         Person::OfLink(subject) => format!("{subject}/{client}"),
         Person::Nobody => return None,
     };
-    let mut state: Map<String, Value> = serde_json::from_slice(state).ok()?;
+    let mut state = match read(state) {
+        Some(Value::Object(state)) => state,
+        Some(_) => return None,
+        // Nobody is shown what could not be looked into.
+        None => return Some(b"{}".to_vec()),
+    };
     let user = state.get_mut("user")?.as_object_mut()?;
     let mut verified = vec!["id"];
     user.insert("id".to_owned(), id.into());
@@ -29,6 +35,12 @@ pub fn stamp(identity: &Identity, client: u64, state: &[u8]) -> Option<Vec<u8>> 
     }
     user.insert("verified".to_owned(), verified.into());
     serde_json::to_vec(&state).ok()
+}
+
+/// A state as `JSON.parse` reads it: half of a surrogate pair, which no Rust text holds, is U+FFFD.
+fn read(state: &[u8]) -> Option<Value> {
+    let repaired = |_| serde_json::from_str(&json::repair(str::from_utf8(state).ok()?)).ok();
+    serde_json::from_slice(state).map_or_else(repaired, Some)
 }
 
 #[cfg(test)]
@@ -59,6 +71,17 @@ mod tests {
             "user": { "name": "Ada", "color": "#123456", "id": "ada", "verified": ["id", "name"], "avatar": "a" },
         });
         assert_eq!(stamped(&ada(), claims), Some(expected));
+    }
+
+    #[test]
+    fn p23_half_of_an_emoji_hides_nobody() {
+        let claims = r#"{"user":{"name":"Eve","id":"root","verified":["id","name"]},"note":"\ud83d","key\ude00":10000000000000000000}"#;
+
+        let stamped = stamped(&ada(), claims).expect("it is stamped");
+
+        let user = json!({ "name": "Ada", "id": "ada", "verified": ["id", "name"] });
+        assert_eq!(stamped["user"], user);
+        assert_eq!(stamped["note"], "\u{fffd}");
     }
 
     #[test]
