@@ -35,7 +35,7 @@ use std::{
 use tokio::sync::Notify;
 
 use actix_web::{
-    HttpRequest,
+    HttpRequest, Route, guard,
     web::{self, ServiceConfig},
 };
 
@@ -211,19 +211,24 @@ pub fn routes(config: &mut ServiceConfig, base_path: &BasePath, shows: Shows) {
     }
 }
 
+/// GET, and HEAD, which many that watch a server send.
+fn shown() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 /// What an operator's machines ask for.
 pub fn operator_routes(config: &mut ServiceConfig, shows: Shows) {
     if shows.admin {
         config.configure(admin::routes);
     }
     if shows.metrics {
-        config.route("/metrics", web::get().to(health::metrics));
+        config.route("/metrics", shown().to(health::metrics));
     }
     config
-        .route("/livez", web::get().to(health::livez))
-        .route("/healthz", web::get().to(health::livez))
-        .route("/readyz", web::get().to(health::readyz))
-        .route("/version", web::get().to(health::version));
+        .route("/livez", shown().to(health::livez))
+        .route("/healthz", shown().to(health::livez))
+        .route("/readyz", shown().to(health::readyz))
+        .route("/version", shown().to(health::version));
 }
 
 /// The page for operators, where nothing is but what they ask for.

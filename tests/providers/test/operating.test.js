@@ -31,6 +31,17 @@ test('e30 health and version, for whoever asks by these names', async t => {
   assert.equal(`${name} ${number}`, output.trim())
 })
 
+test('e51 who watches a server may ask with HEAD', async t => {
+  const server = await startServer(t)
+  for (const path of ['/livez', '/healthz', '/readyz', '/version', '/metrics']) {
+    const [asked, seen] = await Promise.all(['HEAD', 'GET'].map(method => fetch(`${server.http}${path}`, { method })))
+    const told = ({ status, headers }) => [status, headers.get('content-type')]
+    assert.deepEqual(told(asked), told(seen), path)
+    assert.equal(seen.status, 200, path)
+    assert.equal(await asked.text(), '')
+  }
+})
+
 test('e31 a wrong address is answered with a page, an object or a line that says what is where', async t => {
   const server = await startServer(t)
 
