@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use rusqlite::{Connection, params};
@@ -487,6 +488,34 @@ fn b22_damage_of_y_sweet_and_of_sqlite_is_told() {
     let (code, _, told) = import(&database, &["--data", arg(&folder.path("other"))]);
     assert_eq!(code, 1);
     assert!(told.contains("malformed") || told.contains("disk I/O"), "{told}");
+}
+
+#[test]
+fn b16_rows_are_read_once_whatever_their_numbers() {
+    let folder = Folder::new();
+    let (data, database) = (folder.path("data"), folder.path("db.sqlite"));
+    let connection = Connection::open(&database).unwrap();
+    connection.execute("CREATE TABLE documents (name, data)", []).unwrap();
+    for (row, name) in [(i64::MIN, "first"), (-1, "below"), (i64::MAX, "last")] {
+        let insert = "INSERT INTO documents (rowid, name, data) VALUES (?, ?, ?)";
+        connection.execute(insert, params![row, name, state(name)]).unwrap();
+    }
+    drop(connection);
+    let importing = command(&["import", arg(&database), "--data", arg(&data)]);
+
+    // One that does not end is ended.
+    let mut bounded = Command::new("timeout");
+    bounded
+        .arg("60")
+        .arg(importing.get_program())
+        .args(importing.get_args());
+    let output = run(&mut bounded);
+
+    assert!(
+        text(&output.stdout).contains(": 3 documents: 3 imported; "),
+        "{output:?}"
+    );
+    assert_eq!(names(&data), ["below", "first", "last"]);
 }
 
 #[test]

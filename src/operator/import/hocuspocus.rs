@@ -47,8 +47,7 @@ pub(super) fn read(from: &Path, limit: usize, visit: &mut Visit) -> Result<(), F
         })?;
     let mut rows = Rows {
         connection: &connection,
-        from: i64::MIN,
-        to: i64::MAX,
+        left: Some((i64::MIN, i64::MAX)),
     };
     for end in [End::First, End::Last] {
         loop {
@@ -58,8 +57,9 @@ pub(super) fn read(from: &Path, limit: usize, visit: &mut Visit) -> Result<(), F
                 // What is behind it is read from the other end.
                 Err(_) if end == End::First => break,
                 Err(error) => {
+                    let (from, to) = rows.left.unwrap_or_default();
                     return visit(Found::Unread {
-                        what: format!("what is in rows {} to {}", rows.from, rows.to),
+                        what: format!("what is in rows {from} to {to}"),
                         why: error.to_string(),
                     });
                 }
@@ -106,11 +106,10 @@ struct Row {
     name: Option<String>,
 }
 
-/// The rows that were not read yet.
+/// The rows that were not read yet: the first and the last number that they may have.
 struct Rows<'a> {
     connection: &'a Connection,
-    from: i64,
-    to: i64,
+    left: Option<(i64, i64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,6 +121,9 @@ enum End {
 impl Rows<'_> {
     /// The first or the last of them, if there is one. One whose name is no text has none.
     fn take(&mut self, end: End) -> rusqlite::Result<Option<Row>> {
+        let Some((from, to)) = self.left else {
+            return Ok(None);
+        };
         let order = if end == End::First { "ASC" } else { "DESC" };
         let mut rows = self.connection.prepare(&format!(
             "SELECT rowid, name FROM documents WHERE rowid BETWEEN ? AND ? ORDER BY rowid {order} LIMIT 1"
@@ -132,10 +134,10 @@ impl Rows<'_> {
                 name: row.get_ref(1)?.as_str().ok().map(str::to_owned),
             })
         };
-        let taken = rows.query_row([self.from, self.to], row).optional()?;
+        let taken = rows.query_row([from, to], row).optional()?;
         match (&taken, end) {
-            (Some(row), End::First) => self.from = row.id.saturating_add(1),
-            (Some(row), End::Last) => self.to = row.id.saturating_sub(1),
+            (Some(row), End::First) => self.left = row.id.checked_add(1).map(|from| (from, to)),
+            (Some(row), End::Last) => self.left = row.id.checked_sub(1).map(|to| (from, to)),
             (None, _) => {}
         }
         Ok(taken)
