@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 
+import * as Y from 'yjs'
+
 import { launch, until } from './browser.mjs'
 import { exportText } from './server.mjs'
 import { page as documented, programOf, serve } from './site.mjs'
@@ -113,6 +115,37 @@ test('w40_the_hocuspocus_program_of_the_guide_says_what_is_saved', async (t) => 
   await server.kill()
   assert.equal(await exportText(server, 'team/minutes'), 'printed')
 })
+
+for (const [name, document, root] of [['prosemirror', 'team/letter', 'prosemirror'], ['tiptap', 'team/minutes', 'default']]) {
+  test(`g41_the_${name}_program_changes_no_long_document_by_opening_it`, async (t) => {
+    const { server, open } = await openProgram(t, name, PROGRAMS[name])
+    const address = `${server.origin}/doc/${encodeURIComponent(document)}`
+    const paragraph = (text) => {
+      const made = new Y.XmlElement('paragraph')
+      made.insert(0, [new Y.XmlText(text)])
+      return made
+    }
+    // A quote, much text, and then other words in the quote: the first ones are gone, the others come last.
+    const doc = new Y.Doc()
+    const fragment = doc.getXmlFragment(root)
+    const quote = new Y.XmlElement('blockquote')
+    fragment.insert(0, [quote, paragraph('beside it')])
+    quote.insert(0, [paragraph('first words')])
+    for (let n = 0; n < 500; n++) fragment.push([paragraph(`${n} ${'much more of it '.repeat(10)}`)])
+    quote.insert(1, [paragraph('what counts')])
+    quote.delete(0, 1)
+    const response = await fetch(`${address}/update`, { method: 'POST', body: Y.encodeStateAsUpdate(doc) })
+    assert.ok(response.ok, await response.text())
+
+    const person = await open()
+    await person.shows('what counts', 'beside it', '499 much more')
+
+    await person.saved()
+    const held = new Y.Doc()
+    Y.applyUpdate(held, new Uint8Array(await (await fetch(`${address}/as-update`)).arrayBuffer()))
+    assert.match(held.getXmlFragment(root).toString(), /^<blockquote><paragraph>what counts<\/paragraph><\/blockquote><paragraph>beside it/)
+  })
+}
 
 test('w40_every_program_is_run', () => {
   const tags = [...`${editors}${guide}${readme}${react}`.matchAll(/^```jsx? (\S+)$/gm)].map(([, tag]) => tag)
