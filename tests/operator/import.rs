@@ -306,9 +306,12 @@ fn b20_a_large_document_goes_in_pieces() {
     // The whole of it is larger than a message may be.
     let server = Server::start(&data, &["--message-bytes-max=1MiB"]);
 
-    done(&["import", arg(&file), "--to", &format!("ws://{}", server.address)]);
+    let import = || done(&["import", arg(&file), "--to", &format!("ws://{}", server.address)]);
+    import();
 
     assert!(server.content("large") == words);
+    // What the server has it is told in pieces, too, which take effect together.
+    assert!(import().contains("1 already there"));
 }
 
 #[test]

@@ -18,9 +18,9 @@ use tungstenite::{
     protocol::{CloseFrame, WebSocketConfig},
 };
 
-use super::{Failure, OF_ITS_OWN, Outcome, Target, Trouble, lacking};
+use super::{Draft, Failure, OF_ITS_OWN, Outcome, Target, Trouble, lacking};
 use crate::{
-    document::{Deleted, Document, Verdict},
+    document::Document,
     id::DocumentId,
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
@@ -135,7 +135,7 @@ impl<'a> Server<'a> {
         let mut talk = Talk {
             socket,
             source,
-            there: Document::new(Deleted::Kept),
+            there: Draft::new(usize::MAX),
             decided: None,
         };
         loop {
@@ -212,8 +212,8 @@ impl Target for Server<'_> {
 struct Talk<'a> {
     socket: WebSocket<TcpStream>,
     source: &'a Document,
-    /// What the server has.
-    there: Document,
+    /// What the server has: its pieces take effect with the last of them (G41).
+    there: Draft,
     /// What was sent, once that is decided.
     decided: Option<Decided>,
 }
@@ -283,23 +283,19 @@ impl Talk<'_> {
 
     /// A piece of what the server has.
     fn read(&mut self, update: &[u8]) -> Result<(), Ended> {
-        match self.there.judge(check(Bytes::copy_from_slice(update))?) {
-            Verdict::News(news) if !news.is_partial() => self.there.take(news),
-            Verdict::Known => {}
-            _ => {
-                return Err("the server sent something that does not follow on what it sent before"
-                    .to_owned()
-                    .into());
-            }
-        }
-        Ok(())
+        Ok(self.there.add(update.to_vec())?)
     }
 
     fn decide(&mut self) -> Result<(), Ended> {
-        let update = lacking(self.source, &self.there)?;
+        let (there, lacks) = std::mem::replace(&mut self.there, Draft::new(0)).finish()?;
+        if lacks {
+            let why = "the server sent something that refers to what it did not send";
+            return Err(why.to_owned().into());
+        }
+        let update = lacking(self.source, &there)?;
         self.decided = Some(Decided {
             lacked: update.as_ref().map(|update| update.bytes().len()),
-            is_new: self.there.clocks().is_empty(),
+            is_new: there.clocks().is_empty(),
         });
         match update {
             Some(update) => self.answer(&update)?,
