@@ -248,7 +248,7 @@ fn peoples(config: &mut ServiceConfig) {
         .route("/hocuspocus/{rest:.*}", web::get().to(hocuspocus::connect))
         .configure(y_sweet::routes)
         .configure(share::routes)
-        .route("/about.json", web::get().to(demo::about))
+        .route("/about.json", shown().to(demo::about))
         .route("/demo/pull-the-plug", web::route().to(plug::pull))
         .route("/inspect.json", web::get().to(inspect::for_readers))
         .route("/{file:.*}", web::route().to(demo::serve));

@@ -69,7 +69,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// y-sweet's paths. What a browser asks for below `/d/` to show it as a page is left to the demo.
 pub fn routes(config: &mut ServiceConfig) {
     config
-        .route("/ready", web::get().to(ready))
+        .route("/ready", super::shown().to(ready))
         .route("/check_store", web::get().to(check_store))
         .route("/check_store", web::post().to(check_store))
         .route("/doc/new", web::post().to(new))

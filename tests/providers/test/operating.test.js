@@ -33,7 +33,7 @@ test('e30 health and version, for whoever asks by these names', async t => {
 
 test('e51 who watches a server may ask with HEAD', async t => {
   const server = await startServer(t)
-  for (const path of ['/livez', '/healthz', '/readyz', '/version', '/metrics']) {
+  for (const path of ['/livez', '/healthz', '/readyz', '/version', '/metrics', '/ready', '/about.json']) {
     const [asked, seen] = await Promise.all(['HEAD', 'GET'].map(method => fetch(`${server.http}${path}`, { method })))
     const told = ({ status, headers }) => [status, headers.get('content-type')]
     assert.deepEqual(told(asked), told(seen), path)
