@@ -52,7 +52,8 @@ pub fn seal(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
         });
         firsts.extend(first);
     }
-    let last_bytes: usize = firsts.iter().map(Out::bytes_len).sum();
+    // One that cannot be cut is a message of its own length wherever it stands.
+    let last_bytes: usize = firsts.iter().map(|out| out.bytes_len().min(FIRST_BYTES_MAX)).sum();
     if firsts.len() != update.sections.len() || last_bytes > LAST_FACTOR * bytes_max.max(FIRST_BYTES_MAX) {
         // Of more clients than that no line would carry the last message.
         return split(update, bytes_max);
