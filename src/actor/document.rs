@@ -11,6 +11,7 @@
 //! that it takes nothing more.
 
 use std::{
+    any::Any,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -31,7 +32,11 @@ use crate::{
     document::State,
     id::DocumentId,
     limits::UPDATE_HERE_BYTES_MAX,
-    protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
+    protocol::{
+        close::{CloseReason, Exceeded},
+        dialect::Inbound,
+        update::CheckedUpdate,
+    },
     room::{
         Effect, Micros, Room, WrittenBy,
         inside::{Inside, Onlooker},
@@ -44,6 +49,7 @@ use crate::{
 use super::{
     clock,
     durable::{Durable, Stored},
+    helpers::Turn,
     registry::{Generation, Registry},
     writer::{Append, Writer},
 };
@@ -93,6 +99,25 @@ enum Life {
     Gone,
 }
 
+/// Why a document was not loaded.
+#[derive(Debug)]
+enum Unopened {
+    Unreadable(StoreError),
+    Full(Exceeded),
+}
+
+impl From<StoreError> for Unopened {
+    fn from(error: StoreError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<Exceeded> for Unopened {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Full(exceeded)
+    }
+}
+
 /// A session joins. Refused with the reason to close it with.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), CloseReason>")]
@@ -127,6 +152,9 @@ impl fmt::Debug for Begins {
     }
 }
 
+/// What lasts until a message was heard, which may wait: a budget's part that its bytes take.
+pub type Held = Option<Arc<dyn Any + Send + Sync>>;
+
 /// A session said something; answered when it was taken, so that the sender does not run ahead.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -135,23 +163,16 @@ pub struct Hear {
     pub session: SessionId,
     /// What, in order.
     pub messages: Vec<Inbound>,
+    /// For as long as that waits.
+    pub held: Held,
 }
 
 impl Hear {
-    /// Bytes of the updates in it.
-    fn update_bytes(&self) -> usize {
-        let bytes = |message: &Inbound| match message {
-            Inbound::Update { update, .. } => update.bytes().len(),
-            _ => 0,
-        };
-        self.messages.iter().map(bytes).sum()
-    }
-
-    /// Whether it asks for the document.
-    fn asks(&self) -> bool {
-        self.messages
-            .iter()
-            .any(|message| matches!(message, Inbound::SyncStep1(_)))
+    /// Whether the room takes long for it.
+    fn takes_long(&self, room: &Room) -> bool {
+        let bytes: usize = self.messages.iter().map(Inbound::bytes).sum();
+        let looks_long = |message| room.hears_long(self.session, message);
+        bytes > UPDATE_HERE_BYTES_MAX || self.messages.iter().any(looks_long)
     }
 
     /// Tells the room; `time` says how much of it that takes.
@@ -177,6 +198,8 @@ pub struct Write {
     pub update: CheckedUpdate,
     /// Whether it may begin the document.
     pub begins: Begins,
+    /// For as long as it waits.
+    pub held: Held,
 }
 
 /// Somebody without a session reads. Answered with the document and about how many bytes it takes, encoded, or with the reason
@@ -287,6 +310,8 @@ impl DocumentActor {
         let policy = self.registry.policies.of(&document);
         let memory = self.registry.policies.memory.clone();
         let loaded = self.registry.helpers.run(move || {
+            // Many may have been opened while there was room for one.
+            memory.may_load(|| store.stored_bytes(&document))?;
             let stored: StoredDocument = store.take(&document, holder)?;
             let bytes: usize = stored.records().map(|(_, record)| record.len()).sum();
             let _while_it_opens = memory.holds(LOADING_COST * bytes);
@@ -296,7 +321,7 @@ impl DocumentActor {
                 reason: damaged.to_string(),
             })?;
             memory.opens(room.memory_bytes());
-            Ok((room, stored.last_seq()))
+            Ok::<_, Unopened>((room, stored.last_seq()))
         });
         ctx.wait(loaded.into_actor(self).map(|loaded, actor, ctx| {
             match loaded {
@@ -306,7 +331,8 @@ impl DocumentActor {
                     room.serves(clock::now());
                     actor.life = Life::Serving(Box::new(room));
                 }
-                Ok(Err(error)) => {
+                Ok(Err(Unopened::Full(exceeded))) => actor.fail(exceeded.into(), ctx),
+                Ok(Err(Unopened::Unreadable(error))) => {
                     if let StoreError::Elsewhere { node, .. } = error {
                         actor.elsewhere = Some(node);
                     }
@@ -361,6 +387,11 @@ impl DocumentActor {
         }
     }
 
+    /// That of nobody in particular.
+    fn own_turn(&self) -> Turn {
+        Turn::Document(self.generation)
+    }
+
     /// Whether what grows with the number of client ids takes long.
     fn is_crowded(&self) -> bool {
         matches!(&self.life, Life::Serving(room) if room.is_crowded())
@@ -406,10 +437,11 @@ impl DocumentActor {
         self.effects.retain(is_kept_at_the_end);
     }
 
-    /// Calls the room on a helper, where that delays no other document.
+    /// Calls the room on a helper, where that delays no other document, when it is somebody's turn.
     fn call_elsewhere(
         &mut self,
         ctx: &mut Context<Self>,
+        turn: Turn,
         call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
     ) {
         let mut room = match std::mem::replace(&mut self.life, Life::Away) {
@@ -419,7 +451,7 @@ impl DocumentActor {
                 return;
             }
         };
-        let called = self.registry.takers.run(move || {
+        let called = self.registry.takers.run_for(turn, move || {
             let mut effects = Vec::new();
             let done = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
             (room, effects, done)
@@ -454,7 +486,7 @@ impl DocumentActor {
             return Box::pin(std::future::ready(answer.unwrap_or(Err(CloseReason::Restarting))));
         }
         let (sender, answer) = oneshot::channel();
-        self.call_elsewhere(ctx, move |room, _| {
+        self.call_elsewhere(ctx, self.own_turn(), move |room, _| {
             // Who does not wait any more has left, or will.
             let _ = sender.send(call(room));
         });
@@ -486,7 +518,7 @@ impl DocumentActor {
         }
         self.look_for_durable(ctx);
         if goes {
-            self.call_elsewhere(ctx, |room, effects| room.wake(clock::now(), effects));
+            self.call_elsewhere(ctx, self.own_turn(), |room, effects| room.wake(clock::now(), effects));
         }
         match &self.life {
             Life::Draining(room) if room.all_saved() => self.go(ctx),
@@ -704,8 +736,11 @@ impl Handler<Hear> for DocumentActor {
 
     fn handle(&mut self, hear: Hear, ctx: &mut Self::Context) {
         let registry = Arc::clone(&self.registry);
-        if hear.update_bytes() > UPDATE_HERE_BYTES_MAX || hear.asks() && self.is_crowded() {
-            return self.call_elsewhere(ctx, move |room, effects| {
+        if let Life::Serving(room) = &self.life
+            && hear.takes_long(room)
+        {
+            let turn = room.network(hear.session).map_or(self.own_turn(), Turn::Network);
+            return self.call_elsewhere(ctx, turn, move |room, effects| {
                 hear.tell(room, &registry.writer, clock::thread_cpu, effects);
             });
         }
@@ -722,7 +757,13 @@ impl Handler<Write> for DocumentActor {
             return Box::pin(std::future::ready(Err(reason)));
         }
         let (sender, written) = oneshot::channel();
-        let Write { id, by, update, begins } = write;
+        let Write {
+            id,
+            by,
+            update,
+            begins,
+            held,
+        } = write;
         if let Some(Err(reason)) = self.call(|room, _, now| may_begin(room, &begins, now)) {
             self.settle(ctx);
             return Box::pin(std::future::ready(Err(reason)));
@@ -733,9 +774,10 @@ impl Handler<Write> for DocumentActor {
         let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
             room.store_free(registry.writer.free());
             room.write(id, by, update, clock::now(), effects);
+            drop(held);
         };
         if bytes > UPDATE_HERE_BYTES_MAX {
-            self.call_elsewhere(ctx, writes);
+            self.call_elsewhere(ctx, self.own_turn(), writes);
         } else {
             self.call(|room, effects, _| writes(room, effects));
             self.settle(ctx);
@@ -856,7 +898,9 @@ impl Handler<Done> for DocumentActor {
     fn handle(&mut self, Done(encoded): Done, ctx: &mut Self::Context) {
         match encoded {
             Some(encoded) if self.is_crowded() => {
-                self.call_elsewhere(ctx, |room, effects| room.encoded(encoded, clock::now(), effects));
+                self.call_elsewhere(ctx, self.own_turn(), |room, effects| {
+                    room.encoded(encoded, clock::now(), effects);
+                });
             }
             Some(encoded) => self.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
             None => self.drain(&CloseReason::Restarting, ctx),
@@ -896,7 +940,7 @@ impl Handler<Break> for DocumentActor {
         match breaks {
             Break::Here => self.with_room(ctx, |_, _, _| -> () { panic!("a mistake of ours") }),
             Break::Elsewhere => {
-                self.call_elsewhere(ctx, |_, _| panic!("a mistake of ours"));
+                self.call_elsewhere(ctx, self.own_turn(), |_, _| panic!("a mistake of ours"));
             }
         }
     }
@@ -914,5 +958,20 @@ impl Handler<Where> for DocumentActor {
 
     fn handle(&mut self, _: Where, _: &mut Self::Context) -> Self::Result {
         MessageResult(std::thread::current().id())
+    }
+}
+
+/// Asks whether the writer is to tell it of the next commit, and whether somebody has asked for that.
+#[cfg(test)]
+#[derive(Debug, Message)]
+#[rtype(result = "(bool, bool)")]
+pub(super) struct IsAsked;
+
+#[cfg(test)]
+impl Handler<IsAsked> for DocumentActor {
+    type Result = MessageResult<IsAsked>;
+
+    fn handle(&mut self, _: IsAsked, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.durable.is_wanted())
     }
 }

@@ -114,6 +114,12 @@ impl Durable {
         wanted && self.asked.swap(false, SeqCst)
     }
 
+    /// Whether it is asked to tell of the next move, and whether somebody has asked for that.
+    #[cfg(test)]
+    pub(super) fn is_wanted(&self) -> (bool, bool) {
+        (self.wanted.load(SeqCst), self.asked.load(SeqCst))
+    }
+
     /// The store refused a record.
     pub(super) fn refuse(&self, news: &mut News) {
         self.refused.store(true, SeqCst);

@@ -97,6 +97,7 @@ impl Registry {
             by: WrittenBy::Server,
             update,
             begins: Begins::always(),
+            held: None,
         };
         match self.write(document, write).await {
             Ok(()) => Ok(bytes),

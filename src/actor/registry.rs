@@ -312,3 +312,16 @@ impl Registry {
         self.actors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+impl Registry {
+    /// Keeps so many of the threads for what takes long busy until what is returned is dropped.
+    pub(crate) fn occupied(&self, threads: usize) -> Vec<std::sync::mpsc::Sender<()>> {
+        (0..threads).map(|_| self.takers.occupied()).collect()
+    }
+
+    /// How much waits for these threads.
+    pub(crate) fn waiting(&self) -> usize {
+        self.takers.waiting()
+    }
+}

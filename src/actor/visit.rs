@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
+    budgets::Network,
     id::DocumentId,
     protocol::{close::CloseReason, update::Clocks},
 };
@@ -70,12 +71,17 @@ impl Registry {
         self.ask(document, || write.clone()).await
     }
 
-    /// Does what takes long where it delays no document and no connection.
+    /// Does what takes long where it delays no document and no connection, in the turn of those who come from `network`.
     ///
     /// # Errors
     /// [`CloseReason::Restarting`] when it panicked.
-    pub async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, CloseReason> {
-        self.takers.run(work).await.map_err(|_| CloseReason::Restarting)
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        network: Option<Network>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CloseReason> {
+        let done = self.takers.run_for(network.into(), work);
+        done.await.map_err(|_| CloseReason::Restarting)
     }
 
     /// The whole document, as a Yjs v1 update.

@@ -46,6 +46,11 @@ const PERIOD: Micros = 10_000;
 /// is no reason for it.
 const GROUP_SMALL: usize = 8;
 
+/// Of what may wait, each document may have one part in so many, until what waits is so much more, in percent: many documents
+/// that leave each other half of what there is leave nothing in the end.
+const EACH_PART: usize = 10_000;
+const RESERVE: usize = 10;
+
 /// Something to make durable.
 #[derive(Debug)]
 pub struct Append {
@@ -183,8 +188,19 @@ impl Writer {
     pub fn free(&self) -> Free {
         Free {
             edits: self.left_by(self.waiting.edits.load(Ordering::Relaxed)),
+            each: self.spared(),
             snapshots: self.left_by(self.waiting_bytes()),
         }
+    }
+
+    /// What each document may have beside that.
+    fn spared(&self) -> usize {
+        let each = self.waiting_bytes_max / EACH_PART;
+        let most = self
+            .waiting_bytes_max
+            .saturating_add(self.waiting_bytes_max / 100 * RESERVE);
+        let waiting = self.waiting.edits.load(Ordering::Relaxed);
+        if waiting.saturating_add(each) <= most { each } else { 0 }
     }
 
     /// While little waits, any number.
@@ -517,6 +533,27 @@ mod tests {
         assert_eq!(lost.reached(), (0, 0));
         assert_eq!((kept.is_refused(), kept.reached()), (false, (1, 0)));
         assert_eq!(store.load(&good).expect("stored").last_seq(), 1);
+    }
+
+    #[test]
+    fn s8_snapshots_leave_the_room_of_edits_alone_and_each_document_has_a_little() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let writer = Writer::start(store, Metrics::new(), 1_000_000).expect("a thread");
+        let free = |edits: usize, snapshots: usize| {
+            writer.waiting.edits.store(edits, Ordering::Relaxed);
+            writer.waiting.snapshots.store(snapshots, Ordering::Relaxed);
+            let Free { edits, each, snapshots } = writer.free();
+            (edits, each, snapshots)
+        };
+
+        let any = usize::MAX;
+        assert_eq!(free(0, 0), (any, 100, any));
+        assert_eq!(free(249_999, 0), (any, 100, any));
+        assert_eq!(free(250_000, 0), (750_000, 100, 750_000));
+        assert_eq!(free(249_999, 50_001), (any, 100, 700_000));
+        assert_eq!(free(0, 2_000_000), (any, 100, 0));
+        assert_eq!(free(1_099_900, 0), (0, 100, 0));
+        assert_eq!(free(1_099_901, 0), (0, 0, 0));
     }
 
     #[actix_web::test]

@@ -167,17 +167,30 @@ impl Memory {
         if !self.is_short() {
             return Ok(());
         }
-        if let Some(stored) = stored() {
-            let bytes = usize::try_from(stored)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(LOADING_COST);
+        if let Some(bytes) = stored().map(loading_bytes) {
             if self.is_small(bytes, 0) && self.uses_now().saturating_add(bytes) <= self.max {
                 // It is not loaded yet, and others may come before it is.
                 self.opens(bytes);
                 return Ok(());
             }
         }
-        Err(Exceeded::new("memory", "the server's memory is used up", AGAIN))
+        Err(full())
+    }
+
+    /// Whether a document that might be opened may be loaded now that it is its turn: those that were opened with it may have
+    /// taken what there was.
+    ///
+    /// # Errors
+    /// It is full, for a document of this size.
+    pub fn may_load(&self, stored: impl FnOnce() -> Option<u64>) -> Result<(), Exceeded> {
+        if !self.is_short() {
+            return Ok(());
+        }
+        let is_small = stored().is_some_and(|stored| self.is_small(loading_bytes(stored), 0));
+        if is_small && self.uses_now() <= self.max {
+            return Ok(());
+        }
+        Err(full())
     }
 
     /// How much the greediest are to give back, in bytes.
@@ -243,6 +256,16 @@ impl Memory {
     fn percent(&self, percent: usize) -> usize {
         self.max / 100 * percent
     }
+}
+
+/// What a document of which so much is stored takes while it is opened.
+fn loading_bytes(stored: u64) -> usize {
+    let stored = usize::try_from(stored).unwrap_or(usize::MAX);
+    stored.saturating_mul(LOADING_COST)
+}
+
+fn full() -> Exceeded {
+    Exceeded::new("memory", "the server's memory is used up", AGAIN)
 }
 
 /// A sum, and what it was when memory was last looked at.
@@ -342,6 +365,12 @@ mod tests {
         memory.uses(990_000);
         let opened = (0..100).filter(|_| memory.may_open(|| Some(333)).is_ok()).count();
         assert_eq!(opened, 10, "those that are not loaded yet count");
+        assert!(memory.may_load(|| Some(333)).is_ok(), "they are in it themselves");
+        assert!(memory.may_load(|| Some(334)).is_err() && memory.may_load(|| None).is_err());
+        memory.opens(1_000);
+        assert!(memory.may_load(|| Some(333)).is_err());
+        memory.uses(850_000);
+        assert!(memory.may_load(|| None).is_ok());
     }
 
     #[test]

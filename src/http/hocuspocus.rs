@@ -470,9 +470,15 @@ impl Socket {
         }
         let bytes = unread.bytes();
         let unread = unread.clone();
-        let read = self.shared.registry.aside(move || unread.read()).await?;
+        let (read, waiting) = session::aside(&self.shared, self.own.line(), bytes, move || unread.read()).await?;
         match read {
-            Ok(inbound) => Ok(self.hear_read(address, bytes, || Ok(inbound))),
+            Ok(inbound) => {
+                let is_heard = self.hear_read(address, bytes, || Ok(inbound));
+                if let Some(Seat::Live(live)) = self.seats.get_mut(address).filter(|_| is_heard) {
+                    live.batch.holds(waiting);
+                }
+                Ok(is_heard)
+            }
             Err(reason) => {
                 self.end(address, reason)?;
                 self.keeps()?;
@@ -749,6 +755,8 @@ impl Socket {
         };
         let said = std::mem::take(&mut *lock(&joined.said));
         self.opening_bytes -= said.bytes;
+        // What is large of it counts while it is read.
+        self.keeps()?;
         let address = joined.address.clone();
         let Opening {
             id,
@@ -1069,16 +1077,16 @@ impl Joined {
             }
             Err(_) => return,
         };
-        let shared = self.shared;
+        let (shared, own) = (self.shared, self.own);
         actix_web::rt::spawn(async move {
             let mut batch = Batch::default();
             for said in said.said {
                 let Said::Message(unread) = said else { break };
                 let bytes = unread.bytes();
-                let Ok(Ok(inbound)) = shared.registry.aside(move || unread.read()).await else {
-                    break;
-                };
+                let read = session::aside(&shared, own.line(), bytes, move || unread.read()).await;
+                let Ok((Ok(inbound), waiting)) = read else { break };
                 batch.add(bytes, inbound);
+                batch.holds(waiting);
             }
             if !batch.is_empty() {
                 let _ = batch.hand_over(&actor, id).await;

@@ -159,6 +159,7 @@ impl Unfinished {
 }
 
 /// One connection's part of [`Unfinished`].
+#[derive(Debug)]
 pub struct Begun {
     all: Arc<Unfinished>,
     bytes: usize,

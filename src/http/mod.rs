@@ -85,6 +85,8 @@ mod together;
 pub mod tunnel;
 mod turns;
 pub mod upgrade;
+#[cfg(test)]
+mod waiting;
 mod y_sweet;
 mod y_websocket;
 

@@ -2,7 +2,7 @@
 //!
 //! A peer cannot run ahead of its document: large batches go one at a time, small ones as long as the mailbox has room.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use actix::{Addr, prelude::SendError};
 use actix_web::{
@@ -14,16 +14,16 @@ use crate::{
     access::Identity,
     actor::{
         clock,
-        document::{Begins, DocumentActor, Hear, Join, Leave, Renew},
+        document::{Begins, DocumentActor, Hear, Held, Join, Leave, Renew},
     },
     budgets::Network,
     id::DocumentId,
     limits::UPDATE_HERE_BYTES_MAX,
     protocol::{close::CloseReason, dialect::Inbound, update::CheckedUpdate},
-    room::session::SessionId,
+    room::{outbox::Line, session::SessionId},
 };
 
-use super::{Shared, doorkeeper};
+use super::{Shared, doorkeeper, line::Begun};
 
 /// Most messages handed to a document at once.
 const BATCH_MESSAGES_MAX: usize = 256;
@@ -36,18 +36,62 @@ const UNWAITED_BYTES_MAX: usize = 8 * 1024;
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often an actor that is just going away is asked for its successor.
 const OPEN_TRIES: usize = 8;
+/// How often a line is said to be heard of whose message waits to be read.
+const LISTENS: Duration = Duration::from_secs(1);
 
-/// An update that somebody without a session writes. A large one is read where it delays nobody.
+/// What came on a line, `bytes` long, is read where it delays nobody: in the turn of those who come from where the line does, at
+/// the line's expense (H8), and among what H4 bounds, also when the line has ended. It is until what is returned is dropped.
 ///
 /// # Errors
-/// What is wrong with it.
-pub async fn checked(update: Bytes, shared: &Shared) -> Result<CheckedUpdate, CloseReason> {
-    let checked = if update.len() > UPDATE_HERE_BYTES_MAX {
-        shared.registry.aside(|| CheckedUpdate::check(update)).await?
-    } else {
-        CheckedUpdate::check(update)
+/// Too much waits, or reading it panicked.
+pub async fn aside<T: Send + 'static>(
+    shared: &Shared,
+    line: &Line,
+    bytes: usize,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<(T, Begun), CloseReason> {
+    let waits = waits(shared, bytes)?;
+    let read = move || {
+        let began = clock::thread_cpu();
+        let read = read();
+        (read, waits, clock::thread_cpu().saturating_sub(began))
     };
-    checked.map_err(CloseReason::from)
+    let mut reads = pin!(shared.registry.aside(line.network(), read));
+    let (read, waits, spent) = loop {
+        match timeout(LISTENS, &mut reads).await {
+            Ok(read) => break read?,
+            // It is not the peer who is silent.
+            Err(_) => line.heard(clock::now() / 1_000),
+        }
+    };
+    line.spends(spent);
+    Ok((read, waits))
+}
+
+/// So many bytes wait to be read, among all that do.
+fn waits(shared: &Shared, bytes: usize) -> Result<Begun, CloseReason> {
+    let mut waits = Begun::of(&shared.unfinished);
+    waits.wait(bytes)?;
+    Ok(waits)
+}
+
+/// An update that somebody without a session writes, who comes from `network`. A large one is read where it delays nobody, and
+/// its bytes count until what is returned with it is dropped.
+///
+/// # Errors
+/// What is wrong with it, or too much waits to be read.
+pub async fn checked(
+    update: Bytes,
+    network: Option<Network>,
+    shared: &Shared,
+) -> Result<(CheckedUpdate, Held), CloseReason> {
+    if update.len() <= UPDATE_HERE_BYTES_MAX {
+        return Ok((CheckedUpdate::check(update)?, None));
+    }
+    let waits = waits(shared, update.len())?;
+    let read = move || (CheckedUpdate::check(update), waits);
+    let (checked, waits) = shared.registry.aside(network, read).await?;
+    Ok((checked?, Some(Arc::new(waits))))
 }
 
 /// Joins a document.
@@ -118,9 +162,16 @@ pub struct Batch {
     messages: Vec<Inbound>,
     bytes: usize,
     presence: u32,
+    /// What the large ones count for until they are heard.
+    waiting: Vec<Begun>,
 }
 
 impl Batch {
+    /// One of its messages counts for this until it is heard.
+    pub fn holds(&mut self, waiting: Begun) {
+        self.waiting.push(waiting);
+    }
+
     /// Adds a message that took so many bytes.
     pub fn add(&mut self, bytes: usize, message: Inbound) {
         self.bytes += bytes;
@@ -160,6 +211,7 @@ impl Batch {
         let hear = Hear {
             session,
             messages: self.messages,
+            held: (!self.waiting.is_empty()).then(|| Arc::new(self.waiting) as Arc<_>),
         };
         let hear = if self.bytes <= UNWAITED_BYTES_MAX {
             match actor.try_send(hear) {

@@ -238,13 +238,13 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
     let (document, identity) = admit(&request, "/update", &shared).await?;
     may_write(&identity)?;
     let bytes = body(payload, shared.message_bytes_max, &shared).await?;
-    // It may have taken long, and the token may have ended meanwhile.
-    let identity = identify(&admission::credentials(&request), &document, &shared)?;
-    may_write(&identity)?;
     if let Some(answer) = tunnel::request(&request, bytes.clone(), &document, &shared).await? {
         return Ok(answer);
     }
-    let update = session::checked(bytes, &shared).await?;
+    let (update, held) = session::checked(bytes, shared.doorkeeper.network(&request), &shared).await?;
+    // Both may have taken long, and the token may have ended meanwhile.
+    let identity = identify(&admission::credentials(&request), &document, &shared)?;
+    may_write(&identity)?;
     let write = Write {
         id: SessionId(shared.next_session.fetch_add(1, Ordering::Relaxed)),
         begins: if is_back_end(&admission::credentials(&request), &shared) {
@@ -255,6 +255,7 @@ async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) ->
         },
         by: WrittenBy::Person(identity.person().cloned()),
         update,
+        held,
     };
     shared.registry.write(&document, write).await?;
     Ok(HttpResponse::Ok().finish())

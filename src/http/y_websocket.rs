@@ -213,13 +213,16 @@ impl Connection {
     /// A message that takes long to read is read where it delays nobody.
     async fn take_long(&mut self, bytes: Bytes, batch: &mut Batch) -> Result<Taken, CloseReason> {
         self.is_of_this_wire(&bytes)?;
+        let length = bytes.len();
         let read = move || {
             let mut heard = Vec::new();
             y_websocket::parse_all(bytes, |inbound, bytes| heard.push((bytes, inbound))).map(|()| heard)
         };
-        for (bytes, inbound) in self.shared.registry.aside(read).await?? {
+        let (heard, waiting) = session::aside(&self.shared, self.outbox.line(), length, read).await?;
+        for (bytes, inbound) in heard? {
             batch.add(bytes, inbound);
         }
+        batch.holds(waiting);
         Ok(Taken::More)
     }
 

@@ -65,6 +65,27 @@ pub enum Inbound {
     Ignored,
 }
 
+/// What a client's clock takes in a state vector, in bytes, about.
+const CLOCK_BYTES: usize = 8;
+
+impl Inbound {
+    /// About how many bytes it has to be looked through.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::SyncStep1(had) => CLOCK_BYTES * had.len(),
+            Self::Update { update, .. } => update.bytes().len(),
+            Self::Awareness(entries) => entries
+                .iter()
+                .filter_map(|entry| entry.state.as_ref())
+                .map(Bytes::len)
+                .sum(),
+            Self::SavedQuery(bytes) | Self::Stateless(bytes) => bytes.len(),
+            Self::AwarenessQuery | Self::Ignored => 0,
+        }
+    }
+}
+
 /// What a session is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outbound<'a> {

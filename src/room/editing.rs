@@ -195,8 +195,9 @@ impl Room {
         let unsaved_bytes = self.journal.unsaved_bytes() + self.batch.bytes;
         // Where nothing waits there is room for anything: whoever comes back with it would be refused for ever.
         let is_too_much = unsaved_bytes > 0 && unsaved_bytes + bytes > self.policy.unsaved_bytes_max;
-        // Those of whom much waits leave room for those of whom little does, however many they are.
-        if is_too_much || unsaved_bytes + bytes > self.store_free.edits / 2 {
+        // Those of whom much waits leave room for those of whom little does, and many of them leave some.
+        let has_room = unsaved_bytes + bytes <= (self.store_free.edits / 2).max(self.store_free.each);
+        if is_too_much || !has_room {
             let reason = "too much waits to be saved, keep the edits and try again".to_owned();
             return Err(CloseReason::Overloaded(reason));
         }

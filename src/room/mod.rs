@@ -29,7 +29,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
-    budgets::{Accounts, Charge, Counted, Memory},
+    budgets::{Accounts, Charge, Counted, Memory, Network},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
@@ -248,6 +248,30 @@ impl Room {
         self.batch.bytes > UPDATE_HERE_BYTES_MAX || self.is_crowded()
     }
 
+    /// Whether hearing a message may look at very many client ids: all of them are looked at for who asks for the document, for
+    /// who is sent it when it has said what it has, and for who says that a client id is its own.
+    #[must_use]
+    pub fn hears_long(&self, id: SessionId, message: &Inbound) -> bool {
+        let looks_at_all = match message {
+            Inbound::SyncStep1(_) | Inbound::Update { answer: true, .. } => true,
+            Inbound::Awareness(entries) => self.announces(id, entries),
+            _ => false,
+        };
+        looks_at_all && self.is_crowded()
+    }
+
+    /// Whether somebody says that a client id is its own that was not.
+    fn announces(&self, id: SessionId, entries: &[Entry]) -> bool {
+        let is_new = |entry: &Entry| entry.state.is_some() && self.authorship.owner(entry.client) != Some(id);
+        entries.iter().any(is_new)
+    }
+
+    /// Where a session comes from; `None` when that is not counted.
+    #[must_use]
+    pub fn network(&self, id: SessionId) -> Option<Network> {
+        self.sessions.get(&id)?.outbox.line().network()
+    }
+
     /// An estimate of the size of its full state, in bytes.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -423,7 +447,7 @@ impl Room {
         }
     }
 
-    /// What may still wait for the disk. Of that, one document may take half.
+    /// What may still wait for the disk. Of that, one document may take half, and what each may take.
     pub fn store_free(&mut self, free: Free) {
         self.store_free = free;
     }

@@ -29,6 +29,8 @@ pub(super) struct Journal {
 pub struct Free {
     /// Of edits.
     pub edits: usize,
+    /// Of the edits of each document, whatever waits of others.
+    pub each: usize,
     /// Of snapshots.
     pub snapshots: usize,
 }
@@ -38,6 +40,7 @@ impl Default for Free {
     fn default() -> Self {
         Self {
             edits: usize::MAX,
+            each: 0,
             snapshots: usize::MAX,
         }
     }

@@ -80,7 +80,7 @@ const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PART: usize = 8;
 
 /// Threads for loads and large encodes, and as many for updates that may take long to merge.
-const HELPERS: usize = 2;
+pub(crate) const HELPERS: usize = 2;
 /// How long a stop waits for one document's answer before it tells the next.
 const ANSWER: Duration = Duration::from_millis(100);
 
@@ -296,6 +296,12 @@ impl Application {
             let sentence = format!("nodes on {}", member.address());
             writeln!(out, "{}", format.line(log::Level::Info, &sentence))
         })
+    }
+
+    /// What its threads share.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Data<Shared> {
+        &self.shared
     }
 
     /// Where it listens.

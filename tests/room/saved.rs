@@ -398,6 +398,44 @@ fn s8_a_disk_that_large_edits_keep_busy_has_room_for_who_types() {
 }
 
 #[test]
+fn s8_many_documents_that_leave_each_other_half_leave_room_for_who_types() {
+    // Each writes the largest edits that are taken, down to a letter.
+    let (mut waiting, most) = (0, 200_000);
+    for _ in 0..40 {
+        let (mut table, mut size, mut id) = (Table::new(), most / 2, 0);
+        while size > 0 {
+            id += 1;
+            table.seats(id);
+            table.room.store_free(free(most - waiting));
+            let edit = Editor::new(id).types(&"x".repeat(size));
+            table.says(id, &update(&edit));
+            if table.did().iter().any(|deed| matches!(deed, Deed::Append(..))) {
+                waiting += edit.len();
+            } else {
+                size /= 4;
+            }
+        }
+    }
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+
+    for _ in 0..20 {
+        table.room.store_free(Free {
+            each: 1_000,
+            ..free(most - waiting)
+        });
+        table.says(1, &update(&author.types("a")));
+        assert!(
+            matches!(table.did()[..], [Deed::Append(..)]),
+            "of {most} {waiting} wait"
+        );
+    }
+    table.says(1, &update(&author.types(&"a".repeat(1_000))));
+    assert!(matches!(table.did()[..], [Deed::Ended(..)]), "who does more is refused");
+}
+
+#[test]
 fn s8_one_edit_is_taken_however_large_it_is_where_nothing_waits_for_the_disk() {
     let policy = Policy {
         unsaved_bytes_max: 1_000,

@@ -176,6 +176,7 @@ impl Server {
         let free = if waiting == 0 { usize::MAX } else { free };
         room.store_free(Free {
             edits: free,
+            each: 0,
             snapshots: free,
         });
         let answer = call(room, now, &mut effects);

@@ -48,7 +48,9 @@ use super::{
     writer::Writer,
 };
 
+mod elsewhere;
 mod give_back;
+mod loading;
 mod races;
 mod visit;
 
@@ -216,6 +218,7 @@ fn letter(id: u64, clock: u8) -> Hear {
     Hear {
         session: SessionId(id),
         messages: vec![message],
+        held: None,
     }
 }
 
@@ -338,14 +341,8 @@ fn hear(id: u64, head: &[u8], payload: &[u8]) -> Hear {
     Hear {
         session: SessionId(id),
         messages: vec![y_websocket::parse(message.into()).unwrap()],
+        held: None,
     }
-}
-
-/// Keeps a helper busy until the sender is dropped.
-fn occupied(helpers: &Helpers) -> mpsc::Sender<()> {
-    let (free, busy) = mpsc::channel();
-    drop(helpers.run(move || busy.recv()));
-    free
 }
 
 #[actix_rt::test]
@@ -355,7 +352,7 @@ async fn l32_a_large_update_is_taken_where_it_delays_no_other_document() {
     let (slow, quick) = (registry.open(&named("a")).unwrap(), registry.open(&named("b")).unwrap());
     slow.send(joining(1).0).await.unwrap().unwrap();
     quick.send(joining(2).0).await.unwrap().unwrap();
-    let free = occupied(&registry.takers);
+    let free = registry.takers.occupied();
 
     slow.send(paste(1, 2, &"x".repeat(100_000))).await.unwrap();
     let mut next = pin!(slow.send(joining(3).0));
@@ -420,7 +417,7 @@ async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other
     until("it is sent", || taken(&outbox) > CROWD_MIN).await;
 
     type Ask = fn(&Addr<DocumentActor>) -> LocalBoxFuture<'static, ()>;
-    let asked: [(&str, Ask); 4] = [
+    let asked: [(&str, Ask); 6] = [
         ("somebody comes", |actor| {
             actor
                 .send(joining(3).0)
@@ -433,6 +430,18 @@ async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other
                 .map(|heard| heard.unwrap())
                 .boxed_local()
         }),
+        ("somebody has said what it has", |actor| {
+            actor
+                .send(hear(2, &[0, 1], &[0, 0]))
+                .map(|heard| heard.unwrap())
+                .boxed_local()
+        }),
+        ("somebody says which client id is its own", |actor| {
+            actor
+                .send(hear(2, &[1], &[1, 7, 1, 2, b'{', b'}']))
+                .map(|heard| heard.unwrap())
+                .boxed_local()
+        }),
         ("somebody without a session reads", |actor| {
             actor.send(Read).map(|read| drop(read.unwrap().unwrap())).boxed_local()
         }),
@@ -441,7 +450,7 @@ async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other
         }),
     ];
     for (id, (what, ask)) in (10..).zip(asked) {
-        let free = occupied(&registry.takers);
+        let free = registry.takers.occupied();
         let mut asked = ask(&crowded);
         let _ = asked.as_mut().now_or_never();
         let mut is_here = true;
@@ -557,7 +566,7 @@ async fn d13_a_state_that_is_encoded_while_the_room_is_elsewhere_itself_arrives(
     let (edits, _) = joining(2);
     actor.send(asks).await.unwrap().unwrap();
     actor.send(edits).await.unwrap().unwrap();
-    let free = occupied(&registry.takers);
+    let free = registry.takers.occupied();
 
     actor.send(hear(1, &[0, 0], &[0])).await.unwrap();
     // There is one helper: when this is done, so is what was encoded. Nothing has told the actor yet.
@@ -589,7 +598,7 @@ async fn d13_nothing_waits_while_a_large_state_is_encoded() {
     let (edits, _) = joining(2);
     actor.send(asks).await.unwrap().unwrap();
     actor.send(edits).await.unwrap().unwrap();
-    let free = occupied(&registry.helpers);
+    let free = registry.helpers.occupied();
 
     actor.send(hear(1, &[0, 0], &[0])).await.unwrap();
     actor.send(letter(2, 0)).await.unwrap();

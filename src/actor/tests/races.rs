@@ -123,6 +123,7 @@ fn hear(session: u64, messages: &[Bytes]) -> Hear {
             .iter()
             .map(|message| y_websocket::parse(message.clone()).unwrap())
             .collect(),
+        held: None,
     }
 }
 

@@ -15,6 +15,7 @@ fn write(id: u64) -> Write {
         by: WrittenBy::Person(Person::Nobody),
         update: CheckedUpdate::check(Bytes::from_static(LETTER)).unwrap(),
         begins: Begins::always(),
+        held: None,
     }
 }
 

@@ -30,7 +30,8 @@ use super::{
 
 mod cases;
 
-use cases::{Case, Frame, Pieces, TEXT};
+pub(super) use cases::{BINARY, CLOSE, Frame};
+use cases::{Case, Pieces, TEXT};
 
 /// `GET /echo`.
 pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> actix_web::Result<HttpResponse> {
@@ -65,7 +66,7 @@ fn text(message: &[u8]) -> Bytes {
 }
 
 /// A client that was upgraded.
-fn connected(address: SocketAddr, path: &str) -> TcpStream {
+pub(super) fn connected(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_nodelay(true).expect("no delay");
     let patience = Some(Duration::from_secs(20));
@@ -99,7 +100,7 @@ fn send(stream: &mut TcpStream, case: &Case) -> io::Result<()> {
 }
 
 /// All frames up to the end of the connection.
-fn receive(stream: &mut TcpStream) -> io::Result<Vec<Frame>> {
+pub(super) fn receive(stream: &mut TcpStream) -> io::Result<Vec<Frame>> {
     let mut frames = Vec::new();
     loop {
         let mut head = [0; 2];
