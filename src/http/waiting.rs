@@ -71,6 +71,8 @@ fn occupied(shared: &Shared) -> Vec<mpsc::Sender<()>> {
 /// A request with a body that was sent, and is not answered yet.
 fn posted(address: SocketAddr, target: &str, token: &str, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");
+    let patience = Some(Duration::from_secs(20));
+    stream.set_read_timeout(patience).expect("a time to wait");
     let head = format!(
         "POST {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
          Content-Length: {}\r\n\r\n",
