@@ -417,44 +417,45 @@ async fn l82_what_looks_at_very_many_client_ids_is_done_where_it_delays_no_other
     until("it is sent", || taken(&outbox) > CROWD_MIN).await;
 
     type Ask = fn(&Addr<DocumentActor>) -> LocalBoxFuture<'static, ()>;
-    let asked: [(&str, Ask); 6] = [
-        ("somebody comes", |actor| {
+    // How often it is looked, a millisecond apart: what is broadcast leaves a moment later.
+    let asked: [(&str, usize, Ask); 6] = [
+        ("somebody comes", 1, |actor| {
             actor
                 .send(joining(3).0)
                 .map(|joined| joined.unwrap().unwrap())
                 .boxed_local()
         }),
-        ("somebody asks", |actor| {
+        ("somebody asks", 1, |actor| {
             actor
                 .send(hear(2, &[0, 0], &[0]))
                 .map(|heard| heard.unwrap())
                 .boxed_local()
         }),
-        ("somebody has said what it has", |actor| {
+        ("somebody has said what it has", 1, |actor| {
             actor
                 .send(hear(2, &[0, 1], &[0, 0]))
                 .map(|heard| heard.unwrap())
                 .boxed_local()
         }),
-        ("somebody says which client id is its own", |actor| {
+        ("somebody says which client id is its own", 1, |actor| {
             actor
                 .send(hear(2, &[1], &[1, 7, 1, 2, b'{', b'}']))
                 .map(|heard| heard.unwrap())
                 .boxed_local()
         }),
-        ("somebody without a session reads", |actor| {
+        ("somebody without a session reads", 1, |actor| {
             actor.send(Read).map(|read| drop(read.unwrap().unwrap())).boxed_local()
         }),
-        ("a letter is broadcast", |actor| {
+        ("a letter is broadcast", 2_000, |actor| {
             actor.send(letter(2, 1)).map(|heard| heard.unwrap()).boxed_local()
         }),
     ];
-    for (id, (what, ask)) in (10..).zip(asked) {
+    for (id, (what, looks, ask)) in (10..).zip(asked) {
         let free = registry.takers.occupied();
         let mut asked = ask(&crowded);
         let _ = asked.as_mut().now_or_never();
         let mut is_here = true;
-        for _ in 0..2_000 {
+        for _ in 0..looks {
             let mut next = Box::pin(crowded.send(Where));
             for _ in 0..3 {
                 other.send(Where).await.unwrap();
