@@ -1,13 +1,14 @@
 //! F: rhythm, merged frames, slow readers.
 
 use cowrite::{
-    limits::UPDATE_HERE_BYTES_MAX,
-    protocol::{close::CloseReason, frame, y_websocket},
+    limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
+    protocol::{close::CloseReason, frame, lib0::write_var_uint, y_websocket},
     room::{Policy, outbox::Kind, session::SessionId},
+    store::StoredDocument,
 };
 
 use crate::{
-    editor::{Editor, Heard, Random, scribble, step1, update},
+    editor::{Editor, Heard, Random, saved_question, scribble, states, step1, step2, update},
     table::{Deed, MS, POLICY, SECOND, Table, writer},
 };
 
@@ -349,6 +350,47 @@ fn f11_many_small_frames_count_as_what_they_cost() {
     }
 
     assert!(matches!(table.takes(1)[..], [Heard::Close(1013, _)]));
+}
+
+#[test]
+fn l82_what_looks_at_very_many_client_ids_takes_long_to_hear_and_what_people_do_does_not() {
+    let crowd = |clients: usize| {
+        let mut state = Vec::new();
+        write_var_uint(&mut state, clients as u64);
+        for client in (1..=clients as u64).rev() {
+            state.push(1);
+            write_var_uint(&mut state, client);
+            state.extend_from_slice(&[0, 4, 1, 1, b't', 1, b'x']);
+        }
+        state.push(0);
+        let stored = StoredDocument {
+            snapshot: Some((1, state.into())),
+            updates: Vec::new(),
+        };
+        Table::with(POLICY, &stored)
+    };
+    let author = Editor::new(1 << 20);
+    let (own, others) = (states(&[(1 << 20, 2, "{}")]), states(&[(7, 2, "{}")]));
+    let heard_long = |table: &Table, message: &bytes::Bytes| {
+        let message = y_websocket::parse(message.clone()).unwrap();
+        table.room.hears_long(SessionId(1), &message)
+    };
+    let (mut crowded, mut other) = (crowd(CROWD_MIN), crowd(CROWD_MIN - 1));
+    for table in [&mut crowded, &mut other] {
+        table.seats(1);
+    }
+    assert!(heard_long(&crowded, &own), "it has not said so before");
+    crowded.says(1, &states(&[(1 << 20, 1, "{}")]));
+
+    let typed = update(&author.types("x"));
+    let long = [step1(&[0]), step2(&[0, 0]), others].map(|message| {
+        assert!(!heard_long(&other, &message));
+        heard_long(&crowded, &message)
+    });
+    assert_eq!(long, [true; 3]);
+    for message in [typed, own, saved_question(&[1])] {
+        assert!(!heard_long(&crowded, &message));
+    }
 }
 
 #[test]

@@ -83,6 +83,7 @@ async fn h4_what_is_written_without_a_session_counts_until_the_document_has_it_w
     let actor = registry.open(&named("a")).unwrap();
     actor.send(joining(1).0).await.unwrap().unwrap();
     let free = registry.takers.occupied();
+    until("the helper is busy", || registry.takers.waiting() == 0).await;
     let part = Arc::new(());
     let mut update = vec![1, 1, 2, 0, 4, 1, 1, b't'];
     write_var_bytes(&mut update, &[b'x'; 100_000]);
