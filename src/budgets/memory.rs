@@ -167,12 +167,13 @@ impl Memory {
         if !self.is_short() {
             return Ok(());
         }
-        if let Some(bytes) = stored().map(loading_bytes) {
-            if self.is_small(bytes, 0) && self.uses_now().saturating_add(bytes) <= self.max {
-                // It is not loaded yet, and others may come before it is.
-                self.opens(bytes);
-                return Ok(());
-            }
+        if let Some(bytes) = stored().map(loading_bytes)
+            && self.is_small(bytes, 0)
+            && self.uses_now().saturating_add(bytes) <= self.max
+        {
+            // It is not loaded yet, and others may come before it is.
+            self.opens(bytes);
+            return Ok(());
         }
         Err(full())
     }
