@@ -11,6 +11,7 @@ use crate::{
         hocuspocus::address_of,
         update::{CheckedUpdate, Clocks},
     },
+    room::WrittenBy,
 };
 
 /// A state vector of so many clients.
@@ -90,7 +91,7 @@ async fn h4_what_is_written_without_a_session_counts_until_the_document_has_it_w
     update.push(0);
     let write = Write {
         id: SessionId(2),
-        person: Person::Nobody,
+        by: WrittenBy::Person(Person::Nobody),
         update: CheckedUpdate::check(update.into()).unwrap(),
         begins: Begins::always(),
         held: Some(part.clone()),
