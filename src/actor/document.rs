@@ -444,6 +444,17 @@ impl DocumentActor {
         turn: Turn,
         call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
     ) {
+        self.call_elsewhere_then(ctx, turn, call, Self::settle);
+    }
+
+    /// The same; `then` is done when the room is back.
+    fn call_elsewhere_then(
+        &mut self,
+        ctx: &mut Context<Self>,
+        turn: Turn,
+        call: impl FnOnce(&mut Room, &mut Vec<Effect>) + Send + 'static,
+        then: fn(&mut Self, &mut Context<Self>),
+    ) {
         let mut room = match std::mem::replace(&mut self.life, Life::Away) {
             Life::Serving(room) => room,
             other => {
@@ -456,7 +467,7 @@ impl DocumentActor {
             let done = catch_unwind(AssertUnwindSafe(|| call(&mut room, &mut effects))).is_ok();
             (room, effects, done)
         });
-        ctx.wait(called.into_actor(self).map(|called, actor, ctx| {
+        ctx.wait(called.into_actor(self).map(move |called, actor, ctx| {
             let Ok((room, effects, done)) = called else {
                 // Cannot be: the call is guarded. All the same it goes when what it had appended is durable.
                 actor.life = Life::Broken;
@@ -467,7 +478,7 @@ impl DocumentActor {
             if !done {
                 actor.give_up_room();
             }
-            actor.settle(ctx);
+            then(actor, ctx);
         }));
     }
 
@@ -495,6 +506,16 @@ impl DocumentActor {
 
     /// Does what is due, carries out what the room decided, and sets the timer.
     fn settle(&mut self, ctx: &mut Context<Self>) {
+        self.settle_and(true, ctx);
+    }
+
+    /// The same when the room has just been woken where that takes long: whoever waits in the mailbox is heard before it is woken so
+    /// again, also if that is due by now.
+    fn settle_awake(&mut self, ctx: &mut Context<Self>) {
+        self.settle_and(false, ctx);
+    }
+
+    fn settle_and(&mut self, wakes_long: bool, ctx: &mut Context<Self>) {
         let (durable, mut told) = (self.durable.clone(), self.told);
         let free = self.registry.writer.free();
         let (may_be_away, mut goes) = (matches!(self.life, Life::Serving(_)), false);
@@ -502,8 +523,9 @@ impl DocumentActor {
             tell_durable(room, &durable, &mut told, now, effects);
             if room.deadline().is_some_and(|due| due <= now) {
                 room.store_free(free);
-                goes = may_be_away && room.wakes_long();
-                if !goes {
+                let takes_long = may_be_away && room.wakes_long();
+                goes = takes_long && wakes_long;
+                if !takes_long {
                     room.wake(now, effects);
                 }
             }
@@ -518,7 +540,8 @@ impl DocumentActor {
         }
         self.look_for_durable(ctx);
         if goes {
-            self.call_elsewhere(ctx, self.own_turn(), |room, effects| room.wake(clock::now(), effects));
+            let wakes = |room: &mut Room, effects: &mut Vec<Effect>| room.wake(clock::now(), effects);
+            self.call_elsewhere_then(ctx, self.own_turn(), wakes, Self::settle_awake);
         }
         match &self.life {
             Life::Draining(room) if room.all_saved() => self.go(ctx),

@@ -58,6 +58,58 @@ async fn l32_a_large_message_of_any_kind_is_heard_where_it_delays_no_other_docum
 }
 
 #[actix_rt::test]
+async fn l82_who_speaks_is_heard_between_two_looks_at_a_crowd_however_long_these_take() {
+    const EACH: usize = 1_000;
+    let mut state = Vec::new();
+    write_var_uint(&mut state, CROWD_MIN as u64);
+    for client in (1..=CROWD_MIN as u64).rev() {
+        state.push(1);
+        write_var_uint(&mut state, client);
+        state.extend_from_slice(&[0, 4, 1, 1, b't']);
+        write_var_bytes(&mut state, &[b'x'; EACH]);
+    }
+    state.push(0);
+    let stored = StoredDocument {
+        snapshot: Some((1, state.into())),
+        updates: Vec::new(),
+    };
+    let store = Arc::new(HeldStore::default());
+    store.documents.lock().unwrap().insert(named("a"), stored);
+    let registry = registry(&store, Duration::from_secs(30));
+    let actor = registry.open(&named("a")).unwrap();
+    let (join, outbox) = joining(1);
+    actor.send(join).await.unwrap().unwrap();
+    actor.send(hear(1, &[0, 0], &[0])).await.unwrap();
+    let mut read = 0;
+    until("it is sent", || {
+        read += taken(&outbox);
+        read > EACH
+    })
+    .await;
+
+    // A thread that is busy for longer than a look at those who are behind waits for the next one: that is due when it hears that
+    // the last one was done.
+    let pause = async || {
+        std::thread::sleep(Duration::from_millis(15));
+        // Few: a look must not be done within them.
+        for _ in 0..2 {
+            actix_rt::task::yield_now().await;
+        }
+    };
+    let (mut next, mut waited, mut longest) = (Box::pin(actor.send(Where)), 0, 0);
+    while read < CROWD_MIN * EACH {
+        read += taken(&outbox);
+        pause().await;
+        waited += 1;
+        longest = longest.max(waited);
+        if next.as_mut().now_or_never().is_some() {
+            (next, waited) = (Box::pin(actor.send(Where)), 0);
+        }
+    }
+    assert!(longest <= 3, "{longest} looks");
+}
+
+#[actix_rt::test]
 async fn h4_what_is_said_counts_until_the_document_has_heard_it() {
     let store = Arc::new(HeldStore::default());
     let registry = registry(&store, Duration::from_secs(30));
