@@ -106,7 +106,10 @@ async fn l82_who_speaks_is_heard_between_two_looks_at_a_crowd_however_long_these
             (next, unheard) = (Box::pin(actor.send(Where)), 0);
         }
     }
-    assert!(longest < 7 << 19, "{longest} bytes were sent, a megabyte in each look, and nobody was heard");
+    assert!(
+        longest < 7 << 19,
+        "{longest} bytes were sent, a megabyte in each look, and nobody was heard"
+    );
 }
 
 #[actix_rt::test]
