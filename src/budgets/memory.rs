@@ -27,7 +27,7 @@ const FILLING: usize = 50;
 /// Documents that take at most one part in so many of the bound take edits until `RESERVE` percent above it, so that what others
 /// have the server hold for a moment is not paid by them.
 const SMALL_PART: usize = 1_000;
-const RESERVE: usize = 10;
+const RESERVE: usize = 25;
 /// Of what answers may take together, those to odd questions have half.
 const ODD_SHARE: usize = 2;
 
@@ -344,8 +344,8 @@ mod tests {
         assert_eq!(state(850), (true, 0, true));
         assert_eq!(state(851), (false, 0, true));
         assert_eq!(state(1_000), (false, 80, true));
-        assert_eq!(state(1_100), (false, 180, true));
-        assert_eq!(state(1_101), (false, 181, false));
+        assert_eq!(state(1_250), (false, 330, true));
+        assert_eq!(state(1_251), (false, 331, false));
         assert_eq!(state(100), (true, 0, true), "it comes back");
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
@@ -388,8 +388,8 @@ mod tests {
         assert_eq!(largest(920_000), Some(10_000));
         assert_eq!(largest(990_000), Some(1_200));
         assert_eq!(largest(1_000_000), Some(1_000), "small ones have a reserve");
-        assert_eq!(largest(1_100_000), Some(1_000));
-        assert_eq!(largest(1_100_001), None);
+        assert_eq!(largest(1_250_000), Some(1_000));
+        assert_eq!(largest(1_250_001), None);
         assert_eq!(largest(500_000), Some(299_900), "it comes back");
     }
 
@@ -455,11 +455,11 @@ mod tests {
             memory.takes(500, 500);
             taken += 1;
         }
-        assert_eq!(taken, 400, "what small ones take is in their reserve");
+        assert_eq!(taken, 700, "what small ones take is in their reserve");
 
-        memory.uses(1_099_500);
+        memory.uses(1_249_500);
         assert!(memory.may_edit(500, 500).is_ok());
-        memory.uses(1_099_600);
+        memory.uses(1_249_600);
         assert!(memory.may_edit(500, 500).is_err(), "it is there in fact");
     }
 

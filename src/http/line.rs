@@ -27,7 +27,7 @@ use futures_util::{FutureExt, StreamExt};
 use crate::{
     access::Credentials,
     actor::clock,
-    budgets::pace::Pace,
+    budgets::{Memory, pace::Pace},
     protocol::{
         close::CloseReason,
         frame,
@@ -234,6 +234,7 @@ pub struct Reader {
     /// What it may read before it is others' turn, in bytes, if it sends much.
     turn: Option<usize>,
     keeper: Arc<Doorkeeper>,
+    memory: Arc<Memory>,
 }
 
 impl Reader {
@@ -249,6 +250,7 @@ impl Reader {
             pace: Pace::default(),
             turn: None,
             keeper: shared.doorkeeper.clone(),
+            memory: shared.memory.clone(),
         }
     }
 
@@ -293,7 +295,7 @@ impl Reader {
             if self.pace.is_due(self.outbox.line().spent()) {
                 self.keep_pace().await;
                 if self.pace.is_bulk() && self.turn.is_none_or(|left| left == 0) {
-                    turns::comes().await;
+                    turns::comes_within(&self.memory).await;
                     self.turn = Some(TURN_BYTES);
                 }
             }

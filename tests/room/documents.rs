@@ -929,7 +929,7 @@ fn l67_as_memory_fills_a_large_document_takes_no_more_edits_before_a_small_one()
     assert_eq!(takes(&mut tables), [true, true]);
     memory.uses((1 << 20) / 100 * 90);
     assert_eq!(takes(&mut tables), [true, false]);
-    memory.uses((1 << 20) / 100 * 112);
+    memory.uses((1 << 20) / 100 * 127);
     assert_eq!(takes(&mut tables), [false, true], "the large one has closed before");
 }
 
