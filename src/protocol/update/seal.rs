@@ -17,13 +17,13 @@ use std::borrow::Cow;
 
 /// Most messages, about: what a reader keeps aside it puts together anew with each of them, so what is large is cut into
 /// larger ones.
-const PIECES_MAX: usize = 16;
+const PIECES_MAX: usize = 32;
 /// The first of a client's structs is cut to this, in bytes, if it can be.
 const FIRST_BYTES_MAX: usize = 1_024;
 /// The last message may be so many times as large as another one.
 const LAST_FACTOR: usize = 8;
 
-/// Cuts `update` into updates of at most about `bytes_max`, or a sixteenth of it. Who has what `update` relies on, and
+/// Cuts `update` into updates of at most about `bytes_max`, or a thirty-second part of it. Who has what `update` relies on, and
 /// nothing of it, can integrate none of them before the last, and then all. One struct that is larger makes a larger
 /// update, and so do very many clients.
 ///
