@@ -98,6 +98,10 @@ pub const CROWD_MIN: usize = 8_192;
 /// and a message that is on its way does not count. A line of 2 kB/s carries one in 24 s.
 pub const SYNC_FRAME_BYTES_MAX: usize = 48 * 1024;
 
+/// Largest message of what a client is sent of a document whose line was seen to carry more, in bytes. Some libraries take
+/// no messages of more than a mebibyte (Python's `websockets`).
+pub const SYNC_WHOLE_BYTES_MAX: usize = 1_000_000;
+
 /// Most clients in one awareness message; a provider sends its own, or all that it knows when asked.
 pub const AWARENESS_ENTRIES_MAX: usize = 4_096;
 

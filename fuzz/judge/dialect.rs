@@ -97,7 +97,7 @@ fn goes_back(dialect: &Dialect, inbound: &Inbound, read: impl Fn(Bytes) -> Optio
         Inbound::Stateless(_) => Outbound::Stateless(&said),
         Inbound::SyncStep1(_) => Outbound::SyncStep1(&said),
         Inbound::SavedQuery(_) => Outbound::Saved(&said),
-        Inbound::AwarenessQuery | Inbound::Ignored => return,
+        Inbound::AwarenessQuery | Inbound::Pong(_) | Inbound::Ignored => return,
     };
     if let Some(frame) = dialect.frame(outbound) {
         assert_eq!(read(payload(&frame)).as_ref(), Some(&said), "{outbound:?}");
@@ -111,7 +111,7 @@ fn says(inbound: &Inbound) -> Option<Vec<u8>> {
         Inbound::Awareness(entries) => awareness::encode(entries.iter()),
         Inbound::Stateless(text) | Inbound::SavedQuery(text) => text.to_vec(),
         Inbound::SyncStep1(clocks) => clocks.encode_state_vector(),
-        Inbound::AwarenessQuery | Inbound::Ignored => return None,
+        Inbound::AwarenessQuery | Inbound::Pong(_) | Inbound::Ignored => return None,
     })
 }
 

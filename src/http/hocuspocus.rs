@@ -36,6 +36,7 @@ use crate::{
     room::{
         outbox::{Kind, Outbox, Side},
         session::{Joining, SessionId},
+        stream::Probe,
     },
 };
 
@@ -432,7 +433,7 @@ impl Socket {
                 }
             }
             Event::Ping(payload) => self.own.pong(&payload),
-            Event::Pong => {}
+            Event::Pong(payload) => self.hear_pong(&payload),
             Event::Closes(code) => {
                 self.own.echo_close(code);
                 return Ok(Taken::End);
@@ -441,6 +442,23 @@ impl Socket {
             Event::Gone => return Ok(Taken::End),
         }
         Ok(Taken::More)
+    }
+
+    /// Tells whoever waits for it what the line carries.
+    fn hear_pong(&mut self, payload: &Bytes) {
+        let Some(probe) = Probe::of(payload) else { return };
+        for (address, seat) in &mut self.seats {
+            match seat {
+                Seat::Live(live) if live.id == probe.session => {
+                    if live.batch.is_empty() {
+                        self.touched.push(address.clone());
+                    }
+                    live.batch.add(payload.len(), Inbound::Pong(probe.number));
+                }
+                Seat::Away(away, _) => away.hear_pong(payload),
+                _ => {}
+            }
+        }
     }
 
     async fn hear(&mut self, address: Address, message: Message) -> Result<(), CloseReason> {

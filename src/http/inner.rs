@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -39,7 +39,10 @@ use crate::{
         frame,
         hocuspocus::{self, Address},
     },
-    room::outbox::{Kind, Outbox},
+    room::{
+        outbox::{Kind, Outbox},
+        stream::Probe,
+    },
 };
 
 use super::{
@@ -58,6 +61,8 @@ const WAITING: usize = 2;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often the document's node is looked for.
 const TRIES: usize = 4;
+/// Pongs that wait to be said to another node.
+const PONGS: usize = 2;
 /// How often it is looked whether a client has said something since the other node asked whether it lives.
 const LISTEN: Duration = Duration::from_millis(100);
 /// How long the other node may take to see that a client has left a document.
@@ -193,6 +198,8 @@ pub struct Away {
     room: Room,
     /// What comes from there.
     pub outbox: Arc<Outbox>,
+    pongs: mpsc::Sender<Bytes>,
+    probed: Probed,
     /// The client was let in there.
     pub is_admitted: bool,
 }
@@ -206,6 +213,9 @@ pub struct News {
     /// Its client was let in, or (an error) there is no room for it for now.
     pub what: Result<(), CloseReason>,
 }
+
+/// The other node's last ping that a pong of the client has to answer.
+type Probed = Arc<Mutex<Option<Bytes>>>;
 
 impl Away {
     /// Begins to carry. `own` is the socket's own outbox, and `here` is dropped when the other node has heard that the client
@@ -221,7 +231,8 @@ impl Away {
         shared: &Data<Shared>,
     ) -> Self {
         let (says, said) = mpsc::channel(WAITING);
-        let (pongs, pinged) = mpsc::channel(1);
+        let (pongs, pinged) = mpsc::channel(PONGS);
+        let probed = Arc::default();
         let (stream, early, owner) = answer.into_parts();
         let (read, write) = stream.into_split();
         let says_all = actix_web::rt::spawn(say(write, said, pinged, address.clone()));
@@ -230,7 +241,8 @@ impl Away {
             arrived: early.into(),
             outbox: outbox.clone(),
             own,
-            pongs,
+            pongs: pongs.clone(),
+            probed: Arc::clone(&probed),
             asked: None,
             address,
             news: Some(news),
@@ -256,7 +268,17 @@ impl Away {
             says,
             room,
             outbox,
+            pongs,
+            probed,
             is_admitted: false,
+        }
+    }
+
+    /// Its client answered a ping, perhaps that node's.
+    pub fn hear_pong(&self, payload: &Bytes) {
+        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(payload) = probed.take_if(|known| known == payload) {
+            let _ = self.pongs.try_send(payload);
         }
     }
 
@@ -312,6 +334,7 @@ struct Ear {
     outbox: Arc<Outbox>,
     own: Arc<Outbox>,
     pongs: mpsc::Sender<Bytes>,
+    probed: Probed,
     /// The other node's last ping, and when it came in milliseconds, until the client has said something since.
     asked: Option<(Bytes, u64)>,
     address: Address,
@@ -336,6 +359,11 @@ impl Ear {
                 Ok(Some(ws::Frame::Binary(message))) => {
                     self.is_first(|| Ok(()));
                     self.put(frame::binary(&[&message])).await;
+                }
+                Ok(Some(ws::Frame::Ping(payload))) if Probe::of(&payload).is_some() => {
+                    // What it is about has to have arrived at the client.
+                    self.outbox.push(frame::ping_with(&payload), Kind::Other);
+                    *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
                 }
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
@@ -415,6 +443,8 @@ mod tests {
                 says,
                 room: room.clone(),
                 outbox: Arc::new(Outbox::alone(1024)),
+                pongs: mpsc::channel(1).0,
+                probed: Probed::default(),
                 is_admitted: true,
             };
             (away, said)

@@ -117,8 +117,8 @@ pub enum Event {
     Message(Bytes),
     /// It sent a ping with this payload.
     Ping(Bytes),
-    /// It sent a pong.
-    Pong,
+    /// It sent a pong with this payload.
+    Pong(Bytes),
     /// It closes, with this code.
     Closes(Option<u16>),
     /// It broke the rules, and is to be told so.
@@ -349,7 +349,7 @@ fn event(received: Received) -> Event {
         Received::Binary(message) => Event::Message(message),
         Received::Text(_) => Event::Errs(CloseReason::NotBinary),
         Received::Ping(payload) => Event::Ping(payload),
-        Received::Pong => Event::Pong,
+        Received::Pong(payload) => Event::Pong(payload),
         Received::Close(code) => Event::Closes(code),
     }
 }

@@ -21,12 +21,13 @@ use crate::{
     limits::UPDATE_HERE_BYTES_MAX,
     protocol::{
         close::CloseReason,
-        dialect::{Dialect, Outbound},
+        dialect::{Dialect, Inbound, Outbound},
         hocuspocus, y_websocket,
     },
     room::{
         outbox::Outbox,
         session::{Joining, SessionId},
+        stream::Probe,
     },
 };
 
@@ -244,7 +245,11 @@ impl Connection {
                 y_websocket::parse_all(bytes, |inbound, bytes| batch.add(bytes, inbound))?;
             }
             Event::Ping(payload) => self.outbox.pong(&payload),
-            Event::Pong => {}
+            Event::Pong(payload) => {
+                if let Some(probe) = Probe::of(&payload).filter(|probe| probe.session == self.id) {
+                    batch.add(payload.len(), Inbound::Pong(probe.number));
+                }
+            }
             Event::Closes(code) => {
                 self.outbox.echo_close(code);
                 return Ok(Taken::End);

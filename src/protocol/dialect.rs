@@ -61,6 +61,8 @@ pub enum Inbound {
     SavedQuery(Bytes),
     /// A text for the other clients, as a `varString`.
     Stateless(Bytes),
+    /// The answer to one of the pings whose answers tell what the line carries (F14), with its number.
+    Pong(u32),
     /// Something that this server has no use for.
     Ignored,
 }
@@ -81,7 +83,7 @@ impl Inbound {
                 .map(Bytes::len)
                 .sum(),
             Self::SavedQuery(bytes) | Self::Stateless(bytes) => bytes.len(),
-            Self::AwarenessQuery | Self::Ignored => 0,
+            Self::AwarenessQuery | Self::Pong(_) | Self::Ignored => 0,
         }
     }
 }

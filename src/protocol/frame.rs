@@ -85,12 +85,22 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[FIN | PING, 0])
 }
 
+/// A ping with a payload, which its answer carries too.
+#[must_use]
+pub fn ping_with(payload: &[u8]) -> Bytes {
+    control(PING, payload)
+}
+
 /// The answer to a ping that carried `payload`.
 #[must_use]
 pub fn pong(payload: &[u8]) -> Bytes {
+    control(PONG, payload)
+}
+
+fn control(opcode: u8, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::new();
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
-    put_header(&mut frame, PONG, payload.len());
+    put_header(&mut frame, opcode, payload.len());
     frame.put_slice(payload);
     frame.freeze()
 }

@@ -37,8 +37,8 @@ pub enum Received {
     Text(Bytes),
     /// A ping with its payload.
     Ping(Bytes),
-    /// A pong.
-    Pong,
+    /// A pong with its payload.
+    Pong(Bytes),
     /// The peer closes, with this code.
     Close(Option<u16>),
 }
@@ -252,7 +252,7 @@ impl FrameReader {
         self.control = BytesMut::new();
         Ok(match opcode {
             PING => Received::Ping(payload),
-            PONG => Received::Pong,
+            PONG => Received::Pong(payload),
             _ => Received::Close(close_code(&payload)?),
         })
     }
@@ -417,7 +417,7 @@ mod tests {
 
         let expected = vec![
             Received::Ping(Bytes::from_static(b"there?")),
-            Received::Pong,
+            Received::Pong(Bytes::from_static(b"yes")),
             Received::Text(Bytes::from_static("grüße".as_bytes())),
             Received::Close(Some(4_000)),
         ];

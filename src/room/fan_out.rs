@@ -24,7 +24,7 @@ use crate::{
         awareness::{self, Entry},
         dialect::{Dialect, Outbound},
         frame::Frame,
-        update::{CheckedUpdate, Clocks, EMPTY_UPDATE, seal},
+        update::{CheckedUpdate, Clocks, EMPTY_UPDATE, Sizes, seal},
     },
 };
 
@@ -35,6 +35,7 @@ use super::{
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
     states::Encoding,
+    stream::Stream,
     sync_cache::{Answer, Tail},
 };
 
@@ -161,7 +162,7 @@ impl Room {
             if update.bytes().len() <= SYNC_FRAME_BYTES_MAX {
                 pieces.push(update.bytes().clone());
             } else {
-                pieces.extend(seal(update, SYNC_FRAME_BYTES_MAX));
+                pieces.extend(seal(update, Sizes::of(SYNC_FRAME_BYTES_MAX)));
             }
         }
         let lay_out = |dialect: &Dialect| match &pieces[..] {
@@ -386,12 +387,7 @@ impl Room {
             };
             session.served = Some(now);
             session.asks_again = false;
-            session.reading = Reading::Streaming {
-                answer,
-                next: 0,
-                tail,
-                had,
-            };
+            session.reading = Reading::Streaming(Box::new(Stream::new(answer, tail, had)));
         }
         let progress = self.stream(id, now);
         if let Some(session) = self.sessions.get_mut(&id)
@@ -403,38 +399,50 @@ impl Room {
         progress
     }
 
-    /// Queues the frames of an answer as far as there is room for them.
+    /// A session answered a ping: what its line carries is known.
+    pub(super) fn line_carries(&mut self, id: SessionId, pong: u32, now: Micros, effects: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && let Reading::Streaming(stream) = &mut session.reading
+            && let Some(carries) = stream.answered(pong, now)
+        {
+            session.carries = Some(carries);
+            self.serve(id, now, effects);
+        }
+    }
+
+    /// Queues the messages of an answer as far as there is room for them.
     fn stream(&mut self, id: SessionId, now: Micros) -> Progress {
         let bytes_max = self.policy.outbox_bytes_max;
         let Some(session) = self.sessions.get_mut(&id) else {
             return Progress::Made;
         };
-        if let Reading::Streaming {
-            answer,
-            next,
-            tail,
-            had,
-        } = &mut session.reading
-        {
-            let version = answer.version;
-            let kind = if answer.closed {
-                Kind::Sync(version)
-            } else {
-                Kind::Sync(0)
-            };
-            let first = *next;
-            while let Some(piece) = answer.pieces.get(*next) {
-                // The first always goes, on top of what half an outbox may hold: a reader to whom others
-                // talk without pause gets on, too.
-                let bytes_max = if *next == first { usize::MAX } else { bytes_max };
-                let frame = session.dialect.sync_frame(piece, answer.closed);
-                if !session.outbox.push_within(frame, kind, bytes_max) {
+        if let Reading::Streaming(stream) = &mut session.reading {
+            if stream.waits(now) {
+                return Progress::Waits;
+            }
+            let (version, closed) = (stream.answer.version, stream.answer.closed);
+            let kind = if closed { Kind::Sync(version) } else { Kind::Sync(0) };
+            // The first always goes, on top of what half an outbox may hold: a reader to whom others
+            // talk without pause gets on, too.
+            let mut within = usize::MAX;
+            let carries = session.carries.filter(|carries| carries.holds(now));
+            while let Some(message) = stream.next(carries) {
+                let frame = session.dialect.sync_frame(&message, closed);
+                if !session.outbox.push_within(frame, kind, within) {
+                    stream.later(message);
                     return Progress::Made;
                 }
+                within = bytes_max;
                 session.sent = now;
                 self.counts.frames += 1;
-                *next += 1;
+                let waiting = session.outbox.line().waiting_bytes();
+                if let Some(ping) = stream.sent(id, session.probes, waiting, now) {
+                    session.probes = session.probes.wrapping_add(1);
+                    session.outbox.push(ping, Kind::Other);
+                    return Progress::Made;
+                }
             }
+            let answer = &mut stream.answer;
             if answer.reached.is_some() && session.outbox.line().waiting_bytes() > bytes_max / 2 {
                 // Live, it would lose all of them to the first that does not fit.
                 return Progress::Made;
@@ -443,18 +451,18 @@ impl Room {
             session.reading = match lacks {
                 Some(reached) => Reading::Behind { had: reached },
                 None => {
-                    if let Some(tail) = tail.take() {
+                    if let Some(tail) = stream.tail.take() {
                         let frames = session.dialect.frames(tail.updates().map(Outbound::Update));
                         let _ = session.outbox.push_within(frames.into(), Kind::Sync(0), usize::MAX);
                     }
-                    if !answer.closed {
+                    if !closed {
                         let end = session.dialect.frame(Outbound::SyncStep2(EMPTY_UPDATE));
                         let end = end.unwrap_or_default().into();
                         let _ = session.outbox.push_within(end, Kind::Sync(version), usize::MAX);
                     }
                     Reading::Live {
                         since_version: version,
-                        had: had.clone(),
+                        had: stream.had.clone(),
                     }
                 }
             };

@@ -137,7 +137,7 @@ impl Room {
             Reading::Live { .. } if !session.outbox.holds_sync() => ("live", 0),
             Reading::Live { .. } => ("live", untaken()),
             Reading::Behind { .. } => ("behind", untaken()),
-            Reading::Streaming { .. } => ("catching up", untaken()),
+            Reading::Streaming(_) => ("catching up", untaken()),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
+//! | `stream` | how a large answer leaves, on fast lines and on slow ones |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
 //! | `firsts` | whose a client id was first |
@@ -57,6 +58,7 @@ mod questions;
 mod saving;
 pub mod session;
 pub mod states;
+pub mod stream;
 mod sweep;
 mod sync_cache;
 mod writing;
@@ -383,6 +385,8 @@ impl Room {
             saving: Saving::new(now),
             told_read_only: false,
             charge,
+            probes: 0,
+            carries: None,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });
@@ -486,6 +490,7 @@ impl Room {
             }
             Inbound::SavedQuery(payload) => self.asks_whether_saved(id, SavedAnswer::Echo(payload), now),
             Inbound::Stateless(text) => self.relay(id, &text, now),
+            Inbound::Pong(number) => self.line_carries(id, number, now, effects),
             Inbound::Ignored => {}
         }
         if !is_question {

@@ -22,7 +22,7 @@ use super::{
     Micros,
     authorship::Author,
     outbox::{Kind, Outbox},
-    sync_cache::{Answer, Tail},
+    stream::{Carries, Stream},
 };
 
 /// Names a session within the process.
@@ -109,6 +109,10 @@ pub(super) struct Session {
     pub asks_again: bool,
     /// Its part of what the document takes in memory.
     pub charge: Charge,
+    /// How many pings it was sent whose answers tell what its line carries.
+    pub probes: u32,
+    /// What its line was last seen to carry.
+    pub carries: Option<Carries>,
 }
 
 impl Session {
@@ -162,13 +166,8 @@ pub(super) enum Reading {
     Live { since_version: u64, had: Arc<Clocks> },
     /// Only what `had` says; it is sent the difference when its outbox has room.
     Behind { had: Arc<Clocks> },
-    /// The pieces of `answer` from `next` on, then `tail`, are on their way to a peer who has `had`.
-    Streaming {
-        answer: Answer,
-        next: usize,
-        tail: Option<Tail>,
-        had: Arc<Clocks>,
-    },
+    /// An answer is on its way.
+    Streaming(Box<Stream>),
 }
 
 impl Reading {
@@ -176,7 +175,8 @@ impl Reading {
     pub fn had(&self) -> Option<&Arc<Clocks>> {
         match self {
             Self::New => None,
-            Self::Live { had, .. } | Self::Behind { had } | Self::Streaming { had, .. } => Some(had),
+            Self::Live { had, .. } | Self::Behind { had } => Some(had),
+            Self::Streaming(stream) => Some(&stream.had),
         }
     }
 }

@@ -70,8 +70,8 @@ pub struct Lacking {
     pub reached: Arc<Clocks>,
     /// A Yjs v1 update.
     pub update: Bytes,
-    /// The same in pieces, when it is large: the document may go on before all of them are sent.
-    pub cut: Option<Cut>,
+    /// The same as it is sent when it is large: the document may go on before all of it is.
+    pub cut: Option<Arc<Cut>>,
     /// Its part of what all answers may take, if it is large, until sessions take theirs.
     pub share: Option<Arc<Share>>,
 }
@@ -95,7 +95,7 @@ impl Job {
             Purpose::Answer(had, share) => {
                 let update = self.state.since(&had);
                 drop(self.state);
-                let cut = Cut::of(&update);
+                let cut = Arc::new(Cut::of(&update));
                 Encoded::Answer(Lacking {
                     had,
                     version: self.version,
@@ -180,7 +180,7 @@ impl Room {
             } else {
                 Arc::default()
             },
-            cut: is_cut.then(|| Cut::of(&update)),
+            cut: is_cut.then(|| Arc::new(Cut::of(&update))),
             update,
             had,
             share: None,

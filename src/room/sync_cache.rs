@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     budgets::Share,
+    document::Cut,
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         lib0::{Reader, write_var_bytes},
@@ -56,8 +57,10 @@ struct Full {
 /// Updates that bring a peer up to date.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// Valid updates, in the order in which they are sent.
-    pub pieces: Arc<[Bytes]>,
+    /// What is sent: an update in one message, or
+    pub update: Bytes,
+    /// a large one.
+    pub cut: Option<Arc<Cut>>,
     /// Whether it is a SyncStep2. A provider takes that for the end of its first sync, so it must not come before
     /// everything that the document held.
     pub closed: bool,
@@ -83,12 +86,13 @@ impl Tail {
 
 impl From<&Lacking> for Answer {
     fn from(lacking: &Lacking) -> Self {
-        let (pieces, reached) = match &lacking.cut {
-            None => ([lacking.update.clone()].into(), None),
-            Some(cut) => (cut.pieces.iter().cloned().collect(), Some(lacking.reached.clone())),
+        let (update, reached) = match &lacking.cut {
+            None => (lacking.update.clone(), None),
+            Some(_) => (Bytes::new(), Some(lacking.reached.clone())),
         };
         Self {
-            pieces,
+            update,
+            cut: lacking.cut.clone(),
             closed: reached.is_none(),
             version: lacking.version,
             reached,

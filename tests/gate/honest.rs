@@ -4,7 +4,7 @@ use crate::fixtures::{Case, cases};
 use crate::room::{Room, assert_same, content};
 use bytes::Bytes;
 use cowrite::document::{Deleted, Verdict};
-use cowrite::protocol::update::{CheckedUpdate, Clocks, EMPTY_UPDATE, merge, seal, split};
+use cowrite::protocol::update::{CheckedUpdate, Clocks, EMPTY_UPDATE, Sizes, merge, seal, split};
 use yrs::{
     Doc, ReadTxn, Transact, Update,
     updates::{decoder::Decode, encoder::Encode},
@@ -161,7 +161,7 @@ fn g41_the_pieces_of_a_sealed_update_take_effect_with_the_last() {
         if Update::decode_v1(state.bytes()).is_err() {
             return;
         }
-        let pieces = seal(&state, 3_000);
+        let pieces = seal(&state, Sizes::of(3_000));
 
         most = most.max(pieces.len());
         let reader = Doc::new();

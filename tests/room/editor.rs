@@ -1,9 +1,12 @@
 //! A front end as the stock provider makes it: a yrs document that speaks y-websocket.
 
 use bytes::Bytes;
-use cowrite::protocol::{
-    awareness::{self, Entry},
-    lib0::{Reader, write_var_bytes, write_var_uint},
+use cowrite::{
+    protocol::{
+        awareness::{self, Entry},
+        lib0::{Reader, write_var_bytes, write_var_uint},
+    },
+    room::stream::Probe,
 };
 use yrs::{
     Any, ClientID, Doc, GetString, IdSet, Map, OffsetKind, Options, ReadTxn, StateVector, Text, Transact,
@@ -20,6 +23,7 @@ pub enum Heard {
     Saved(Vec<u8>),
     Denied(String),
     Ping,
+    Probe(Probe),
     Pong,
     Close(u16, String),
 }
@@ -41,7 +45,7 @@ pub fn heard(mut frames: &[u8]) -> Vec<Heard> {
                 u16::from_be_bytes([payload[0], payload[1]]),
                 String::from_utf8(payload[2..].to_vec()).unwrap(),
             ),
-            0x89 => Heard::Ping,
+            0x89 => Probe::of(payload).map_or(Heard::Ping, Heard::Probe),
             0x8A => Heard::Pong,
             other => panic!("a frame with opcode {other:x}"),
         });

@@ -2,7 +2,7 @@
 
 use cowrite::{
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
-    protocol::{close::CloseReason, frame, lib0::write_var_uint, y_websocket},
+    protocol::{close::CloseReason, dialect::Inbound, frame, lib0::write_var_uint, y_websocket},
     room::{Policy, outbox::Kind, session::SessionId},
     store::StoredDocument,
 };
@@ -296,6 +296,7 @@ fn f9_random_editors_in_a_large_group_end_in_the_same_document() {
 #[test]
 fn f12_what_a_client_is_sent_comes_in_messages_that_a_slow_line_carries() {
     let mut table = Table::new();
+    table.is_slow = true;
     let author = Editor::new(5);
     table.seats(1);
     table.seats(2);
@@ -307,7 +308,8 @@ fn f12_what_a_client_is_sent_comes_in_messages_that_a_slow_line_carries() {
     let mut first = Vec::new();
     for _ in 0..100 {
         first.extend(updates(table.takes(3)));
-        table.passes(10 * MS);
+        table.passes(200 * MS);
+        table.pongs(3);
     }
 
     for messages in [live, first] {
@@ -323,8 +325,54 @@ fn f12_what_a_client_is_sent_comes_in_messages_that_a_slow_line_carries() {
 }
 
 #[test]
+fn f14_a_line_that_answers_at_once_is_sent_the_whole_and_what_was_edited_meanwhile() {
+    let mut table = Table::new();
+    let author = Editor::new(5);
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(600_000))));
+    table.joins(3, writer(), None);
+    table.takes(3);
+    table.is_slow = true;
+    table.says(3, &step1(&[0]));
+    let reader = Editor::new(9);
+    let probe = updates(table.takes(3));
+    assert!(matches!(&probe[..], [probe] if probe.len() < 20_000), "{}", probe.len());
+    reader.applies(&probe[0]);
+    assert_eq!(reader.state_vector(), [0], "it is kept aside");
+    table.passes(100 * MS);
+    assert!(
+        updates(table.takes(3)).is_empty(),
+        "it is not known what the line carries"
+    );
+    table.says(1, &update(&author.types("meanwhile")));
+
+    let pong = |table: &mut Table, session: u64, number: u32| {
+        let mut effects = Vec::new();
+        let now = table.now;
+        let pong = Inbound::Pong(number);
+        table.room.hear(SessionId(session), pong, now, &mut effects);
+        table.carry_out(effects);
+    };
+    pong(&mut table, 1, 0);
+    pong(&mut table, 3, 1);
+    assert!(updates(table.takes(3)).is_empty(), "another ping was answered");
+    pong(&mut table, 3, 0);
+
+    let whole = updates(table.takes(3));
+    assert!(matches!(&whole[..], [whole] if whole.len() > 600_000));
+    reader.applies(&whole[0]);
+    table.passes(SECOND);
+    updates(table.takes(3)).iter().for_each(|piece| reader.applies(piece));
+    assert!(!reader.misses_something());
+    assert_eq!(reader.content(), author.content());
+    table.says(3, &step1(&[0]));
+    table.passes(SECOND);
+    assert!(updates(table.takes(3))[0].len() > 600_000, "what it carries is known");
+}
+
+#[test]
 fn f10_pings_that_nobody_reads_are_answered_once() {
-    let table = {
+    let mut table = {
         let mut table = Table::new();
         table.seats(1);
         table

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All entries that a session was sent, in order of client.
-fn told(table: &Table, id: u64) -> Vec<Entry> {
+fn told(table: &mut Table, id: u64) -> Vec<Entry> {
     let heard = table.takes(id).into_iter();
     let mut entries: Vec<Entry> = heard
         .filter_map(|heard| {
@@ -52,9 +52,9 @@ fn p10_a_state_reaches_everybody_and_newcomers() {
     table.joins(3, reader(), None);
     table.says(3, &step2(&[0, 0]));
 
-    assert_eq!(told(&table, 1), [entry(7, 1, "{}")]);
-    assert_eq!(told(&table, 2), [entry(7, 1, "{}")]);
-    assert_eq!(told(&table, 3), [entry(7, 1, "{}")]);
+    assert_eq!(told(&mut table, 1), [entry(7, 1, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 1, "{}")]);
+    assert_eq!(told(&mut table, 3), [entry(7, 1, "{}")]);
 }
 
 #[test]
@@ -62,11 +62,11 @@ fn p11_the_latest_state_wins_and_what_is_not_newer_is_dropped() {
     let mut table = seated(2);
 
     table.says(1, &states(&[(7, 5, "5"), (7, 4, "4"), (7, 5, "55"), (7, 6, "6")]));
-    assert_eq!(told(&table, 2), [entry(7, 6, "6")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 6, "6")]);
     table.says(1, &states(&[(7, 6, "66")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), []);
+    assert_eq!(told(&mut table, 2), []);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn p12_nobody_speaks_for_a_client_of_another() {
     let mut table = of("ada", "bob");
     table.says(1, &states(&[(7, 1, "\"mine\"")]));
     table.passes(SECOND);
-    told(&table, 2);
+    told(&mut table, 2);
 
     table.says(
         2,
@@ -83,7 +83,7 @@ fn p12_nobody_speaks_for_a_client_of_another() {
     table.passes(SECOND);
 
     assert_eq!(
-        (told(&table, 1), told(&table, 2)),
+        (told(&mut table, 1), told(&mut table, 2)),
         (vec![entry(7, 1, "\"mine\"")], vec![])
     );
     assert_eq!(table.room.take_counts().awareness_refused, 2);
@@ -100,16 +100,16 @@ fn p12_the_newest_clock_speaks_from_whichever_session_of_a_person() {
 
     table.says(2, &states(&[(7, 6, "\"second\"")]));
     table.passes(SECOND);
-    assert_eq!(told(&table, 3), [entry(7, 6, "\"second\"")]);
-    assert_eq!(told(&table, 1), [], "it said something else of itself");
+    assert_eq!(told(&mut table, 3), [entry(7, 6, "\"second\"")]);
+    assert_eq!(told(&mut table, 1), [], "it said something else of itself");
     table.says(1, &states(&[(7, 6, "null"), (7, 9, "null")]));
     table.leaves(1);
     table.passes(SECOND);
-    assert_eq!(told(&table, 3), [], "removing is the owner's");
+    assert_eq!(told(&mut table, 3), [], "removing is the owner's");
     table.leaves(2);
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 3), [entry(7, 6, "null")]);
+    assert_eq!(told(&mut table, 3), [entry(7, 6, "null")]);
 }
 
 #[test]
@@ -122,12 +122,12 @@ fn p12_without_names_a_line_that_is_silent_since_the_other_came_is_followed() {
 
     table.says(3, &states(&[(7, 6, "\"moved\"")]));
     table.passes(SECOND);
-    assert_eq!(told(&table, 2), [entry(7, 6, "\"moved\"")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 6, "\"moved\"")]);
     table.pongs(3);
     table.says(2, &states(&[(7, 7, "\"forged\"")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), [], "that one lives");
+    assert_eq!(told(&mut table, 2), [], "that one lives");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn t20_who_holds_a_link_does_not_speak_for_others_who_hold_it() {
     table.passes(SECOND);
 
     assert_eq!(table.room.take_counts().awareness_refused, 1);
-    let ids = told(&table, 1).into_iter().map(|entry| {
+    let ids = told(&mut table, 1).into_iter().map(|entry| {
         let state: serde_json::Value = serde_json::from_slice(&entry.state.unwrap()).unwrap();
         (entry.client, state["user"]["id"].as_str().unwrap().to_owned())
     });
@@ -162,16 +162,16 @@ fn p15_a_page_that_comes_back_is_seen_at_once() {
     table.says(1, &states(&[(7, 5, "{}")]));
     table.leaves(1);
     table.passes(SECOND);
-    assert_eq!(told(&table, 2), [entry(7, 5, "{}"), entry(7, 5, "null")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 5, "{}"), entry(7, 5, "null")]);
 
     table.joins(3, writer(), None);
     table.takes(3);
     table.says(3, &states(&[(7, 5, "{}")]));
-    assert_eq!(told(&table, 3), [entry(7, 5, "null")], "it is told to go on");
+    assert_eq!(told(&mut table, 3), [entry(7, 5, "null")], "it is told to go on");
     table.says(3, &states(&[(7, 6, "{}")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), [entry(7, 6, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 6, "{}")]);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn p12_a_line_that_died_takes_nothing_with_it_when_its_page_is_back() {
     table.leaves(1);
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), []);
+    assert_eq!(told(&mut table, 2), []);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn p15_a_client_id_keeps_its_person_for_a_minute() {
     table.says(3, &states(&[(7, 6, "{}")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 3), [entry(7, 6, "{}")]);
+    assert_eq!(told(&mut table, 3), [entry(7, 6, "{}")]);
 }
 
 /// Ada was here as client 7 and has been away for longer than a client id keeps its person; somebody is here.
@@ -231,7 +231,7 @@ fn p30_whose_a_client_id_was_first_has_it_again_whatever_somebody_said_of_it_mea
         table.says(3, &step2(&[0, 0]));
         table.passes(SECOND);
         assert_eq!(
-            told(&table, 2),
+            told(&mut table, 2),
             [entry(7, clock, "\"forged\"")],
             "a page may go on under another name"
         );
@@ -241,7 +241,7 @@ fn p30_whose_a_client_id_was_first_has_it_again_whatever_somebody_said_of_it_mea
         table.takes(4);
         table.says(4, &states(&[(7, 6, "{}")]));
         table.passes(SECOND);
-        let heard = told(&table, 4);
+        let heard = told(&mut table, 4);
         let shown = if clock == 6 {
             6
         } else {
@@ -257,7 +257,11 @@ fn p30_whose_a_client_id_was_first_has_it_again_whatever_somebody_said_of_it_mea
         table.says(4, &states(&[(7, shown + 2, "\"here\"")]));
         table.passes(SECOND);
 
-        assert_eq!(told(&table, 2).pop(), Some(entry(7, shown + 2, "\"here\"")), "{clock}");
+        assert_eq!(
+            told(&mut table, 2).pop(),
+            Some(entry(7, shown + 2, "\"here\"")),
+            "{clock}"
+        );
     }
 }
 
@@ -286,16 +290,16 @@ fn p31_a_clock_gets_no_further_than_a_page_could_have_counted() {
         table.passes(10 * SECOND);
         [1, 2].iter().for_each(|id| table.pongs(*id));
     }
-    told(&table, 2);
+    told(&mut table, 2);
 
     // Its page is away for two minutes and is told how far the others heard of it.
     table.joins(3, writer(), None);
     table.takes(3);
     table.says(3, &states(&[(7, 9, "{}")]));
-    assert_eq!(told(&table, 3), [entry(7, far, "null")]);
+    assert_eq!(told(&mut table, 3), [entry(7, far, "null")]);
     table.says(3, &states(&[(7, far + 1, "{}")]));
     table.passes(SECOND);
-    assert_eq!(told(&table, 2), [entry(7, far + 1, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(7, far + 1, "{}")]);
 }
 
 #[test]
@@ -305,7 +309,7 @@ fn p23_who_has_a_token_is_shown_as_who_it_says() {
     table.says(1, &states(&[(7, 1, r#"{"user":{"name":"Bob","id":"bob"},"at":3}"#)]));
     table.passes(SECOND);
 
-    let shown = told(&table, 2).pop().and_then(|entry| entry.state).unwrap();
+    let shown = told(&mut table, 2).pop().and_then(|entry| entry.state).unwrap();
     let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
     let expected = serde_json::json!({ "user": { "name": "Bob", "id": "ada", "verified": ["id"] }, "at": 3 });
     assert_eq!(shown, expected);
@@ -323,7 +327,7 @@ fn p21_nobody_is_told_a_state_of_its_own_client_id_that_it_did_not_write() {
     table.says(1, &states(&[(7, (1 << 30) + 1, "\"again\""), (8, 2, "{}")]));
     table.passes(SECOND);
 
-    let told = told(&table, 3);
+    let told = told(&mut table, 3);
     assert!(told.iter().all(|entry| entry.client == 8), "{told:?}");
     assert_eq!(told.last(), Some(&entry(8, 2, "{}")));
 }
@@ -333,15 +337,15 @@ fn p13_states_go_at_once_with_their_connection() {
     let mut table = seated(2);
     table.says(1, &states(&[(7, 3, "{}"), (8, 1, "{}")]));
     table.passes(SECOND);
-    told(&table, 2);
+    told(&mut table, 2);
 
     table.leaves(1);
     table.passes(5 * MS);
 
-    assert_eq!(told(&table, 2), [entry(7, 3, "null"), entry(8, 1, "null")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 3, "null"), entry(8, 1, "null")]);
     table.joins(3, writer(), None);
     table.says(3, &step2(&[0, 0]));
-    assert_eq!(told(&table, 3), []);
+    assert_eq!(told(&mut table, 3), []);
 }
 
 #[test]
@@ -351,11 +355,11 @@ fn p14_a_state_that_is_not_renewed_for_thirty_seconds_goes() {
     table.passes(20 * SECOND);
     table.says(1, &states(&[(8, 2, "{}")]));
     table.passes(9 * SECOND);
-    told(&table, 2);
+    told(&mut table, 2);
 
     table.passes(6 * SECOND);
 
-    assert_eq!(told(&table, 2), [entry(7, 1, "null")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 1, "null")]);
 }
 
 #[test]
@@ -364,15 +368,15 @@ fn p15_a_client_that_left_comes_back_with_a_higher_clock_only() {
     table.says(1, &states(&[(7, 5, "{}")]));
     table.says(1, &states(&[(7, 5, "null")]));
     table.passes(SECOND);
-    assert_eq!(told(&table, 2).last(), Some(&entry(7, 5, "null")));
+    assert_eq!(told(&mut table, 2).last(), Some(&entry(7, 5, "null")));
 
     table.says(1, &states(&[(7, 5, "{}")]));
     table.passes(SECOND);
-    assert_eq!(told(&table, 2), []);
+    assert_eq!(told(&mut table, 2), []);
     table.says(2, &states(&[(7, 6, "{}")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 1).last(), Some(&entry(7, 6, "{}")));
+    assert_eq!(told(&mut table, 1).last(), Some(&entry(7, 6, "{}")));
 }
 
 #[test]
@@ -385,7 +389,7 @@ fn p16_a_session_speaks_for_so_many_clients_and_no_more() {
     table.says(1, &states(&many));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
+    assert_eq!(told(&mut table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
     assert_eq!(table.room.take_counts().awareness_refused, 1);
 }
 
@@ -396,24 +400,24 @@ fn p16_clients_that_come_and_go_count_until_they_are_forgotten() {
         table.says(1, &states(&[(n, 1, "{}"), (n, 1, "null")]));
     }
     table.passes(SECOND);
-    assert_eq!(told(&table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
+    assert_eq!(told(&mut table, 2).len(), AWARENESS_CLIENTS_PER_SESSION_MAX);
     for _ in 0..8 {
         table.passes(10 * SECOND);
         table.pongs(1);
         table.pongs(2);
     }
-    told(&table, 2);
+    told(&mut table, 2);
 
     table.says(1, &states(&[(9_000, 1, "{}")]));
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), [entry(9_000, 1, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(9_000, 1, "{}")]);
 }
 
 #[test]
 fn p17_states_leave_together_the_first_at_once() {
     let mut table = seated(2);
-    let frames = |table: &Table| {
+    let frames = |table: &mut Table| {
         table
             .takes(2)
             .into_iter()
@@ -421,19 +425,19 @@ fn p17_states_leave_together_the_first_at_once() {
             .count()
     };
     table.passes(SECOND);
-    frames(&table);
+    frames(&mut table);
 
     table.says(1, &states(&[(7, 1, "1")]));
-    assert_eq!(frames(&table), 1);
+    assert_eq!(frames(&mut table), 1);
     for clock in 2..10 {
         table.says(1, &states(&[(7, clock, "2")]));
     }
-    assert_eq!(frames(&table), 0);
+    assert_eq!(frames(&mut table), 0);
     table.passes(5 * MS - 1);
-    assert_eq!(frames(&table), 0);
+    assert_eq!(frames(&mut table), 0);
     table.passes(1);
 
-    assert_eq!(told(&table, 2), [entry(7, 9, "2")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 9, "2")]);
 }
 
 #[test]
@@ -441,12 +445,12 @@ fn p18_a_question_is_answered_with_everybody_and_a_flood_of_them_once() {
     let mut table = seated(2);
     table.says(1, &states(&[(7, 1, "{}")]));
     table.passes(SECOND);
-    told(&table, 2);
+    told(&mut table, 2);
 
     table.says_all(2, &vec![AWARENESS_QUESTION; 100]);
     table.passes(100 * MS);
 
-    assert_eq!(told(&table, 2), [entry(7, 1, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 1, "{}")]);
 }
 
 #[test]
@@ -456,16 +460,16 @@ fn p19_a_slow_reader_hears_later_who_came_and_who_left() {
     table.seats(2);
     table.says(1, &states(&[(7, 1, "{}")]));
     table.passes(SECOND);
-    told(&table, 2);
+    told(&mut table, 2);
     fill(&mut table, 2);
 
     table.says(1, &states(&[(7, 1, "null"), (8, 1, "{}")]));
     table.passes(SECOND);
-    let late = told(&table, 2);
+    let late = told(&mut table, 2);
     assert!(!late.iter().any(|entry| entry.client == 8), "it had room");
     table.passes(SECOND);
 
-    assert_eq!(told(&table, 2), [entry(7, 1, "null"), entry(8, 1, "{}")]);
+    assert_eq!(told(&mut table, 2), [entry(7, 1, "null"), entry(8, 1, "{}")]);
 }
 
 /// Leaves no room for anything in a session's outbox.
@@ -538,7 +542,7 @@ fn p32_who_says_more_than_a_page_does_gives_way_to_who_says_less() {
 
     table.joins(99, writer(), None);
     table.says(99, &step2(&[0, 0]));
-    let here = told(&table, 99);
+    let here = told(&mut table, 99);
     assert!(
         (1..40)
             .filter(|id| *id != 2)

@@ -117,6 +117,8 @@ struct Line {
     down: VecDeque<Bytes>,
     /// What was sent by the time of each question that waits.
     questions: VecDeque<(u64, Own)>,
+    /// Pings whose answers are on their way to the server.
+    probes: Vec<u32>,
     answered_step1: bool,
 }
 
@@ -308,6 +310,7 @@ impl World {
             up,
             down,
             questions,
+            probes: Vec::new(),
             answered_step1: false,
         });
         peer.sees.clear();
@@ -394,7 +397,8 @@ impl World {
         line.outbox.line().heard(now / MS);
         let mut effects = Vec::new();
         let parse = |message| y_websocket::parse(message).unwrap();
-        let messages: Vec<Inbound> = messages.into_iter().map(parse).collect();
+        let pongs = line.probes.drain(..).map(Inbound::Pong);
+        let messages: Vec<Inbound> = messages.into_iter().map(parse).chain(pongs).collect();
         for message in messages {
             self.room().hear(session, message, now, &mut effects);
         }
@@ -652,6 +656,7 @@ impl Peer {
                     return true;
                 }
             }
+            Heard::Probe(probe) => line.probes.push(probe.number),
             Heard::Denied(_) | Heard::Ping | Heard::Pong | Heard::Close(..) => {}
         }
         false

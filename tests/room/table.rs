@@ -56,6 +56,8 @@ pub struct Table {
     /// Jobs are kept here instead of being run, when asked for.
     pub hold_encodes: bool,
     pub held: Vec<Effect>,
+    /// No pings are answered that tell what a line carries.
+    pub is_slow: bool,
     /// Who is charged with sessions that join.
     pub accounts: Accounts,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
@@ -112,6 +114,7 @@ impl Table {
             encodes: 0,
             hold_encodes: false,
             held: Vec::new(),
+            is_slow: false,
             accounts: Accounts::default(),
             outboxes,
         }
@@ -246,11 +249,24 @@ impl Table {
         self.outbox(id).line().heard(self.now / MS);
     }
 
-    pub fn takes_one(&self, id: u64) -> Option<Vec<Heard>> {
-        self.outbox(id).take_frame().map(|frames| heard(&frames))
+    /// What one frame says; pings that are about the line are answered at once, unless it is slow.
+    pub fn takes_one(&mut self, id: u64) -> Option<Vec<Heard>> {
+        let frames = self.outbox(id).take_frame()?;
+        let mut all = heard(&frames);
+        let probes: Vec<Heard> = all.extract_if(.., |heard| matches!(heard, Heard::Probe(_))).collect();
+        for probe in probes {
+            let Heard::Probe(probe) = probe else { continue };
+            if !self.is_slow {
+                let mut effects = Vec::new();
+                self.room
+                    .hear(probe.session, Inbound::Pong(probe.number), self.now, &mut effects);
+                self.carry_out(effects);
+            }
+        }
+        Some(all)
     }
 
-    pub fn takes(&self, id: u64) -> Vec<Heard> {
+    pub fn takes(&mut self, id: u64) -> Vec<Heard> {
         std::iter::from_fn(|| self.takes_one(id)).flatten().collect()
     }
 

@@ -16,6 +16,7 @@ use cowrite::{
         Micros,
         outbox::{self, Kind, Next, Outbox},
         session::{Joining, SessionId},
+        stream::Probe,
     },
 };
 
@@ -205,7 +206,13 @@ impl Line {
             }
             Received::Text(_) => return Err(CloseReason::NotBinary),
             Received::Ping(payload) => self.first().pong(&payload),
-            Received::Pong => {}
+            Received::Pong(payload) => {
+                if let Some(probe) = Probe::of(&payload)
+                    && let Some(seat) = self.seats.iter().position(|seat| seat.id == probe.session)
+                {
+                    self.says(server, seat, Inbound::Pong(probe.number));
+                }
+            }
             Received::Close(code) => self.first().echo_close(code),
         }
         Ok(())

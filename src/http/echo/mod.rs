@@ -49,7 +49,7 @@ async fn answer(mut reader: Reader, outbox: Arc<Outbox>) {
             Ok(Some(Received::Binary(message))) => outbox.push(frame::binary(&[&message]), Kind::Other),
             Ok(Some(Received::Text(message))) => outbox.push(text(&message), Kind::Other),
             Ok(Some(Received::Ping(payload))) => outbox.pong(&payload),
-            Ok(Some(Received::Pong)) => {}
+            Ok(Some(Received::Pong(_))) => {}
             Ok(Some(Received::Close(code))) => break outbox.echo_close(code),
             Ok(None) => break,
             Err(reason) => break outbox.close(&reason),

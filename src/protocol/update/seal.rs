@@ -23,40 +23,64 @@ const FIRST_BYTES_MAX: usize = 1_024;
 /// The last message may be so many times as large as another one.
 const LAST_FACTOR: usize = 8;
 
-/// Cuts `update` into updates of at most about `bytes_max`, or a thirty-second part of it. Who has what `update` relies on, and
-/// nothing of it, can integrate none of them before the last, and then all. One struct that is larger makes a larger
-/// update, and so do very many clients.
+/// How large the messages are that a large update is cut into, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Each of them, about, or a thirty-second part of all.
+    pub each: usize,
+    /// The last one, in which is what takes effect.
+    pub last: usize,
+}
+
+impl Sizes {
+    /// All of them take about `bytes`.
+    #[must_use]
+    pub fn of(bytes: usize) -> Self {
+        Self {
+            each: bytes,
+            last: LAST_FACTOR * bytes,
+        }
+    }
+
+    fn each_of(&self, update: &CheckedUpdate) -> usize {
+        self.each.max(update.bytes.len() / PIECES_MAX)
+    }
+}
+
+/// Cuts `update` into updates of these sizes. Who has what `update` relies on, and nothing of it, can integrate none of them
+/// before the last, and then all. One struct that is larger makes a larger update, and so do very many clients.
 ///
 /// Linear in the size of the update.
-pub fn seal(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
-    if update.bytes.len() <= bytes_max || update.sections.iter().any(|section| section.gaps) {
+pub fn seal(update: &CheckedUpdate, sizes: Sizes) -> Vec<Bytes> {
+    if update.bytes.len() <= sizes.each || !is_cut(update) {
         return vec![update.bytes.clone()];
     }
-    let most = bytes_max.max(update.bytes.len() / PIECES_MAX);
-    let mut cutter = Cutter::new(update, most);
+    let each = sizes.each_of(update);
+    let mut cutter = Cutter::new(update, each);
     let mut firsts: Vec<Out> = Vec::with_capacity(update.sections.len());
     for (lane, section) in update.sections.iter().enumerate() {
         let mut first = None;
-        for_each_part(update, section, most, |clock, len, bytes| {
+        for_each_part(update, section, each, |clock, len, bytes| {
             if first.is_some() {
                 cutter.add(lane, clock, len, bytes);
-                return;
+            } else {
+                first = Some(Out {
+                    client: section.client,
+                    start: clock,
+                    end: clock + len,
+                    count: 1,
+                    parts: smallvec![bytes],
+                });
             }
-            first = Some(Out {
-                client: section.client,
-                start: clock,
-                end: clock + len,
-                count: 1,
-                parts: smallvec![bytes],
-            });
+            true
         });
         firsts.extend(first);
     }
     // One that cannot be cut is a message of its own length wherever it stands.
     let last_bytes: usize = firsts.iter().map(|out| out.bytes_len().min(FIRST_BYTES_MAX)).sum();
-    if firsts.len() != update.sections.len() || last_bytes > LAST_FACTOR * bytes_max.max(FIRST_BYTES_MAX) {
+    if firsts.len() != update.sections.len() || last_bytes > sizes.last.max(LAST_FACTOR * FIRST_BYTES_MAX) {
         // Of more clients than that no line would carry the last message.
-        return split(update, bytes_max);
+        return split(update, sizes.each.min(sizes.last / LAST_FACTOR));
     }
     cutter.flush();
 
@@ -67,16 +91,61 @@ pub fn seal(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
     };
     let (waiting, acting): (SmallVec<[Deletion; 2]>, SmallVec<[Deletion; 2]>) =
         update.deletions.iter().copied().partition(waits);
-    let at_once = (most / DELETION_BYTES_MAX).max(1);
+    let at_once = (each / DELETION_BYTES_MAX).max(1);
     for deletions in waiting.chunks(at_once) {
         cutter.add_deletions(deletions);
     }
-    let (with_last, rest) = acting.split_at(fitting(&acting, LAST_FACTOR * bytes_max));
+    let (with_last, rest) = acting.split_at(fitting(&acting, sizes.last));
     cutter.pieces.push(assemble(&firsts, with_last.into()).bytes);
     for deletions in rest.chunks(at_once) {
         cutter.add_deletions(deletions);
     }
     cutter.pieces
+}
+
+/// Some of `update`, of about `bytes`, that its reader keeps aside until the rest comes; `None` where that cannot be.
+pub fn first_of(update: &CheckedUpdate, bytes: usize) -> Option<Bytes> {
+    if !is_cut(update) {
+        return None;
+    }
+    let mut cutter = Cutter::new(update, bytes);
+    for (lane, section) in update.sections.iter().enumerate() {
+        let mut is_behind = false;
+        for_each_part(update, section, bytes, |clock, len, part| {
+            if std::mem::replace(&mut is_behind, true) {
+                cutter.add(lane, clock, len, part);
+            }
+            cutter.pieces.is_empty()
+        });
+        if !cutter.pieces.is_empty() {
+            break;
+        }
+    }
+    cutter.flush();
+    cutter.pieces.into_iter().next()
+}
+
+/// Cuts one that its reader keeps aside, into updates of at most about `bytes_max`.
+pub fn apart(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
+    if update.bytes.len() <= bytes_max || !is_cut(update) {
+        return vec![update.bytes.clone()];
+    }
+    let mut cutter = Cutter::new(update, bytes_max);
+    for (lane, section) in update.sections.iter().enumerate() {
+        for_each_part(update, section, bytes_max, |clock, len, bytes| {
+            cutter.add(lane, clock, len, bytes);
+            true
+        });
+    }
+    cutter.flush();
+    for deletions in update.deletions.chunks((bytes_max / DELETION_BYTES_MAX).max(1)) {
+        cutter.add_deletions(deletions);
+    }
+    cutter.pieces
+}
+
+fn is_cut(update: &CheckedUpdate) -> bool {
+    update.sections.iter().all(|section| !section.gaps)
 }
 
 /// How many of these deletions take at most so many bytes.
@@ -93,12 +162,12 @@ fn fitting(deletions: &[Deletion], bytes_max: usize) -> usize {
     deletions.iter().take_while(fits).count()
 }
 
-/// The structs of a section as they are sent: clock, length and bytes of each. Long ones are cut.
+/// The structs of a section as they are sent, as long as they are taken: clock, length and bytes of each. Long ones are cut.
 fn for_each_part<'a>(
     update: &'a CheckedUpdate,
     section: &Section,
     bytes_max: usize,
-    mut take: impl FnMut(u32, u32, Cow<'a, [u8]>),
+    mut take: impl FnMut(u32, u32, Cow<'a, [u8]>) -> bool,
 ) {
     let mut r = Reader::starting_at(&update.bytes, section.from);
     let mut clock = section.start;
@@ -122,13 +191,16 @@ fn for_each_part<'a>(
         } else {
             bytes_max
         };
-        let mut part = clock;
+        let (mut part, mut goes_on) = (clock, true);
         let chopped = whole.chop(longest, |len, piece| {
-            take(part, len, Cow::Owned(piece.to_vec()));
+            goes_on = goes_on && take(part, len, Cow::Owned(piece.to_vec()));
             part += len;
         });
         if !chopped {
-            take(clock, found.len, Cow::Borrowed(&update.bytes[at..r.position()]));
+            goes_on = take(clock, found.len, Cow::Borrowed(&update.bytes[at..r.position()]));
+        }
+        if !goes_on {
+            return;
         }
         clock += found.len;
     }

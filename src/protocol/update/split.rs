@@ -77,7 +77,7 @@ pub fn split(update: &CheckedUpdate, max_bytes: usize) -> Vec<Bytes> {
 
 pub(super) struct Cutter<'a> {
     update: &'a CheckedUpdate,
-    max_bytes: usize,
+    bytes_max: usize,
     pub pieces: Vec<Bytes>,
     /// The piece that is being filled: its sections, and how many bytes they take.
     open: Vec<(usize, Out<'a>)>,
@@ -87,11 +87,11 @@ pub(super) struct Cutter<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    pub fn new(update: &'a CheckedUpdate, max_bytes: usize) -> Self {
+    pub fn new(update: &'a CheckedUpdate, bytes_max: usize) -> Self {
         let slots = vec![(usize::MAX, 0); update.sections.len()];
         Self {
             update,
-            max_bytes,
+            bytes_max,
             pieces: Vec::new(),
             open: Vec::new(),
             open_bytes: 0,
@@ -100,7 +100,7 @@ impl<'a> Cutter<'a> {
     }
 
     pub fn add(&mut self, lane: usize, clock: u32, len: u32, bytes: Cow<'a, [u8]>) {
-        if self.open_bytes + bytes.len() + HEADER_BYTES_MAX > self.max_bytes {
+        if self.open_bytes + bytes.len() + HEADER_BYTES_MAX > self.bytes_max {
             self.flush();
         }
         let (piece, slot) = self.slots[lane];
