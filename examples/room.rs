@@ -11,7 +11,7 @@
 //!
 //! | command | arguments | result | |
 //! |---|---|---|---|
-//! | 0 open | document, `document_bytes_max`, `outbox_bytes_max`, `unsaved_bytes_max`, `snapshot_bytes`, idle µs, keep deleted (0, 1) | | |
+//! | 0 open | document, `document_bytes_max`, `outbox_bytes_max`, `unsaved_bytes_max`, `snapshot_bytes`, idle µs, keep deleted (0, 1), slow (0, 1) | | |
 //! | 1 join | document, session, read only (0, 1), subject (empty: anonymous) | | |
 //! | 2 say | document, session, message | | |
 //! | 3 leave | document, session | | |
@@ -26,7 +26,8 @@
 //! | 12 forget | document | | its room and its records are gone |
 //!
 //! A result begins with 0, then what happened (count, then for each: kind, session, text), then what the table says;
-//! or it is 1 and a text that says what went wrong. Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded.
+//! or it is 1 and a text that says what went wrong. Pings of a slow document are not answered.
+//! Kinds: 0 a session was closed, 1 appended, 2 snapshot, 3 unloaded.
 //!
 //! What must stay true: a document that is open has exactly one room; a session's frames leave in the order in which
 //! its outbox took them.
@@ -44,7 +45,7 @@ use cowrite::{
     document::Deleted,
     id::DocumentId,
     protocol::{
-        dialect::Dialect,
+        dialect::{Dialect, Inbound},
         lib0::{Malformed, Reader, write_var_bytes, write_var_uint},
         y_websocket,
     },
@@ -52,11 +53,13 @@ use cowrite::{
         Effect, Micros, Policy, Room,
         outbox::{Line, Outbox},
         session::{Joining, SessionId},
+        stream::Probe,
     },
     store::{Body, Record, Store, memory::MemoryStore},
 };
 
 const MS: Micros = 1_000;
+const PING: u8 = 0x89;
 /// Rooms begin at this time, so that "a while ago" is a time, too.
 const BEGINNING: Micros = 1_000_000_000;
 
@@ -97,6 +100,7 @@ struct Document {
     now: Micros,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
     policy: Policy,
+    is_slow: bool,
     /// Appended, not durable.
     records: Vec<Record>,
     happened: Happened,
@@ -141,10 +145,10 @@ impl House {
             DocumentId::parse(&format!("judged/{}", command.document))?,
         );
         match &command.what {
-            What::Open(policy) => {
+            What::Open(policy, is_slow) => {
                 let stored = self.store.load(&id)?;
                 let room = Room::open(id.clone(), &stored, *policy, BEGINNING)?;
-                self.open.insert(number, Document::new(id, room, *policy));
+                self.open.insert(number, Document::new(id, room, *policy, *is_slow));
                 return Ok(Happened::default());
             }
             What::Kill => {
@@ -211,13 +215,14 @@ impl House {
 }
 
 impl Document {
-    fn new(id: DocumentId, room: Room, policy: Policy) -> Self {
+    fn new(id: DocumentId, room: Room, policy: Policy, is_slow: bool) -> Self {
         Self {
             id,
             room,
             now: BEGINNING,
             outboxes: BTreeMap::new(),
             policy,
+            is_slow,
             records: Vec::new(),
             happened: Happened::default(),
             gone: false,
@@ -265,7 +270,7 @@ impl Document {
                 self.now = end;
             }
             What::Take { session, most } => {
-                let messages = self.take(*session, *most)?;
+                let messages = self.take(*session, *most, &mut effects)?;
                 write_var_uint(said, messages.len() as u64);
                 for (opcode, payload) in messages {
                     write_var_uint(said, opcode.into());
@@ -299,7 +304,7 @@ impl Document {
                     write_var_uint(said, count);
                 }
             }
-            What::Open(_) | What::Kill | What::Forget | What::Dump | What::Put(_) => {}
+            What::Open(..) | What::Kill | What::Forget | What::Dump | What::Put(_) => {}
         }
         self.carry_out(effects);
         if self.room.deadline().is_some_and(|due| due <= self.now) && !self.gone {
@@ -355,10 +360,10 @@ impl Document {
     }
 
     /// The messages of up to `most` frames: opcode and payload of each. One frame of a room may hold several.
-    fn take(&self, session: u64, most: u64) -> Result<Vec<(u8, Vec<u8>)>, Failure> {
-        let (outbox, mut messages) = (self.outbox(session)?, Vec::new());
+    fn take(&mut self, session: u64, most: u64, effects: &mut Vec<Effect>) -> Result<Vec<(u8, Vec<u8>)>, Failure> {
+        let mut messages = Vec::new();
         for _ in 0..most {
-            let Some(frames) = outbox.take_frame() else { break };
+            let Some(frames) = self.outbox(session)?.take_frame() else { break };
             let mut rest = &frames[..];
             while let [first, length, ..] = *rest {
                 let (header, length) = match length {
@@ -369,8 +374,16 @@ impl Document {
                     ),
                     short => (2, usize::from(short)),
                 };
-                messages.push((first & 0xF, rest[header..header + length].to_vec()));
+                let payload = &rest[header..header + length];
+                messages.push((first & 0xF, payload.to_vec()));
                 rest = &rest[header + length..];
+                if first == PING
+                    && !self.is_slow
+                    && let Some(probe) = Probe::of(payload)
+                {
+                    let pong = Inbound::Pong(probe.number);
+                    self.room.hear(probe.session, pong, self.now, effects);
+                }
             }
         }
         Ok(messages)
@@ -383,7 +396,7 @@ struct Command {
 }
 
 enum What {
-    Open(Policy),
+    Open(Policy, bool),
     Join { session: u64, identity: Identity },
     Say { session: u64, message: Bytes },
     Leave { session: u64 },
@@ -417,7 +430,7 @@ impl Command {
                     stamps_presence: true,
                     shows_readers: true,
                 };
-                What::Open(policy)
+                What::Open(policy, reader.var_uint()? == 1)
             }
             1 => {
                 let (session, read_only, subject) = (reader.var_uint()?, reader.var_uint()?, reader.var_string()?);

@@ -15,7 +15,9 @@ const KINDS = ['ended', 'appended', 'snapshot', 'unloaded']
 
 /** What operators may set, and `keepDeleted`: whether the document keeps what was deleted (`gc: false`). */
 export const POLICY = {
-  documentBytesMax: 64 << 20, outboxBytesMax: 4 << 20, unsavedBytesMax: 64 << 20, snapshotBytes: 256 << 10, idleMicros: 30e6, keepDeleted: false
+  documentBytesMax: 64 << 20, outboxBytesMax: 4 << 20, unsavedBytesMax: 64 << 20, snapshotBytes: 256 << 10, idleMicros: 30e6, keepDeleted: false,
+  /** Nobody answers pings that tell what a line carries. */
+  slow: false
 }
 
 /** A named pipe whose two ends are file descriptors, neither of which blocks when it is opened. */
@@ -122,7 +124,7 @@ export class Room {
 
   open (policy = {}) {
     const all = { ...POLICY, ...policy }
-    this.obey(0, [all.documentBytesMax, all.outboxBytesMax, all.unsavedBytesMax, all.snapshotBytes, all.idleMicros, all.keepDeleted ? 1 : 0])
+    this.obey(0, [all.documentBytesMax, all.outboxBytesMax, all.unsavedBytesMax, all.snapshotBytes, all.idleMicros, all.keepDeleted ? 1 : 0, all.slow ? 1 : 0])
   }
 
   join (session, { reads = false, subject = '' } = {}) { this.obey(1, [session, reads ? 1 : 0, subject]) }
