@@ -363,7 +363,9 @@ impl Document {
     fn take(&mut self, session: u64, most: u64, effects: &mut Vec<Effect>) -> Result<Vec<(u8, Vec<u8>)>, Failure> {
         let mut messages = Vec::new();
         for _ in 0..most {
-            let Some(frames) = self.outbox(session)?.take_frame() else { break };
+            let Some(frames) = self.outbox(session)?.take_frame() else {
+                break;
+            };
             let mut rest = &frames[..];
             while let [first, length, ..] = *rest {
                 let (header, length) = match length {

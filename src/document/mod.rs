@@ -29,7 +29,7 @@ mod state;
 mod tests;
 
 pub use judge::{News, Verdict};
-pub use state::{Cut, State};
+pub use state::State;
 
 use std::{collections::BTreeMap, sync::Arc};
 

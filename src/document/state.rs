@@ -3,17 +3,11 @@
 //! The blocks of the logs are the encoding, but for a head. A [`State`] shares them, so that a large one is encoded
 //! where it delays nobody, and nothing that is edited meanwhile waits for it or shows in it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{
-    limits::{SYNC_FRAME_BYTES_MAX, SYNC_WHOLE_BYTES_MAX},
-    protocol::{
-        lib0::write_var_uint,
-        update::{CheckedUpdate, Clocks, Sizes, first_of, seal},
-    },
-};
+use crate::protocol::{lib0::write_var_uint, update::Clocks};
 
 use super::{
     log::{Block, Blocks, Log, steps},
@@ -104,79 +98,6 @@ impl State {
     pub fn since(&self, had: &Clocks) -> Bytes {
         encode(self.logs.iter(), had).into()
     }
-}
-
-/// What a client begins with on a line of which nothing is known, in bytes: one of 2 kB/s carries it in 8 s.
-const PROBE_BYTES: usize = 16 * 1024;
-
-/// A large update, as it is sent: in one message where the line carries that, else in several.
-#[derive(Debug)]
-pub struct Cut {
-    bytes: usize,
-    /// All of it, if that may be one message.
-    whole: Option<Bytes>,
-    /// A part of it that its reader keeps aside (G41).
-    probe: Option<Bytes>,
-    /// Valid updates that take effect together, with the last (G41).
-    pieces: OnceLock<Vec<Bytes>>,
-}
-
-impl Cut {
-    /// Cuts an update that a document encoded.
-    #[must_use]
-    pub fn of(update: &Bytes) -> Self {
-        // What a document encodes passes the check.
-        let checked = CheckedUpdate::check(update.clone()).ok();
-        let probe = checked.as_ref().and_then(|checked| first_of(checked, PROBE_BYTES));
-        let is_whole = update.len() <= SYNC_WHOLE_BYTES_MAX;
-        let pieces = OnceLock::new();
-        if !is_whole {
-            let _ = pieces.set(pieces_of(checked, update));
-        }
-        Self {
-            bytes: update.len(),
-            whole: is_whole.then(|| update.clone()),
-            probe,
-            pieces,
-        }
-    }
-
-    /// How many bytes all of it has.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// All of it, unless that is too large for a message.
-    #[must_use]
-    pub fn whole(&self) -> Option<&Bytes> {
-        self.whole.as_ref()
-    }
-
-    /// A part of it that its reader keeps aside until the rest comes: how fast that is with them says what their line carries.
-    #[must_use]
-    pub fn probe(&self) -> Option<&Bytes> {
-        self.probe.as_ref()
-    }
-
-    /// All of it in messages of at most about a megabyte, which take effect together, with the last (G41).
-    #[must_use]
-    pub fn pieces(&self) -> &[Bytes] {
-        let made = || {
-            let whole = self.whole.clone().unwrap_or_default();
-            pieces_of(CheckedUpdate::check(whole.clone()).ok(), &whole)
-        };
-        self.pieces.get_or_init(made)
-    }
-}
-
-fn pieces_of(checked: Option<CheckedUpdate>, update: &Bytes) -> Vec<Bytes> {
-    let sizes = Sizes {
-        // One that may be sent whole is cut because that would take too long.
-        each: SYNC_WHOLE_BYTES_MAX.min(update.len() / 2),
-        last: Sizes::of(SYNC_FRAME_BYTES_MAX).last,
-    };
-    checked.map_or_else(|| vec![update.clone()], |checked| seal(&checked, sizes))
 }
 
 /// Writes an update with what `had` lacks. `sources` are in descending order of client, as Yjs writes them.

@@ -35,7 +35,7 @@ use crate::{
     },
     room::{
         Micros,
-        outbox::{Outbox, Side},
+        outbox::{Line, Outbox, Side},
     },
 };
 
@@ -125,6 +125,14 @@ pub enum Event {
     Errs(CloseReason),
     /// It is gone.
     Gone,
+}
+
+/// Tells a line who its peer is, as far as that matters: a browser takes messages of any size, and other libraries have bounds.
+pub fn says_who(request: &HttpRequest, line: &Line) {
+    let agent = request.headers().get(header::USER_AGENT);
+    if agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/")) {
+        line.is_to_a_browser();
+    }
 }
 
 /// The answer to a request that becomes the line of `outbox`, written from `body`. Whoever writes it hears when it is given up.

@@ -105,6 +105,7 @@ async fn upgrade(
     ));
     shared.lines.add(&outbox);
     shared.doorkeeper.is_line(visit.network, outbox.line());
+    line::says_who(request, outbox.line());
     tunnel::node(request, shared)
         .iter()
         .for_each(|node| outbox.line().comes_through(*node));

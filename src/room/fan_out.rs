@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::{
     access::Access,
     budgets::Rate,
-    limits::SYNC_FRAME_BYTES_MAX,
+    limits::{SYNC_FRAME_BYTES_MAX, SYNC_WHOLE_BYTES_MAX},
     protocol::{
         awareness::{self, Entry},
         dialect::{Dialect, Outbound},
@@ -35,7 +35,7 @@ use super::{
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
     states::Encoding,
-    stream::Stream,
+    stream::{Next, Stream},
     sync_cache::{Answer, Tail},
 };
 
@@ -387,9 +387,14 @@ impl Room {
             };
             session.served = Some(now);
             session.asks_again = false;
-            session.reading = Reading::Streaming(Box::new(Stream::new(answer, tail, had)));
+            let message_bytes_max = if session.outbox.line().takes_large() && !self.memory.is_short() {
+                usize::MAX
+            } else {
+                SYNC_WHOLE_BYTES_MAX
+            };
+            session.reading = Reading::Streaming(Box::new(Stream::new(answer, tail, had, message_bytes_max)));
         }
-        let progress = self.stream(id, now);
+        let progress = self.stream(id, now, effects);
         if let Some(session) = self.sessions.get_mut(&id)
             && matches!(session.reading, Reading::Live { .. })
             && std::mem::take(&mut session.wants_document)
@@ -411,26 +416,44 @@ impl Room {
     }
 
     /// Queues the messages of an answer as far as there is room for them.
-    fn stream(&mut self, id: SessionId, now: Micros) -> Progress {
+    fn stream(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) -> Progress {
         let bytes_max = self.policy.outbox_bytes_max;
+        if let Some(session) = self.sessions.get_mut(&id)
+            && let Reading::Streaming(stream) = &mut session.reading
+        {
+            if stream.waits(now) {
+                return Progress::Waits;
+            }
+            let carries = session.carries.filter(|carries| carries.holds(now));
+            let cuts = stream.cuts(carries);
+            if cuts.is_some_and(|cut| !self.has_pieces(&cut, effects)) {
+                return Progress::Waits;
+            }
+        }
         let Some(session) = self.sessions.get_mut(&id) else {
             return Progress::Made;
         };
         if let Reading::Streaming(stream) = &mut session.reading {
-            if stream.waits(now) {
-                return Progress::Waits;
-            }
             let (version, closed) = (stream.answer.version, stream.answer.closed);
             let kind = if closed { Kind::Sync(version) } else { Kind::Sync(0) };
             // The first always goes, on top of what half an outbox may hold: a reader to whom others
             // talk without pause gets on, too.
             let mut within = usize::MAX;
-            let carries = session.carries.filter(|carries| carries.holds(now));
-            while let Some(message) = stream.next(carries) {
-                let frame = session.dialect.sync_frame(&message, closed);
-                if !session.outbox.push_within(frame, kind, within) {
-                    stream.later(message);
-                    return Progress::Made;
+            loop {
+                match stream.next() {
+                    Next::Pings => {
+                        session.outbox.push(stream.asks(id, session.probes, now), Kind::Other);
+                        session.probes = session.probes.wrapping_add(2);
+                        return Progress::Made;
+                    }
+                    Next::Update(message) => {
+                        let frame = session.dialect.sync_frame(&message, closed);
+                        if !session.outbox.push_within(frame, kind, within) {
+                            stream.later(message);
+                            return Progress::Made;
+                        }
+                    }
+                    Next::End => break,
                 }
                 within = bytes_max;
                 session.sent = now;

@@ -11,7 +11,7 @@
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
-//! | `stream` | how a large answer leaves, on fast lines and on slow ones |
+//! | `stream`, `cut` | how a large answer leaves, whole or in pieces |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
 //! | `firsts` | whose a client id was first |
@@ -46,6 +46,7 @@ use crate::{
 
 mod authorship;
 pub mod cadence;
+mod cut;
 mod editing;
 mod effect;
 mod fan_out;

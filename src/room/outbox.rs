@@ -49,6 +49,7 @@ pub struct Line {
     /// What waits on all lines.
     all: Option<Arc<Tally>>,
     given_up: AtomicBool,
+    takes_large: AtomicBool,
     seldom: Mutex<Seldom>,
 }
 
@@ -120,6 +121,7 @@ impl Line {
             bytes_max,
             all,
             given_up: AtomicBool::new(false),
+            takes_large: AtomicBool::new(false),
             seldom: Mutex::default(),
         }
     }
@@ -144,6 +146,17 @@ impl Line {
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         self.seldom().node
+    }
+
+    /// Its peer takes messages of any size, as browsers do.
+    pub fn is_to_a_browser(&self) {
+        self.takes_large.store(true, Relaxed);
+    }
+
+    /// Whether its peer takes messages of any size.
+    #[must_use]
+    pub fn takes_large(&self) -> bool {
+        self.takes_large.load(Relaxed)
     }
 
     /// The socket heard of its peer at `now_ms` of the room's clock.

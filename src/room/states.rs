@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use crate::{
     budgets::Share,
-    document::{Cut, Damaged, Deleted, Document, State},
+    document::{Damaged, Deleted, Document, State},
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
     store::Seq,
 };
 
-use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room};
+use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room, cut::Cut};
 
 /// What a client takes while a document is encoded elsewhere, in bytes, about: in the copy, in a state vector, and in what is
 /// cut.
@@ -45,7 +45,9 @@ pub struct Job {
 #[derive(Debug)]
 enum Purpose {
     /// What a peer lacks who has this, and its part of what all answers may take.
-    Answer(Arc<Clocks>, Arc<Share>),
+    Answer(Arc<Clocks>, Share),
+    /// The pieces of an answer.
+    Pieces(Arc<Cut>),
     /// A snapshot that covers everything up to a position; of a document with garbage it is put together anew.
     Snapshot(Seq, Option<Deleted>),
 }
@@ -55,8 +57,10 @@ enum Purpose {
 pub enum Encoded {
     /// For readers.
     Answer(Lacking),
+    /// An answer has its pieces.
+    Pieces,
     /// For the store.
-    Snapshot(Result<Compacted, Damaged>),
+    Snapshot(Box<Result<Compacted, Damaged>>),
 }
 
 /// What a peer lacks.
@@ -68,12 +72,16 @@ pub struct Lacking {
     pub version: u64,
     /// What the document knew then.
     pub reached: Arc<Clocks>,
-    /// A Yjs v1 update.
-    pub update: Bytes,
-    /// The same as it is sent when it is large: the document may go on before all of it is.
-    pub cut: Option<Arc<Cut>>,
-    /// Its part of what all answers may take, if it is large, until sessions take theirs.
-    pub share: Option<Arc<Share>>,
+    pub(super) update: Update,
+}
+
+/// A Yjs v1 update, as it is sent.
+#[derive(Debug, Clone)]
+pub(super) enum Update {
+    /// In one message.
+    Small(Bytes),
+    /// As its line carries it: the document may go on before all of it is sent.
+    Large(Arc<Cut>),
 }
 
 /// A full state that reads back.
@@ -95,15 +103,16 @@ impl Job {
             Purpose::Answer(had, share) => {
                 let update = self.state.since(&had);
                 drop(self.state);
-                let cut = Arc::new(Cut::of(&update));
                 Encoded::Answer(Lacking {
                     had,
                     version: self.version,
                     reached: Arc::new(self.clocks),
-                    cut: Some(cut),
-                    update,
-                    share: Some(share),
+                    update: Update::Large(Cut::of(update, Some(share))),
                 })
+            }
+            Purpose::Pieces(cut) => {
+                let _ = cut.pieces();
+                Encoded::Pieces
             }
             Purpose::Snapshot(seq, deleted) => {
                 let state = self.state.since(&Clocks::default());
@@ -114,7 +123,7 @@ impl Job {
                     document,
                     state,
                 });
-                Encoded::Snapshot(made)
+                Encoded::Snapshot(Box::new(made))
             }
         }
     }
@@ -154,7 +163,8 @@ impl Room {
         self.encoding = Encoding::Nothing;
         match encoded {
             Encoded::Answer(lacking) => self.cache.keep(&lacking),
-            Encoded::Snapshot(compacted) => self.snapshot(compacted, effects),
+            Encoded::Pieces => {}
+            Encoded::Snapshot(compacted) => self.snapshot(*compacted, effects),
         }
         self.catch_up(now, effects);
     }
@@ -168,7 +178,7 @@ impl Room {
         if bytes > ENCODE_HERE_BYTES_MAX {
             let share = self.memory.answer(bytes, !had.is_empty())?;
             let room = self.memory.makes(self.making_bytes(bytes))?;
-            self.encode_elsewhere(Purpose::Answer(had, Arc::new(share)), room, effects);
+            self.encode_elsewhere(Purpose::Answer(had, share), room, effects);
             return None;
         }
         let update = self.document.since(&had);
@@ -180,15 +190,30 @@ impl Room {
             } else {
                 Arc::default()
             },
-            cut: is_cut.then(|| Arc::new(Cut::of(&update))),
-            update,
+            update: if is_cut {
+                Update::Large(Cut::of(update, None))
+            } else {
+                Update::Small(update)
+            },
             had,
-            share: None,
         })
     }
 
-    /// About how many bytes are held while so many are encoded elsewhere: they themselves, their pieces, and a copy of what is
-    /// known of each client.
+    /// Whether an answer has its pieces; if not, they are made, elsewhere when that takes long and as soon as there is room for them.
+    pub(super) fn has_pieces(&mut self, cut: &Arc<Cut>, effects: &mut Vec<Effect>) -> bool {
+        if cut.has_pieces() || cut.bytes() <= ENCODE_HERE_BYTES_MAX {
+            return true;
+        }
+        if self.encoding == Encoding::Nothing
+            && let Some(room) = self.memory.makes(cut.bytes())
+        {
+            self.encode_elsewhere(Purpose::Pieces(cut.clone()), room, effects);
+        }
+        false
+    }
+
+    /// About how many bytes are held while so many are encoded elsewhere: they themselves, what is made of them, and a copy of what
+    /// is known of each client.
     fn making_bytes(&self, bytes: usize) -> usize {
         2 * bytes + self.document.clocks().len() * MAKING_CLIENT_BYTES
     }
@@ -213,14 +238,14 @@ impl Room {
         }
         let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
         if let Encoded::Snapshot(compacted) = self.job(purpose, None).run() {
-            self.snapshot(compacted, effects);
+            self.snapshot(*compacted, effects);
         }
         true
     }
 
     fn encode_elsewhere(&mut self, purpose: Purpose, room: Share, effects: &mut Vec<Effect>) {
         self.encoding = match purpose {
-            Purpose::Answer(..) => Encoding::Answer,
+            Purpose::Answer(..) | Purpose::Pieces(_) => Encoding::Answer,
             Purpose::Snapshot(..) => Encoding::Snapshot,
         };
         effects.push(Effect::Encode(self.job(purpose, Some(room))));

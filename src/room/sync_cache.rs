@@ -12,8 +12,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    budgets::Share,
-    document::Cut,
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::{
         lib0::{Reader, write_var_bytes},
@@ -21,7 +19,10 @@ use crate::{
     },
 };
 
-use super::states::Lacking;
+use super::{
+    ENCODE_HERE_BYTES_MAX,
+    states::{Lacking, Update},
+};
 
 /// Answers other than the full state that are kept; more state vectors than this are rare.
 const PARTIAL_MAX: usize = 8;
@@ -57,10 +58,7 @@ struct Full {
 /// Updates that bring a peer up to date.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
-    /// What is sent: an update in one message, or
-    pub update: Bytes,
-    /// a large one.
-    pub cut: Option<Arc<Cut>>,
+    pub update: Update,
     /// Whether it is a SyncStep2. A provider takes that for the end of its first sync, so it must not come before
     /// everything that the document held.
     pub closed: bool,
@@ -68,8 +66,6 @@ pub(super) struct Answer {
     pub version: u64,
     /// What a peer has after them, if they are several.
     pub reached: Option<Arc<Clocks>>,
-    /// Its part of what all answers may take, if it is large, shared by all who hold it.
-    pub share: Option<Arc<Share>>,
 }
 
 /// The updates that followed on an answer. They are copied: each may lie in a larger piece of what was received.
@@ -86,17 +82,15 @@ impl Tail {
 
 impl From<&Lacking> for Answer {
     fn from(lacking: &Lacking) -> Self {
-        let (update, reached) = match &lacking.cut {
-            None => (lacking.update.clone(), None),
-            Some(_) => (Bytes::new(), Some(lacking.reached.clone())),
+        let reached = match &lacking.update {
+            Update::Small(_) => None,
+            Update::Large(_) => Some(lacking.reached.clone()),
         };
         Self {
-            update,
-            cut: lacking.cut.clone(),
+            update: lacking.update.clone(),
             closed: reached.is_none(),
             version: lacking.version,
             reached,
-            share: lacking.share.clone(),
         }
     }
 }
@@ -121,22 +115,25 @@ impl SyncCache {
 
     /// Gives back the large answers that nobody else holds: others wait for their part.
     pub fn tidy(&mut self) {
-        let is_held = |share: &Arc<Share>| Arc::strong_count(share) > 1;
-        self.large
-            .retain(|(_, answer)| answer.share.as_ref().is_none_or(is_held));
+        self.large.retain(|(_, answer)| match &answer.update {
+            Update::Large(cut) => cut.bytes() <= ENCODE_HERE_BYTES_MAX || Arc::strong_count(cut) > 1,
+            Update::Small(_) => true,
+        });
     }
 
     /// Keeps what was encoded.
     pub fn keep(&mut self, lacking: &Lacking) {
         let answer = Answer::from(lacking);
-        if answer.reached.is_some() {
+        let Update::Small(update) = &answer.update else {
             if self.large.len() >= LARGE_MAX {
                 self.large.remove(0);
             }
             self.large.push((lacking.had.clone(), answer));
-        } else if lacking.had.is_empty() {
+            return;
+        };
+        if lacking.had.is_empty() {
             self.full = Some(Full {
-                tail_bytes_max: (lacking.update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),
+                tail_bytes_max: (update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),
                 answer,
                 tail: Vec::new(),
             });

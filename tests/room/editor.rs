@@ -23,7 +23,8 @@ pub enum Heard {
     Saved(Vec<u8>),
     Denied(String),
     Ping,
-    Probe(Probe),
+    /// A ping with a payload.
+    Probe(Option<Probe>),
     Pong,
     Close(u16, String),
 }
@@ -45,7 +46,8 @@ pub fn heard(mut frames: &[u8]) -> Vec<Heard> {
                 u16::from_be_bytes([payload[0], payload[1]]),
                 String::from_utf8(payload[2..].to_vec()).unwrap(),
             ),
-            0x89 => Probe::of(payload).map_or(Heard::Ping, Heard::Probe),
+            0x89 if payload.is_empty() => Heard::Ping,
+            0x89 => Heard::Probe(Probe::of(payload)),
             0x8A => Heard::Pong,
             other => panic!("a frame with opcode {other:x}"),
         });

@@ -656,7 +656,7 @@ impl Peer {
                     return true;
                 }
             }
-            Heard::Probe(probe) => line.probes.push(probe.number),
+            Heard::Probe(probe) => line.probes.extend(probe.map(|probe| probe.number)),
             Heard::Denied(_) | Heard::Ping | Heard::Pong | Heard::Close(..) => {}
         }
         false

@@ -18,6 +18,7 @@ use cowrite::{
         Effect, Micros, Policy, Room, WrittenBy,
         outbox::{Line, Outbox},
         session::{Joining, SessionId},
+        states::Encoded,
     },
     store::{Seq, StoredDocument},
 };
@@ -255,7 +256,7 @@ impl Table {
         let mut all = heard(&frames);
         let probes: Vec<Heard> = all.extract_if(.., |heard| matches!(heard, Heard::Probe(_))).collect();
         for probe in probes {
-            let Heard::Probe(probe) = probe else { continue };
+            let Heard::Probe(Some(probe)) = probe else { continue };
             if !self.is_slow {
                 let mut effects = Vec::new();
                 self.room
@@ -289,9 +290,10 @@ impl Table {
                     continue;
                 }
                 Effect::Encode(job) => {
-                    self.encodes += 1;
+                    let encoded = job.run();
+                    self.encodes += usize::from(!matches!(encoded, Encoded::Pieces));
                     let mut effects = Vec::new();
-                    self.room.encoded(job.run(), self.now, &mut effects);
+                    self.room.encoded(encoded, self.now, &mut effects);
                     self.carry_out(effects);
                     continue;
                 }

@@ -29,7 +29,7 @@ mod tests;
 
 pub use clocks::Clocks;
 pub use merge::merge;
-pub use seal::{Sizes, apart, first_of, seal};
+pub use seal::{Sizes, apart, seal};
 pub use split::split;
 
 use bytes::Bytes;

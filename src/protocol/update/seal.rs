@@ -63,16 +63,15 @@ pub fn seal(update: &CheckedUpdate, sizes: Sizes) -> Vec<Bytes> {
         for_each_part(update, section, each, |clock, len, bytes| {
             if first.is_some() {
                 cutter.add(lane, clock, len, bytes);
-            } else {
-                first = Some(Out {
-                    client: section.client,
-                    start: clock,
-                    end: clock + len,
-                    count: 1,
-                    parts: smallvec![bytes],
-                });
+                return;
             }
-            true
+            first = Some(Out {
+                client: section.client,
+                start: clock,
+                end: clock + len,
+                count: 1,
+                parts: smallvec![bytes],
+            });
         });
         firsts.extend(first);
     }
@@ -103,28 +102,6 @@ pub fn seal(update: &CheckedUpdate, sizes: Sizes) -> Vec<Bytes> {
     cutter.pieces
 }
 
-/// Some of `update`, of about `bytes`, that its reader keeps aside until the rest comes; `None` where that cannot be.
-pub fn first_of(update: &CheckedUpdate, bytes: usize) -> Option<Bytes> {
-    if !is_cut(update) {
-        return None;
-    }
-    let mut cutter = Cutter::new(update, bytes);
-    for (lane, section) in update.sections.iter().enumerate() {
-        let mut is_behind = false;
-        for_each_part(update, section, bytes, |clock, len, part| {
-            if std::mem::replace(&mut is_behind, true) {
-                cutter.add(lane, clock, len, part);
-            }
-            cutter.pieces.is_empty()
-        });
-        if !cutter.pieces.is_empty() {
-            break;
-        }
-    }
-    cutter.flush();
-    cutter.pieces.into_iter().next()
-}
-
 /// Cuts one that its reader keeps aside, into updates of at most about `bytes_max`.
 pub fn apart(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
     if update.bytes.len() <= bytes_max || !is_cut(update) {
@@ -134,7 +111,6 @@ pub fn apart(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
     for (lane, section) in update.sections.iter().enumerate() {
         for_each_part(update, section, bytes_max, |clock, len, bytes| {
             cutter.add(lane, clock, len, bytes);
-            true
         });
     }
     cutter.flush();
@@ -162,12 +138,12 @@ fn fitting(deletions: &[Deletion], bytes_max: usize) -> usize {
     deletions.iter().take_while(fits).count()
 }
 
-/// The structs of a section as they are sent, as long as they are taken: clock, length and bytes of each. Long ones are cut.
+/// The structs of a section as they are sent: clock, length and bytes of each. Long ones are cut.
 fn for_each_part<'a>(
     update: &'a CheckedUpdate,
     section: &Section,
     bytes_max: usize,
-    mut take: impl FnMut(u32, u32, Cow<'a, [u8]>) -> bool,
+    mut take: impl FnMut(u32, u32, Cow<'a, [u8]>),
 ) {
     let mut r = Reader::starting_at(&update.bytes, section.from);
     let mut clock = section.start;
@@ -191,16 +167,13 @@ fn for_each_part<'a>(
         } else {
             bytes_max
         };
-        let (mut part, mut goes_on) = (clock, true);
+        let mut part = clock;
         let chopped = whole.chop(longest, |len, piece| {
-            goes_on = goes_on && take(part, len, Cow::Owned(piece.to_vec()));
+            take(part, len, Cow::Owned(piece.to_vec()));
             part += len;
         });
         if !chopped {
-            goes_on = take(clock, found.len, Cow::Borrowed(&update.bytes[at..r.position()]));
-        }
-        if !goes_on {
-            return;
+            take(clock, found.len, Cow::Borrowed(&update.bytes[at..r.position()]));
         }
         clock += found.len;
     }
