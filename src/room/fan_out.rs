@@ -187,6 +187,7 @@ impl Room {
                 continue;
             }
             session.outbox.drop_sync();
+            session.outbox.line().seen_to_carry(None);
             let taken = session.outbox.taken_version();
             let passed = if taken >= *since_version {
                 self.checkpoints.newest_up_to(taken)
@@ -408,9 +409,9 @@ impl Room {
     pub(super) fn line_carries(&mut self, id: SessionId, pong: u32, now: Micros, effects: &mut Vec<Effect>) {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Reading::Streaming(stream) = &mut session.reading
-            && let Some(carries) = stream.answered(pong, now)
+            && let Some(rate) = stream.answered(pong, now)
         {
-            session.carries = Some(carries);
+            session.outbox.line().seen_to_carry(Some(rate));
             self.serve(id, now, effects);
         }
     }
@@ -424,8 +425,7 @@ impl Room {
             if stream.waits(now) {
                 return Progress::Waits;
             }
-            let carries = session.carries.filter(|carries| carries.holds(now));
-            let cuts = stream.cuts(carries);
+            let cuts = stream.cuts(session.outbox.line().carries());
             if cuts.is_some_and(|cut| !self.has_pieces(&cut, effects)) {
                 return Progress::Waits;
             }

@@ -387,7 +387,6 @@ impl Room {
             told_read_only: false,
             charge,
             probes: 0,
-            carries: None,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });

@@ -13,7 +13,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker},
 };
@@ -50,6 +50,8 @@ pub struct Line {
     all: Option<Arc<Tally>>,
     given_up: AtomicBool,
     takes_large: AtomicBool,
+    /// What it was last seen to carry, in KiB a second; 0 when that is not known.
+    carries: AtomicU32,
     seldom: Mutex<Seldom>,
 }
 
@@ -122,6 +124,7 @@ impl Line {
             all,
             given_up: AtomicBool::new(false),
             takes_large: AtomicBool::new(false),
+            carries: AtomicU32::new(0),
             seldom: Mutex::default(),
         }
     }
@@ -146,6 +149,19 @@ impl Line {
     #[must_use]
     pub fn node(&self) -> Option<NodeId> {
         self.seldom().node
+    }
+
+    /// How many bytes a second it was last seen to carry, if that is known.
+    #[must_use]
+    pub fn carries(&self) -> Option<u64> {
+        let kib = self.carries.load(Relaxed);
+        (kib > 0).then(|| u64::from(kib) * 1024)
+    }
+
+    /// It was seen to carry so many bytes a second; `None`: what was seen holds no more.
+    pub fn seen_to_carry(&self, bytes: Option<u64>) {
+        let kib = bytes.map_or(0, |bytes| (bytes / 1024).max(1));
+        self.carries.store(u32::try_from(kib).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Its peer takes messages of any size, as browsers do.

@@ -22,7 +22,7 @@ use super::{
     Micros,
     authorship::Author,
     outbox::{Kind, Outbox},
-    stream::{Carries, Stream},
+    stream::Stream,
 };
 
 /// Names a session within the process.
@@ -111,8 +111,6 @@ pub(super) struct Session {
     pub charge: Charge,
     /// How many pings it was sent whose answers tell what its line carries.
     pub probes: u32,
-    /// What its line was last seen to carry.
-    pub carries: Option<Carries>,
 }
 
 impl Session {

@@ -32,8 +32,6 @@ const WHOLE: Micros = 8 * SECOND;
 const PIECE: Micros = 4 * SECOND;
 /// The answer to a ping is waited for so long: clients that answer none exist.
 const PATIENCE: Micros = 10 * SECOND;
-/// What a line was seen to carry holds for so long.
-const HOLDS: Micros = 60 * SECOND;
 /// Where pings are not answered, no message is smaller than this part of all.
 const POURED_PIECES: usize = 32;
 
@@ -73,24 +71,6 @@ impl Probe {
             session: SessionId(u64::from_be_bytes(*session)),
             number: u32::from_be_bytes(number.try_into().ok()?),
         })
-    }
-}
-
-/// What a line was seen to carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Carries {
-    bytes_per_second: u64,
-    seen: Micros,
-}
-
-impl Carries {
-    /// Whether it still holds: who reads on a train does not have the same line for an hour.
-    pub fn holds(&self, now: Micros) -> bool {
-        now < self.seen + HOLDS
-    }
-
-    fn within(&self, time: Micros) -> usize {
-        usize::try_from(self.bytes_per_second.saturating_mul(time) / SECOND).unwrap_or(usize::MAX)
     }
 }
 
@@ -160,14 +140,14 @@ impl Stream {
         matches!(self.pace, Pace::Waits { since, .. } if now < since + PATIENCE)
     }
 
-    /// What is to be cut before the next message; the line carries so much, if that is known.
-    pub fn cuts(&mut self, carries: Option<Carries>) -> Option<Arc<Cut>> {
+    /// What is to be cut before the next message; the line carries so many bytes a second, if that is known.
+    pub fn cuts(&mut self, carries: Option<u64>) -> Option<Arc<Cut>> {
         let Update::Large(cut) = &self.answer.update else {
             return None;
         };
         let cut = cut.clone();
         match (self.pace, carries) {
-            (Pace::Begins, Some(carries)) => self.goes_at(carries, &cut),
+            (Pace::Begins, Some(rate)) => self.goes_at(rate, &cut),
             (Pace::Waits { .. }, _) => self.pace = Pace::Pieces,
             // A slower reader of the same was faster.
             (Pace::Whole, _) if self.taken == 0 && cut.whole().is_none() => self.pace = Pace::Pieces,
@@ -250,8 +230,8 @@ impl Stream {
         Some(Probe { session, number }.ping())
     }
 
-    /// A ping was answered: what the line carries, if it was the one that is waited for.
-    pub fn answered(&mut self, pong: u32, now: Micros) -> Option<Carries> {
+    /// A ping was answered: how many bytes a second the line carries, if it was the one that is waited for.
+    pub fn answered(&mut self, pong: u32, now: Micros) -> Option<u64> {
         let Pace::Waits {
             number,
             since,
@@ -272,17 +252,15 @@ impl Stream {
         }
         let there_and_back = now - *since;
         let takes = first.map_or(there_and_back, |first| (now - first).max(there_and_back / BURST));
-        let carries = Carries {
-            bytes_per_second: *bytes as u64 * SECOND / takes.max(1),
-            seen: now,
-        };
-        self.goes_at(carries, &cut.clone());
-        Some(carries)
+        let rate = *bytes as u64 * SECOND / takes.max(1);
+        self.goes_at(rate, &cut.clone());
+        Some(rate)
     }
 
-    fn goes_at(&mut self, carries: Carries, cut: &Arc<Cut>) {
-        self.piece_bytes = Some(carries.within(PIECE).max(SYNC_FRAME_BYTES_MAX));
-        let is_carried = cut.bytes() <= self.message_bytes_max.min(carries.within(WHOLE));
+    fn goes_at(&mut self, rate: u64, cut: &Arc<Cut>) {
+        let within = |time| usize::try_from(rate.saturating_mul(time) / SECOND).unwrap_or(usize::MAX);
+        self.piece_bytes = Some(within(PIECE).max(SYNC_FRAME_BYTES_MAX));
+        let is_carried = cut.bytes() <= self.message_bytes_max.min(within(WHOLE));
         self.pace = if is_carried && cut.whole().is_some() {
             self.taken = 0;
             self.cut.clear();
@@ -340,7 +318,7 @@ mod tests {
             let Some(rate) = rate else { continue };
             now += length as u64 * SECOND / rate;
             assert_eq!(stream.answered(5, now), None, "another one");
-            let measured = stream.answered(3, now).unwrap().bytes_per_second;
+            let measured = stream.answered(3, now).unwrap();
             assert!(measured.abs_diff(rate) <= rate / 10, "{measured}");
             assert!(!stream.waits(now));
         }
@@ -369,7 +347,7 @@ mod tests {
             let pings = stream.asks(SessionId(1), u32::MAX, 7);
             assert!((8_000..9_000).contains(&pings.len()));
             assert_eq!(stream.answered(u32::MAX, 500_007 - apart), None, "the last one counts");
-            let measured = stream.answered(0, 500_007).unwrap().bytes_per_second;
+            let measured = stream.answered(0, 500_007).unwrap();
             assert!(measured.abs_diff(expected) < expected / 20, "{measured}");
         }
     }
@@ -405,27 +383,19 @@ mod tests {
         }
     }
 
-    fn seen(bytes_per_second: u64) -> Carries {
-        Carries {
-            bytes_per_second,
-            seen: 5,
-        }
-    }
-
     #[test]
     fn f14_a_line_that_is_known_is_not_asked() {
         let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(seen(1_000_000))).is_none(), "it is not cut");
+        assert!(stream.cuts(Some(1_000_000)).is_none(), "it is not cut");
         assert!(matches!(stream.next(), Next::Update(whole) if whole.len() > 900_000));
         assert_eq!(stream.sent(SessionId(1), 0, 900_000, 7), None);
         assert_eq!(stream.next(), Next::End);
-        assert!(seen(1).holds(HOLDS + 4) && !seen(1).holds(HOLDS + 5));
     }
 
     #[test]
     fn f14_a_line_that_becomes_slow_or_fast_is_sent_what_it_carries_then() {
         let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(seen(20_000))).is_some());
+        assert!(stream.cuts(Some(20_000)).is_some());
         let Next::Update(first) = stream.next() else { panic!() };
         assert!((60_000..=80_000).contains(&first.len()), "{}", first.len());
         assert!(stream.sent(SessionId(1), 9, first.len(), 1_000).is_some());
@@ -454,7 +424,7 @@ mod tests {
             ..answer(1)
         };
         let mut stream = Stream::new(answer, None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(seen(1_000_000))).is_none());
+        assert!(stream.cuts(Some(1_000_000)).is_none());
         assert!(cut.pieces().len() > 3);
 
         assert!(stream.cuts(None).is_some());
@@ -469,7 +439,7 @@ mod tests {
     #[test]
     fn f14_what_found_no_room_is_sent_later() {
         let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(seen(1_000))).is_some());
+        assert!(stream.cuts(Some(1_000)).is_some());
         let Next::Update(first) = stream.next() else { panic!() };
         stream.later(first.clone());
         assert_eq!(stream.next(), Next::Update(first));
