@@ -55,5 +55,5 @@ export async function confirmed(speaker) {
   if (serial === 1) speaker.say(step2())
   speaker.say(savedQuestion(serial))
   const answered = () => speaker.heard.some(({ kind, content }) => kind === 102 && Buffer.from(content).equals(Buffer.from(varUint(serial))))
-  await until('it is saved', answered, 60_000)
+  await until('it is saved', answered, 150_000)
 }
