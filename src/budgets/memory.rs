@@ -34,6 +34,9 @@ const ODD_SHARE: usize = 2;
 /// What is held while answers and snapshots are encoded is this part of all at most.
 const MAKING_PART: usize = 8;
 
+/// What a process takes between two looks at it is this part of all at most, or nearly so.
+const MARGIN_PART: usize = 16;
+
 /// When somebody who was refused comes back, in microseconds.
 const AGAIN: u64 = 10_000_000;
 
@@ -68,6 +71,12 @@ impl Memory {
             documents: Arc::default(),
             outboxes: Arc::default(),
         })
+    }
+
+    /// The same for a process that is measured from time to time: a part of `max` is left free for what it takes in between.
+    #[must_use]
+    pub fn of_process(max: usize, answers_max: usize) -> Arc<Self> {
+        Self::new(max - max / MARGIN_PART, answers_max)
     }
 
     /// Whatever there is.
@@ -350,6 +359,17 @@ mod tests {
         let open = Memory::unbounded();
         open.uses(usize::MAX / 2);
         assert!(open.may_open(|| None).is_ok() && open.may_edit(1, usize::MAX).is_ok() && open.excess() == 0);
+    }
+
+    #[test]
+    fn l54_a_sixteenth_is_left_free_for_what_is_taken_between_two_looks() {
+        let memory = Memory::of_process(1_600, 0);
+        memory.uses(1_275);
+        assert!(memory.may_open(|| None).is_ok() && memory.excess() == 0);
+        memory.uses(1_276);
+        assert!(memory.may_open(|| None).is_err());
+        memory.uses(1_500);
+        assert_eq!(memory.excess(), 120);
     }
 
     #[test]

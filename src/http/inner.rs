@@ -5,6 +5,7 @@
 //! that it goes to, so neither can fill memory here.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
@@ -61,7 +62,7 @@ const WAITING: usize = 2;
 const LOOK: Duration = Duration::from_millis(10);
 /// How often the document's node is looked for.
 const TRIES: usize = 4;
-/// Pongs that wait to be said to another node.
+/// Pings of another node that are waited for, and pongs that wait to be said to it.
 const PONGS: usize = 2;
 /// How often it is looked whether a client has said something since the other node asked whether it lives.
 const LISTEN: Duration = Duration::from_millis(100);
@@ -214,8 +215,8 @@ pub struct News {
     pub what: Result<(), CloseReason>,
 }
 
-/// The other node's last ping that a pong of the client has to answer.
-type Probed = Arc<Mutex<Option<Bytes>>>;
+/// The other node's last pings that pongs of the client have to answer, in their order.
+type Probed = Arc<Mutex<VecDeque<Bytes>>>;
 
 impl Away {
     /// Begins to carry. `own` is the socket's own outbox, and `here` is dropped when the other node has heard that the client
@@ -277,8 +278,8 @@ impl Away {
     /// Its client answered a ping, perhaps that node's.
     pub fn hear_pong(&self, payload: &Bytes) {
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(payload) = probed.take_if(|known| known == payload) {
-            let _ = self.pongs.try_send(payload);
+        if probed.pop_front_if(|known| known == payload).is_some() {
+            let _ = self.pongs.try_send(payload.clone());
         }
     }
 
@@ -360,11 +361,8 @@ impl Ear {
                     self.is_first(|| Ok(()));
                     self.put(frame::binary(&[&message])).await;
                 }
-                Ok(Some(ws::Frame::Ping(payload))) if Probe::of(&payload).is_some() => {
-                    // What it is about has to have arrived at the client.
-                    self.outbox.push(frame::ping_with(&payload), Kind::Other);
-                    *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
-                }
+                // What it is about has to have arrived at the client (F14).
+                Ok(Some(ws::Frame::Ping(payload))) if !payload.is_empty() => self.probe(payload),
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
                     self.asked = Some((payload, clock::now() / 1_000));
@@ -401,6 +399,17 @@ impl Ear {
                 read = self.read.read_buf(&mut self.arrived) => return read,
                 () = sleep(LISTEN), if is_asked => {}
             }
+        }
+    }
+
+    fn probe(&self, payload: Bytes) {
+        self.outbox.push(frame::ping_with(&payload), Kind::Other);
+        if Probe::of(&payload).is_some() {
+            let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
+            if probed.len() >= PONGS {
+                probed.pop_front();
+            }
+            probed.push_back(payload);
         }
     }
 

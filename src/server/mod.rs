@@ -76,10 +76,6 @@ use descriptors::Descriptors;
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What the process holds is measured four times a second. What it takes in between is this part of all memory, and is left free
-/// for that.
-const MARGIN_PART: usize = 16;
-
 /// Bounds of what all documents share are this part of all memory at most.
 const PART: usize = 8;
 
@@ -186,7 +182,7 @@ impl Application {
         let memory_max = config.memory_max.unwrap_or_else(memory::of_system);
         // Each of these may be used up at the same time, and documents have to have room beside them.
         let part = |bytes_max: usize| bytes_max.min(memory_max / PART);
-        let memory = Memory::new(memory_max - memory_max / MARGIN_PART, part(config.answers_bytes_max));
+        let memory = Memory::of_process(memory_max, part(config.answers_bytes_max));
         let unfinished_max = (memory_max / PART).max(config.message_bytes_max);
         let writer = Writer::start(store.clone(), metrics.clone(), part(config.unsaved_bytes_max))
             .map_err(ServeError::System)?;
