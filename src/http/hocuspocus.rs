@@ -94,7 +94,10 @@ pub async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared
     let (board, own) = Switchboard::new(2 * shared.outbox_bytes_max, shared.memory.outboxes().clone());
     shared.lines.add(&board);
     shared.doorkeeper.is_line(network, own.line());
-    line::says_who(&request, own.line());
+    if !is_inner {
+        // The node between collects each message.
+        line::says_who(&request, own.line());
+    }
     tunnel::node(&request, &shared)
         .iter()
         .for_each(|node| own.line().comes_through(*node));

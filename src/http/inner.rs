@@ -278,7 +278,9 @@ impl Away {
     /// Its client answered a ping, perhaps that node's.
     pub fn hear_pong(&self, payload: &Bytes) {
         let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        if probed.pop_front_if(|known| known == payload).is_some() {
+        if let Some(at) = probed.iter().position(|known| known == payload) {
+            // Who answers the last ping alone has had those before it.
+            probed.drain(..=at);
             let _ = self.pongs.try_send(payload.clone());
         }
     }

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use crate::{
     budgets::Share,
     limits::{SYNC_FRAME_BYTES_MAX, SYNC_WHOLE_BYTES_MAX},
-    protocol::update::{CheckedUpdate, Sizes, seal},
+    protocol::update::{CheckedUpdate, Sizes, apart, seal},
 };
+
+use super::ENCODE_HERE_BYTES_MAX;
 
 /// A large update that a document encoded. Readers share it: it is in memory as long as one of them, or a message that waits for a
 /// line, has it.
@@ -17,7 +19,7 @@ pub struct Cut {
     bytes: usize,
     /// Until it is in pieces, if it is so large that it is not held twice.
     whole: Mutex<Option<Bytes>>,
-    pieces: OnceLock<Vec<Bytes>>,
+    pieces: OnceLock<Vec<Piece>>,
     /// Its part of what all answers may take, if it is very large.
     share: Option<Share>,
 }
@@ -48,6 +50,12 @@ impl Cut {
         Some(Bytes::from_owner(Message { whole, _cut: cut }))
     }
 
+    /// Whether it takes a part of what all answers may take: then nobody keeps it who does not need it.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// Whether its pieces are there already.
     #[must_use]
     pub fn has_pieces(&self) -> bool {
@@ -57,10 +65,10 @@ impl Cut {
     /// All of it in messages of at most about a megabyte, which take effect together, with the last (G41). The first call takes
     /// some milliseconds for each megabyte.
     #[must_use]
-    pub fn pieces(&self) -> &[Bytes] {
+    pub fn pieces(&self) -> &[Piece] {
         self.pieces.get_or_init(|| {
-            let mut held = self.lock();
-            let whole = held.clone().unwrap_or_default();
+            // Others look at it meanwhile.
+            let whole = self.lock().clone().unwrap_or_default();
             let sizes = Sizes {
                 // What may be sent whole is cut because that would take too long.
                 each: SYNC_WHOLE_BYTES_MAX.min(whole.len() / 2),
@@ -69,15 +77,50 @@ impl Cut {
             // What a document encodes passes the check.
             let checked = CheckedUpdate::check(whole.clone());
             let pieces = checked.map_or_else(|_| vec![whole], |checked| seal(&checked, sizes));
-            if self.share.is_some() {
-                *held = None;
+            if self.bytes > ENCODE_HERE_BYTES_MAX {
+                *self.lock() = None;
             }
-            pieces
+            pieces.into_iter().map(Piece::of).collect()
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Bytes>> {
         self.whole.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the pieces, which is cut further for slow lines, once for all of them.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    small: OnceLock<Vec<Bytes>>,
+}
+
+impl Piece {
+    fn of(bytes: Bytes) -> Self {
+        let small = OnceLock::new();
+        Self { bytes, small }
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// It as one message.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The same in messages of [`SYNC_FRAME_BYTES_MAX`], of which nothing takes effect (that is not for the last piece).
+    #[must_use]
+    pub fn small(&self) -> &[Bytes] {
+        self.small.get_or_init(|| {
+            let checked = CheckedUpdate::check(self.bytes.clone());
+            checked.map_or_else(|_| vec![self.bytes()], |checked| apart(&checked, SYNC_FRAME_BYTES_MAX))
+        })
     }
 }
 

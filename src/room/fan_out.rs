@@ -35,7 +35,7 @@ use super::{
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
     states::Encoding,
-    stream::{Next, Stream},
+    stream::{Step, Stream},
     sync_cache::{Answer, Tail},
 };
 
@@ -45,6 +45,8 @@ const SYNC_PAUSE: Micros = 100 * MS;
 const AGAIN: Rate = Rate::per_second(1, 5);
 /// How often those that ask for the first time are: as many documents as a line takes come back at once.
 const FIRST: Rate = Rate::per_second(5, 1_000);
+/// The states of no clients.
+const NOBODY: [u8; 1] = [0];
 /// Slowest look at sessions of which none makes progress.
 const CATCH_UP_MAX: Micros = 640_000;
 
@@ -393,7 +395,13 @@ impl Room {
             } else {
                 SYNC_WHOLE_BYTES_MAX
             };
-            session.reading = Reading::Streaming(Box::new(Stream::new(answer, tail, had, message_bytes_max)));
+            session.reading = Reading::Streaming(Box::new(Stream::new(
+                answer,
+                tail,
+                had,
+                &session.dialect,
+                message_bytes_max,
+            )));
         }
         let progress = self.stream(id, now, effects);
         if let Some(session) = self.sessions.get_mut(&id)
@@ -407,11 +415,23 @@ impl Room {
 
     /// A session answered a ping: what its line carries is known.
     pub(super) fn line_carries(&mut self, id: SessionId, pong: u32, now: Micros, effects: &mut Vec<Effect>) {
-        if let Some(session) = self.sessions.get_mut(&id)
-            && let Reading::Streaming(stream) = &mut session.reading
-            && let Some(rate) = stream.answered(pong, now)
-        {
-            session.outbox.line().seen_to_carry(Some(rate));
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(asking) = &mut session.asking else { return };
+        let is_for_line = asking.is_for_line;
+        let Some((rate, seen_with)) = asking.answered(pong, now) else {
+            return;
+        };
+        session.asking = None;
+        session.seen_with = seen_with;
+        let line = session.outbox.line();
+        line.seen_to_carry(Some(rate));
+        if is_for_line {
+            line.asks(false);
+        }
+        if let Reading::Streaming(stream) = &mut session.reading {
+            stream.carries(rate, seen_with);
             self.serve(id, now, effects);
         }
     }
@@ -422,12 +442,20 @@ impl Room {
         if let Some(session) = self.sessions.get_mut(&id)
             && let Reading::Streaming(stream) = &mut session.reading
         {
-            if stream.waits(now) {
-                return Progress::Waits;
-            }
-            let cuts = stream.cuts(session.outbox.line().carries());
-            if cuts.is_some_and(|cut| !self.has_pieces(&cut, effects)) {
-                return Progress::Waits;
+            match stream.step(&mut session.asking, session.seen_with, session.outbox.line(), now) {
+                Step::Waits => return Progress::Waits,
+                Step::Asks(bytes) => {
+                    let (asking, pings) = Stream::asks(id, session.probes, bytes, now);
+                    session.probes = session.probes.wrapping_add(2);
+                    session.asking = Some(asking);
+                    session.outbox.line().asks(true);
+                    session.outbox.push(pings, Kind::Other);
+                    // Providers wait for messages, and do not see pings.
+                    session.say(Outbound::Awareness(&NOBODY));
+                    return Progress::Made;
+                }
+                Step::Cuts(cut) if !self.has_pieces(&cut, effects) => return Progress::Waits,
+                Step::Cuts(_) | Step::Sends => {}
             }
         }
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -439,28 +467,19 @@ impl Room {
             // The first always goes, on top of what half an outbox may hold: a reader to whom others
             // talk without pause gets on, too.
             let mut within = usize::MAX;
-            loop {
-                match stream.next() {
-                    Next::Pings => {
-                        session.outbox.push(stream.asks(id, session.probes, now), Kind::Other);
-                        session.probes = session.probes.wrapping_add(2);
-                        return Progress::Made;
-                    }
-                    Next::Update(message) => {
-                        let frame = session.dialect.sync_frame(&message, closed);
-                        if !session.outbox.push_within(frame, kind, within) {
-                            stream.later(message);
-                            return Progress::Made;
-                        }
-                    }
-                    Next::End => break,
+            while let Some(message) = stream.next() {
+                let frame = session.dialect.sync_frame(&message, closed);
+                if !session.outbox.push_within(frame, kind, within) {
+                    stream.later(message);
+                    return Progress::Made;
                 }
                 within = bytes_max;
                 session.sent = now;
                 self.counts.frames += 1;
                 let waiting = session.outbox.line().waiting_bytes();
-                if let Some(ping) = stream.sent(id, session.probes, waiting, now) {
+                if let Some((asking, ping)) = stream.sent(message.len(), id, session.probes, waiting, now) {
                     session.probes = session.probes.wrapping_add(1);
+                    session.asking = Some(asking);
                     session.outbox.push(ping, Kind::Other);
                     return Progress::Made;
                 }

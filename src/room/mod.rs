@@ -387,6 +387,8 @@ impl Room {
             told_read_only: false,
             charge,
             probes: 0,
+            asking: None,
+            seen_with: 0,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });
@@ -429,9 +431,14 @@ impl Room {
 
     /// A session is gone. Without effect for one that is not here.
     pub fn leave(&mut self, id: SessionId, now: Micros) {
-        if self.sessions.remove(&id).is_none() {
+        let Some(session) = self.sessions.remove(&id) else {
             return;
+        };
+        if session.asking.is_some_and(|asking| asking.is_for_line) {
+            session.outbox.line().asks(false);
         }
+        // Its answer may be the last one's.
+        drop(session);
         self.lagging.remove(&id);
         self.waiting.remove(id);
         self.unseen.remove(&id);

@@ -52,6 +52,9 @@ pub struct Line {
     takes_large: AtomicBool,
     /// What it was last seen to carry, in KiB a second; 0 when that is not known.
     carries: AtomicU32,
+    /// A session has asked that; none of its pings was answered.
+    is_asked: AtomicBool,
+    is_deaf: AtomicBool,
     seldom: Mutex<Seldom>,
 }
 
@@ -125,6 +128,8 @@ impl Line {
             given_up: AtomicBool::new(false),
             takes_large: AtomicBool::new(false),
             carries: AtomicU32::new(0),
+            is_asked: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
             seldom: Mutex::default(),
         }
     }
@@ -162,6 +167,30 @@ impl Line {
     pub fn seen_to_carry(&self, bytes: Option<u64>) {
         let kib = bytes.map_or(0, |bytes| (bytes / 1024).max(1));
         self.carries.store(u32::try_from(kib).unwrap_or(u32::MAX), Relaxed);
+        self.is_deaf.store(false, Relaxed);
+    }
+
+    /// Whether one of its sessions is finding out what it carries.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.is_asked.load(Relaxed)
+    }
+
+    /// One of its sessions begins to find that out, or has ended.
+    pub fn asks(&self, begins: bool) {
+        self.is_asked.store(begins, Relaxed);
+    }
+
+    /// Whether pings were not answered.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.is_deaf.load(Relaxed)
+    }
+
+    /// Pings were not answered in time.
+    pub fn answers_no_pings(&self) {
+        self.is_deaf.store(true, Relaxed);
+        self.asks(false);
     }
 
     /// Its peer takes messages of any size, as browsers do.
@@ -206,7 +235,8 @@ impl Line {
     /// Bytes of memory that its peer makes the server hold by not reading.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.waiting_bytes() + self.unwritten.load(Relaxed)
+        // What is very large is shared with others.
+        self.weight.load(Relaxed) + self.unwritten.load(Relaxed).min(self.bytes_max)
     }
 
     /// The socket holds so many bytes that it could not write yet.

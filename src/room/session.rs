@@ -22,7 +22,7 @@ use super::{
     Micros,
     authorship::Author,
     outbox::{Kind, Outbox},
-    stream::Stream,
+    stream::{Asking, Stream},
 };
 
 /// Names a session within the process.
@@ -111,6 +111,10 @@ pub(super) struct Session {
     pub charge: Charge,
     /// How many pings it was sent whose answers tell what its line carries.
     pub probes: u32,
+    /// Those whose answers are waited for.
+    pub asking: Option<Asking>,
+    /// With how many bytes it was last seen what its line carries.
+    pub seen_with: usize,
 }
 
 impl Session {

@@ -181,6 +181,12 @@ impl Room {
             self.encode_elsewhere(Purpose::Answer(had, share), room, effects);
             return None;
         }
+        // What is for nobody else may be much together.
+        let share = if bytes > SYNC_FRAME_BYTES_MAX && !had.is_empty() {
+            Some(self.memory.answer(bytes, true)?)
+        } else {
+            None
+        };
         let update = self.document.since(&had);
         let is_cut = update.len() > SYNC_FRAME_BYTES_MAX;
         Some(Lacking {
@@ -191,7 +197,7 @@ impl Room {
                 Arc::default()
             },
             update: if is_cut {
-                Update::Large(Cut::of(update, None))
+                Update::Large(Cut::of(update, share))
             } else {
                 Update::Small(update)
             },

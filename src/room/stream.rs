@@ -3,7 +3,8 @@
 //! Either all may come in one message, or it is cut so that each message is there long before a provider gives up, who hears of
 //! nothing but whole messages. What a reader keeps aside until it has the rest costs it as much again, so the first is for
 //! all lines that carry it. A line of which nothing is known is sent some pings first, with 8 KiB in them: how far their
-//! answers are apart says what it carries. Later a ping follows each message.
+//! answers are apart says what it carries. What was seen with so many bytes is believed for so many times as many: before more
+//! come at once, more pings do. Behind pieces a ping goes, too.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,36 +12,61 @@ use bytes::Bytes;
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{
-        frame,
-        update::{CheckedUpdate, Clocks, apart},
-    },
+    protocol::{dialect::Dialect, frame, update::Clocks},
 };
 
 use super::{
     Micros,
     cut::Cut,
+    outbox::Line,
     session::SessionId,
     states::Update,
     sync_cache::{Answer, Tail},
 };
 
 const SECOND: Micros = 1_000_000;
-/// What a line carries within this time is sent in one message: providers give up when no message came for 30 s.
-const WHOLE: Micros = 8 * SECOND;
-/// One of several messages takes about so long.
-const PIECE: Micros = 4 * SECOND;
 /// The answer to a ping is waited for so long: clients that answer none exist.
-const PATIENCE: Micros = 10 * SECOND;
+const PATIENCE: Micros = 8 * SECOND;
 /// Where pings are not answered, no message is smaller than this part of all.
 const POURED_PIECES: usize = 32;
-
-/// So many pings, each as long as it may be, are sent between two that are measured: a line of 2 kB/s carries them in 4 s.
-const FILLING_PINGS: usize = 64;
+/// So many bytes of pings are sent at first: a line of 2 kB/s carries them in 4 s.
+const PROBE_BYTES: usize = 8 * 1024;
+/// A line that carried so many bytes is believed to carry so many times as many as fast.
+const BELIEVED: usize = 32;
+/// What was seen with few bytes may be so many times too little.
+const UNSURE: usize = 8;
 const PING_BYTES: usize = 125;
+const PING_FRAME_BYTES: usize = PING_BYTES + 2;
 /// Answers that come at one moment say no more than that the line carries so many times what the whole way there and back
 /// does.
-const BURST: u64 = 8;
+const BURST: u64 = 3;
+
+/// How long messages may take.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// What a line carries within this time is sent in one message.
+    whole: Micros,
+    /// Between two pings there is what it carries within this time.
+    pieces: Micros,
+}
+
+impl Times {
+    fn of(dialect: &Dialect) -> Self {
+        if dialect.must_answer() {
+            // y-sweet's client comes back when no message came for five seconds.
+            Self {
+                whole: 3 * SECOND / 2,
+                pieces: SECOND,
+            }
+        } else {
+            // Providers give up when no message came for thirty.
+            Self {
+                whole: 8 * SECOND,
+                pieces: 4 * SECOND,
+            }
+        }
+    }
+}
 
 /// A ping whose answer says that what was sent before it has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +100,52 @@ impl Probe {
     }
 }
 
-/// What is sent next.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// An update.
-    Update(Bytes),
-    /// [`Stream::asks`].
-    Pings,
-    /// Nothing more.
-    End,
+/// Pings that a session was sent, and whose answers are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    /// The last one's number; the one before it stands before the others.
+    number: u32,
+    since: Micros,
+    /// Bytes that were sent before the last one.
+    bytes: usize,
+    /// When the one before them was answered.
+    first: Option<Micros>,
+    /// Other sessions of the line wait for this as well.
+    pub is_for_line: bool,
+}
+
+impl Asking {
+    /// A ping was answered: how many bytes a second the line carries, and with how many that was seen, if it was the last one.
+    pub fn answered(&mut self, pong: u32, now: Micros) -> Option<(u64, usize)> {
+        if self.number.wrapping_sub(1) == pong {
+            self.first = Some(now);
+        }
+        if self.number != pong {
+            return None;
+        }
+        let there_and_back = now - self.since;
+        let apart = self
+            .first
+            .map_or(there_and_back, |first| (now - first).max(there_and_back / BURST));
+        Some((self.bytes as u64 * SECOND / apart.max(1), self.bytes))
+    }
+
+    fn waits(&self, now: Micros) -> bool {
+        now < self.since + PATIENCE
+    }
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing, until more is known of the line.
+    Waits,
+    /// Pings of so many bytes.
+    Asks(usize),
+    /// Messages, when it has its pieces.
+    Cuts(Arc<Cut>),
+    /// Messages.
+    Sends,
 }
 
 /// An answer that is on its way.
@@ -93,283 +156,354 @@ pub(super) struct Stream {
     pub tail: Option<Tail>,
     /// What its reader had.
     pub had: Arc<Clocks>,
+    times: Times,
     /// Its reader takes messages of so many bytes.
     message_bytes_max: usize,
-    /// How many of its parts were sent, or cut.
+    /// How many of its pieces were taken.
     taken: usize,
-    /// What one of them was cut into, for a slow line.
-    cut: VecDeque<Bytes>,
-    /// A message has at most about so many bytes, if that was measured.
+    /// What of one of them was not sent yet.
+    waiting: VecDeque<Bytes>,
+    /// So many bytes go between two pings, if that was measured, and were sent since the last.
     piece_bytes: Option<usize>,
+    sent_bytes: usize,
     pace: Pace,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Pace {
-    /// Nothing is known of the line.
-    Begins,
-    /// So many bytes are on their way since then, with a ping behind them; when the one before them was answered.
-    Waits {
-        number: u32,
-        since: Micros,
-        bytes: usize,
-        first: Option<Micros>,
-    },
-    /// It carries all of it in one message.
-    Whole,
+    /// Nothing is known of the line. Since when another session's pings are waited for.
+    Begins(Option<Micros>),
+    /// It carries so much that more pings are sent before that is believed.
+    Doubts(usize),
+    /// It carries all of it in one message, which was not sent yet.
+    Whole(Option<Bytes>),
     /// It comes in pieces.
     Pieces,
 }
 
 impl Stream {
-    pub fn new(answer: Answer, tail: Option<Tail>, had: Arc<Clocks>, message_bytes_max: usize) -> Self {
+    pub fn new(
+        answer: Answer,
+        tail: Option<Tail>,
+        had: Arc<Clocks>,
+        dialect: &Dialect,
+        message_bytes_max: usize,
+    ) -> Self {
         Self {
             answer,
             tail,
             had,
+            times: Times::of(dialect),
             message_bytes_max,
             taken: 0,
-            cut: VecDeque::new(),
+            waiting: VecDeque::new(),
             piece_bytes: None,
-            pace: Pace::Begins,
+            sent_bytes: 0,
+            pace: Pace::Begins(None),
         }
     }
 
-    /// Whether nothing is sent before it is known what the line carries.
-    pub fn waits(&self, now: Micros) -> bool {
-        matches!(self.pace, Pace::Waits { since, .. } if now < since + PATIENCE)
-    }
-
-    /// What is to be cut before the next message; the line carries so many bytes a second, if that is known.
-    pub fn cuts(&mut self, carries: Option<u64>) -> Option<Arc<Cut>> {
+    /// What comes next on `line`. The session waits for the answers of `asking`, and has seen what it carries with so many bytes.
+    pub fn step(&mut self, asking: &mut Option<Asking>, seen_with: usize, line: &Line, now: Micros) -> Step {
         let Update::Large(cut) = &self.answer.update else {
-            return None;
+            return Step::Sends;
         };
         let cut = cut.clone();
-        match (self.pace, carries) {
-            (Pace::Begins, Some(rate)) => self.goes_at(rate, &cut),
-            (Pace::Waits { .. }, _) => self.pace = Pace::Pieces,
-            // A slower reader of the same was faster.
-            (Pace::Whole, _) if self.taken == 0 && cut.whole().is_none() => self.pace = Pace::Pieces,
-            _ => {}
-        }
-        (self.pace == Pace::Pieces).then_some(cut)
-    }
-
-    /// The next message.
-    pub fn next(&mut self) -> Next {
-        let message = match (&self.answer.update, self.pace) {
-            (Update::Small(update), _) => self.once(update.clone()),
-            (Update::Large(_), Pace::Begins | Pace::Waits { .. }) => return Next::Pings,
-            (Update::Large(cut), Pace::Whole) => {
-                let whole = cut.whole();
-                whole.and_then(|whole| self.once(whole))
+        if let Some(asked) = asking {
+            if asked.waits(now) {
+                return Step::Waits;
             }
-            (Update::Large(cut), Pace::Pieces) => self.piece(&cut.clone()),
-        };
-        message.map_or(Next::End, Next::Update)
+            *asking = None;
+            line.answers_no_pings();
+            if !matches!(self.pace, Pace::Whole(_)) {
+                self.pace = Pace::Pieces;
+            }
+        }
+        if let Pace::Begins(waits) = &mut self.pace {
+            if let Some(rate) = line.carries() {
+                self.goes_at(rate, seen_with.max(PROBE_BYTES), &cut);
+            } else if line.is_deaf() {
+                self.pace = Pace::Pieces;
+            } else if line.is_asked() {
+                if now < *waits.get_or_insert(now) + PATIENCE {
+                    return Step::Waits;
+                }
+                line.answers_no_pings();
+                self.pace = Pace::Pieces;
+            } else {
+                return Step::Asks(PROBE_BYTES);
+            }
+        }
+        match self.pace {
+            Pace::Doubts(bytes) => Step::Asks(bytes),
+            Pace::Pieces => Step::Cuts(cut),
+            Pace::Begins(_) | Pace::Whole(_) => Step::Sends,
+        }
     }
 
-    fn once(&mut self, message: Bytes) -> Option<Bytes> {
-        self.taken += 1;
-        (self.taken == 1).then_some(message)
+    /// The next message; `None` when there are no more.
+    pub fn next(&mut self) -> Option<Bytes> {
+        match (&self.answer.update, &mut self.pace) {
+            (Update::Small(update), _) => {
+                self.taken += 1;
+                (self.taken == 1).then(|| update.clone())
+            }
+            (Update::Large(_), Pace::Whole(whole)) => whole.take(),
+            (Update::Large(cut), _) => {
+                let cut = cut.clone();
+                self.piece(&cut)
+            }
+        }
     }
 
     fn piece(&mut self, cut: &Cut) -> Option<Bytes> {
-        if let Some(piece) = self.cut.pop_front() {
+        if let Some(piece) = self.waiting.pop_front() {
             return Some(piece);
         }
         let unknown = || SYNC_FRAME_BYTES_MAX.max(cut.bytes() / POURED_PIECES);
-        let piece_bytes = self.piece_bytes.unwrap_or_else(unknown);
-        let piece = cut.pieces().get(self.taken)?.clone();
+        let most = self.piece_bytes.unwrap_or_else(unknown).min(self.message_bytes_max);
+        let piece = cut.pieces().get(self.taken)?;
         self.taken += 1;
         let is_last = self.taken == cut.pieces().len();
-        if is_last || piece.len() <= piece_bytes {
-            return Some(piece);
+        if is_last || piece.len() <= most {
+            return Some(piece.bytes());
         }
-        // What is cut here passes the check.
-        let Ok(checked) = CheckedUpdate::check(piece.clone()) else {
-            return Some(piece);
-        };
-        self.cut.extend(apart(&checked, piece_bytes));
-        self.cut.pop_front()
+        self.waiting.extend(piece.small().iter().cloned());
+        self.waiting.pop_front()
     }
 
     /// There was no room for it.
     pub fn later(&mut self, piece: Bytes) {
-        self.cut.push_front(piece);
+        self.waiting.push_front(piece);
     }
 
-    /// Pings, of which those with this number and the next are waited for.
-    pub fn asks(&mut self, session: SessionId, number: u32, now: Micros) -> Bytes {
-        let [first, last] = [number, number.wrapping_add(1)].map(|number| Probe { session, number }.ping());
-        let filling = frame::ping_with(&[0; PING_BYTES]).repeat(FILLING_PINGS);
-        self.waits_for(number.wrapping_add(1), filling.len() + last.len(), now);
-        [&first[..], &filling, &last].concat().into()
-    }
-
-    fn waits_for(&mut self, number: u32, bytes: usize, now: Micros) {
-        self.pace = Pace::Waits {
-            number,
+    /// Pings of `bytes` with this number and the next.
+    pub fn asks(session: SessionId, number: u32, bytes: usize, now: Micros) -> (Asking, Bytes) {
+        let last = number.wrapping_add(1);
+        let [before, behind] = [number, last].map(|number| Probe { session, number }.ping());
+        let filling = frame::ping_with(&[0; PING_BYTES]).repeat(bytes.div_ceil(PING_FRAME_BYTES));
+        let asking = Asking {
+            number: last,
             since: now,
-            bytes,
+            bytes: filling.len() + behind.len(),
             first: None,
+            is_for_line: true,
         };
+        (asking, [&before[..], &filling, &behind].concat().into())
     }
 
-    /// A message was sent; so many bytes wait for the line. Returns the ping that is to follow, whose answer is waited for.
-    pub fn sent(&mut self, session: SessionId, number: u32, bytes: usize, now: Micros) -> Option<Bytes> {
-        let Update::Large(cut) = &self.answer.update else {
-            return None;
-        };
-        let has_more = || !self.cut.is_empty() || self.taken < cut.pieces().len();
-        if self.pace != Pace::Pieces || self.piece_bytes.is_none() || !has_more() {
-            return None;
-        }
-        self.waits_for(number, bytes, now);
-        Some(Probe { session, number }.ping())
-    }
-
-    /// A ping was answered: how many bytes a second the line carries, if it was the one that is waited for.
-    pub fn answered(&mut self, pong: u32, now: Micros) -> Option<u64> {
-        let Pace::Waits {
-            number,
-            since,
-            bytes,
-            first,
-        } = &mut self.pace
+    /// A message of so many bytes was sent. Returns the ping that is to follow, if one is, and what is waited for then; so
+    /// many bytes wait for the line.
+    pub fn sent(
+        &mut self,
+        message_bytes: usize,
+        session: SessionId,
+        number: u32,
+        waiting_bytes: usize,
+        now: Micros,
+    ) -> Option<(Asking, Bytes)> {
+        let (Update::Large(cut), Pace::Pieces, Some(piece_bytes)) = (&self.answer.update, &self.pace, self.piece_bytes)
         else {
             return None;
         };
-        let Update::Large(cut) = &self.answer.update else {
+        self.sent_bytes += message_bytes;
+        let is_over = self.waiting.is_empty() && self.taken >= cut.pieces().len();
+        if is_over || self.sent_bytes + SYNC_FRAME_BYTES_MAX <= piece_bytes {
             return None;
+        }
+        self.sent_bytes = 0;
+        let asking = Asking {
+            number,
+            since: now,
+            bytes: waiting_bytes,
+            first: None,
+            is_for_line: false,
         };
-        if number.wrapping_sub(1) == pong {
-            *first = Some(now);
-        }
-        if *number != pong {
-            return None;
-        }
-        let there_and_back = now - *since;
-        let takes = first.map_or(there_and_back, |first| (now - first).max(there_and_back / BURST));
-        let rate = *bytes as u64 * SECOND / takes.max(1);
-        self.goes_at(rate, &cut.clone());
-        Some(rate)
+        Some((asking, Probe { session, number }.ping()))
     }
 
-    fn goes_at(&mut self, rate: u64, cut: &Arc<Cut>) {
+    /// Its line carries so many bytes a second, as was seen with so many.
+    pub fn carries(&mut self, rate: u64, seen_with: usize) {
+        if let Update::Large(cut) = &self.answer.update {
+            let cut = cut.clone();
+            self.goes_at(rate, seen_with, &cut);
+        }
+    }
+
+    fn goes_at(&mut self, rate: u64, seen_with: usize, cut: &Arc<Cut>) {
         let within = |time| usize::try_from(rate.saturating_mul(time) / SECOND).unwrap_or(usize::MAX);
-        self.piece_bytes = Some(within(PIECE).max(SYNC_FRAME_BYTES_MAX));
-        let is_carried = cut.bytes() <= self.message_bytes_max.min(within(WHOLE));
-        self.pace = if is_carried && cut.whole().is_some() {
-            self.taken = 0;
-            self.cut.clear();
-            Pace::Whole
-        } else {
-            Pace::Pieces
+        let believed = seen_with.saturating_mul(BELIEVED);
+        self.piece_bytes = Some(within(self.times.pieces).min(believed).max(SYNC_FRAME_BYTES_MAX));
+        if matches!(self.pace, Pace::Whole(_)) {
+            return;
+        }
+        let carried = within(self.times.whole);
+        self.pace = match cut.whole().filter(|whole| whole.len() <= self.message_bytes_max) {
+            Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried => {
+                Pace::Doubts(whole.len() / BELIEVED + PING_FRAME_BYTES)
+            }
+            Some(whole) if whole.len() <= carried => {
+                self.waiting.clear();
+                Pace::Whole(Some(whole))
+            }
+            _ => Pace::Pieces,
         };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::limits::SYNC_WHOLE_BYTES_MAX;
+    use std::sync::Arc;
 
-    fn answer(bytes: usize) -> Answer {
+    use super::*;
+    use crate::{budgets::Memory, limits::SYNC_WHOLE_BYTES_MAX};
+
+    fn update(bytes: usize) -> Bytes {
         let mut update = vec![1, 1, 5, 0, 4, 1, 1, b't'];
         crate::protocol::lib0::write_var_bytes(&mut update, &vec![b'x'; bytes]);
         update.push(0);
+        update.into()
+    }
+
+    fn of(update: Update) -> Answer {
         Answer {
-            update: if update.len() > SYNC_FRAME_BYTES_MAX {
-                Update::Large(Cut::of(update.into(), None))
-            } else {
-                Update::Small(update.into())
-            },
+            update,
             closed: false,
             version: 1,
             reached: None,
         }
     }
 
-    /// The sizes of all messages on a line that carries so many bytes a second, or whose pings nobody answers, for a client that
-    /// takes messages of `most` bytes.
-    fn sizes_of(bytes: usize, rate: Option<u64>, most: usize) -> Vec<usize> {
-        let mut stream = Stream::new(answer(bytes), None, Arc::default(), most);
-        let (mut sizes, mut now, mut is_new) = (Vec::new(), 7, true);
+    fn answer(bytes: usize) -> Answer {
+        let update = update(bytes);
+        of(if update.len() > SYNC_FRAME_BYTES_MAX {
+            Update::Large(Cut::of(update, None))
+        } else {
+            Update::Small(update)
+        })
+    }
+
+    fn to(answer: Answer, message_bytes_max: usize) -> Stream {
+        Stream::new(answer, None, Arc::default(), &Dialect::YWebsocket, message_bytes_max)
+    }
+
+    /// What came to a client.
+    #[derive(Debug, Default)]
+    struct Came {
+        /// The bytes of each message.
+        sizes: Vec<usize>,
+        /// How often it was asked, with how many bytes.
+        asked: Vec<usize>,
+        /// The longest time in which no message came, but for those with which it is asked.
+        gap: Micros,
+        took: Micros,
+    }
+
+    /// Sends all on a line that carries so many bytes a second at first, then what `rate` says. `None`: it answers no pings.
+    fn sends(mut stream: Stream, way: Micros, mut rate: impl FnMut(usize) -> Option<u64>) -> Came {
+        let line = Line::new(usize::MAX);
+        let (mut came, mut now, mut seen_with, mut asking) = (Came::default(), 7, 0, None);
+        let (mut sent, mut last) = (0, 7);
         loop {
-            let _ = stream.cuts(None);
-            let (length, waits) = match stream.next() {
-                Next::End => return sizes,
-                Next::Pings => {
-                    assert!(std::mem::take(&mut is_new), "once");
-                    (stream.asks(SessionId(1), 2, now).len(), true)
+            match stream.step(&mut asking, seen_with, &line, now) {
+                Step::Waits => now += PATIENCE / 100,
+                Step::Asks(bytes) => {
+                    let (asks, pings) = Stream::asks(SessionId(1), 2, bytes, now);
+                    came.asked.push(bytes);
+                    asking = Some(asks);
+                    line.asks(true);
+                    let Some(rate) = rate(sent) else { continue };
+                    let first = now + way;
+                    now = first + pings.len() as u64 * SECOND / rate;
+                    (came.gap, last) = (came.gap.max(now - last), now);
+                    let asks = asking.as_mut().unwrap();
+                    assert!(asks.answered(9, now).is_none() && asks.answered(2, first).is_none());
+                    let (rate, seen) = asks.answered(3, now).unwrap();
+                    (asking, seen_with) = (None, seen);
+                    line.seen_to_carry(Some(rate));
+                    line.asks(false);
+                    stream.carries(rate, seen);
                 }
-                Next::Update(message) => {
-                    sizes.push(message.len());
-                    let ping = stream.sent(SessionId(1), 3, message.len(), now);
-                    (message.len(), ping.is_some())
+                Step::Cuts(_) | Step::Sends => {
+                    let Some(message) = stream.next() else {
+                        came.took = now;
+                        return came;
+                    };
+                    came.sizes.push(message.len());
+                    sent += message.len();
+                    let rate = rate(sent);
+                    now += message.len() as u64 * SECOND / rate.unwrap_or(1_000_000);
+                    (came.gap, last) = (came.gap.max(now - last), now);
+                    if let Some((asks, _)) = stream.sent(message.len(), SessionId(1), 4, message.len(), now) {
+                        asking = Some(asks);
+                        let Some(rate) = rate else { continue };
+                        now += way;
+                        asking = None;
+                        stream.carries(rate, message.len());
+                    }
                 }
-            };
-            if !waits {
-                continue;
             }
-            assert!(stream.waits(now + PATIENCE - 1) && !stream.waits(now + PATIENCE));
-            let Some(rate) = rate else { continue };
-            now += length as u64 * SECOND / rate;
-            assert_eq!(stream.answered(5, now), None, "another one");
-            let measured = stream.answered(3, now).unwrap();
-            assert!(measured.abs_diff(rate) <= rate / 10, "{measured}");
-            assert!(!stream.waits(now));
         }
     }
 
-    fn sizes(bytes: usize, rate: Option<u64>) -> Vec<usize> {
-        sizes_of(bytes, rate, SYNC_WHOLE_BYTES_MAX)
+    fn at(rate: u64) -> impl FnMut(usize) -> Option<u64> {
+        move |_| Some(rate)
     }
 
     #[test]
     fn f14_what_a_line_carries_in_some_seconds_comes_in_one_message() {
-        assert_eq!(sizes(10_000, Some(1)).len(), 1, "a small one is not asked about");
-        for (bytes, rate) in [(50_000, 10_000), (300_000, 50_000), (900_000, 1_000_000)] {
-            let sizes = sizes(bytes, Some(rate));
-            assert!(matches!(sizes[..], [whole] if whole > bytes), "{sizes:?}");
+        let small = sends(to(answer(10_000), usize::MAX), 0, at(1_000));
+        assert!(small.sizes.len() == 1 && small.asked.is_empty(), "{small:?}");
+        for (bytes, rate) in [
+            (50_000, 10_000),
+            (250_000, 50_000),
+            (900_000, 1_000_000),
+            (30_000_000, 5_000_000),
+        ] {
+            let came = sends(to(answer(bytes), usize::MAX), 50_000, at(rate));
+            assert!(matches!(came.sizes[..], [whole] if whole > bytes), "{came:?}");
+            let asked: usize = came.asked.iter().sum();
+            assert!(asked <= PROBE_BYTES + bytes / 30, "{came:?}");
         }
-        let large = sizes_of(30_000_000, Some(5_000_000), usize::MAX);
-        assert!(matches!(large[..], [whole] if whole > 30_000_000), "{large:?}");
     }
 
     #[test]
-    fn f14_a_long_way_is_not_taken_for_a_slow_line() {
-        // Half a second there and back, then 100 kB/s; and half a second in which all comes at once.
-        for (apart, expected) in [(84_000, 100_000), (0, 134_000)] {
-            let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-            let pings = stream.asks(SessionId(1), u32::MAX, 7);
-            assert!((8_000..9_000).contains(&pings.len()));
-            assert_eq!(stream.answered(u32::MAX, 500_007 - apart), None, "the last one counts");
-            let measured = stream.answered(0, 500_007).unwrap();
-            assert!(measured.abs_diff(expected) < expected / 20, "{measured}");
+    fn f14_a_line_is_believed_to_carry_no_more_than_so_many_times_what_was_seen() {
+        // What a shaper lets through at once says nothing.
+        for bytes in [200_000, 2_000_000, 20_000_000] {
+            let came = sends(to(answer(bytes), usize::MAX), 5_000, |sent| {
+                Some(if sent == 0 { 1_000_000 } else { 30_000 })
+            });
+            assert!(came.asked.len() == 1 + usize::from(bytes > 262_144), "{:?}", came.asked);
         }
+        let mut stream = to(answer(2_000_000), usize::MAX);
+        stream.carries(1_000_000_000, PROBE_BYTES);
+        let line = Line::new(usize::MAX);
+        let Step::Asks(more) = stream.step(&mut None, 0, &line, 1) else {
+            panic!()
+        };
+        assert!((62_000..64_000).contains(&more), "{more}");
     }
 
     #[test]
     fn f14_who_takes_no_large_messages_is_sent_none() {
-        let sizes = sizes(10_000_000, Some(100_000_000));
-        let most = *sizes.iter().max().unwrap();
-        assert!((11..=12).contains(&sizes.len()) && most < 1_048_576, "{sizes:?}");
+        for bytes in [10_000_000, 50_000_000] {
+            let came = sends(to(answer(bytes), SYNC_WHOLE_BYTES_MAX), 0, at(100_000_000));
+            let most = *came.sizes.iter().max().unwrap();
+            assert!(came.sizes.len() > 10 && most < 1_048_576, "{most} of {bytes}");
+        }
     }
 
     #[test]
-    fn f14_a_slow_line_is_sent_messages_that_it_carries_in_time() {
+    fn f12_f14_a_slow_line_is_sent_messages_that_come_in_time() {
         for bytes in [60_000, 300_000, 900_000, 3_000_000, 10_000_000] {
             for rate in [2_000, 15_000, 100_000] {
-                let sizes = sizes(bytes, Some(rate));
-                let most = *sizes.iter().max().unwrap() as u64;
-                let sum: usize = sizes.iter().sum();
-                assert!(most <= 28 * rate, "{most} at {rate}");
+                let came = sends(to(answer(bytes), usize::MAX), 100_000, at(rate));
+                let sum: usize = came.sizes.iter().sum();
+                assert!(came.gap < 28 * SECOND, "{} at {rate}", came.gap);
                 assert!(sum < bytes + bytes / 100 + 24_000, "{sum} of {bytes}");
-                let needed = sum as u64 / (4 * rate).max(SYNC_FRAME_BYTES_MAX as u64);
-                assert!(sizes.len() as u64 <= 2 * needed + 5, "{} at {rate}", sizes.len());
+                let needed = sum as u64 * SECOND / rate;
+                assert!(came.took < needed * 6 / 5 + 12 * SECOND, "{} of {needed}", came.took);
             }
         }
     }
@@ -377,72 +511,110 @@ mod tests {
     #[test]
     fn f14_who_answers_no_pings_is_sent_what_most_lines_carry() {
         for bytes in [60_000, 900_000, 10_000_000] {
-            let sizes = sizes(bytes, None);
-            let most = *sizes.iter().max().unwrap();
+            let came = sends(to(answer(bytes), usize::MAX), 0, |_| None);
+            let most = *came.sizes.iter().max().unwrap();
             assert!(most <= SYNC_FRAME_BYTES_MAX.max(bytes / 32) + 100, "{most} of {bytes}");
+            assert!(
+                came.asked == [PROBE_BYTES] && came.took < PATIENCE * 2 + bytes as u64,
+                "{came:?}"
+            );
         }
     }
 
     #[test]
-    fn f14_a_line_that_is_known_is_not_asked() {
-        let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(1_000_000)).is_none(), "it is not cut");
-        assert!(matches!(stream.next(), Next::Update(whole) if whole.len() > 900_000));
-        assert_eq!(stream.sent(SessionId(1), 0, 900_000, 7), None);
-        assert_eq!(stream.next(), Next::End);
+    fn f14_y_sweet_s_client_comes_back_after_five_seconds_without_a_message() {
+        for bytes in [300_000, 3_000_000] {
+            for rate in [100_000, 500_000, 5_000_000] {
+                let stream = Stream::new(answer(bytes), None, Arc::default(), &Dialect::YSweet, usize::MAX);
+                let came = sends(stream, 50_000, at(rate));
+                assert!(came.gap < 4 * SECOND, "{} of {bytes} at {rate}", came.gap);
+            }
+        }
     }
 
     #[test]
-    fn f14_a_line_that_becomes_slow_or_fast_is_sent_what_it_carries_then() {
-        let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(20_000)).is_some());
-        let Next::Update(first) = stream.next() else { panic!() };
-        assert!((60_000..=80_000).contains(&first.len()), "{}", first.len());
-        assert!(stream.sent(SessionId(1), 9, first.len(), 1_000).is_some());
-        // No pong comes: it goes on as before.
-        assert!(!stream.waits(1_000 + PATIENCE) && stream.cuts(None).is_some());
-        let Next::Update(second) = stream.next() else { panic!() };
-        assert!((60_000..=80_000).contains(&second.len()), "{}", second.len());
-        assert!(stream.sent(SessionId(1), 10, second.len(), 11 * SECOND).is_some());
-
-        assert!(stream.answered(10, 11 * SECOND + 1_000).is_some());
-
-        assert!(stream.cuts(None).is_none());
-        assert!(matches!(stream.next(), Next::Update(whole) if whole.len() > 900_000));
-        assert_eq!(stream.next(), Next::End);
+    fn f14_a_long_way_is_not_taken_for_a_slow_line() {
+        // Half a second there and back, then 100 kB/s; and half a second in which all comes at once.
+        for (apart, expected) in [(84_000, 50_000), (250_000, 33_000), (0, 50_000)] {
+            let (mut asking, pings) = Stream::asks(SessionId(1), u32::MAX, PROBE_BYTES, 7);
+            assert!((8_000..9_000).contains(&pings.len()));
+            assert!(
+                asking.answered(u32::MAX, 500_007 - apart).is_none(),
+                "the last one counts"
+            );
+            let (measured, with) = asking.answered(0, 500_007).unwrap();
+            assert!(measured.abs_diff(expected) < expected / 20, "{measured}");
+            assert!(with.abs_diff(PROBE_BYTES) < 300);
+        }
     }
 
     #[test]
-    fn f14_what_is_in_pieces_before_it_is_sent_whole_is_sent_in_pieces() {
-        let memory = crate::budgets::Memory::new(usize::MAX, usize::MAX);
-        let Update::Large(small) = answer(3_000_000).update else {
-            panic!()
-        };
-        let cut = Cut::of(small.whole().unwrap(), memory.answer(3_000_000, false));
-        let answer = Answer {
-            update: Update::Large(cut.clone()),
-            ..answer(1)
-        };
-        let mut stream = Stream::new(answer, None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(1_000_000)).is_none());
+    fn f14_one_session_of_a_line_asks_for_all() {
+        let line = Line::new(usize::MAX);
+        let (mut first, mut second) = (to(answer(100_000), usize::MAX), to(answer(100_000), usize::MAX));
+        assert!(matches!(first.step(&mut None, 0, &line, 1), Step::Asks(_)));
+        line.asks(true);
+        assert!(matches!(second.step(&mut None, 0, &line, 2), Step::Waits));
+        line.seen_to_carry(Some(1_000_000));
+        assert!(matches!(second.step(&mut None, 0, &line, 3), Step::Sends));
+        assert!(second.next().unwrap().len() > 100_000);
+
+        let mut third = to(answer(100_000), usize::MAX);
+        line.seen_to_carry(None);
+        assert!(matches!(third.step(&mut None, 0, &line, 4), Step::Waits));
+        assert!(matches!(third.step(&mut None, 0, &line, 4 + PATIENCE), Step::Cuts(_)));
+        assert!(!line.is_asked() && line.is_deaf(), "it is not waited for again");
+    }
+
+    #[test]
+    fn f14_who_asks_again_while_pings_are_on_their_way_waits_for_the_same_ones() {
+        let line = Line::new(usize::MAX);
+        let (asking, _) = Stream::asks(SessionId(1), 0, PROBE_BYTES, 10);
+        line.asks(true);
+        let mut asking = Some(asking);
+        for now in [11, 5 * SECOND, PATIENCE + 9] {
+            let mut again = to(answer(100_000), usize::MAX);
+            assert!(matches!(again.step(&mut asking, 0, &line, now), Step::Waits));
+        }
+        for _ in 0..2 {
+            let mut again = to(answer(100_000), usize::MAX);
+            let step = again.step(&mut asking, 0, &line, PATIENCE + 10);
+            assert!(matches!(step, Step::Cuts(_)), "it answers none");
+        }
+    }
+
+    #[test]
+    fn f14_a_line_that_becomes_fast_is_sent_the_rest_at_once() {
+        let came = sends(to(answer(900_000), usize::MAX), 1_000, |sent| {
+            Some(if sent < 200_000 { 20_000 } else { 10_000_000 })
+        });
+        assert!(
+            came.sizes.len() < 10 && *came.sizes.last().unwrap() > 900_000,
+            "{came:?}"
+        );
+    }
+
+    #[test]
+    fn f14_what_is_in_pieces_when_it_is_to_be_sent_whole_is_sent_in_pieces() {
+        let memory = Memory::new(usize::MAX, usize::MAX);
+        let whole = update(3_000_000);
+        let cut = Cut::of(whole.clone(), memory.answer(whole.len(), false));
+        let mut stream = to(of(Update::Large(cut.clone())), usize::MAX);
         assert!(cut.pieces().len() > 3);
 
-        assert!(stream.cuts(None).is_some());
+        stream.carries(100_000_000, 1_000_000);
 
-        let sent = std::iter::from_fn(|| match stream.next() {
-            Next::Update(piece) => Some(piece.len()),
-            _ => None,
-        });
-        assert!(sent.sum::<usize>() > 3_000_000);
+        let pieces: Vec<Bytes> = std::iter::from_fn(|| stream.next()).collect();
+        assert!(pieces.len() > 3 && pieces.iter().map(Bytes::len).sum::<usize>() >= whole.len());
     }
 
     #[test]
     fn f14_what_found_no_room_is_sent_later() {
-        let mut stream = Stream::new(answer(900_000), None, Arc::default(), usize::MAX);
-        assert!(stream.cuts(Some(1_000)).is_some());
-        let Next::Update(first) = stream.next() else { panic!() };
+        let mut stream = to(answer(900_000), usize::MAX);
+        stream.carries(1_000, PROBE_BYTES);
+        let first = stream.next().unwrap();
         stream.later(first.clone());
-        assert_eq!(stream.next(), Next::Update(first));
+        assert_eq!(stream.next(), Some(first));
     }
 
     #[test]

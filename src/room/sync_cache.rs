@@ -19,10 +19,7 @@ use crate::{
     },
 };
 
-use super::{
-    ENCODE_HERE_BYTES_MAX,
-    states::{Lacking, Update},
-};
+use super::states::{Lacking, Update};
 
 /// Answers other than the full state that are kept; more state vectors than this are rare.
 const PARTIAL_MAX: usize = 8;
@@ -116,7 +113,7 @@ impl SyncCache {
     /// Gives back the large answers that nobody else holds: others wait for their part.
     pub fn tidy(&mut self) {
         self.large.retain(|(_, answer)| match &answer.update {
-            Update::Large(cut) => cut.bytes() <= ENCODE_HERE_BYTES_MAX || Arc::strong_count(cut) > 1,
+            Update::Large(cut) => !cut.is_counted() || Arc::strong_count(cut) > 1,
             Update::Small(_) => true,
         });
     }

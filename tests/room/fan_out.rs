@@ -336,7 +336,12 @@ fn f14_a_line_that_answers_at_once_is_sent_the_whole_and_what_was_edited_meanwhi
     table.says(3, &step1(&[0]));
     let reader = Editor::new(9);
     table.passes(100 * MS);
-    assert_eq!(table.takes(3), [], "it is not known what the line carries");
+    let heard = table.takes(3);
+    assert_eq!(
+        heard,
+        [Heard::Awareness(vec![])],
+        "it is not known what the line carries"
+    );
     table.says(1, &update(&author.types("meanwhile")));
 
     let pong = |table: &mut Table, session: u64, number: u32| {
@@ -351,6 +356,10 @@ fn f14_a_line_that_answers_at_once_is_sent_the_whole_and_what_was_edited_meanwhi
     pong(&mut table, 3, 2);
     assert_eq!(table.takes(3), [], "other pings were answered");
     pong(&mut table, 3, 1);
+    let heard = table.takes(3);
+    assert_eq!(heard, [Heard::Awareness(vec![])], "so much is not believed yet");
+    pong(&mut table, 3, 2);
+    pong(&mut table, 3, 3);
 
     let whole = updates(table.takes(3));
     assert!(matches!(&whole[..], [whole] if whole.len() > 600_000));

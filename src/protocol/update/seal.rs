@@ -60,7 +60,7 @@ pub fn seal(update: &CheckedUpdate, sizes: Sizes) -> Vec<Bytes> {
     let mut firsts: Vec<Out> = Vec::with_capacity(update.sections.len());
     for (lane, section) in update.sections.iter().enumerate() {
         let mut first = None;
-        for_each_part(update, section, each, |clock, len, bytes| {
+        for_each_part(update, section, FIRST_BYTES_MAX.min(each), each, |clock, len, bytes| {
             if first.is_some() {
                 cutter.add(lane, clock, len, bytes);
                 return;
@@ -109,7 +109,7 @@ pub fn apart(update: &CheckedUpdate, bytes_max: usize) -> Vec<Bytes> {
     }
     let mut cutter = Cutter::new(update, bytes_max);
     for (lane, section) in update.sections.iter().enumerate() {
-        for_each_part(update, section, bytes_max, |clock, len, bytes| {
+        for_each_part(update, section, bytes_max, bytes_max, |clock, len, bytes| {
             cutter.add(lane, clock, len, bytes);
         });
     }
@@ -138,10 +138,12 @@ fn fitting(deletions: &[Deletion], bytes_max: usize) -> usize {
     deletions.iter().take_while(fits).count()
 }
 
-/// The structs of a section as they are sent: clock, length and bytes of each. Long ones are cut.
+/// The structs of a section as they are sent: clock, length and bytes of each. Long ones are cut, and the first one to another
+/// length.
 fn for_each_part<'a>(
     update: &'a CheckedUpdate,
     section: &Section,
+    first_bytes_max: usize,
     bytes_max: usize,
     mut take: impl FnMut(u32, u32, Cow<'a, [u8]>),
 ) {
@@ -162,11 +164,7 @@ fn for_each_part<'a>(
                 clock,
             },
         };
-        let longest = if number == 0 {
-            FIRST_BYTES_MAX.min(bytes_max)
-        } else {
-            bytes_max
-        };
+        let longest = if number == 0 { first_bytes_max } else { bytes_max };
         let mut part = clock;
         let chopped = whole.chop(longest, |len, piece| {
             take(part, len, Cow::Owned(piece.to_vec()));
