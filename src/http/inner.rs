@@ -63,7 +63,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How often the document's node is looked for.
 const TRIES: usize = 4;
 /// Pings of another node that are waited for, and pongs that wait to be said to it.
-const PONGS: usize = 2;
+const PONGS: usize = 4;
 /// How often it is looked whether a client has said something since the other node asked whether it lives.
 const LISTEN: Duration = Duration::from_millis(100);
 /// How long the other node may take to see that a client has left a document.
@@ -364,7 +364,7 @@ impl Ear {
                     self.put(frame::binary(&[&message])).await;
                 }
                 // What it is about has to have arrived at the client (F14).
-                Ok(Some(ws::Frame::Ping(payload))) if !payload.is_empty() => self.probe(payload),
+                Ok(Some(ws::Frame::Ping(payload))) if !payload.is_empty() => self.probe(payload).await,
                 Ok(Some(ws::Frame::Ping(payload))) => {
                     self.outbox.push(frame::ping(), Kind::Other);
                     self.asked = Some((payload, clock::now() / 1_000));
@@ -404,8 +404,8 @@ impl Ear {
         }
     }
 
-    fn probe(&self, payload: Bytes) {
-        self.outbox.push(frame::ping_with(&payload), Kind::Other);
+    async fn probe(&self, payload: Bytes) {
+        let ping = frame::ping_with(&payload);
         if Probe::of(&payload).is_some() {
             let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
             if probed.len() >= PONGS {
@@ -413,6 +413,7 @@ impl Ear {
             }
             probed.push_back(payload);
         }
+        self.put(ping).await;
     }
 
     /// Tells the socket, if nothing was heard before; whether that is so.

@@ -114,6 +114,9 @@ impl Room {
             return;
         };
         session.outbox.drop_sync();
+        // What stood before that ping was dropped.
+        session.asking.take_if(|asking| !asking.is_for_line);
+        session.follows = false;
         session.reading = Reading::Behind { had };
         session.wants_document = true;
         session.asks_again = session.served.is_some();
@@ -400,6 +403,7 @@ impl Room {
                 tail,
                 had,
                 &session.dialect,
+                session.follows,
                 message_bytes_max,
             )));
         }
@@ -491,8 +495,12 @@ impl Room {
             }
             let lacks = answer.reached.take().filter(|_| version < self.version);
             session.reading = match lacks {
-                Some(reached) => Reading::Behind { had: reached },
+                Some(reached) => {
+                    session.follows = true;
+                    Reading::Behind { had: reached }
+                }
                 None => {
+                    session.follows = false;
                     if let Some(tail) = stream.tail.take() {
                         let frames = session.dialect.frames(tail.updates().map(Outbound::Update));
                         let _ = session.outbox.push_within(frames.into(), Kind::Sync(0), usize::MAX);

@@ -388,6 +388,7 @@ impl Room {
             charge,
             probes: 0,
             asking: None,
+            follows: false,
             seen_with: 0,
         };
         let may_write = session.identity.access == Access::Write;

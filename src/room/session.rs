@@ -113,6 +113,8 @@ pub(super) struct Session {
     pub probes: u32,
     /// Those whose answers are waited for.
     pub asking: Option<Asking>,
+    /// What it is sent next follows an answer that has just been sent.
+    pub follows: bool,
     /// With how many bytes it was last seen what its line carries.
     pub seen_with: usize,
 }

@@ -31,8 +31,12 @@ const PATIENCE: Micros = 8 * SECOND;
 const POURED_PIECES: usize = 32;
 /// So many bytes of pings are sent at first: a line of 2 kB/s carries them in 4 s.
 const PROBE_BYTES: usize = 8 * 1024;
-/// A line that carried so many bytes is believed to carry so many times as many as fast.
+/// A line that carried so many bytes is believed to carry so many times as many as fast; half of that where it were few, which
+/// whatever is between may let through at once.
 const BELIEVED: usize = 32;
+const FEW_BYTES: usize = 16 * 1024;
+/// More pings than a thirty-second part are sent up to here.
+const PROBE_AGAIN_BYTES: usize = 64 * 1024;
 /// What was seen with few bytes may be so many times too little.
 const UNSURE: usize = 8;
 const PING_BYTES: usize = 125;
@@ -157,6 +161,8 @@ pub(super) struct Stream {
     /// What its reader had.
     pub had: Arc<Clocks>,
     times: Times,
+    /// It follows another one that has just been sent: it has to get to its end before the document goes on again.
+    follows: bool,
     /// Its reader takes messages of so many bytes.
     message_bytes_max: usize,
     /// How many of its pieces were taken.
@@ -187,6 +193,7 @@ impl Stream {
         tail: Option<Tail>,
         had: Arc<Clocks>,
         dialect: &Dialect,
+        follows: bool,
         message_bytes_max: usize,
     ) -> Self {
         Self {
@@ -194,6 +201,7 @@ impl Stream {
             tail,
             had,
             times: Times::of(dialect),
+            follows,
             message_bytes_max,
             taken: 0,
             waiting: VecDeque::new(),
@@ -215,6 +223,7 @@ impl Stream {
             }
             *asking = None;
             line.answers_no_pings();
+            self.piece_bytes = self.piece_bytes.map(|_| SYNC_FRAME_BYTES_MAX);
             if !matches!(self.pace, Pace::Whole(_)) {
                 self.pace = Pace::Pieces;
             }
@@ -308,14 +317,14 @@ impl Stream {
         };
         self.sent_bytes += message_bytes;
         let is_over = self.waiting.is_empty() && self.taken >= cut.pieces().len();
-        if is_over || self.sent_bytes + SYNC_FRAME_BYTES_MAX <= piece_bytes {
+        if is_over || self.follows || self.sent_bytes + SYNC_FRAME_BYTES_MAX <= piece_bytes {
             return None;
         }
         self.sent_bytes = 0;
         let asking = Asking {
             number,
             since: now,
-            bytes: waiting_bytes,
+            bytes: waiting_bytes.max(message_bytes),
             first: None,
             is_for_line: false,
         };
@@ -332,7 +341,8 @@ impl Stream {
 
     fn goes_at(&mut self, rate: u64, seen_with: usize, cut: &Arc<Cut>) {
         let within = |time| usize::try_from(rate.saturating_mul(time) / SECOND).unwrap_or(usize::MAX);
-        let believed = seen_with.saturating_mul(BELIEVED);
+        let times = if seen_with < FEW_BYTES { BELIEVED / 2 } else { BELIEVED };
+        let believed = seen_with.saturating_mul(times);
         self.piece_bytes = Some(within(self.times.pieces).min(believed).max(SYNC_FRAME_BYTES_MAX));
         if matches!(self.pace, Pace::Whole(_)) {
             return;
@@ -340,7 +350,8 @@ impl Stream {
         let carried = within(self.times.whole);
         self.pace = match cut.whole().filter(|whole| whole.len() <= self.message_bytes_max) {
             Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried => {
-                Pace::Doubts(whole.len() / BELIEVED + PING_FRAME_BYTES)
+                let more = (whole.len() / 8).clamp(FEW_BYTES, PROBE_AGAIN_BYTES);
+                Pace::Doubts(more.max(whole.len() / BELIEVED + PING_FRAME_BYTES))
             }
             Some(whole) if whole.len() <= carried => {
                 self.waiting.clear();
@@ -384,7 +395,14 @@ mod tests {
     }
 
     fn to(answer: Answer, message_bytes_max: usize) -> Stream {
-        Stream::new(answer, None, Arc::default(), &Dialect::YWebsocket, message_bytes_max)
+        Stream::new(
+            answer,
+            None,
+            Arc::default(),
+            &Dialect::YWebsocket,
+            false,
+            message_bytes_max,
+        )
     }
 
     /// What came to a client.
@@ -463,7 +481,10 @@ mod tests {
             let came = sends(to(answer(bytes), usize::MAX), 50_000, at(rate));
             assert!(matches!(came.sizes[..], [whole] if whole > bytes), "{came:?}");
             let asked: usize = came.asked.iter().sum();
-            assert!(asked <= PROBE_BYTES + bytes / 30, "{came:?}");
+            assert!(
+                asked <= PROBE_BYTES + FEW_BYTES.max(bytes / 7).min(PROBE_AGAIN_BYTES.max(bytes / 30)),
+                "{came:?}"
+            );
         }
     }
 
@@ -474,7 +495,7 @@ mod tests {
             let came = sends(to(answer(bytes), usize::MAX), 5_000, |sent| {
                 Some(if sent == 0 { 1_000_000 } else { 30_000 })
             });
-            assert!(came.asked.len() == 1 + usize::from(bytes > 262_144), "{:?}", came.asked);
+            assert!(came.asked.len() == 1 + usize::from(bytes > 131_072), "{:?}", came.asked);
         }
         let mut stream = to(answer(2_000_000), usize::MAX);
         stream.carries(1_000_000_000, PROBE_BYTES);
@@ -482,7 +503,7 @@ mod tests {
         let Step::Asks(more) = stream.step(&mut None, 0, &line, 1) else {
             panic!()
         };
-        assert!((62_000..64_000).contains(&more), "{more}");
+        assert!((62_000..66_000).contains(&more), "{more}");
     }
 
     #[test]
@@ -525,7 +546,7 @@ mod tests {
     fn f14_y_sweet_s_client_comes_back_after_five_seconds_without_a_message() {
         for bytes in [300_000, 3_000_000] {
             for rate in [100_000, 500_000, 5_000_000] {
-                let stream = Stream::new(answer(bytes), None, Arc::default(), &Dialect::YSweet, usize::MAX);
+                let stream = Stream::new(answer(bytes), None, Arc::default(), &Dialect::YSweet, false, usize::MAX);
                 let came = sends(stream, 50_000, at(rate));
                 assert!(came.gap < 4 * SECOND, "{} of {bytes} at {rate}", came.gap);
             }
