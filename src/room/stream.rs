@@ -349,7 +349,7 @@ impl Stream {
         }
         let carried = within(self.times.whole);
         self.pace = match cut.whole().filter(|whole| whole.len() <= self.message_bytes_max) {
-            Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried => {
+            Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried && !self.follows => {
                 let more = (whole.len() / 8).clamp(FEW_BYTES, PROBE_AGAIN_BYTES);
                 Pace::Doubts(more.max(whole.len() / BELIEVED + PING_FRAME_BYTES))
             }

@@ -374,6 +374,44 @@ fn f14_a_line_that_answers_at_once_is_sent_the_whole_and_what_was_edited_meanwhi
 }
 
 #[test]
+fn f14_a_reader_on_a_slow_line_gets_to_the_end_of_a_busy_document_with_many_deletions() {
+    let mut table = Table::new();
+    table.is_slow = true;
+    let (author, other) = (Editor::new(5), Editor::new(6));
+    table.seats(1);
+    table.says(1, &update(&author.types(&"x".repeat(40_000))));
+    // Every other letter is deleted.
+    let mut deletions = vec![0, 1, 5];
+    write_var_uint(&mut deletions, 20_000);
+    for at in 0..20_000 {
+        write_var_uint(&mut deletions, at * 2);
+        deletions.push(1);
+    }
+    table.says(1, &update(&deletions));
+    table.passes(SECOND);
+    table.seats(2);
+    table.joins(3, writer(), None);
+    table.takes(3);
+    table.says(3, &step1(&[0]));
+    let (reader, mut rounds) = (Editor::new(9), 0);
+    let is_synced = loop {
+        let heard = table.takes(3);
+        let is_over = heard.iter().any(|heard| matches!(heard, Heard::Step2(_)));
+        updates(heard).iter().for_each(|piece| reader.applies(piece));
+        rounds += 1;
+        if is_over || rounds > 60 {
+            break is_over;
+        }
+        table.passes(2 * SECOND);
+        [1, 2, 3].iter().for_each(|id| table.pongs(*id));
+        table.answers_pings();
+        table.says(2, &update(&other.types("!")));
+    };
+    assert!(is_synced, "it is synced while others edit");
+    assert!(rounds > 2, "the line is slow");
+}
+
+#[test]
 fn f10_pings_that_nobody_reads_are_answered_once() {
     let mut table = {
         let mut table = Table::new();

@@ -19,6 +19,7 @@ use cowrite::{
         outbox::{Line, Outbox},
         session::{Joining, SessionId},
         states::Encoded,
+        stream::Probe,
     },
     store::{Seq, StoredDocument},
 };
@@ -59,6 +60,8 @@ pub struct Table {
     pub held: Vec<Effect>,
     /// No pings are answered that tell what a line carries.
     pub is_slow: bool,
+    /// They are kept here.
+    unanswered: Vec<Probe>,
     /// Who is charged with sessions that join.
     pub accounts: Accounts,
     outboxes: BTreeMap<u64, Arc<Outbox>>,
@@ -116,6 +119,7 @@ impl Table {
             hold_encodes: false,
             held: Vec::new(),
             is_slow: false,
+            unanswered: Vec::new(),
             accounts: Accounts::default(),
             outboxes,
         }
@@ -257,14 +261,22 @@ impl Table {
         let probes: Vec<Heard> = all.extract_if(.., |heard| matches!(heard, Heard::Probe(_))).collect();
         for probe in probes {
             let Heard::Probe(Some(probe)) = probe else { continue };
-            if !self.is_slow {
-                let mut effects = Vec::new();
-                self.room
-                    .hear(probe.session, Inbound::Pong(probe.number), self.now, &mut effects);
-                self.carry_out(effects);
-            }
+            self.unanswered.push(probe);
+        }
+        if !self.is_slow {
+            self.answers_pings();
         }
         Some(all)
+    }
+
+    /// Pings that were taken are answered now.
+    pub fn answers_pings(&mut self) {
+        for probe in std::mem::take(&mut self.unanswered) {
+            let mut effects = Vec::new();
+            let pong = Inbound::Pong(probe.number);
+            self.room.hear(probe.session, pong, self.now, &mut effects);
+            self.carry_out(effects);
+        }
     }
 
     pub fn takes(&mut self, id: u64) -> Vec<Heard> {
