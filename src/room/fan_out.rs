@@ -115,7 +115,7 @@ impl Room {
         };
         session.outbox.drop_sync();
         // What stood before that ping was dropped.
-        session.asking.take_if(|asking| !asking.is_for_line);
+        session.pinged.asking.take_if(|asking| !asking.is_for_line);
         session.follows = false;
         session.reading = Reading::Behind { had };
         session.wants_document = true;
@@ -419,39 +419,41 @@ impl Room {
 
     /// A session answered a ping: what its line carries is known.
     pub(super) fn line_carries(&mut self, id: SessionId, pong: u32, now: Micros, effects: &mut Vec<Effect>) {
+        self.is_careful_with(id, now);
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let Some(asking) = &mut session.asking else { return };
-        let is_for_line = asking.is_for_line;
-        let Some((rate, seen_with)) = asking.answered(pong, now) else {
+        let Some(rate) = session.pinged.answers(pong, session.outbox.line(), now) else {
             return;
         };
-        session.asking = None;
-        session.seen_with = seen_with;
-        let line = session.outbox.line();
-        line.seen_to_carry(Some(rate));
-        if is_for_line {
-            line.asks(false);
-        }
         if let Reading::Streaming(stream) = &mut session.reading {
-            stream.carries(rate, seen_with);
+            stream.carries(rate, session.pinged.seen_with);
             self.serve(id, now, effects);
+        }
+    }
+
+    /// Whose line ended in the middle of much is sent little at a time (F15).
+    fn is_careful_with(&mut self, id: SessionId, now: Micros) {
+        if let Some(session) = self.sessions.get_mut(&id)
+            && !self.given_up.is_empty()
+            && self.given_up.holds(&session.client(), now)
+            && let Reading::Streaming(stream) = &mut session.reading
+        {
+            stream.is_careful();
         }
     }
 
     /// Queues the messages of an answer as far as there is room for them.
     fn stream(&mut self, id: SessionId, now: Micros, effects: &mut Vec<Effect>) -> Progress {
         let bytes_max = self.policy.outbox_bytes_max;
+        self.is_careful_with(id, now);
         if let Some(session) = self.sessions.get_mut(&id)
             && let Reading::Streaming(stream) = &mut session.reading
         {
-            match stream.step(&mut session.asking, session.seen_with, session.outbox.line(), now) {
+            match stream.step(&mut session.pinged, session.outbox.line(), now) {
                 Step::Waits => return Progress::Waits,
                 Step::Asks(bytes) => {
-                    let (asking, pings) = Stream::asks(id, session.probes, bytes, now);
-                    session.probes = session.probes.wrapping_add(2);
-                    session.asking = Some(asking);
+                    let pings = stream.asks(id, bytes, &mut session.pinged, now);
                     session.outbox.line().asks(true);
                     session.outbox.push(pings, Kind::Other);
                     // Providers wait for messages, and do not see pings.
@@ -481,11 +483,11 @@ impl Room {
                 session.sent = now;
                 self.counts.frames += 1;
                 let waiting = session.outbox.line().waiting_bytes();
-                if let Some((asking, ping)) = stream.sent(message.len(), id, session.probes, waiting, now) {
-                    session.probes = session.probes.wrapping_add(1);
-                    session.asking = Some(asking);
+                if let Some(ping) = stream.sent(message.len(), id, &mut session.pinged, waiting, now) {
                     session.outbox.push(ping, Kind::Other);
-                    return Progress::Made;
+                    if session.pinged.asking.is_some() {
+                        return Progress::Made;
+                    }
                 }
             }
             let answer = &mut stream.answer;

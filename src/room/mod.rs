@@ -11,7 +11,7 @@
 //! | `fan_out` | who is sent what: broadcasts, catching up, resynchronising the slow |
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
-//! | `stream`, `cut` | how a large answer leaves, whole or in pieces |
+//! | `stream`, `cut`, `given_up` | how a large answer leaves, whole or in pieces |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
 //! | `firsts` | whose a client id was first |
@@ -51,6 +51,7 @@ mod editing;
 mod effect;
 mod fan_out;
 mod firsts;
+mod given_up;
 pub mod inside;
 mod leaving;
 pub mod outbox;
@@ -70,6 +71,7 @@ pub use writing::WrittenBy;
 use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
+use given_up::GivenUp;
 use inside::{Pulse, present};
 use leaving::Leaving;
 use presence::Presence;
@@ -78,6 +80,7 @@ pub use saving::Free;
 use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
 use states::Encoding;
+use stream::Pinged;
 use sweep::SWEEP;
 use sync_cache::SyncCache;
 
@@ -138,6 +141,7 @@ pub struct Room {
     catch_up_pause: Micros,
     /// Sessions that are not live, or whose presence is stale.
     lagging: FxHashSet<SessionId>,
+    given_up: GivenUp,
     /// Sessions that wait to hear what is durable.
     waiting: Waiting,
     /// Sessions with a gap that their clients have, too.
@@ -186,6 +190,7 @@ impl Room {
             catch_up_due: None,
             catch_up_pause: CATCH_UP,
             lagging: FxHashSet::default(),
+            given_up: GivenUp::default(),
             waiting: Waiting::default(),
             unseen: FxHashSet::default(),
             writes: Vec::new(),
@@ -386,10 +391,8 @@ impl Room {
             saving: Saving::new(now),
             told_read_only: false,
             charge,
-            probes: 0,
-            asking: None,
+            pinged: Pinged::default(),
             follows: false,
-            seen_with: 0,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });
@@ -435,8 +438,11 @@ impl Room {
         let Some(session) = self.sessions.remove(&id) else {
             return;
         };
-        if session.asking.is_some_and(|asking| asking.is_for_line) {
+        if session.pinged.asking.is_some_and(|asking| asking.is_for_line) {
             session.outbox.line().asks(false);
+        }
+        if session.pinged.is_late(now) {
+            self.given_up.remember(session.client(), now);
         }
         // Its answer may be the last one's.
         drop(session);

@@ -21,8 +21,9 @@ use crate::{
 use super::{
     Micros,
     authorship::Author,
+    given_up::Client,
     outbox::{Kind, Outbox},
-    stream::{Asking, Stream},
+    stream::{Pinged, Stream},
 };
 
 /// Names a session within the process.
@@ -109,14 +110,10 @@ pub(super) struct Session {
     pub asks_again: bool,
     /// Its part of what the document takes in memory.
     pub charge: Charge,
-    /// How many pings it was sent whose answers tell what its line carries.
-    pub probes: u32,
-    /// Those whose answers are waited for.
-    pub asking: Option<Asking>,
+    /// The pings that it was sent, whose answers tell what its line carries.
+    pub pinged: Pinged,
     /// What it is sent next follows an answer that has just been sent.
     pub follows: bool,
-    /// With how many bytes it was last seen what its line carries.
-    pub seen_with: usize,
 }
 
 impl Session {
@@ -124,6 +121,14 @@ impl Session {
     pub fn say(&self, message: Outbound<'_>) {
         if let Some(frame) = self.dialect.frame(message) {
             self.outbox.push(frame, Kind::Other);
+        }
+    }
+
+    /// By what it is known when it comes back.
+    pub fn client(&self) -> Client {
+        Client {
+            id: self.announces,
+            network: self.outbox.line().network(),
         }
     }
 

@@ -52,6 +52,8 @@ struct Times {
     whole: Micros,
     /// Between two pings there is what it carries within this time.
     pieces: Micros,
+    /// What is on its way for so long carries on until the provider gives up.
+    late: Micros,
 }
 
 impl Times {
@@ -61,12 +63,14 @@ impl Times {
             Self {
                 whole: 3 * SECOND / 2,
                 pieces: SECOND,
+                late: 4 * SECOND,
             }
         } else {
             // Providers give up when no message came for thirty.
             Self {
                 whole: 8 * SECOND,
                 pieces: 4 * SECOND,
+                late: 20 * SECOND,
             }
         }
     }
@@ -136,6 +140,44 @@ impl Asking {
 
     fn waits(&self, now: Micros) -> bool {
         now < self.since + PATIENCE
+    }
+}
+
+/// The pings that a session was sent.
+#[derive(Debug, Default)]
+pub(super) struct Pinged {
+    /// The next one's number.
+    next: u32,
+    /// Those whose answers are waited for.
+    pub asking: Option<Asking>,
+    /// With how many bytes it was last seen what its line carries.
+    pub seen_with: usize,
+    /// The one behind the last that is large, until it is answered, and when that is late.
+    large: Option<(u32, Micros)>,
+}
+
+impl Pinged {
+    /// One was answered: how many bytes a second the line carries, if that is known now.
+    pub fn answers(&mut self, pong: u32, line: &Line, now: Micros) -> Option<u64> {
+        self.large.take_if(|(number, _)| *number == pong);
+        let (rate, seen_with) = self.asking.as_mut()?.answered(pong, now)?;
+        if self.asking.take().is_some_and(|asking| asking.is_for_line) {
+            line.asks(false);
+        }
+        self.seen_with = seen_with;
+        line.seen_to_carry(Some(rate));
+        Some(rate)
+    }
+
+    /// Whether something large should have come long ago.
+    pub fn is_late(&self, now: Micros) -> bool {
+        self.large.is_some_and(|(_, late)| now >= late)
+    }
+
+    fn number(&mut self) -> u32 {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        number
     }
 }
 
@@ -211,17 +253,22 @@ impl Stream {
         }
     }
 
-    /// What comes next on `line`. The session waits for the answers of `asking`, and has seen what it carries with so many bytes.
-    pub fn step(&mut self, asking: &mut Option<Asking>, seen_with: usize, line: &Line, now: Micros) -> Step {
+    /// Its reader is sent nothing large.
+    pub fn is_careful(&mut self) {
+        self.message_bytes_max = SYNC_FRAME_BYTES_MAX;
+    }
+
+    /// What comes next on `line`.
+    pub fn step(&mut self, pinged: &mut Pinged, line: &Line, now: Micros) -> Step {
         let Update::Large(cut) = &self.answer.update else {
             return Step::Sends;
         };
         let cut = cut.clone();
-        if let Some(asked) = asking {
+        if let Some(asked) = pinged.asking {
             if asked.waits(now) {
                 return Step::Waits;
             }
-            *asking = None;
+            pinged.asking = None;
             line.answers_no_pings();
             self.piece_bytes = self.piece_bytes.map(|_| SYNC_FRAME_BYTES_MAX);
             if !matches!(self.pace, Pace::Whole(_)) {
@@ -230,7 +277,7 @@ impl Stream {
         }
         if let Pace::Begins(waits) = &mut self.pace {
             if let Some(rate) = line.carries() {
-                self.goes_at(rate, seen_with.max(PROBE_BYTES), &cut);
+                self.goes_at(rate, pinged.seen_with.max(PROBE_BYTES), &cut);
             } else if line.is_deaf() {
                 self.pace = Pace::Pieces;
             } else if line.is_asked() {
@@ -286,49 +333,63 @@ impl Stream {
         self.waiting.push_front(piece);
     }
 
-    /// Pings of `bytes` with this number and the next.
-    pub fn asks(session: SessionId, number: u32, bytes: usize, now: Micros) -> (Asking, Bytes) {
-        let last = number.wrapping_add(1);
-        let [before, behind] = [number, last].map(|number| Probe { session, number }.ping());
+    /// Pings of so many bytes.
+    pub fn asks(&self, session: SessionId, bytes: usize, pinged: &mut Pinged, now: Micros) -> Bytes {
+        let (first, last) = (pinged.number(), pinged.number());
+        let [before, behind] = [first, last].map(|number| Probe { session, number }.ping());
         let filling = frame::ping_with(&[0; PING_BYTES]).repeat(bytes.div_ceil(PING_FRAME_BYTES));
-        let asking = Asking {
+        pinged.asking = Some(Asking {
             number: last,
             since: now,
             bytes: filling.len() + behind.len(),
             first: None,
             is_for_line: true,
-        };
-        (asking, [&before[..], &filling, &behind].concat().into())
+        });
+        if bytes > SYNC_FRAME_BYTES_MAX {
+            pinged.large = Some((last, now + self.times.late));
+        }
+        [&before[..], &filling, &behind].concat().into()
     }
 
-    /// A message of so many bytes was sent. Returns the ping that is to follow, if one is, and what is waited for then; so
-    /// many bytes wait for the line.
+    /// A message of so many bytes was sent. Returns the ping that is to follow, if one is; so many bytes wait for the line.
     pub fn sent(
         &mut self,
         message_bytes: usize,
         session: SessionId,
-        number: u32,
+        pinged: &mut Pinged,
         waiting_bytes: usize,
         now: Micros,
-    ) -> Option<(Asking, Bytes)> {
-        let (Update::Large(cut), Pace::Pieces, Some(piece_bytes)) = (&self.answer.update, &self.pace, self.piece_bytes)
-        else {
+    ) -> Option<Bytes> {
+        let Update::Large(cut) = &self.answer.update else {
             return None;
         };
         self.sent_bytes += message_bytes;
-        let is_over = self.waiting.is_empty() && self.taken >= cut.pieces().len();
-        if is_over || self.follows || self.sent_bytes + SYNC_FRAME_BYTES_MAX <= piece_bytes {
+        let is_over = match self.pace {
+            Pace::Whole(_) => true,
+            _ => self.waiting.is_empty() && self.taken >= cut.pieces().len(),
+        };
+        let is_due = |piece_bytes| self.sent_bytes + SYNC_FRAME_BYTES_MAX > piece_bytes;
+        let is_waited_for = !is_over && !self.follows && self.piece_bytes.is_some_and(is_due);
+        let is_large = message_bytes > SYNC_FRAME_BYTES_MAX;
+        let ends_large = is_over && is_large;
+        if !(is_waited_for || ends_large) {
             return None;
         }
         self.sent_bytes = 0;
-        let asking = Asking {
-            number,
-            since: now,
-            bytes: waiting_bytes.max(message_bytes),
-            first: None,
-            is_for_line: false,
-        };
-        Some((asking, Probe { session, number }.ping()))
+        let number = pinged.number();
+        if is_waited_for {
+            pinged.asking = Some(Asking {
+                number,
+                since: now,
+                bytes: waiting_bytes.max(message_bytes),
+                first: None,
+                is_for_line: false,
+            });
+        }
+        if is_large {
+            pinged.large = Some((number, now + self.times.late));
+        }
+        Some(Probe { session, number }.ping())
     }
 
     /// Its line carries so many bytes a second, as was seen with so many.
@@ -420,27 +481,28 @@ mod tests {
     /// Sends all on a line that carries so many bytes a second at first, then what `rate` says. `None`: it answers no pings.
     fn sends(mut stream: Stream, way: Micros, mut rate: impl FnMut(usize) -> Option<u64>) -> Came {
         let line = Line::new(usize::MAX);
-        let (mut came, mut now, mut seen_with, mut asking) = (Came::default(), 7, 0, None);
+        let (mut came, mut now, mut pinged) = (Came::default(), 7, Pinged::default());
         let (mut sent, mut last) = (0, 7);
         loop {
-            match stream.step(&mut asking, seen_with, &line, now) {
+            match stream.step(&mut pinged, &line, now) {
                 Step::Waits => now += PATIENCE / 100,
                 Step::Asks(bytes) => {
-                    let (asks, pings) = Stream::asks(SessionId(1), 2, bytes, now);
+                    let pings = stream.asks(SessionId(1), bytes, &mut pinged, now);
                     came.asked.push(bytes);
-                    asking = Some(asks);
                     line.asks(true);
                     let Some(rate) = rate(sent) else { continue };
                     let first = now + way;
                     now = first + pings.len() as u64 * SECOND / rate;
                     (came.gap, last) = (came.gap.max(now - last), now);
-                    let asks = asking.as_mut().unwrap();
-                    assert!(asks.answered(9, now).is_none() && asks.answered(2, first).is_none());
-                    let (rate, seen) = asks.answered(3, now).unwrap();
-                    (asking, seen_with) = (None, seen);
-                    line.seen_to_carry(Some(rate));
-                    line.asks(false);
-                    stream.carries(rate, seen);
+                    let number = pinged.next;
+                    let others = [(number + 5, now), (number - 2, first)];
+                    assert!(
+                        others
+                            .iter()
+                            .all(|(pong, at)| pinged.answers(*pong, &line, *at).is_none())
+                    );
+                    let rate = pinged.answers(number - 1, &line, now).unwrap();
+                    stream.carries(rate, pinged.seen_with);
                 }
                 Step::Cuts(_) | Step::Sends => {
                     let Some(message) = stream.next() else {
@@ -452,11 +514,10 @@ mod tests {
                     let rate = rate(sent);
                     now += message.len() as u64 * SECOND / rate.unwrap_or(1_000_000);
                     (came.gap, last) = (came.gap.max(now - last), now);
-                    if let Some((asks, _)) = stream.sent(message.len(), SessionId(1), 4, message.len(), now) {
-                        asking = Some(asks);
-                        let Some(rate) = rate else { continue };
+                    stream.sent(message.len(), SessionId(1), &mut pinged, message.len(), now);
+                    if let (Some(rate), Some(_)) = (rate, pinged.asking) {
                         now += way;
-                        asking = None;
+                        pinged.asking = None;
                         stream.carries(rate, message.len());
                     }
                 }
@@ -500,7 +561,7 @@ mod tests {
         let mut stream = to(answer(2_000_000), usize::MAX);
         stream.carries(1_000_000_000, PROBE_BYTES);
         let line = Line::new(usize::MAX);
-        let Step::Asks(more) = stream.step(&mut None, 0, &line, 1) else {
+        let Step::Asks(more) = stream.step(&mut Pinged::default(), &line, 1) else {
             panic!()
         };
         assert!((62_000..66_000).contains(&more), "{more}");
@@ -557,15 +618,20 @@ mod tests {
     fn f14_a_long_way_is_not_taken_for_a_slow_line() {
         // Half a second there and back, then 100 kB/s; and half a second in which all comes at once.
         for (apart, expected) in [(84_000, 50_000), (250_000, 33_000), (0, 50_000)] {
-            let (mut asking, pings) = Stream::asks(SessionId(1), u32::MAX, PROBE_BYTES, 7);
+            let line = Line::new(usize::MAX);
+            let mut pinged = Pinged {
+                next: u32::MAX,
+                ..Pinged::default()
+            };
+            let pings = to(answer(100_000), usize::MAX).asks(SessionId(1), PROBE_BYTES, &mut pinged, 7);
             assert!((8_000..9_000).contains(&pings.len()));
             assert!(
-                asking.answered(u32::MAX, 500_007 - apart).is_none(),
+                pinged.answers(u32::MAX, &line, 500_007 - apart).is_none(),
                 "the last one counts"
             );
-            let (measured, with) = asking.answered(0, 500_007).unwrap();
+            let measured = pinged.answers(0, &line, 500_007).unwrap();
             assert!(measured.abs_diff(expected) < expected / 20, "{measured}");
-            assert!(with.abs_diff(PROBE_BYTES) < 300);
+            assert!(pinged.seen_with.abs_diff(PROBE_BYTES) < 300);
         }
     }
 
@@ -573,33 +639,36 @@ mod tests {
     fn f14_one_session_of_a_line_asks_for_all() {
         let line = Line::new(usize::MAX);
         let (mut first, mut second) = (to(answer(100_000), usize::MAX), to(answer(100_000), usize::MAX));
-        assert!(matches!(first.step(&mut None, 0, &line, 1), Step::Asks(_)));
+        assert!(matches!(first.step(&mut Pinged::default(), &line, 1), Step::Asks(_)));
         line.asks(true);
-        assert!(matches!(second.step(&mut None, 0, &line, 2), Step::Waits));
+        assert!(matches!(second.step(&mut Pinged::default(), &line, 2), Step::Waits));
         line.seen_to_carry(Some(1_000_000));
-        assert!(matches!(second.step(&mut None, 0, &line, 3), Step::Sends));
+        assert!(matches!(second.step(&mut Pinged::default(), &line, 3), Step::Sends));
         assert!(second.next().unwrap().len() > 100_000);
 
         let mut third = to(answer(100_000), usize::MAX);
         line.seen_to_carry(None);
-        assert!(matches!(third.step(&mut None, 0, &line, 4), Step::Waits));
-        assert!(matches!(third.step(&mut None, 0, &line, 4 + PATIENCE), Step::Cuts(_)));
+        assert!(matches!(third.step(&mut Pinged::default(), &line, 4), Step::Waits));
+        assert!(matches!(
+            third.step(&mut Pinged::default(), &line, 4 + PATIENCE),
+            Step::Cuts(_)
+        ));
         assert!(!line.is_asked() && line.is_deaf(), "it is not waited for again");
     }
 
     #[test]
     fn f14_who_asks_again_while_pings_are_on_their_way_waits_for_the_same_ones() {
         let line = Line::new(usize::MAX);
-        let (asking, _) = Stream::asks(SessionId(1), 0, PROBE_BYTES, 10);
+        let mut pinged = Pinged::default();
+        let _ = to(answer(100_000), usize::MAX).asks(SessionId(1), PROBE_BYTES, &mut pinged, 10);
         line.asks(true);
-        let mut asking = Some(asking);
         for now in [11, 5 * SECOND, PATIENCE + 9] {
             let mut again = to(answer(100_000), usize::MAX);
-            assert!(matches!(again.step(&mut asking, 0, &line, now), Step::Waits));
+            assert!(matches!(again.step(&mut pinged, &line, now), Step::Waits));
         }
         for _ in 0..2 {
             let mut again = to(answer(100_000), usize::MAX);
-            let step = again.step(&mut asking, 0, &line, PATIENCE + 10);
+            let step = again.step(&mut pinged, &line, PATIENCE + 10);
             assert!(matches!(step, Step::Cuts(_)), "it answers none");
         }
     }
@@ -636,6 +705,47 @@ mod tests {
         let first = stream.next().unwrap();
         stream.later(first.clone());
         assert_eq!(stream.next(), Some(first));
+    }
+
+    #[test]
+    fn f15_what_is_large_and_on_its_way_is_late_after_some_seconds() {
+        for (dialect, late) in [(Dialect::YSweet, 4 * SECOND), (Dialect::YWebsocket, 20 * SECOND)] {
+            // Whole, in pieces of which the last is large, and pings alone.
+            for rate in [100_000_000, 1_000_000, 10_000] {
+                let stream = Stream::new(answer(9_000_000), None, Arc::default(), &dialect, false, usize::MAX);
+                let (mut stream, mut pinged) = (stream, Pinged::default());
+                stream.carries(rate, 9_000_000);
+                assert!(!pinged.is_late(u64::MAX));
+                if rate == 10_000 {
+                    let _ = stream.asks(SessionId(1), PROBE_BYTES, &mut pinged, 5);
+                    assert!(!pinged.is_late(u64::MAX), "that was not much");
+                    let _ = stream.asks(SessionId(1), 100_000, &mut pinged, 5);
+                }
+                while rate != 10_000
+                    && let Some(message) = stream.next()
+                {
+                    let _ = stream.sent(message.len(), SessionId(1), &mut pinged, message.len(), 5);
+                }
+                assert!(!pinged.is_late(4 + late) && pinged.is_late(5 + late), "{rate}");
+                let line = Line::new(usize::MAX);
+                for pong in 0..pinged.next {
+                    let _ = pinged.answers(pong, &line, 6);
+                }
+                assert!(!pinged.is_late(u64::MAX), "it has come");
+            }
+        }
+    }
+
+    #[test]
+    fn f15_who_is_sent_little_at_a_time_is_not_sent_the_whole() {
+        let mut stream = to(answer(900_000), usize::MAX);
+        stream.is_careful();
+        let came = sends(stream, 5_000, at(10_000_000));
+        assert!(came.sizes.len() > 18, "{came:?}");
+        assert!(
+            came.sizes.iter().all(|size| *size <= SYNC_FRAME_BYTES_MAX + 100),
+            "{came:?}"
+        );
     }
 
     #[test]

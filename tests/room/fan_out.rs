@@ -412,6 +412,43 @@ fn f14_a_reader_on_a_slow_line_gets_to_the_end_of_a_busy_document_with_many_dele
 }
 
 #[test]
+fn f15_who_went_in_the_middle_of_a_large_message_comes_back_to_small_ones() {
+    for (waits, is_careful) in [(25 * SECOND, true), (5 * SECOND, false)] {
+        let mut table = Table::new();
+        let author = Editor::new(5);
+        table.seats(1);
+        table.says(1, &update(&author.types(&"x".repeat(600_000))));
+        // Nothing that comes behind what is large comes through.
+        let largest = |table: &mut Table, session: u64, client: u64| {
+            table.joins(session, writer(), None);
+            table.is_slow = false;
+            table.says(session, &step1(&[0]));
+            table.says(session, &states(&[(client, 1, "{}")]));
+            let mut largest = 0;
+            for _ in 0..100 {
+                while let Some(heard) = table.takes_one(session) {
+                    let messages = updates(heard);
+                    largest = messages.iter().map(Vec::len).fold(largest, usize::max);
+                    table.is_slow |= largest > 100_000;
+                }
+                table.passes(50 * MS);
+            }
+            largest
+        };
+        assert!(largest(&mut table, 2, 77) > 600_000);
+        for _ in 0..waits / SECOND {
+            table.passes(SECOND);
+            [1, 2].iter().for_each(|id| table.pongs(*id));
+        }
+
+        table.leaves(2);
+
+        assert_eq!(largest(&mut table, 3, 77) < 50_000, is_careful, "the same page");
+        assert!(largest(&mut table, 4, 78) > 600_000, "another one");
+    }
+}
+
+#[test]
 fn f10_pings_that_nobody_reads_are_answered_once() {
     let mut table = {
         let mut table = Table::new();

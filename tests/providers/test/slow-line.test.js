@@ -1,4 +1,4 @@
-// A line of 15 kB/s: providers give up when no message came for 30 s, and one that is on its way does not count.
+// Slow lines: providers give up when no message came for 30 s (y-sweet's: 5 s), and one that is on its way does not count.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
@@ -6,6 +6,7 @@ import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, connectSocket, newest as hocuspocus, settled } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
 import { slowLine } from '../lib/slow-line.js'
+import { connect as connectYSweet, manager } from '../lib/y-sweet.js'
 import { until } from '../../lib/wait.mjs'
 
 test('f12 a document of 600 kB reaches readers on a slow line without a reconnect', { timeout: 120_000 }, async t => {
@@ -23,5 +24,26 @@ test('f12 a document of 600 kB reaches readers on a slow line without a reconnec
   assert.deepEqual([reader.closes, other.wire.closes], [[], []])
 
   author.text.insert(0, 'and more')
+  await same(author, reader)
+})
+
+test('f15 who went in the middle of a large message comes back to small ones', { timeout: 120_000 }, async t => {
+  const server = await startServer(t)
+  const author = connect(t, newest, server, 'large')
+  await synced(author)
+  author.text.insert(0, 'x'.repeat(900_000))
+  await saved(author)
+  // No ping tells of it: 128 KiB come through at once.
+  const line = await slowLine(t, server, { rate: 100_000, atOnce: 131_072 })
+  const token = async () => {
+    const token = await manager(server, '').getOrCreateDocAndToken('large')
+    return { ...token, url: token.url.replace(server.address, line) }
+  }
+  const reader = connectYSweet(t, 'large', token)
+
+  await until('all of it is there', () => reader.provider.synced && reader.text.toString() === author.text.toString(), 90_000)
+
+  assert.equal(reader.opened, 2)
+  reader.text.insert(0, 'and more')
   await same(author, reader)
 })
