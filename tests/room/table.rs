@@ -256,6 +256,11 @@ impl Table {
 
     /// What one frame says; pings that are about the line are answered at once, unless it is slow.
     pub fn takes_one(&mut self, id: u64) -> Option<Vec<Heard>> {
+        self.takes_bytes(id).map(|(_, heard)| heard)
+    }
+
+    /// The same, and how many bytes the frame has.
+    pub fn takes_bytes(&mut self, id: u64) -> Option<(usize, Vec<Heard>)> {
         let frames = self.outbox(id).take_frame()?;
         let mut all = heard(&frames);
         let probes: Vec<Heard> = all.extract_if(.., |heard| matches!(heard, Heard::Probe(_))).collect();
@@ -266,7 +271,7 @@ impl Table {
         if !self.is_slow {
             self.answers_pings();
         }
-        Some(all)
+        Some((frames.len(), all))
     }
 
     /// Pings that were taken are answered now.
