@@ -10,6 +10,10 @@ use crate::protocol::json;
 use crate::protocol::lib0::{Malformed, Reader, write_var_bytes, write_var_uint};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use std::sync::LazyLock;
+
+/// The length of [`nothing`].
+pub const NOTHING_BYTES: usize = 8 * 1_024;
 
 /// What one client says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,18 @@ pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
     }
     r.finish()?;
     Ok(entries)
+}
+
+/// A payload of [`NOTHING_BYTES`] that changes nothing: a client that nobody has is gone, as it was before.
+#[must_use]
+pub fn nothing() -> &'static [u8] {
+    static NOTHING: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut nothing = vec![1, 0, 0];
+        let text = format!("null{}", " ".repeat(NOTHING_BYTES - nothing.len() - 2 - "null".len()));
+        write_var_bytes(&mut nothing, text.as_bytes());
+        nothing
+    });
+    &NOTHING
 }
 
 /// Writes a payload.
@@ -113,6 +129,18 @@ mod tests {
         assert_eq!(entries.as_slice(), expected);
         assert_eq!(encode(entries.iter()), sent);
         assert!(decode(&Bytes::from_static(&[0])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn f14_what_says_nothing_is_valid_and_changes_nothing() {
+        let nothing = Bytes::from_static(nothing());
+        assert_eq!(nothing.len(), NOTHING_BYTES);
+        let gone = Entry {
+            client: 0,
+            clock: 0,
+            state: None,
+        };
+        assert_eq!(decode(&nothing).unwrap().as_slice(), [gone]);
     }
 
     #[test]

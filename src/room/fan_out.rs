@@ -45,8 +45,6 @@ const SYNC_PAUSE: Micros = 100 * MS;
 const AGAIN: Rate = Rate::per_second(1, 5);
 /// How often those that ask for the first time are: as many documents as a line takes come back at once.
 const FIRST: Rate = Rate::per_second(5, 1_000);
-/// The states of no clients.
-const NOBODY: [u8; 1] = [0];
 /// Slowest look at sessions of which none makes progress.
 const CATCH_UP_MAX: Micros = 640_000;
 
@@ -453,11 +451,13 @@ impl Room {
             match stream.step(&mut session.pinged, session.outbox.line(), now) {
                 Step::Waits => return Progress::Waits,
                 Step::Asks(bytes) => {
-                    let pings = stream.asks(id, bytes, &mut session.pinged, now);
+                    // Providers wait for messages, and do not see pings.
+                    let filling = session.dialect.frame(Outbound::Awareness(awareness::nothing()));
+                    let filling = filling.unwrap_or_default();
+                    let times = bytes.div_ceil(filling.len().max(1));
+                    let pings = stream.asks(id, &filling.repeat(times), &mut session.pinged, now);
                     session.outbox.line().asks(true);
                     session.outbox.push(pings, Kind::Other);
-                    // Providers wait for messages, and do not see pings.
-                    session.say(Outbound::Awareness(&NOBODY));
                     return Progress::Made;
                 }
                 Step::Cuts(cut) if !self.has_pieces(&cut, effects) => return Progress::Waits,

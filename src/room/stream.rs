@@ -2,9 +2,9 @@
 //!
 //! Either all may come in one message, or it is cut so that each message is there long before a provider gives up, who hears of
 //! nothing but whole messages. What a reader keeps aside until it has the rest costs it as much again, so the first is for
-//! all lines that carry it. A line of which nothing is known is sent some pings first, with 8 KiB in them: how far their
-//! answers are apart says what it carries. What was seen with so many bytes is believed for so many times as many: before more
-//! come at once, more pings do. Behind pieces a ping goes, too.
+//! all lines that carry it. A line of which nothing is known is sent 8 KiB that say nothing between two pings first: how far
+//! their answers are apart says what it carries. What was seen with so many bytes is believed for so many times as many: before
+//! more come at once, it is asked with more. Behind pieces a ping goes, too.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -29,18 +29,18 @@ const SECOND: Micros = 1_000_000;
 const PATIENCE: Micros = 8 * SECOND;
 /// Where pings are not answered, no message is smaller than this part of all.
 const POURED_PIECES: usize = 32;
-/// So many bytes of pings are sent at first: a line of 2 kB/s carries them in 4 s.
+/// It is asked with so many bytes at first: a line of 2 kB/s carries them in 4 s.
 const PROBE_BYTES: usize = 8 * 1024;
 /// A line that carried so many bytes is believed to carry so many times as many as fast; half of that where it were few, which
 /// whatever is between may let through at once.
 const BELIEVED: usize = 32;
 const FEW_BYTES: usize = 16 * 1024;
-/// More pings than a thirty-second part are sent up to here.
+/// It is asked with more than a thirty-second part up to here.
 const PROBE_AGAIN_BYTES: usize = 64 * 1024;
 /// What was seen with few bytes may be so many times too little.
 const UNSURE: usize = 8;
-const PING_BYTES: usize = 125;
-const PING_FRAME_BYTES: usize = PING_BYTES + 2;
+/// What says nothing is not much more than this.
+const FILLING_SLACK_BYTES: usize = 1_024;
 /// Answers that come at one moment say no more than that the line carries so many times what the whole way there and back
 /// does.
 const BURST: u64 = 3;
@@ -186,7 +186,7 @@ impl Pinged {
 pub(super) enum Step {
     /// Nothing, until more is known of the line.
     Waits,
-    /// Pings of so many bytes.
+    /// So many bytes that say nothing, between two pings.
     Asks(usize),
     /// Messages, when it has its pieces.
     Cuts(Arc<Cut>),
@@ -221,7 +221,7 @@ pub(super) struct Stream {
 enum Pace {
     /// Nothing is known of the line. Since when another session's pings are waited for.
     Begins(Option<Micros>),
-    /// It carries so much that more pings are sent before that is believed.
+    /// It carries so much that it is asked with more before that is believed.
     Doubts(usize),
     /// It carries all of it in one message, which was not sent yet.
     Whole(Option<Bytes>),
@@ -333,11 +333,10 @@ impl Stream {
         self.waiting.push_front(piece);
     }
 
-    /// Pings of so many bytes.
-    pub fn asks(&self, session: SessionId, bytes: usize, pinged: &mut Pinged, now: Micros) -> Bytes {
+    /// `filling`, frames that say nothing, between two pings.
+    pub fn asks(&self, session: SessionId, filling: &[u8], pinged: &mut Pinged, now: Micros) -> Bytes {
         let (first, last) = (pinged.number(), pinged.number());
         let [before, behind] = [first, last].map(|number| Probe { session, number }.ping());
-        let filling = frame::ping_with(&[0; PING_BYTES]).repeat(bytes.div_ceil(PING_FRAME_BYTES));
         pinged.asking = Some(Asking {
             number: last,
             since: now,
@@ -345,10 +344,10 @@ impl Stream {
             first: None,
             is_for_line: true,
         });
-        if bytes > SYNC_FRAME_BYTES_MAX {
+        if filling.len() > SYNC_FRAME_BYTES_MAX {
             pinged.large = Some((last, now + self.times.late));
         }
-        [&before[..], &filling, &behind].concat().into()
+        [&before[..], filling, &behind].concat().into()
     }
 
     /// A message of so many bytes was sent. Returns the ping that is to follow, if one is; so many bytes wait for the line.
@@ -412,7 +411,7 @@ impl Stream {
         self.pace = match cut.whole().filter(|whole| whole.len() <= self.message_bytes_max) {
             Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried && !self.follows => {
                 let more = (whole.len() / 8).clamp(FEW_BYTES, PROBE_AGAIN_BYTES);
-                Pace::Doubts(more.max(whole.len() / BELIEVED + PING_FRAME_BYTES))
+                Pace::Doubts(more.max(whole.len() / BELIEVED + FILLING_SLACK_BYTES))
             }
             Some(whole) if whole.len() <= carried => {
                 self.waiting.clear();
@@ -487,7 +486,7 @@ mod tests {
             match stream.step(&mut pinged, &line, now) {
                 Step::Waits => now += PATIENCE / 100,
                 Step::Asks(bytes) => {
-                    let pings = stream.asks(SessionId(1), bytes, &mut pinged, now);
+                    let pings = stream.asks(SessionId(1), &vec![0; bytes], &mut pinged, now);
                     came.asked.push(bytes);
                     line.asks(true);
                     let Some(rate) = rate(sent) else { continue };
@@ -623,7 +622,7 @@ mod tests {
                 next: u32::MAX,
                 ..Pinged::default()
             };
-            let pings = to(answer(100_000), usize::MAX).asks(SessionId(1), PROBE_BYTES, &mut pinged, 7);
+            let pings = to(answer(100_000), usize::MAX).asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 7);
             assert!((8_000..9_000).contains(&pings.len()));
             assert!(
                 pinged.answers(u32::MAX, &line, 500_007 - apart).is_none(),
@@ -660,7 +659,7 @@ mod tests {
     fn f14_who_asks_again_while_pings_are_on_their_way_waits_for_the_same_ones() {
         let line = Line::new(usize::MAX);
         let mut pinged = Pinged::default();
-        let _ = to(answer(100_000), usize::MAX).asks(SessionId(1), PROBE_BYTES, &mut pinged, 10);
+        let _ = to(answer(100_000), usize::MAX).asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 10);
         line.asks(true);
         for now in [11, 5 * SECOND, PATIENCE + 9] {
             let mut again = to(answer(100_000), usize::MAX);
@@ -717,9 +716,9 @@ mod tests {
                 stream.carries(rate, 9_000_000);
                 assert!(!pinged.is_late(u64::MAX));
                 if rate == 10_000 {
-                    let _ = stream.asks(SessionId(1), PROBE_BYTES, &mut pinged, 5);
+                    let _ = stream.asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 5);
                     assert!(!pinged.is_late(u64::MAX), "that was not much");
-                    let _ = stream.asks(SessionId(1), 100_000, &mut pinged, 5);
+                    let _ = stream.asks(SessionId(1), &[0; 100_000], &mut pinged, 5);
                 }
                 while rate != 10_000
                     && let Some(message) = stream.next()

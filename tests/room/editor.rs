@@ -65,11 +65,12 @@ fn message(payload: &[u8]) -> Heard {
             2 => Heard::Update(r.var_bytes().unwrap().to_vec()),
             other => panic!("sync message {other}"),
         },
-        1 => Heard::Awareness(
-            awareness::decode(&Bytes::copy_from_slice(r.var_bytes().unwrap()))
-                .unwrap()
-                .to_vec(),
-        ),
+        1 => {
+            let payload = r.var_bytes().unwrap();
+            let entries = awareness::decode(&Bytes::copy_from_slice(payload)).unwrap();
+            let says_nothing = payload == awareness::nothing();
+            Heard::Awareness(if says_nothing { Vec::new() } else { entries.to_vec() })
+        }
         2 => {
             assert_eq!(r.var_uint().unwrap(), 0);
             Heard::Denied(r.var_string().unwrap().to_owned())

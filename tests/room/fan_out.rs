@@ -357,7 +357,8 @@ fn f14_a_line_that_answers_at_once_is_sent_the_whole_and_what_was_edited_meanwhi
     assert_eq!(table.takes(3), [], "other pings were answered");
     pong(&mut table, 3, 1);
     let heard = table.takes(3);
-    assert_eq!(heard, [Heard::Awareness(vec![])], "so much is not believed yet");
+    assert!(heard.len() > 1, "so much is not believed yet");
+    assert!(heard.iter().all(|heard| *heard == Heard::Awareness(vec![])), "{heard:?}");
     pong(&mut table, 3, 2);
     pong(&mut table, 3, 3);
 

@@ -22,6 +22,8 @@ test('f12 a document of 600 kB reaches readers on a slow line without a reconnec
   await until('all of it is there', () => other.text.length === 600_000, 90_000)
   await settled(other)
   assert.deepEqual([reader.closes, other.wire.closes], [[], []])
+  // What was sent to see what the line carries says nothing.
+  for (const { provider } of [reader, other]) assert.ok(!provider.awareness.meta.has(0))
 
   author.text.insert(0, 'and more')
   await same(author, reader)
@@ -44,6 +46,7 @@ test('f15 who went in the middle of a large message comes back to small ones', {
   await until('all of it is there', () => reader.provider.synced && reader.text.toString() === author.text.toString(), 90_000)
 
   assert.equal(reader.opened, 2)
+  assert.ok(!reader.provider.awareness.meta.has(0))
   reader.text.insert(0, 'and more')
   await same(author, reader)
 })
