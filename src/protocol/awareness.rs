@@ -64,8 +64,14 @@ pub fn decode(payload: &Bytes) -> Result<SmallVec<[Entry; 1]>, Malformed> {
 pub fn nothing() -> &'static [u8] {
     static NOTHING: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut nothing = vec![1, 0, 0];
-        let text = format!("null{}", " ".repeat(NOTHING_BYTES - nothing.len() - 2 - "null".len()));
-        write_var_bytes(&mut nothing, text.as_bytes());
+        let mut text = b"null".to_vec();
+        // What is between may compress it, but not to nothing.
+        let mut random = 0x2545_F491_u32;
+        text.resize_with(NOTHING_BYTES - nothing.len() - 2, || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b" \t\n\r"[random as usize >> 30]
+        });
+        write_var_bytes(&mut nothing, &text);
         nothing
     });
     &NOTHING

@@ -430,14 +430,14 @@ impl Room {
         }
     }
 
-    /// Whose line ended in the middle of much is sent little at a time (F15).
+    /// To whom it did not come is sent it in smaller pieces (F15).
     fn is_careful_with(&mut self, id: SessionId, now: Micros) {
         if let Some(session) = self.sessions.get_mut(&id)
             && !self.given_up.is_empty()
-            && self.given_up.holds(&session.client(), now)
+            && let client = session.client()
             && let Reading::Streaming(stream) = &mut session.reading
         {
-            stream.is_careful();
+            stream.has_failed(self.given_up.times(&client, &stream.had, now));
         }
     }
 
@@ -455,7 +455,11 @@ impl Room {
                     let filling = session.dialect.frame(Outbound::Awareness(awareness::nothing()));
                     let filling = filling.unwrap_or_default();
                     let times = bytes.div_ceil(filling.len().max(1));
-                    let pings = stream.asks(id, &filling.repeat(times), &mut session.pinged, now);
+                    let filling = filling.repeat(times);
+                    if filling.len() > SYNC_FRAME_BYTES_MAX {
+                        session.sent_large = stream.lacked();
+                    }
+                    let pings = Stream::asks(id, &filling, &mut session.pinged, now);
                     session.outbox.line().asks(true);
                     session.outbox.push(pings, Kind::Other);
                     return Progress::Made;
@@ -474,6 +478,9 @@ impl Room {
             // talk without pause gets on, too.
             let mut within = usize::MAX;
             while let Some(message) = stream.next() {
+                if message.len() > SYNC_FRAME_BYTES_MAX {
+                    session.sent_large = stream.lacked();
+                }
                 let frame = session.dialect.sync_frame(&message, closed);
                 if !session.outbox.push_within(frame, kind, within) {
                     stream.later(message);
@@ -482,7 +489,7 @@ impl Room {
                 within = bytes_max;
                 session.sent = now;
                 self.counts.frames += 1;
-                let waiting = session.outbox.line().waiting_bytes();
+                let waiting = session.outbox.waiting_bytes();
                 if let Some(ping) = stream.sent(message.len(), id, &mut session.pinged, waiting, now) {
                     session.outbox.push(ping, Kind::Other);
                     if session.pinged.asking.is_some() {

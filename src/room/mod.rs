@@ -393,6 +393,7 @@ impl Room {
             charge,
             pinged: Pinged::default(),
             follows: false,
+            sent_large: None,
         };
         let may_write = session.identity.access == Access::Write;
         session.say(Outbound::Admitted { may_write });
@@ -441,8 +442,8 @@ impl Room {
         if session.pinged.asking.is_some_and(|asking| asking.is_for_line) {
             session.outbox.line().asks(false);
         }
-        if session.pinged.is_late(now) {
-            self.given_up.remember(session.client(), now);
+        if let Some(lacked) = session.sent_large {
+            self.given_up.remember(session.client(), lacked, now);
         }
         // Its answer may be the last one's.
         drop(session);

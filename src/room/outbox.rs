@@ -509,6 +509,12 @@ impl Outbox {
         self.lock().frames.any(|entry| entry.kind != Kind::Other)
     }
 
+    /// Bytes that wait for this session alone.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// The version of the document that the frames taken so far bring a reader to.
     #[must_use]
     pub fn taken_version(&self) -> u64 {

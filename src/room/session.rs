@@ -114,6 +114,8 @@ pub(super) struct Session {
     pub pinged: Pinged,
     /// What it is sent next follows an answer that has just been sent.
     pub follows: bool,
+    /// It was last sent an answer with this in a message, or behind pings, of more than 48 KiB.
+    pub sent_large: Option<Id>,
 }
 
 impl Session {
@@ -127,7 +129,7 @@ impl Session {
     /// By what it is known when it comes back.
     pub fn client(&self) -> Client {
         Client {
-            id: self.announces,
+            id: self.announces.or(self.presence_id),
             network: self.outbox.line().network(),
         }
     }

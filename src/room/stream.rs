@@ -12,7 +12,11 @@ use bytes::Bytes;
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{dialect::Dialect, frame, update::Clocks},
+    protocol::{
+        dialect::Dialect,
+        frame,
+        update::{Clocks, Id},
+    },
 };
 
 use super::{
@@ -35,6 +39,10 @@ const PROBE_BYTES: usize = 8 * 1024;
 /// whatever is between may let through at once.
 const BELIEVED: usize = 32;
 const FEW_BYTES: usize = 16 * 1024;
+/// Where an answer did not come, what was seen is believed for so many times as many bytes, and the whole is not sent.
+const BELIEVED_LESS: usize = 4;
+/// Where it did not come so many times, nothing that is said of the line is believed.
+const GIVES_UP_AFTER: u32 = 2;
 /// It is asked with more than a thirty-second part up to here.
 const PROBE_AGAIN_BYTES: usize = 64 * 1024;
 /// What was seen with few bytes may be so many times too little.
@@ -52,8 +60,6 @@ struct Times {
     whole: Micros,
     /// Between two pings there is what it carries within this time.
     pieces: Micros,
-    /// What is on its way for so long carries on until the provider gives up.
-    late: Micros,
 }
 
 impl Times {
@@ -63,14 +69,12 @@ impl Times {
             Self {
                 whole: 3 * SECOND / 2,
                 pieces: SECOND,
-                late: 4 * SECOND,
             }
         } else {
             // Providers give up when no message came for thirty.
             Self {
                 whole: 8 * SECOND,
                 pieces: 4 * SECOND,
-                late: 20 * SECOND,
             }
         }
     }
@@ -152,14 +156,15 @@ pub(super) struct Pinged {
     pub asking: Option<Asking>,
     /// With how many bytes it was last seen what its line carries.
     pub seen_with: usize,
-    /// The one behind the last that is large, until it is answered, and when that is late.
-    large: Option<(u32, Micros)>,
 }
 
 impl Pinged {
     /// One was answered: how many bytes a second the line carries, if that is known now.
     pub fn answers(&mut self, pong: u32, line: &Line, now: Micros) -> Option<u64> {
-        self.large.take_if(|(number, _)| *number == pong);
+        if self.asking.is_none() && line.is_deaf() {
+            // It only came late. It is asked again before the next answer.
+            line.seen_to_carry(None);
+        }
         let (rate, seen_with) = self.asking.as_mut()?.answered(pong, now)?;
         if self.asking.take().is_some_and(|asking| asking.is_for_line) {
             line.asks(false);
@@ -167,11 +172,6 @@ impl Pinged {
         self.seen_with = seen_with;
         line.seen_to_carry(Some(rate));
         Some(rate)
-    }
-
-    /// Whether something large should have come long ago.
-    pub fn is_late(&self, now: Micros) -> bool {
-        self.large.is_some_and(|(_, late)| now >= late)
     }
 
     fn number(&mut self) -> u32 {
@@ -207,6 +207,10 @@ pub(super) struct Stream {
     follows: bool,
     /// Its reader takes messages of so many bytes.
     message_bytes_max: usize,
+    /// How often it did not come.
+    failed: u32,
+    /// Something that is in it.
+    lacked: Option<Id>,
     /// How many of its pieces were taken.
     taken: usize,
     /// What of one of them was not sent yet.
@@ -238,6 +242,14 @@ impl Stream {
         follows: bool,
         message_bytes_max: usize,
     ) -> Self {
+        let reached = answer.reached.iter().flat_map(|reached| reached.iter());
+        let lacked = reached
+            .filter(|(client, clock)| had.next(*client) < *clock)
+            .map(|(client, clock)| Id {
+                client,
+                clock: clock - 1,
+            })
+            .next();
         Self {
             answer,
             tail,
@@ -245,6 +257,8 @@ impl Stream {
             times: Times::of(dialect),
             follows,
             message_bytes_max,
+            failed: 0,
+            lacked,
             taken: 0,
             waiting: VecDeque::new(),
             piece_bytes: None,
@@ -253,9 +267,17 @@ impl Stream {
         }
     }
 
-    /// Its reader is sent nothing large.
-    pub fn is_careful(&mut self) {
-        self.message_bytes_max = SYNC_FRAME_BYTES_MAX;
+    /// Whoever has got it knows this.
+    pub fn lacked(&self) -> Option<Id> {
+        self.lacked
+    }
+
+    /// It was on its way to its reader so many times, and did not come (F15).
+    pub fn has_failed(&mut self, times: u32) {
+        self.failed = times;
+        if times >= GIVES_UP_AFTER {
+            self.message_bytes_max = SYNC_FRAME_BYTES_MAX;
+        }
     }
 
     /// What comes next on `line`.
@@ -334,7 +356,7 @@ impl Stream {
     }
 
     /// `filling`, frames that say nothing, between two pings.
-    pub fn asks(&self, session: SessionId, filling: &[u8], pinged: &mut Pinged, now: Micros) -> Bytes {
+    pub fn asks(session: SessionId, filling: &[u8], pinged: &mut Pinged, now: Micros) -> Bytes {
         let (first, last) = (pinged.number(), pinged.number());
         let [before, behind] = [first, last].map(|number| Probe { session, number }.ping());
         pinged.asking = Some(Asking {
@@ -344,13 +366,10 @@ impl Stream {
             first: None,
             is_for_line: true,
         });
-        if filling.len() > SYNC_FRAME_BYTES_MAX {
-            pinged.large = Some((last, now + self.times.late));
-        }
         [&before[..], filling, &behind].concat().into()
     }
 
-    /// A message of so many bytes was sent. Returns the ping that is to follow, if one is; so many bytes wait for the line.
+    /// A message of so many bytes was sent. Returns the ping that is to follow, if one is; so many bytes wait for its session.
     pub fn sent(
         &mut self,
         message_bytes: usize,
@@ -359,35 +378,24 @@ impl Stream {
         waiting_bytes: usize,
         now: Micros,
     ) -> Option<Bytes> {
-        let Update::Large(cut) = &self.answer.update else {
+        let (Update::Large(cut), Pace::Pieces, Some(piece_bytes)) = (&self.answer.update, &self.pace, self.piece_bytes)
+        else {
             return None;
         };
         self.sent_bytes += message_bytes;
-        let is_over = match self.pace {
-            Pace::Whole(_) => true,
-            _ => self.waiting.is_empty() && self.taken >= cut.pieces().len(),
-        };
-        let is_due = |piece_bytes| self.sent_bytes + SYNC_FRAME_BYTES_MAX > piece_bytes;
-        let is_waited_for = !is_over && !self.follows && self.piece_bytes.is_some_and(is_due);
-        let is_large = message_bytes > SYNC_FRAME_BYTES_MAX;
-        let ends_large = is_over && is_large;
-        if !(is_waited_for || ends_large) {
+        let is_over = self.waiting.is_empty() && self.taken >= cut.pieces().len();
+        if is_over || self.follows || self.sent_bytes + SYNC_FRAME_BYTES_MAX <= piece_bytes {
             return None;
         }
         self.sent_bytes = 0;
         let number = pinged.number();
-        if is_waited_for {
-            pinged.asking = Some(Asking {
-                number,
-                since: now,
-                bytes: waiting_bytes.max(message_bytes),
-                first: None,
-                is_for_line: false,
-            });
-        }
-        if is_large {
-            pinged.large = Some((number, now + self.times.late));
-        }
+        pinged.asking = Some(Asking {
+            number,
+            since: now,
+            bytes: waiting_bytes.max(message_bytes),
+            first: None,
+            is_for_line: false,
+        });
         Some(Probe { session, number }.ping())
     }
 
@@ -401,14 +409,19 @@ impl Stream {
 
     fn goes_at(&mut self, rate: u64, seen_with: usize, cut: &Arc<Cut>) {
         let within = |time| usize::try_from(rate.saturating_mul(time) / SECOND).unwrap_or(usize::MAX);
-        let times = if seen_with < FEW_BYTES { BELIEVED / 2 } else { BELIEVED };
+        let times = match (self.failed, seen_with < FEW_BYTES) {
+            (0, false) => BELIEVED,
+            (0, true) => BELIEVED / 2,
+            _ => BELIEVED_LESS,
+        };
         let believed = seen_with.saturating_mul(times);
         self.piece_bytes = Some(within(self.times.pieces).min(believed).max(SYNC_FRAME_BYTES_MAX));
         if matches!(self.pace, Pace::Whole(_)) {
             return;
         }
         let carried = within(self.times.whole);
-        self.pace = match cut.whole().filter(|whole| whole.len() <= self.message_bytes_max) {
+        let may_be_whole = |whole: &Bytes| self.failed == 0 && whole.len() <= self.message_bytes_max;
+        self.pace = match cut.whole().filter(may_be_whole) {
             Some(whole) if whole.len() > believed && whole.len() / UNSURE <= carried && !self.follows => {
                 let more = (whole.len() / 8).clamp(FEW_BYTES, PROBE_AGAIN_BYTES);
                 Pace::Doubts(more.max(whole.len() / BELIEVED + FILLING_SLACK_BYTES))
@@ -481,12 +494,12 @@ mod tests {
     fn sends(mut stream: Stream, way: Micros, mut rate: impl FnMut(usize) -> Option<u64>) -> Came {
         let line = Line::new(usize::MAX);
         let (mut came, mut now, mut pinged) = (Came::default(), 7, Pinged::default());
-        let (mut sent, mut last) = (0, 7);
+        let (mut sent, mut waiting, mut last) = (0, 0, 7);
         loop {
             match stream.step(&mut pinged, &line, now) {
                 Step::Waits => now += PATIENCE / 100,
                 Step::Asks(bytes) => {
-                    let pings = stream.asks(SessionId(1), &vec![0; bytes], &mut pinged, now);
+                    let pings = Stream::asks(SessionId(1), &vec![0; bytes], &mut pinged, now);
                     came.asked.push(bytes);
                     line.asks(true);
                     let Some(rate) = rate(sent) else { continue };
@@ -513,11 +526,14 @@ mod tests {
                     let rate = rate(sent);
                     now += message.len() as u64 * SECOND / rate.unwrap_or(1_000_000);
                     (came.gap, last) = (came.gap.max(now - last), now);
-                    stream.sent(message.len(), SessionId(1), &mut pinged, message.len(), now);
-                    if let (Some(rate), Some(_)) = (rate, pinged.asking) {
+                    waiting += message.len();
+                    stream.sent(message.len(), SessionId(1), &mut pinged, waiting, now);
+                    if pinged.asking.is_some() {
+                        let seen = std::mem::take(&mut waiting);
+                        let Some(rate) = rate else { continue };
                         now += way;
                         pinged.asking = None;
-                        stream.carries(rate, message.len());
+                        stream.carries(rate, seen);
                     }
                 }
             }
@@ -622,7 +638,7 @@ mod tests {
                 next: u32::MAX,
                 ..Pinged::default()
             };
-            let pings = to(answer(100_000), usize::MAX).asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 7);
+            let pings = Stream::asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 7);
             assert!((8_000..9_000).contains(&pings.len()));
             assert!(
                 pinged.answers(u32::MAX, &line, 500_007 - apart).is_none(),
@@ -659,7 +675,7 @@ mod tests {
     fn f14_who_asks_again_while_pings_are_on_their_way_waits_for_the_same_ones() {
         let line = Line::new(usize::MAX);
         let mut pinged = Pinged::default();
-        let _ = to(answer(100_000), usize::MAX).asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 10);
+        let _ = Stream::asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 10);
         line.asks(true);
         for now in [11, 5 * SECOND, PATIENCE + 9] {
             let mut again = to(answer(100_000), usize::MAX);
@@ -707,44 +723,37 @@ mod tests {
     }
 
     #[test]
-    fn f15_what_is_large_and_on_its_way_is_late_after_some_seconds() {
-        for (dialect, late) in [(Dialect::YSweet, 4 * SECOND), (Dialect::YWebsocket, 20 * SECOND)] {
-            // Whole, in pieces of which the last is large, and pings alone.
-            for rate in [100_000_000, 1_000_000, 10_000] {
-                let stream = Stream::new(answer(9_000_000), None, Arc::default(), &dialect, false, usize::MAX);
-                let (mut stream, mut pinged) = (stream, Pinged::default());
-                stream.carries(rate, 9_000_000);
-                assert!(!pinged.is_late(u64::MAX));
-                if rate == 10_000 {
-                    let _ = stream.asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 5);
-                    assert!(!pinged.is_late(u64::MAX), "that was not much");
-                    let _ = stream.asks(SessionId(1), &[0; 100_000], &mut pinged, 5);
-                }
-                while rate != 10_000
-                    && let Some(message) = stream.next()
-                {
-                    let _ = stream.sent(message.len(), SessionId(1), &mut pinged, message.len(), 5);
-                }
-                assert!(!pinged.is_late(4 + late) && pinged.is_late(5 + late), "{rate}");
-                let line = Line::new(usize::MAX);
-                for pong in 0..pinged.next {
-                    let _ = pinged.answers(pong, &line, 6);
-                }
-                assert!(!pinged.is_late(u64::MAX), "it has come");
-            }
-        }
+    fn f15_what_did_not_come_is_sent_in_pieces_that_grow_as_they_come_and_then_in_small_ones() {
+        let sizes = |failed: u32| {
+            let mut stream = to(answer(9_000_000), usize::MAX);
+            stream.has_failed(failed);
+            sends(stream, 5_000, at(10_000_000)).sizes
+        };
+        assert_eq!(sizes(0).len(), 1);
+        let growing = sizes(1);
+        assert!(growing[0] <= SYNC_FRAME_BYTES_MAX + 100, "{growing:?}");
+        assert!((20..60).contains(&growing.len()), "{growing:?}");
+        let small = sizes(2);
+        let last = small.len() - 1;
+        assert!(
+            small[..last].iter().all(|size| *size <= SYNC_FRAME_BYTES_MAX + 100),
+            "{small:?}"
+        );
     }
 
     #[test]
-    fn f15_who_is_sent_little_at_a_time_is_not_sent_the_whole() {
-        let mut stream = to(answer(900_000), usize::MAX);
-        stream.is_careful();
-        let came = sends(stream, 5_000, at(10_000_000));
-        assert!(came.sizes.len() > 18, "{came:?}");
-        assert!(
-            came.sizes.iter().all(|size| *size <= SYNC_FRAME_BYTES_MAX + 100),
-            "{came:?}"
-        );
+    fn f14_who_answers_pings_late_is_asked_again() {
+        let (line, mut pinged) = (Line::new(usize::MAX), Pinged::default());
+        let _ = Stream::asks(SessionId(1), &[0; PROBE_BYTES], &mut pinged, 1);
+        line.asks(true);
+        let mut stream = to(answer(100_000), usize::MAX);
+        assert!(matches!(stream.step(&mut pinged, &line, 1 + PATIENCE), Step::Cuts(_)));
+        assert!(line.is_deaf());
+
+        assert_eq!(pinged.answers(1, &line, 2 + PATIENCE), None);
+
+        let mut next = to(answer(100_000), usize::MAX);
+        assert!(matches!(next.step(&mut pinged, &line, 3 + PATIENCE), Step::Asks(_)));
     }
 
     #[test]

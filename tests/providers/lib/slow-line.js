@@ -1,5 +1,6 @@
 // A line that carries little.
 import { connect as connectTcp, createServer } from 'node:net'
+import WebSocket, { WebSocketServer } from 'ws'
 
 const LOOKS_PER_SECOND = 10
 
@@ -33,4 +34,20 @@ export async function slowLine(t, server, { rate = 15_000, atOnce = 0 } = {}) {
   await new Promise(resolve => proxy.listen(0, '127.0.0.1', resolve))
   t.after(() => proxy.close())
   return `127.0.0.1:${proxy.address().port}`
+}
+
+/** A gateway to the server that ends WebSockets: it reads what the server sends as fast as that comes, and answers its pings. */
+export async function gateway(t, server) {
+  const front = new WebSocketServer({ host: '127.0.0.1', port: 0 })
+  front.on('connection', (client, request) => {
+    const upstream = new WebSocket(`ws://${server.address}${request.url}`, { headers: { 'user-agent': request.headers['user-agent'] ?? 'gateway' } })
+    const early = []
+    client.on('message', message => upstream.readyState === WebSocket.OPEN ? upstream.send(message) : early.push(message))
+    upstream.on('open', () => early.forEach(message => upstream.send(message)))
+    upstream.on('message', message => client.send(message))
+    for (const [one, other] of [[client, upstream], [upstream, client]]) one.on('error', () => {}).on('close', () => other.terminate())
+  })
+  await new Promise(resolve => front.once('listening', resolve))
+  t.after(() => front.close())
+  return { address: `127.0.0.1:${front.address().port}` }
 }
