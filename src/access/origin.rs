@@ -97,7 +97,7 @@ impl OriginPolicy {
     /// Judges the `Origin` and `Host` headers of an upgrade request. No `Origin` is no browser.
     ///
     /// # Errors
-    /// [`OriginRefused`]: answer 403 before upgrading.
+    /// [`OriginRefused`]: close with 4403 and its reason.
     pub fn check(&self, origin: Option<&str>, host: Option<&str>) -> Result<(), OriginRefused> {
         let (Some(origin), Allowed::Same(listed)) = (origin, &self.allowed) else {
             return Ok(());
@@ -222,7 +222,8 @@ impl fmt::Display for InvalidOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is not an origin: write https://host or https://host:port without a path, or *",
+            "`{}` is not an origin: write https://host or https://host:port without a path, the name of an app's shell \
+             (capacitor://localhost, null), or *",
             self.0
         )
     }
@@ -232,12 +233,21 @@ impl std::error::Error for InvalidOrigin {}
 
 /// The page that asks is neither of this server nor allowed by name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("pages of {0} may not connect: the server's operator can allow it with --allow-origin {0}")]
+#[error("this page may not connect; the operator can allow it: --allow-origin {0}")]
 pub struct OriginRefused(pub String);
+
+/// The longest origin that is told: a host has 253 characters at most.
+const ORIGIN_CHARS_MAX: usize = 300;
 
 impl OriginRefused {
     fn of(origin: &str) -> Self {
-        Self(origin.chars().filter(|c| !c.is_control()).take(60).collect())
+        Self(
+            origin
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(ORIGIN_CHARS_MAX)
+                .collect(),
+        )
     }
 }
 

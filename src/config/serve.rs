@@ -300,7 +300,7 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "COWRITE_ALLOW_ANONYMOUS", hide_env_values = true, value_parser = BoolishValueParser::new(), help_heading = "Who may connect")]
     pub(super) allow_anonymous: bool,
 
-    /// Web pages of this origin may connect too (repeatable; * is every origin)
+    /// Web pages of this origin may connect too (repeatable; * is every origin; apps' shells have some, like null and capacitor://localhost)
     #[arg(
         long,
         env = "COWRITE_ALLOW_ORIGIN",

@@ -19,7 +19,10 @@ use crate::{
     actor::clock,
     id::DocumentId,
     nodes::Said,
-    protocol::close::{CloseReason, Exceeded},
+    protocol::{
+        close::{CloseReason, Exceeded},
+        frame::CLOSE_TEXT_BYTES_MAX,
+    },
     token::{Believed, Keys, TokenError},
 };
 
@@ -149,10 +152,19 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What a page is told whose origin finds no room in a close frame.
+const LONG_ORIGIN: &str =
+    "this page may not connect; the operator can allow it: the log has the --allow-origin for it";
+
 impl From<OriginRefused> for Refusal {
     fn from(refused: OriginRefused) -> Self {
         refusals::of_origin(&refused);
-        Self::Close(CloseReason::Forbidden(refused.to_string()))
+        let mut text = refused.to_string();
+        // Half a flag would be a wrong one.
+        if text.len() > CLOSE_TEXT_BYTES_MAX {
+            LONG_ORIGIN.clone_into(&mut text);
+        }
+        Self::Close(CloseReason::Forbidden(text))
     }
 }
 

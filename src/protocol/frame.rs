@@ -15,7 +15,7 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
 /// Longest reason in a close frame, in bytes: control frames hold 125, two are the code.
-const CLOSE_TEXT_BYTES_MAX: usize = 123;
+pub const CLOSE_TEXT_BYTES_MAX: usize = 123;
 
 /// Longest payload of a ping or pong, in bytes.
 const CONTROL_BYTES_MAX: usize = 125;
@@ -111,17 +111,25 @@ pub fn close(reason: &CloseReason) -> Bytes {
     close_with(reason.code(), reason.text())
 }
 
-/// The last frame of a connection, with this code.
+/// The last frame of a connection, with this code. A text that is too long ends with `…`, so that nobody takes what is left for
+/// all of it.
 #[must_use]
 pub fn close_with(code: u16, text: &str) -> Bytes {
+    const CUT: &str = "…";
+    let is_cut = text.len() > CLOSE_TEXT_BYTES_MAX;
     let mut end = text.len().min(CLOSE_TEXT_BYTES_MAX);
+    if is_cut {
+        end -= CUT.len();
+    }
     while !text.is_char_boundary(end) {
         end -= 1;
     }
+    let end_mark = if is_cut { CUT } else { "" };
     let mut frame = BytesMut::new();
-    put_header(&mut frame, CLOSE, end + 2);
+    put_header(&mut frame, CLOSE, 2 + end + end_mark.len());
     frame.put_u16(code);
     frame.put_slice(&text.as_bytes()[..end]);
+    frame.put_slice(end_mark.as_bytes());
     frame.freeze()
 }
 
@@ -168,7 +176,9 @@ mod tests {
     fn a_close_reason_is_cut_at_a_character() {
         let frame = close(&CloseReason::Refused("ä".repeat(100)));
 
-        assert_eq!(frame[..4], [0x88, 124, 0x11, 0x30]);
-        assert!(std::str::from_utf8(&frame[4..]).is_ok());
+        assert_eq!(frame[..4], [0x88, 125, 0x11, 0x30]);
+        assert!(std::str::from_utf8(&frame[4..]).is_ok_and(|text| text.ends_with("ä…")));
+        let whole = close(&CloseReason::Refused("x".repeat(CLOSE_TEXT_BYTES_MAX)));
+        assert!(whole.len() == 127 && whole.ends_with(b"x"));
     }
 }

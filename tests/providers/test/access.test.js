@@ -103,13 +103,18 @@ test('e12 pages of other origins are told the flag that allows them', async t =>
   for (const origin of [undefined, server.http, 'https://friend.example', 'http://localhost:5173']) {
     assert.equal(await answer(origin), 'welcome', origin)
   }
+  const long = `vscode-webview://${'0123456789abcdef'.repeat(15)}`
   for (const path of ['/ws/x', '/hocuspocus']) {
-    for (const origin of ['https://evil.example', 'null']) {
-      assert.equal(await answer(origin, path), `4403 pages of ${origin} may not connect: the server's operator can allow it with --allow-origin ${origin}`)
+    for (const origin of ['https://evil.example', 'null', 'http://localhost.example:5173', `https://${'preview-'.repeat(4)}1234.example`]) {
+      const reason = `this page may not connect; the operator can allow it: --allow-origin ${origin}`
+      assert.equal(await answer(origin, path), `4403 ${reason}`)
     }
+    // One that finds no room in a close frame is whole in the log.
+    assert.match(await answer(long, path), /^4403 this page may not connect; .* the log has the --allow-origin for it$/)
   }
   await server.stop()
   assert.equal(server.log.match(/WARN.*--allow-origin https:\/\/evil.example/g)?.length, 1, server.log)
+  assert.ok(server.log.includes(`--allow-origin ${long}\n`), server.log)
 })
 
 test('e13 bad document names are refused with what is wrong with them', async t => {
