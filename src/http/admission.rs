@@ -153,8 +153,7 @@ impl fmt::Display for Refusal {
 }
 
 /// What a page is told whose origin finds no room in a close frame.
-const LONG_ORIGIN: &str =
-    "this page may not connect; the operator can allow it: the log has the --allow-origin for it";
+const LONG_ORIGIN: &str = "this page may not connect; the operator can allow it: the log has the --allow-origin for it";
 
 impl From<OriginRefused> for Refusal {
     fn from(refused: OriginRefused) -> Self {

@@ -44,11 +44,12 @@ use super::{
     Shared, admission,
     doorkeeper::{self, Place},
     inner::{self, Away, Came, News, Room, Ties},
-    line::{self, Begun, Event, Open, Reader},
+    line::{self, Event, Open, Reader},
     refusals,
     session::{self, Batch},
     switchboard::{Switchboard, SwitchboardBody},
     tunnel::{self, Answer},
+    unfinished::Begun,
 };
 
 /// What may wait for tokens on one socket: bytes, messages, documents.
@@ -276,7 +277,7 @@ impl Socket {
         path: String,
         network: Option<Network>,
     ) -> Self {
-        let kept = Begun::of(&shared.unfinished);
+        let kept = Begun::on(&shared.unfinished, &own);
         Self {
             id: shared.next_session.fetch_add(1, Ordering::Relaxed),
             shared,

@@ -5,10 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -44,13 +41,9 @@ use super::{
     doorkeeper::{Doorkeeper, Visit},
     refusals::Reason,
     turns,
+    unfinished::Begun,
 };
 
-/// What a connection may have begun and not completed, however much that is of all, in bytes.
-const UNFINISHED_SPARED: usize = 64 * 1024;
-/// A message that takes longer than this comes with so many bytes a second at least.
-const SLOW_AFTER: Micros = 30_000_000;
-const RATE_MIN: u64 = 512;
 /// A connection that is not read is looked at so often.
 const PAUSE_MAX: Micros = 1_000_000;
 /// Who sends much is read so far at a time, in bytes.
@@ -142,94 +135,6 @@ pub fn begins<B: MessageBody + 'static>(response: HttpResponse, body: B, outbox:
     response
 }
 
-/// What of all connections' messages has arrived and is not complete, in bytes.
-#[derive(Debug)]
-pub struct Unfinished {
-    bytes: AtomicUsize,
-    bytes_max: usize,
-}
-
-impl Unfinished {
-    /// Never more than about `bytes_max`.
-    #[must_use]
-    pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            bytes: AtomicUsize::new(0),
-            bytes_max,
-        })
-    }
-
-    /// How many bytes that are.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-/// One connection's part of [`Unfinished`].
-#[derive(Debug)]
-pub struct Begun {
-    all: Arc<Unfinished>,
-    bytes: usize,
-    /// When the message began that is not complete.
-    since: Option<Micros>,
-}
-
-impl Begun {
-    /// Nothing of it.
-    #[must_use]
-    pub fn of(all: &Arc<Unfinished>) -> Self {
-        Self {
-            all: all.clone(),
-            bytes: 0,
-            since: None,
-        }
-    }
-
-    /// So much waits now for what it is about, however long that takes.
-    ///
-    /// # Errors
-    /// The reason to close with: all together is too much, and this is a large part of it.
-    pub fn wait(&mut self, bytes: usize) -> Result<(), CloseReason> {
-        let all = &self.all;
-        let grows_by = bytes.saturating_sub(self.bytes);
-        let together = all.bytes.fetch_add(grows_by, Ordering::Relaxed) + grows_by;
-        all.bytes.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
-        self.bytes = bytes;
-        // One alone is never too much: whoever comes back with it would be refused for ever.
-        let has_others = together > bytes;
-        if grows_by > 0 && together > all.bytes_max && bytes > UNFINISHED_SPARED && has_others {
-            let reason = "too many messages are on their way, come back".to_owned();
-            return Err(CloseReason::Overloaded(reason));
-        }
-        Ok(())
-    }
-
-    /// So much is not complete now.
-    ///
-    /// # Errors
-    /// As for [`Begun::wait`]; or it comes too slowly.
-    pub fn are(&mut self, bytes: usize, now: Micros) -> Result<(), CloseReason> {
-        self.wait(bytes)?;
-        if bytes == 0 {
-            self.since = None;
-            return Ok(());
-        }
-        let takes = now - *self.since.get_or_insert(now);
-        if takes > SLOW_AFTER && (bytes as u64) < takes / 1_000_000 * RATE_MIN {
-            let reason = "a message came too slowly, come back".to_owned();
-            return Err(CloseReason::Overloaded(reason));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// The reading side.
 pub struct Reader {
     payload: dev::Payload,
@@ -253,8 +158,8 @@ impl Reader {
             payload: payload.into_inner(),
             arrived: BytesMut::new(),
             frames: FrameReader::new(shared.message_bytes_max),
+            begun: Begun::on(&shared.unfinished, &outbox),
             outbox,
-            begun: Begun::of(&shared.unfinished),
             pace: Pace::default(),
             turn: None,
             keeper: shared.doorkeeper.clone(),
@@ -309,7 +214,7 @@ impl Reader {
             }
             let received = self.frames.next(&mut self.arrived)?;
             let unfinished = self.frames.unfinished_bytes();
-            if unfinished > 0 || self.begun.bytes > 0 {
+            if unfinished > 0 || self.begun.bytes() > 0 {
                 self.begun.are(unfinished, clock::now())?;
             }
             if received.is_some() {
@@ -425,62 +330,5 @@ impl MessageBody for OutboxBody {
 impl Drop for OutboxBody {
     fn drop(&mut self) {
         self.outbox.abandon();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Micros = 1_000_000;
-
-    #[test]
-    fn h4_what_is_not_complete_is_bounded_for_all_together() {
-        let all = Unfinished::new(1_000_000);
-        let mut many: Vec<Begun> = (0..10).map(|_| Begun::of(&all)).collect();
-        assert!(many.iter_mut().all(|begun| begun.are(100_000, 0) == Ok(())));
-        let (mut small, mut large) = (Begun::of(&all), Begun::of(&all));
-
-        assert_eq!(small.are(UNFINISHED_SPARED, 0), Ok(()));
-        assert!(matches!(
-            large.are(UNFINISHED_SPARED + 1, 0),
-            Err(CloseReason::Overloaded(_))
-        ));
-        drop(large);
-        assert!(matches!(many[0].are(100_001, 0), Err(CloseReason::Overloaded(_))));
-        assert_eq!(many[0].are(0, 0), Ok(()), "what shrinks is welcome");
-        many.truncate(5);
-        assert_eq!(many[1].are(500_000, 0), Ok(()));
-        drop((many, small));
-
-        assert_eq!(all.bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn h4_one_message_alone_is_never_too_much() {
-        let all = Unfinished::new(1_000_000);
-        let mut one = Begun::of(&all);
-        assert!((1..50).all(|part| one.are(part * 100_000, 0) == Ok(())));
-        let mut other = Begun::of(&all);
-        assert_eq!(other.are(UNFINISHED_SPARED, 0), Ok(()));
-        assert!(matches!(one.are(5_000_000, 0), Err(CloseReason::Overloaded(_))));
-    }
-
-    #[test]
-    fn h4_a_message_may_take_long_and_not_for_ever() {
-        let all = Unfinished::new(1 << 30);
-        // 2 kB/s, of a message of 10 MB.
-        let mut slow = Begun::of(&all);
-        assert!((1..5_000).all(|second| slow.are(2_000 * second as usize, second * SECOND) == Ok(())));
-        // A byte a second.
-        let mut trickle = Begun::of(&all);
-        let ended = (1..100).find(|second| trickle.are(*second as usize, second * SECOND).is_err());
-        assert_eq!(ended, Some(32));
-        // Each message begins anew.
-        let mut many = Begun::of(&all);
-        for second in 1..100 {
-            assert_eq!(many.are(1, second * SECOND), Ok(()));
-            assert_eq!(many.are(0, second * SECOND), Ok(()));
-        }
     }
 }

@@ -84,6 +84,7 @@ mod switchboard;
 mod together;
 pub mod tunnel;
 mod turns;
+pub mod unfinished;
 pub mod upgrade;
 #[cfg(test)]
 mod waiting;
@@ -118,7 +119,7 @@ pub struct Shared {
     /// Largest message, in bytes.
     pub message_bytes_max: usize,
     /// What of all messages is not complete.
-    pub unfinished: Arc<line::Unfinished>,
+    pub unfinished: Arc<unfinished::Unfinished>,
     /// Most that waits for one connection, in bytes.
     pub outbox_bytes_max: usize,
     /// How long a socket may be open without a session.

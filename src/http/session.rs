@@ -23,7 +23,7 @@ use crate::{
     room::{outbox::Line, session::SessionId},
 };
 
-use super::{Shared, doorkeeper, line::Begun};
+use super::{Shared, doorkeeper, unfinished::Begun};
 
 /// Most messages handed to a document at once.
 const BATCH_MESSAGES_MAX: usize = 256;

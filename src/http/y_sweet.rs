@@ -39,10 +39,9 @@ use super::{
     Shared,
     address::PublicUrl,
     admission::{self, Admitted, Refusal},
-    health,
-    line::Begun,
-    session,
+    health, session,
     tunnel::{self, Way},
+    unfinished::{self, Begun},
     y_websocket,
 };
 
@@ -382,10 +381,13 @@ async fn question<T: Default + DeserializeOwned>(payload: Payload, shared: &Shar
 /// # Errors
 /// It has more bytes than are taken, comes too slowly, or does not come whole.
 pub(super) async fn body(mut payload: Payload, bytes_max: usize, shared: &Shared) -> Result<Bytes, CloseReason> {
-    let mut begun = Begun::of(&shared.unfinished);
+    let (mut begun, ends) = Begun::of_body(&shared.unfinished);
     let mut bytes = BytesMut::new();
     loop {
-        let next = timeout(BODY_PATIENCE, payload.next()).await;
+        let next = tokio::select! {
+            next = timeout(BODY_PATIENCE, payload.next()) => next,
+            () = ends.notified() => return Err(unfinished::too_much()),
+        };
         match next.map_err(|_| CloseReason::Overloaded("the body came too slowly".to_owned()))? {
             Some(Ok(more)) if bytes.len() + more.len() <= bytes_max => bytes.extend_from_slice(&more),
             Some(Ok(_)) => {
