@@ -6,7 +6,7 @@
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use actix_web::{
     dev,
     error::PayloadError,
     http::header::{self, HeaderValue},
-    rt::time::sleep,
+    rt::time::{Sleep, sleep},
     web::{Bytes, BytesMut, Data, Payload},
 };
 use futures_util::{FutureExt, StreamExt};
@@ -46,6 +46,8 @@ use super::{
 
 /// A connection that is not read is looked at so often.
 const PAUSE_MAX: Micros = 1_000_000;
+/// A close is told so late at most.
+const HELD_BACK_MAX: Duration = Duration::from_secs(5);
 /// Who sends much is read so far at a time, in bytes.
 const TURN_BYTES: usize = 64 * 1024;
 
@@ -304,13 +306,30 @@ impl Drop for Open {
 pub struct OutboxBody {
     outbox: Arc<Outbox>,
     open: Open,
+    /// A close frame that is told later.
+    held_back: Option<(Pin<Box<Sleep>>, Bytes)>,
 }
 
 impl OutboxBody {
     /// Writes what is put into `outbox`.
     #[must_use]
     pub fn new(outbox: Arc<Outbox>, open: Open) -> Self {
-        Self { outbox, open }
+        Self {
+            outbox,
+            open,
+            held_back: None,
+        }
+    }
+
+    /// How long a frame is held back: what ends a session for what it said, if that happens again and again at its address. Old
+    /// providers take no code for an answer, and come back at once.
+    fn holds_back(&self, frame: &Bytes) -> Option<Duration> {
+        if !frame::close_code(frame).is_some_and(CloseReason::is_for_what_was_said) {
+            return None;
+        }
+        let keeper = &self.open.shared.doorkeeper;
+        let exceeded = keeper.refuses(self.outbox.line().network()).err()?;
+        Some(Duration::from_secs(exceeded.retry_s()).min(HELD_BACK_MAX))
     }
 }
 
@@ -321,9 +340,22 @@ impl MessageBody for OutboxBody {
         BodySize::Stream
     }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let next = self.outbox.poll_take(cx.waker());
-        next.map(|bytes| bytes.map(|bytes| Ok(self.open.sent(bytes))))
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let body = &mut *self;
+        if body.held_back.is_none() {
+            let Some(bytes) = ready!(body.outbox.poll_take(cx.waker())) else {
+                return Poll::Ready(None);
+            };
+            let Some(wait) = body.holds_back(&bytes) else {
+                return Poll::Ready(Some(Ok(body.open.sent(bytes))));
+            };
+            body.held_back = Some((Box::pin(sleep(wait)), bytes));
+        }
+        if let Some((until, _)) = &mut body.held_back {
+            ready!(until.as_mut().poll(cx));
+        }
+        let held_back = body.held_back.take();
+        Poll::Ready(held_back.map(|(_, bytes)| Ok(body.open.sent(bytes))))
     }
 }
 

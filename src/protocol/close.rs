@@ -78,6 +78,12 @@ impl CloseReason {
         }
     }
 
+    /// Whether a session ends with this code for what it said: it would end again if it said the same.
+    #[must_use]
+    pub fn is_for_what_was_said(code: u16) -> bool {
+        matches!(code, 4400 | 4409 | 4413)
+    }
+
     /// What a person reads.
     #[must_use]
     pub fn text(&self) -> &str {

@@ -133,6 +133,15 @@ pub fn close_with(code: u16, text: &str) -> Bytes {
     frame.freeze()
 }
 
+/// The code of a close frame that has one; `None` of another frame.
+#[must_use]
+pub fn close_code(frame: &[u8]) -> Option<u16> {
+    match frame {
+        [head, _, high, low, ..] if *head == FIN | CLOSE => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    }
+}
+
 /// The answer to a peer's close frame: its code, no text.
 #[must_use]
 pub fn echo_close(code: Option<u16>) -> Bytes {
@@ -180,5 +189,9 @@ mod tests {
         assert!(std::str::from_utf8(&frame[4..]).is_ok_and(|text| text.ends_with("ä…")));
         let whole = close(&CloseReason::Refused("x".repeat(CLOSE_TEXT_BYTES_MAX)));
         assert!(whole.len() == 127 && whole.ends_with(b"x"));
+        assert_eq!(
+            (close_code(&whole), close_code(&ping()), close_code(&echo_close(None))),
+            (Some(4400), None, None)
+        );
     }
 }

@@ -143,6 +143,30 @@ test('l47 a provider that takes no code for an answer comes back less often', as
   await until('its pauses grow', () => stubborn.provider.wsUnsuccessfulReconnects >= 3)
 })
 
+test('l47 an old provider whose edits are not taken comes back less often', async t => {
+  const server = await guarded(t, '--refusals-per-minute', '3')
+  const office = from('203.0.113.7')
+  const minted = await tokenOf('ada')
+  const page = (version, name) => connect(t, version, server, name, { params: { token: minted }, maxBackoffTime: 100,
+    WebSocketPolyfill: class extends WebSocket {
+      constructor(url, protocols) { super(url, protocols, office) }
+    } })
+  const stubborn = page(versions['y-websocket 1.5.4'], 'refused')
+  stubborn.doc.getMap('map').set('key', JSON.parse('{"__proto__": 1}'))
+  await until('it is told so three times', () => stubborn.closes.length >= 3)
+  const told = stubborn.closes.length
+  // Its own clock: it came back about ten times a second.
+  await new Promise(resolve => setTimeout(resolve, 4_000))
+  assert.ok(stubborn.closes.length - told <= 2, `${stubborn.closes.length} closes`)
+  assert.ok(stubborn.closes.every(close => close.code === 4400), JSON.stringify(stubborn.closes))
+
+  const honest = page(newest, 'another')
+  await synced(honest)
+  honest.text.insert(0, 'x')
+  await saved(honest)
+  assert.deepEqual(honest.closes, [])
+})
+
 test('l48 new documents have a rate, and what is there opens all the same', async t => {
   const server = await guarded(t, '--new-documents-per-minute', '5')
   const [ada, bob] = [await tokenOf('ada'), await tokenOf('bob')]
