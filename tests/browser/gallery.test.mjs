@@ -31,16 +31,24 @@ async function two(t, kind, options = {}) {
 test('w65_the_start_page_opens_each_kind_with_one_click_and_each_shows_how_it_is_made', async (t) => {
   const server = await startServer(t)
   const page = await openWindow(t, browser)
-  for (const [kind, folder, needed] of [['document', 'd', null], ['code', 'code', 'yCollab'], ['board', 'board', 'getMap'], ['room', 'room', 'getArray']]) {
+  for (const [kind, folder, needed] of [['document', 'd', 'Collaboration.configure'], ['code', 'code', 'yCollab'], ['board', 'board', 'getMap'], ['room', 'room', 'getArray']]) {
     await page.goto(server.origin)
     await page.getByRole('button', { name: new RegExp(`^New ${kind}`) }).click()
     await page.waitForURL(new RegExp(`/${folder}/[a-z]+-[a-z]+-[a-z0-9]{10}$`))
     await untilStatus(page, 'Saved')
-    if (needed === null) continue
     await page.getByRole('button', { name: 'More', exact: true }).click()
     await page.getByRole('button', { name: 'How it is made' }).click()
-    await page.getByRole('dialog', { name: 'How this page is made' }).getByText(needed).first().waitFor()
-    await page.getByText('new WebsocketProvider').waitFor()
+    const dialog = page.getByRole('dialog', { name: 'How this page is made' })
+    // The lines that connect it, and then the files that it is.
+    const connecting = dialog.locator('pre').first()
+    await connecting.getByText('new WebsocketProvider').waitFor()
+    await dialog.locator('pre:not(:first-of-type)', { hasText: needed }).first().waitFor()
+    assert.ok((await dialog.textContent()).includes(`And this is ${kind}.ts, all of it:`))
+    // Each file that one of them takes from beside it is there.
+    const texts = await dialog.locator('pre').allTextContents()
+    const beside = texts.flatMap((text) => [...text.matchAll(/from '\.\/editor\/([\w-]+)'/g)].map(([, file]) => file))
+    for (const file of beside) await dialog.getByText(`editor/${file}.ts:`, { exact: true }).waitFor()
+    assert.equal(beside.length > 0, kind === 'document')
   }
 })
 

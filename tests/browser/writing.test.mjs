@@ -204,7 +204,7 @@ fn main() {}
 `
 
 test('w59_markdown_is_pasted_as_what_it_means_and_plain_when_asked', async (t) => {
-  const { page } = await open(t, 'markdown')
+  const { server, page } = await open(t, 'markdown', { permissions: ['clipboard-read', 'clipboard-write'] })
   await write(page, 'Title\n')
 
   await paste(page, { 'text/plain': MARKDOWN })
@@ -216,6 +216,22 @@ test('w59_markdown_is_pasted_as_what_it_means_and_plain_when_asked', async (t) =
   await paste(page, { 'text/plain': 'two plain lines\nwith 1 + 2' })
   await untilText(page, 'with 1 + 2')
   assert.equal((await textOf(page)).startsWith(before.slice(0, 20)), true)
+
+  const heading = page.locator('.ProseMirror h2', { hasText: 'Asked' })
+  await page.goto(`${server.origin}/d/plain`)
+  await write(page, 'Title\n')
+  await page.evaluate(() => navigator.clipboard.writeText('## Asked for\n\n- as *it* is'))
+  await page.keyboard.press('Control+Shift+V')
+  await untilText(page, '## Asked for')
+  assert.ok((await textOf(page)).includes('- as *it* is'))
+  assert.equal(await heading.count(), 0)
+  // The one after it, which comes from a menu, is what it means again; and so is one with the other keys.
+  await write(page, '\n')
+  await paste(page, { 'text/plain': '## Asked no more' })
+  await heading.waitFor()
+  await write(page, '\n')
+  await page.keyboard.press('Control+V')
+  await page.locator('.ProseMirror li em', { hasText: 'it' }).waitFor()
 })
 
 test('w60_code_is_highlighted_in_the_language_that_is_chosen', async (t) => {

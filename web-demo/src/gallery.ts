@@ -1,15 +1,15 @@
 // The pages beside the document: each is one file that can be copied, and shows itself.
 
-import { Code, FileDown } from 'lucide'
+import { FileDown } from 'lucide'
 
-import { copyText, showCopied } from './clipboard'
-import { button, h } from './dom'
+import { h } from './dom'
 import { fileNameOf, saveFile } from './files'
 import type { Mounted, Shared } from './gallery/shared'
 import type { Content, Show, Steps } from './page'
 import { ownPerson } from './profile'
-import { say } from './toast'
 import { program } from './snippet'
+import { howItIsMade } from './source'
+import { say } from './toast'
 
 type Source = () => Promise<{ readonly default: string }>
 
@@ -45,7 +45,7 @@ function show(mount: (shared: Shared) => Mounted, name: string, source: Source):
       body: mounted.element,
       overlay: null,
       commands: [
-        { label: 'How it is made', icon: Code, run: () => void showSource(name, source) },
+        howItIsMade('These lines connect it to this server:', connecting(name), async () => [{ name, text: (await source()).default }]),
         { label: 'Save as a file', icon: FileDown, run: () => download(mounted.title()) },
       ],
       isEmpty: mounted.isEmpty,
@@ -63,21 +63,9 @@ function show(mount: (shared: Shared) => Mounted, name: string, source: Source):
   }
 }
 
-/** The file that this page runs, behind the lines that connect it. */
-async function showSource(name: string, source: Source): Promise<void> {
-  const text = (await source()).default
+/** The lines that connect the file that this page runs. */
+function connecting(name: string): string {
   const kind = name.replace('.ts', '')
   const call = `mount${kind[0]?.toUpperCase()}${kind.slice(1)}`
-  const connect = program(`import { ${call} } from './${name}'`, `const page = ${call}({\n  doc,\n  awareness: provider.awareness,\n  person: crypto.randomUUID(),\n  me: () => ({ name: 'Ada', color: '#1864ab' }),\n  say: alert,\n})\ndocument.body.append(page.tools ?? '', page.element)\npage.setEditable(true)`)
-  const copy = button('Copy it', { class: 'primary' }, async () => showCopied(copy, await copyText(text)))
-  const dialog = h('dialog', { class: 'dialog source', 'aria-label': 'How this page is made' },
-    h('h2', {}, 'How this page is made'),
-    h('p', { class: 'soft' }, 'These lines connect it to this server:'),
-    h('pre', { tabindex: '0' }, connect),
-    h('p', { class: 'soft' }, `And this is ${name}, all of it:`),
-    h('pre', { tabindex: '0' }, text),
-    h('form', { method: 'dialog', class: 'actions' }, copy, h('button', { class: 'quiet' }, 'Close')))
-  dialog.addEventListener('close', () => dialog.remove())
-  document.body.append(dialog)
-  dialog.showModal()
+  return program(`import { ${call} } from './${name}'`, `const page = ${call}({\n  doc,\n  awareness: provider.awareness,\n  person: crypto.randomUUID(),\n  me: () => ({ name: 'Ada', color: '#1864ab' }),\n  say: alert,\n})\ndocument.body.append(page.tools ?? '', page.element)\npage.setEditable(true)`)
 }

@@ -9,7 +9,7 @@ import { invalidNameNotice } from './notice'
 import { forgetDocument, recentDocuments, type RecentDocument } from './recent'
 import { documentPath, parseName, parseRoute, randomName, type Kind } from './route'
 import { BASE, aboutServer, type About } from './server'
-import { program } from './snippet'
+import { tiptapProgram } from './snippet'
 import { themeButton } from './theme'
 import { forgetToken, keepToken, keptTokens, newName, onTokens, readToken, takeFromAddress, tokenFromText, type Holding } from './token'
 import type { Grant } from './grants'
@@ -114,7 +114,7 @@ function aboutText({ access, version }: About, hasToken: boolean): Node[] {
 }
 
 function ownEditor(): HTMLElement {
-  const text = program("import { Editor } from '@tiptap/core'\nimport { Collaboration } from '@tiptap/extension-collaboration'\nimport { StarterKit } from '@tiptap/starter-kit'", "new Editor({\n  element: document.body,\n  extensions: [StarterKit.configure({ undoRedo: false }), Collaboration.configure({ document: doc })],\n})")
+  const text = tiptapProgram()
   const copy = button('Copy', { class: 'quiet' }, async () => showCopied(copy, await copyText(text)))
   return h('section', { 'aria-labelledby': 'own-title', class: 'own' },
     h('h2', { id: 'own-title' }, 'In your own editor'),

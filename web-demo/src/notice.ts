@@ -1,5 +1,6 @@
 // What went wrong, in words that say what to do.
 
+import type { Barred } from './barred'
 import { button, h, unreachable } from './dom'
 import { kindsFor, type Root } from './inspect/shown'
 import { documentPath, inspectPath } from './route'
@@ -16,8 +17,8 @@ export interface NoticeActions {
   forget(): void
 }
 
-/** `hasText`: whether this window shows anything worth keeping. */
-export function refusalNotice(why: Refusal, reason: string, hasText: boolean, actions: NoticeActions): HTMLElement {
+/** `hasToken`: whether one was shown to the server; `hasText`: whether this window shows anything worth keeping. */
+export function refusalNotice(why: Refusal, reason: string, hasToken: boolean, hasText: boolean, actions: NoticeActions): HTMLElement {
   const again = button('Try again', { class: 'primary' }, () => actions.retry(null))
   const download = hasText ? button('Download a copy', { class: 'quiet' }, actions.download) : null
   const forget = button('Remove it from this browser', { class: 'quiet' }, actions.forget)
@@ -32,6 +33,13 @@ export function refusalNotice(why: Refusal, reason: string, hasText: boolean, ac
         said(reason),
       ], tokenForm(actions), download)
     case 'forbidden':
+      if (isOfOrigin(reason)) {
+        return notice('The server takes no pages from here', [
+          `This page was opened at ${location.origin}, which the server does not take for an address of its own. Open it at the address that the server is meant to have, or ask whoever runs it.`,
+          said(reason),
+        ], again, download)
+      }
+      if (!hasToken) return notice('You may not open this document', [said(reason) ?? 'The server gave no reason.'], tokenForm(actions), download)
       return notice('You may not open this document', [
         'The server knows your token, but it does not cover this document. Ask whoever shared the link for access.',
         said(reason),
@@ -60,6 +68,33 @@ export function refusalNotice(why: Refusal, reason: string, hasText: boolean, ac
       ], again, download)
     default:
       return unreachable(why)
+  }
+}
+
+/** The server is there and does not let this page in, which keeps trying. */
+export function barredNotice(barred: Barred, hasText: boolean, actions: Pick<NoticeActions, 'download'>): HTMLElement {
+  const { title, text } = barredWords(barred)
+  return notice(title, [text, 'This page keeps trying, and goes on by itself.'], hasText ? button('Download a copy', { class: 'quiet' }, actions.download) : null)
+}
+
+export function barredWords({ how, said: reason, status }: Barred): { readonly title: string; readonly text: string | null } {
+  switch (how) {
+    case 'broken':
+      return { title: 'The server cannot open this document', text: said(reason) }
+    case 'busy':
+      return { title: 'The server cannot let you in right now', text: said(reason) ?? 'There is too much for it to do.' }
+    case 'restarts':
+      return { title: 'The server restarts', text: said(reason) }
+    case 'ended':
+      return { title: 'The server ended the connection', text: said(reason) }
+    case 'no-socket':
+      return { title: 'The server answers, but lets no page connect', text: 'It may have no room at the moment, or something between here and there does not pass WebSockets on.' }
+    case 'away':
+      return { title: 'The server is away', text: `What answers at its address cannot reach it (HTTP ${status}).` }
+    case 'strange':
+      return { title: 'Something else answers', text: `What is at the address of the server is not what this page connects to (HTTP ${status}).` }
+    default:
+      return unreachable(how)
   }
 }
 
@@ -105,6 +140,11 @@ export function unreadableNotice(actions: Pick<NoticeActions, 'download'>): HTML
 function notice(title: string, paragraphs: readonly (string | null)[], ...actions: (Node | null)[]): HTMLElement {
   const texts = paragraphs.filter((text) => text !== null).map((text) => h('p', {}, text))
   return h('section', { class: 'notice', role: 'alert' }, h('h2', {}, title), ...texts, h('div', { class: 'actions' }, ...actions))
+}
+
+/** The server refuses pages of this origin, whoever looks at them: it names the setting that would allow them. */
+export function isOfOrigin(reason: string): boolean {
+  return reason.includes('--allow-origin')
 }
 
 function said(reason: string): string | null {

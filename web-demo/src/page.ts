@@ -7,7 +7,7 @@ import { button, h, icon, pause } from './dom'
 import { finishFonts } from './fonts'
 import { foreignRoots } from './inspect/roots'
 import { createMenu, type Command } from './menu'
-import { continuedNotice, foreignNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
+import { barredNotice, continuedNotice, foreignNotice, incompleteNotice, refusalNotice, unreadableNotice, type NoticeActions } from './notice'
 import { createPeople } from './people'
 import { createPlug } from './plug'
 import { createPresence, type Presence } from './presence'
@@ -65,6 +65,9 @@ export type Steps<T> = Generator<void, T, void>
 
 /** "Saved" is shown when it has been true for this long, in ms: a word that blinks is not read. */
 const SETTLE_MS = 350
+
+/** Who is kept out for less than this, in ms, is not told why: a server that restarts is back by then. */
+const BARRED_MS = 3_000
 
 /** What a document holds beside what is shown is looked at this often while it changes, in ms. */
 const FOREIGN_MS = 400
@@ -198,9 +201,11 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
     noticeShown = key
     notices.replaceChildren(...(due === null ? [] : [due.build()]))
   }
-  const noticeDue = ({ access, saved }: SessionView): { readonly key: string; build(): HTMLElement } | null => {
+  const noticeDue = ({ access, barred, saved }: SessionView): { readonly key: string; build(): HTMLElement } | null => {
     const { incompleteSince } = saved
-    if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, !content.isEmpty(), actions) }
+    if (access.is === 'refused') return { key: `${access.why} ${access.reason}`, build: () => refusalNotice(access.why, access.reason, session.holdsToken, !content.isEmpty(), actions) }
+    // One that counts the seconds is the same.
+    if (barred !== null && isBarredLong) return { key: `${barred.how} ${content.isEmpty()} ${barred.said.replaceAll(/\d+/g, '')}`, build: () => barredNotice(barred, !content.isEmpty(), actions) }
     if (said.unreadable) return { key: 'unreadable', build: () => unreadableNotice(actions) }
     if (incompleteSince !== null) return { key: 'incomplete', build: () => incompleteNotice(incompleteSince, actions) }
     if (isTold) return foreignDue()
@@ -211,6 +216,22 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
         showNotice(session.view)
       }),
     }
+  }
+  let isBarredLong = false
+  let barredTimer: ReturnType<typeof setTimeout> | undefined
+  const noteBarred = ({ barred }: SessionView): void => {
+    if (barred !== null) {
+      // Who sees nothing yet asks why at once.
+      if (content.isEmpty()) isBarredLong = true
+      barredTimer ??= setTimeout(() => {
+        isBarredLong = true
+        if (!life.signal.aborted) showNotice(session.view)
+      }, BARRED_MS)
+      return
+    }
+    clearTimeout(barredTimer)
+    barredTimer = undefined
+    isBarredLong = false
   }
   let foreignSeen = ''
   /** What the document holds that this page does not show. */
@@ -242,7 +263,8 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
     content.body.classList.toggle('loading', !view.ready && access.is !== 'refused')
     content.tools?.toggleAttribute('hidden', access.is !== 'writer' || said.unreadable)
     badge.hidden = access.is !== 'reader'
-    status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.copy, access.is === 'reader', view.ahead))
+    status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.barred !== null, view.copy, access.is === 'reader', view.ahead))
+    noteBarred(view)
     showNotice(view)
     content.body.hidden = access.is === 'refused' && content.isEmpty()
   }

@@ -34,6 +34,26 @@ export interface About {
   readonly process: number | null
 }
 
+/** An answer over HTTP: `text` is what it says in plain words. */
+export interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+/**
+ * Asks over HTTP at the address of a document's WebSocket, without a token: addresses are kept by proxies. Null if nobody
+ * answers. The server itself says 426, unless it has something else against it.
+ */
+export async function askForSocket(path: string, signal: AbortSignal): Promise<Answer | null> {
+  try {
+    const answer = await fetch(pathBelow(`ws/${path}`), { cache: 'no-store', signal })
+    const isPlain = answer.headers.get('content-type')?.startsWith('text/plain') === true
+    return { status: answer.status, text: isPlain ? (await answer.text()).trim().slice(0, 300) : '' }
+  } catch {
+    return null
+  }
+}
+
 /** What the server says about itself; null if it does not say. */
 export async function aboutServer(): Promise<About | null> {
   try {

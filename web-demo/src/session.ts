@@ -19,11 +19,11 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 import { trackSaved, type Saved, type SavedView } from '../track-saved/track-saved'
-import { SCOPE } from './server'
+import { barredBy, Doorbell, type Barred } from './barred'
 import { read, write } from './browser-store'
 import { addWritten, builtUpon, knownFrom, movedOn, noteWritten, partOf, takenFrom, type Known, type Move, type Own, type Range, type Taken } from './rewrite'
 import { pathOfName } from './route'
-import { socketAddress } from './server'
+import { SCOPE, socketAddress } from './server'
 import { Tap } from './tap'
 import { addMove, copyName, empty, forgetOwn, isStored, keepOwn, movesOf, readCopy, readOwn, type Copy } from './shared-copy'
 import type { LocalCopy } from './status'
@@ -61,6 +61,8 @@ export type Access =
 export interface SessionView {
   readonly saved: SavedView
   readonly access: Access
+  /** Why the server does not let this page in, although it is there; null if it does, or nobody is there. */
+  readonly barred: Barred | null
   readonly copy: LocalCopy
   /** False until it is known what the document holds, here or on the server. */
   readonly ready: boolean
@@ -82,6 +84,7 @@ export class Session {
   /** Called before anything of others comes into the document. */
   beforeOthers = (): void => {}
   private readonly saved: Saved
+  private readonly doorbell: Doorbell
   private readonly life = new AbortController()
   /** What was written in this browser: here, in its other windows, and in those that are gone. */
   private readonly written: Map<number, readonly Range[]>
@@ -130,6 +133,7 @@ export class Session {
       if (local) this.keepOwn({ update, upon: builtUpon(update, this.written) })
     })
     this.compareWithServer()
+    this.doorbell = new Doorbell(this.provider, name, () => this.publish(), this.life.signal)
     this.saved = trackSaved(this.provider)
     this.saved.subscribe(() => this.onSaved())
     this.provider.on('closed', ({ code, reason }) => {
@@ -154,12 +158,24 @@ export class Session {
 
   get view(): SessionView {
     const { state, unsavedSince, incompleteSince, closed, kept } = this.saved
-    return { saved: { state, unsavedSince, incompleteSince, closed, kept }, access: this.access, copy: this.copy, ready: this.ready, ahead: this.ahead }
+    const saved = { state, unsavedSince, incompleteSince, closed, kept }
+    return { saved, access: this.access, barred: this.barred, copy: this.copy, ready: this.ready, ahead: this.ahead }
+  }
+
+  private get barred(): Barred | null {
+    const { state, closed } = this.saved
+    if (state !== 'offline') return null
+    return closed === null ? this.doorbell.barred : barredBy(closed)
   }
 
   /** What one's token says, also who one is: the server tells the others so, whatever this page says. */
   get holding(): Holding | null {
     return this.token === null ? null : readToken(this.token)
+  }
+
+  /** Whether the server was shown a token, readable or not. */
+  get holdsToken(): boolean {
+    return this.token !== null
   }
 
   /** Calls the listener now and after every change. */

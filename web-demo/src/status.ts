@@ -13,13 +13,13 @@ export interface Status {
   readonly text: string
 }
 
-/** `ahead`: this window shows insertions that the server did not have when it was joined last. */
-export function statusOf(saved: SavedView, copy: LocalCopy, readOnly: boolean, ahead: boolean): Status {
+/** `isBarred`: the server is there, and does not let this page in. `ahead`: this window shows insertions that the server did not have when it was joined last. */
+export function statusOf(saved: SavedView, isBarred: boolean, copy: LocalCopy, readOnly: boolean, ahead: boolean): Status {
   switch (saved.state) {
     case 'connecting':
       return { tone: 'busy', text: 'Connecting…' }
     case 'offline':
-      return { tone: 'warning', text: offlineText(copy, readOnly) }
+      return { tone: 'warning', text: awayText(isBarred ? 'Not connected' : 'Offline', copy, readOnly) }
     case 'saving':
       return readOnly ? { tone: 'good', text: 'Up to date' } : { tone: 'busy', text: 'Saving…' }
     case 'delayed':
@@ -41,17 +41,17 @@ export function statusOf(saved: SavedView, copy: LocalCopy, readOnly: boolean, a
   }
 }
 
-function offlineText(copy: LocalCopy, readOnly: boolean): string {
-  if (readOnly) return 'Offline, this may not be the latest version'
+function awayText(how: string, copy: LocalCopy, readOnly: boolean): string {
+  if (readOnly) return `${how}, this may not be the latest version`
   switch (copy) {
     case 'kept':
-      return 'Offline, your edits are kept in this browser'
+      return `${how}, your edits are kept in this browser`
     case 'writing':
-      return 'Offline, keeping your edits in this browser…'
+      return `${how}, keeping your edits in this browser…`
     case 'opening':
-      return 'Offline'
+      return how
     case 'unavailable':
-      return 'Offline: your edits are only in this window, keep it open'
+      return `${how}: your edits are only in this window, keep it open`
     default:
       return unreachable(copy)
   }

@@ -59,7 +59,7 @@ export class HocuspocusWire implements Wire {
   connection(): Connection {
     if (!this.isOpen) return { is: 'opening' }
     const readOnly = this.provider.authorizedScope === 'readonly'
-    if (!this.provider.synced) return { is: 'joining', readOnly, refused: null }
+    if (!this.provider.synced) return { is: 'joining', readOnly, ended: null }
     return { is: 'joined', readOnly, question: null, asked: { times: 1, againSince: null } }
   }
 

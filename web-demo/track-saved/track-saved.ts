@@ -34,7 +34,9 @@ import { YWebsocketWire } from './y-websocket.js'
  * What is known about the changes made here.
  *
  * - `connecting`: the first connection is being opened, or one is open and not yet synchronised.
- * - `offline`: there is no connection; the provider may be trying again.
+ * - `offline`: there is no connection; the provider may be trying again. If the server is there and said why it ended the last
+ *   one (it is busy, it restarts, the document is damaged), `closed` has that, until a server has let this page join again or
+ *   nobody says anything any more.
  * - `saving`: connected; something is not known to be durable yet.
  * - `delayed`: like `saving`, but this server, which did answer before, has not for `delayedAfterMs`:
  *   it cannot store right now.
@@ -44,8 +46,8 @@ import { YWebsocketWire } from './y-websocket.js'
  *   edits of this page build, and confirms nothing until somebody who has them sends them.
  * - `readonly`: the server takes no changes from this connection; it never becomes `saved`.
  * - `refused`: the server ended the connection with a final code (`closed`). It stays so until a server
- *   has let this page join again. With 1013, which only a document on a socket with others has (Hocuspocus), it is refused
- *   for now: it is asked for again by itself, and the state goes on from there.
+ *   has let this page join again. With another code than 4400 to 4499, which only a document on a socket with others has
+ *   (Hocuspocus), it is refused for now: it is asked for again by itself, and the state goes on from there.
  * - `conflict`: the server holds other content under the numbers of edits made here: another page writes
  *   under the same client id (`closed` says which). The edits are in this page's document and nowhere else.
  *   This is final for this document: what it holds has to be brought in again under a new client id.
@@ -64,8 +66,9 @@ export type SavedState =
   | 'saved'
 
 /**
- * How the server ended it: a WebSocket close code of 4400 to 4499, and its reason. A document that is refused
- * on Hocuspocus' wire has the code that the reason ends with, or 4403 if it ends with none.
+ * How the server ended it: a WebSocket close code and its reason. Of 4400 to 4499 the code is final and the reason may be
+ * empty; other codes are here if the server gave a reason. A document that is refused on Hocuspocus' wire has the code
+ * that the reason ends with, or 4403 if it ends with none.
  */
 export interface Closed {
   readonly code: number
@@ -79,7 +82,7 @@ export interface SavedView {
   readonly unsavedSince: number | null
   /** Since when the server has been asking for what it lacks, in ms since 1970; null unless `incomplete`. */
   readonly incompleteSince: number | null
-  /** Why the server ended the connection; null unless `refused` or `conflict`. */
+  /** Why the server ended the connection: with `refused` and `conflict`, and with `offline` if it said why; else null. */
   readonly closed: Closed | null
   /** Whether the copy in this browser (`copy`) has everything that was written here; false without one. */
   readonly kept: boolean

@@ -31,12 +31,18 @@ export interface Wire {
 export type Connection =
   | { readonly is: 'idle' }
   | { readonly is: 'opening' }
-  /** `refused`: the server ended it for good. */
-  | { readonly is: 'lost'; readonly refused: Closed | null }
-  /** Open, but the server has not asked what it lacks. It may be about to refuse again. */
-  | { readonly is: 'joining'; readonly readOnly: boolean; readonly refused: Closed | null }
+  | { readonly is: 'lost'; readonly ended: Ended | null }
+  /** Open, but the server has not asked what it lacks. It may be about to end it again, as it ended the one before. */
+  | { readonly is: 'joining'; readonly readOnly: boolean; readonly ended: Ended | null }
   /** Open, and SyncStep2 was sent: what follows is covered by questions. */
   | { readonly is: 'joined'; readonly readOnly: boolean; readonly question: Question | null; readonly asked: Asked }
+
+/** What the server said as it ended a connection. */
+interface Ended {
+  readonly closed: Closed
+  /** That is how it stays; else the provider comes back, and may be let in. */
+  readonly isRefused: boolean
+}
 
 interface Question {
   readonly serial: number
@@ -97,7 +103,7 @@ export class Tracker {
 
   /** The server has refused this document, and has not let this page join again. */
   get isRefused(): boolean {
-    return this.connection.is === 'lost' && this.connection.refused !== null
+    return this.connection.is === 'lost' && this.connection.ended?.isRefused === true
   }
 
   subscribe(listener: (view: SavedView) => void): () => void {
@@ -137,28 +143,28 @@ export class Tracker {
   }
 
   opened(): void {
-    const refused = this.connection.is === 'lost' ? this.connection.refused : null
-    this.enter({ is: 'joining', readOnly: false, refused })
+    const ended = this.connection.is === 'lost' ? this.connection.ended : null
+    this.enter({ is: 'joining', readOnly: false, ended })
   }
 
   /** `event` is the WebSocket's, null if this side closed. A provider may tell it twice, and without it. */
   lost(event: Closed | null): void {
-    this.end(refusalOf(event) ?? ('refused' in this.connection ? this.connection.refused : null))
+    this.end(endedBy(event, 'ended' in this.connection ? this.connection.ended : null))
   }
 
   /** The server refuses this document; the connection may go on without it. */
   refused(why: Closed): void {
-    this.end(why)
+    this.end({ closed: why, isRefused: true })
   }
 
-  private end(refused: Closed | null): void {
-    if (refused?.code === CLOSE_CONFLICT && this.conflict === null) {
-      this.conflict = refused
-      conflicts.set(this.doc, refused)
+  private end(ended: Ended | null): void {
+    if (ended?.closed.code === CLOSE_CONFLICT && this.conflict === null) {
+      this.conflict = ended.closed
+      conflicts.set(this.doc, ended.closed)
       // Something is not saved, also if nobody knows when it was written.
       this.addUnasked(this.view.unsavedSince ?? this.now())
     }
-    this.enter({ is: 'lost', refused })
+    this.enter({ is: 'lost', ended })
   }
 
   /** The server asked what it lacks, and is being told: a question that is asked from a timer follows that. */
@@ -270,7 +276,7 @@ export class Tracker {
       state,
       unsavedSince: earlier(question?.since ?? null, this.unasked?.since ?? null),
       incompleteSince: state === 'incomplete' && connection.is === 'joined' ? connection.asked.againSince : null,
-      closed: state === 'conflict' ? this.conflict : state === 'refused' && 'refused' in connection ? connection.refused : null,
+      closed: state === 'conflict' ? this.conflict : state !== 'readonly' && 'ended' in connection ? (connection.ended?.closed ?? null) : null,
       kept: this.keeper?.kept ?? false,
     }
   }
@@ -284,10 +290,11 @@ export class Tracker {
       case 'opening':
         return 'connecting'
       case 'lost':
-        return connection.refused === null ? 'offline' : 'refused'
+        return connection.ended?.isRefused ? 'refused' : 'offline'
       case 'joining':
         if (connection.readOnly) return 'readonly'
-        return connection.refused === null ? 'connecting' : 'refused'
+        if (connection.ended === null) return 'connecting'
+        return connection.ended.isRefused ? 'refused' : 'offline'
       case 'joined':
         if (connection.readOnly) return 'readonly'
         if (connection.question === null && this.unasked === null) return 'saved'
@@ -300,11 +307,15 @@ export class Tracker {
   }
 }
 
-
-/** The codes that no other try can change: y-websocket 3.1 stops at them, older ones go on. */
-function refusalOf(event: Closed | null): Closed | null {
-  if (event === null || !(event.code >= 4400 && event.code < 4500)) return null
-  return { code: event.code, reason: event.reason }
+/** `before`: how the connection before ended, if the server has not let this page join since. */
+function endedBy(event: Closed | null, before: Ended | null): Ended | null {
+  if (event === null) return before
+  const { code, reason } = event
+  // The codes that no other try can change: y-websocket 3.1 stops at them, older ones go on.
+  if (code >= 4400 && code < 4500) return { closed: { code, reason }, isRefused: true }
+  if (before?.isRefused) return before
+  // Only a server gives a reason; without one nobody may have been there.
+  return reason ? { closed: { code, reason }, isRefused: false } : null
 }
 
 function askedAgain({ times, againSince }: Asked, now: number): Asked {

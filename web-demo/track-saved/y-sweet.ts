@@ -17,7 +17,7 @@ export class YSweetWire implements Wire {
       case 'connected':
         return { is: 'joined', readOnly: false, question: null, asked: { times: 1, againSince: null } }
       case 'handshaking':
-        return { is: 'joining', readOnly: false, refused: null }
+        return { is: 'joining', readOnly: false, ended: null }
       case 'connecting':
         return { is: 'opening' }
       case 'offline':

@@ -14,7 +14,7 @@ export class YWebsocketWire implements Wire {
   connection(): Connection {
     const { wsconnected, wsconnecting, synced } = this.provider
     if (wsconnected && synced) return { is: 'joined', readOnly: false, question: null, asked: { times: 1, againSince: null } }
-    if (wsconnected) return { is: 'joining', readOnly: false, refused: null }
+    if (wsconnected) return { is: 'joining', readOnly: false, ended: null }
     return wsconnecting ? { is: 'opening' } : { is: 'idle' }
   }
 

@@ -33,8 +33,11 @@ export const Typing = Extension.create({
             return false
           },
           transformPastedHTML: withoutFarPictures,
-          handlePaste(view, event) {
+          handlePaste(view, event, slice) {
             const data = event.clipboardData
+            const asItIs = isPlain
+            // What is pasted next may come from a menu, without a key.
+            isPlain = false
             if (data === null || view.state.selection.$from.parent.type.spec.code) return false
             const html = data.getData('text/html')
             const pictures = picturesIn(data)
@@ -44,7 +47,12 @@ export const Typing = Extension.create({
             }
             const text = data.getData('text/plain')
             const isText = html === '' || data.types.includes('vscode-editor-data')
-            if (isPlain || !isText || !looksLikeMarkdown(text)) return false
+            if (asItIs) {
+              // Not as a paste, in which the rules of Tiptap's marks would look for Markdown.
+              view.dispatch(view.state.tr.replaceSelection(slice).scrollIntoView())
+              return true
+            }
+            if (!isText || !looksLikeMarkdown(text)) return false
             void insertMarkdown(editor, text)
             return true
           },

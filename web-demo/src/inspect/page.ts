@@ -5,7 +5,8 @@ import { WebsocketProvider } from 'y-websocket'
 import * as Y from 'yjs'
 
 import { h } from '../dom'
-import { refusalNotice } from '../notice'
+import { barredBy, Doorbell, type Barred } from '../barred'
+import { barredWords, refusalNotice } from '../notice'
 import { recentDocuments } from '../recent'
 import { documentPath, pathOfName, type Kind } from '../route'
 import { BASE, socketAddress } from '../server'
@@ -65,13 +66,19 @@ export function showInspector(root: HTMLElement, name: string): void {
   provider.on('sync', (synced) => {
     if (synced) say('good', 'Live')
   })
-  provider.on('status', ({ status: now }) => {
-    if (now === 'disconnected') say('warning', 'Offline, this may not be the latest version')
-  })
+  const sayAway = (barred: Barred | null): void => {
+    if (barred === null) return say('warning', 'Offline, this may not be the latest version')
+    const { title, text } = barredWords(barred)
+    say('warning', text === null ? title : `${title}. ${text}`)
+  }
+  const doorbell = new Doorbell(provider, name, () => {
+    if (!provider.wsconnected) sayAway(doorbell.barred)
+  }, NEVER)
+  provider.on('connection-close', (event) => sayAway(event?.reason ? barredBy(event) : doorbell.barred))
   provider.on('closed', ({ code, reason }) => {
     say('warning', 'Not connected')
     sections.hidden = rootsOf(doc).length === 0
-    notices.replaceChildren(refusalNotice(refusalOf(code, token !== null) ?? 'refused', reason, false, {
+    notices.replaceChildren(refusalNotice(refusalOf(code, token !== null) ?? 'refused', reason, token !== null, false, {
       retry(given) {
         if (given !== null) {
           keepTokenFor(name, given)

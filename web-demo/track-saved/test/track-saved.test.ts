@@ -455,7 +455,7 @@ for (const [version, Provider] of Object.entries(PROVIDERS)) {
         network.drop({ code, reason: 'because' })
 
         assert.equal(saved.state, state, `${code}`)
-        assert.deepEqual(saved.closed, state === 'refused' ? { code, reason: 'because' } : null)
+        assert.deepEqual(saved.closed, { code, reason: 'because' })
         assert.equal(saved.unsavedSince, 1_000)
       }
     })
@@ -475,6 +475,46 @@ for (const [version, Provider] of Object.entries(PROVIDERS)) {
 
       assert.deepEqual([saved.state, saved.closed], ['saved', null])
       assert.deepEqual(states.slice(2), ['saving', 'saved'])
+    })
+
+    test('w14_what_a_server_says_that_lets_nobody_in_for_now_is_told_until_it_does', () => {
+      const { network, saved, states, notes } = setup()
+      const busy = { code: 1013, reason: 'too many sessions of this document: come back in 10 s' }
+      run(network)
+      notes.set('a', '1')
+      const before = states.length
+
+      network.refusal = busy
+      network.drop(busy)
+      for (let tries = 0; tries < 3; tries++) {
+        run(network, { ms: RECONNECT_MS * 4 })
+        assert.deepEqual([saved.state, saved.closed, saved.unsavedSince], ['offline', busy, 1_000])
+      }
+      // It is being let in, and not yet.
+      network.refusal = null
+      mock.timers.tick(RECONNECT_MS)
+      network.sockets[0]!.open()
+      assert.deepEqual([saved.state, saved.closed], ['offline', busy])
+      assert.deepEqual(states.slice(before).filter((state, i, all) => state !== all[i - 1]), ['offline'])
+      run(network)
+
+      assert.deepEqual([saved.state, saved.closed], ['saved', null])
+    })
+
+    test('w14_nobody_speaks_for_a_server_that_does_not_answer', () => {
+      const { network, provider, saved } = setup()
+      run(network)
+      network.drop({ code: 1012, reason: 'the server restarts' })
+      assert.deepEqual(saved.closed, { code: 1012, reason: 'the server restarts' })
+      network.reachable = false
+      run(network, { ms: RECONNECT_MS * 4 })
+      assert.deepEqual([saved.state, saved.closed], ['offline', null])
+
+      network.reachable = true
+      run(network, { ms: RECONNECT_MS * 4 })
+      assert.equal(saved.state, 'saved')
+      provider.disconnect()
+      assert.deepEqual([saved.state, saved.closed], ['offline', null])
     })
 
     test('w13_a_document_in_conflict_is_never_saved_again', () => {
@@ -540,3 +580,27 @@ for (const [version, Provider] of Object.entries(PROVIDERS)) {
     })
   })
 }
+
+test('w14_hocuspocus_what_a_server_says_that_takes_nobody_for_now_is_told', () => {
+  const listeners = new Map<string, (event: unknown) => void>()
+  const line = { send() {}, webSocket: null, configuration: { providerMap: new Map() } }
+  const saved = trackSaved({
+    document: new Y.Doc(),
+    configuration: { name: 'doc', websocketProvider: line },
+    unsyncedChanges: 0,
+    synced: false,
+    isAuthenticated: false,
+    on: (name: string, listener: (event: unknown) => void) => listeners.set(name, listener),
+    off() {},
+  })
+  const close = (code: number, reason: string): void => {
+    listeners.get('open')?.({})
+    listeners.get('close')?.({ event: { code, reason } })
+    listeners.get('status')?.({ status: 'disconnected' })
+  }
+
+  close(1012, 'the server restarts')
+  assert.deepEqual([saved.state, saved.closed], ['offline', { code: 1012, reason: 'the server restarts' }])
+  close(1006, '')
+  assert.deepEqual([saved.state, saved.closed], ['offline', null])
+})
