@@ -232,3 +232,44 @@ fn flags_that_documents_name_exist_and_each_setting_is_documented() {
         "docs/operating.md names none of these: {undocumented:?}"
     );
 }
+
+/// Whatever a pattern of `.gitignore` catches is on nobody's machine but its author's.
+#[test]
+fn scripts_that_are_named_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = BTreeSet::new();
+    let texts = ["Makefile", "README.md", "CONTRIBUTING.md", "Dockerfile"].map(PathBuf::from);
+    for path in texts
+        .into_iter()
+        .chain(files("docs"))
+        .chain(files("scripts"))
+        .chain(files(".ci"))
+    {
+        let text = String::from_utf8_lossy(&fs::read(root.join(path)).expect("a file")).into_owned();
+        for (at, found) in text.match_indices("scripts/") {
+            let is_ours =
+                !text[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || "/._-".contains(before));
+            let name: String = text[at + found.len()..]
+                .chars()
+                .take_while(|next| next.is_ascii_alphanumeric() || "._-".contains(*next))
+                .collect();
+            if is_ours && !name.is_empty() {
+                named.insert(name.trim_end_matches('.').to_owned());
+            }
+        }
+    }
+    assert!(named.len() > 5, "{named:?}");
+    let missing: Vec<&String> = named
+        .iter()
+        .filter(|name| !root.join("scripts").join(name).is_file())
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let ignored = Command::new("git")
+        .current_dir(root)
+        .args(["check-ignore", "--"])
+        .args(named.iter().map(|name| format!("scripts/{name}")))
+        .output();
+    if let Ok(ignored) = ignored {
+        assert_eq!(String::from_utf8_lossy(&ignored.stdout), "", "git leaves them out");
+    }
+}

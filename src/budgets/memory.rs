@@ -5,13 +5,15 @@
 //! who make it hold most; edits are refused in large documents before they are in small ones, and at last everywhere.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::protocol::close::Exceeded;
 
-use super::{Counted, Tally};
+use super::{Counted, Network, Tally};
 
 /// From these shares of the bound on, in percent: who has too much open opens no more; documents that nobody has open are
 /// refused, and who has too much open goes; who does not read goes.
@@ -30,6 +32,10 @@ const SMALL_PART: usize = 1_000;
 const RESERVE: usize = 25;
 /// Of what answers may take together, those to odd questions have half.
 const ODD_SHARE: usize = 2;
+/// Of what they may take, those of one document have this part, and odd ones for one network: who does not read what it asks for
+/// keeps nobody elsewhere from an answer.
+const DOCUMENT_SHARE: usize = 4;
+const NETWORK_SHARE: usize = 8;
 
 /// What is held while answers and snapshots are encoded is this part of all at most.
 const MAKING_PART: usize = 8;
@@ -51,6 +57,8 @@ pub struct Memory {
     /// What is held for a moment.
     moments: Since,
     answers: Pot,
+    /// What of them is for whom comes from there.
+    networks: Mutex<FxHashMap<Network, usize>>,
     making: Pot,
     documents: Arc<Tally>,
     outboxes: Arc<Tally>,
@@ -67,6 +75,7 @@ impl Memory {
             taken_small: Since::default(),
             moments: Since::default(),
             answers: Pot::of(answers_max),
+            networks: Mutex::default(),
             making: Pot::of(max / MAKING_PART),
             documents: Arc::default(),
             outboxes: Arc::default(),
@@ -240,13 +249,36 @@ impl Memory {
     /// Room for an answer, given back when the last part of it is; `None` when others have to get theirs first. An odd one is
     /// for nobody else. Where no other is on its way there is room for any.
     #[must_use]
-    pub fn answer(self: &Arc<Self>, bytes: usize, is_odd: bool) -> Option<Share> {
+    pub fn answer(self: &Arc<Self>, bytes: usize, is_odd: bool, asker: &Asker<'_>) -> Option<Share> {
         let most = if is_odd {
             self.answers.max / ODD_SHARE
         } else {
             self.answers.max
         };
-        self.share(|memory| &memory.answers, bytes, most)
+        let network = asker.network.filter(|_| is_odd);
+        let mut networks = self.networks();
+        let has_room = |held: usize, share: usize| held == 0 || held.saturating_add(bytes) <= most / share;
+        let of_network = network.map_or(0, |network| networks.get(&network).copied().unwrap_or(0));
+        let of_document = &asker.document[usize::from(is_odd)];
+        if !has_room(of_document.load(Relaxed), DOCUMENT_SHARE) || !has_room(of_network, NETWORK_SHARE) {
+            return None;
+        }
+        let mut share = self.share(|memory| &memory.answers, bytes, most)?;
+        if let Some(network) = network {
+            networks.insert(network, of_network + bytes);
+        }
+        drop(networks);
+        of_document.fetch_add(bytes, Relaxed);
+        share.of = Some(Of {
+            network,
+            document: asker.document.clone(),
+            is_odd,
+        });
+        Some(share)
+    }
+
+    fn networks(&self) -> MutexGuard<'_, FxHashMap<Network, usize>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for what is held while something is encoded, likewise.
@@ -260,6 +292,7 @@ impl Memory {
             memory: self.clone(),
             pot,
             held: self.holds(bytes),
+            of: None,
         })
     }
 
@@ -325,12 +358,46 @@ pub struct Share {
     memory: Arc<Memory>,
     pot: fn(&Memory) -> &Pot,
     held: Counted,
+    /// Of which network's and which document's part it is, too.
+    of: Option<Of>,
 }
+
+#[derive(Debug)]
+struct Of {
+    network: Option<Network>,
+    document: Arc<OfDocument>,
+    is_odd: bool,
+}
+
+/// For whom an answer is.
+#[derive(Debug)]
+pub struct Asker<'a> {
+    /// Where who asks comes from, if that is counted.
+    pub network: Option<Network>,
+    /// What answers of its document take.
+    pub document: &'a Arc<OfDocument>,
+}
+
+/// What answers of one document take, in bytes: those that many ask for, and odd ones.
+pub type OfDocument = [AtomicUsize; 2];
 
 impl Drop for Share {
     fn drop(&mut self) {
         let pot = (self.pot)(&self.memory);
-        pot.bytes.fetch_sub(self.held.count(), Relaxed);
+        let bytes = self.held.count();
+        pot.bytes.fetch_sub(bytes, Relaxed);
+        let Some(of) = self.of.take() else {
+            return;
+        };
+        of.document[usize::from(of.is_odd)].fetch_sub(bytes, Relaxed);
+        if let Some(network) = of.network {
+            let mut networks = self.memory.networks();
+            let held = networks.entry(network).or_default();
+            *held = held.saturating_sub(bytes);
+            if *held == 0 {
+                networks.remove(&network);
+            }
+        }
     }
 }
 
@@ -499,16 +566,59 @@ mod tests {
     #[test]
     fn l53_answers_take_their_share_of_memory_and_give_it_back() {
         let memory = Memory::new(usize::MAX, 1_000);
-        let large = memory.answer(5_000, true);
+        let answer = |bytes: usize, is_odd: bool| {
+            let asker = Asker {
+                network: None,
+                document: &Arc::default(),
+            };
+            memory.answer(bytes, is_odd, &asker)
+        };
+        let large = answer(5_000, true);
         assert!(large.is_some(), "where there is no other");
-        assert!(memory.answer(1, false).is_none());
+        assert!(answer(1, false).is_none());
         drop(large);
-        let odd: Vec<_> = (0..10).map_while(|_| memory.answer(100, true)).collect();
+        let odd: Vec<_> = (0..10).map_while(|_| answer(100, true)).collect();
         assert_eq!(odd.len(), 5);
-        let full: Vec<_> = (0..10).map_while(|_| memory.answer(100, false)).collect();
+        let full: Vec<_> = (0..10).map_while(|_| answer(100, false)).collect();
         assert_eq!(full.len(), 5, "who asks what many ask is not kept out by odd ones");
         assert_eq!(memory.answers(), 1_000);
         drop((odd, full));
         assert_eq!(memory.answers(), 0);
+    }
+
+    #[test]
+    fn l53_who_does_not_read_keeps_nobody_elsewhere_from_an_answer() {
+        let memory = Memory::new(usize::MAX, 8_000);
+        let network = |last: u8| Some(Network::of([192, 0, 2, last].into()));
+        let [here, there] = [0, 1].map(|_| Arc::<OfDocument>::default());
+        let holds = |is_odd: bool, network: Option<Network>, document: &Arc<OfDocument>| -> Vec<Share> {
+            let asker = Asker { network, document };
+            (0..100).map_while(|_| memory.answer(100, is_odd, &asker)).collect()
+        };
+        let hoard = holds(true, network(1), &here);
+        assert_eq!(hoard.len(), 5, "an eighth of half");
+        let others = [
+            holds(true, network(1), &there),
+            holds(true, network(2), &here),
+            holds(true, None, &here),
+        ];
+        assert_eq!(
+            others.each_ref().map(Vec::len),
+            [0, 5, 0],
+            "a quarter of half is for one document"
+        );
+        let elsewhere = holds(true, network(3), &there);
+        assert_eq!(elsewhere.len(), 5);
+        let full = [&here, &there].map(|document| holds(false, network(1), document));
+        assert_eq!(full.each_ref().map(Vec::len), [20, 20], "a quarter of all");
+
+        drop((hoard, others, elsewhere, full));
+        assert!(memory.answers() == 0 && memory.networks().is_empty());
+        assert!(
+            [here, there]
+                .iter()
+                .flat_map(|of| of.iter())
+                .all(|bytes| bytes.load(Relaxed) == 0)
+        );
     }
 }

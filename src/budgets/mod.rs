@@ -22,6 +22,6 @@ mod tally;
 pub use account::{Account, Accounts, Charge};
 pub use bucket::{Bucket, Rate};
 pub use crowd::{Crowd, Limits, Whose};
-pub use memory::{LOADING_COST, Memory, Share};
+pub use memory::{Asker, LOADING_COST, Memory, OfDocument, Share};
 pub use network::Network;
 pub use tally::{Counted, Tally};

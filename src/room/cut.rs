@@ -139,7 +139,17 @@ impl AsRef<[u8]> for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{budgets::Memory, protocol::lib0::write_var_bytes};
+    use crate::{
+        budgets::{Asker, Memory, OfDocument},
+        protocol::lib0::write_var_bytes,
+    };
+
+    fn nobody(document: &Arc<OfDocument>) -> Asker<'_> {
+        Asker {
+            network: None,
+            document,
+        }
+    }
 
     fn update(bytes: usize) -> Bytes {
         let mut update = vec![1, 1, 5, 0, 4, 1, 1, b't'];
@@ -152,7 +162,10 @@ mod tests {
     fn l53_a_large_answer_counts_as_long_as_a_message_of_it_is_on_its_way_and_is_not_held_twice() {
         let memory = Memory::new(usize::MAX, 10 << 20);
         let large = update(3 << 20);
-        let cut = Cut::of(large.clone(), memory.answer(large.len(), false));
+        let cut = Cut::of(
+            large.clone(),
+            memory.answer(large.len(), false, &nobody(&Arc::default())),
+        );
         let message = cut.whole().unwrap();
         assert!(message == large && memory.answers() == large.len());
 

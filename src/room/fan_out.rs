@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::{
     access::Access,
-    budgets::Rate,
+    budgets::{Network, Rate},
     limits::{SYNC_FRAME_BYTES_MAX, SYNC_WHOLE_BYTES_MAX},
     protocol::{
         awareness::{self, Entry},
@@ -378,7 +378,7 @@ impl Room {
                 return Progress::Waits;
             }
             let encodes = self.encoding == Encoding::Nothing;
-            let answer = self.answer_for(&had, effects);
+            let answer = self.answer_for(&had, outbox.line().network(), effects);
             let begins = encodes && self.encoding != Encoding::Nothing;
             if is_odd && (answer.is_some() || begins) {
                 outbox.line().asked(asks, rate, weight, now);
@@ -539,11 +539,16 @@ impl Room {
     }
 
     /// The answer for a peer who has `had`; `None` while it is encoded elsewhere, or has no room beside others.
-    fn answer_for(&mut self, had: &Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<(Answer, Option<Tail>)> {
+    fn answer_for(
+        &mut self,
+        had: &Arc<Clocks>,
+        network: Option<Network>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<(Answer, Option<Tail>)> {
         if let Some(found) = self.cache.find(had, self.version) {
             return Some(found);
         }
-        let lacking = self.encode(had.clone(), effects)?;
+        let lacking = self.encode(had.clone(), network, effects)?;
         if self.memory.is_short() {
             return Some((Answer::from(&lacking), None));
         }

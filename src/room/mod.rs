@@ -30,7 +30,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     access::{Access, Identity, Revocation},
-    budgets::{Accounts, Charge, Counted, Memory, Network},
+    budgets::{Accounts, Charge, Counted, Memory, Network, OfDocument},
     document::{Damaged, Deleted, Document},
     id::DocumentId,
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
@@ -157,6 +157,8 @@ pub struct Room {
     memory: Arc<Memory>,
     /// What the document weighs, among all that are open.
     weighs: Counted,
+    /// What its answers take that are on their way, in bytes.
+    answers: Arc<OfDocument>,
     counts: Counts,
     /// Updates that were taken.
     pulse: Pulse,
@@ -200,6 +202,7 @@ impl Room {
             store_free: Free::default(),
             memory: Memory::unbounded(),
             weighs: Counted::default(),
+            answers: Arc::default(),
             counts: Counts::default(),
             pulse: Pulse::default(),
         };

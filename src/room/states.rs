@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    budgets::Share,
+    budgets::{Asker, Network, Share},
     document::{Damaged, Deleted, Document, State},
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
@@ -170,20 +170,29 @@ impl Room {
     }
 
     /// Encodes what a peer lacks who has `had`; `None` while that happens elsewhere, or waits for memory.
-    pub(super) fn encode(&mut self, had: Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<Lacking> {
+    pub(super) fn encode(
+        &mut self,
+        had: Arc<Clocks>,
+        network: Option<Network>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Lacking> {
         if self.encoding != Encoding::Nothing {
             return None;
         }
+        let asker = Asker {
+            network,
+            document: &self.answers,
+        };
         let bytes = self.document.lacking_bytes(&had);
         if bytes > ENCODE_HERE_BYTES_MAX {
-            let share = self.memory.answer(bytes, !had.is_empty())?;
+            let share = self.memory.answer(bytes, !had.is_empty(), &asker)?;
             let room = self.memory.makes(self.making_bytes(bytes))?;
             self.encode_elsewhere(Purpose::Answer(had, share), room, effects);
             return None;
         }
         // What is for nobody else may be much together.
         let share = if bytes > SYNC_FRAME_BYTES_MAX && !had.is_empty() {
-            Some(self.memory.answer(bytes, true)?)
+            Some(self.memory.answer(bytes, true, &asker)?)
         } else {
             None
         };

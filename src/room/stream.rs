@@ -440,7 +440,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{budgets::Memory, limits::SYNC_WHOLE_BYTES_MAX};
+    use crate::{
+        budgets::{Asker, Memory, OfDocument},
+        limits::SYNC_WHOLE_BYTES_MAX,
+    };
+
+    fn nobody(document: &Arc<OfDocument>) -> Asker<'_> {
+        Asker {
+            network: None,
+            document,
+        }
+    }
 
     fn update(bytes: usize) -> Bytes {
         let mut update = vec![1, 1, 5, 0, 4, 1, 1, b't'];
@@ -703,7 +713,10 @@ mod tests {
     fn f14_what_is_in_pieces_when_it_is_to_be_sent_whole_is_sent_in_pieces() {
         let memory = Memory::new(usize::MAX, usize::MAX);
         let whole = update(3_000_000);
-        let cut = Cut::of(whole.clone(), memory.answer(whole.len(), false));
+        let cut = Cut::of(
+            whole.clone(),
+            memory.answer(whole.len(), false, &nobody(&Arc::default())),
+        );
         let mut stream = to(of(Update::Large(cut.clone())), usize::MAX);
         assert!(cut.pieces().len() > 3);
 

@@ -2,7 +2,9 @@
 // file's own variables a node starts on a real Postgres (scripts/with-postgres).
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { stat } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { before, describe, test } from 'node:test'
@@ -16,6 +18,7 @@ import { until } from '../lib/wait.mjs'
 import { image, ownAddress, path, secrets, settings, text, toml, understood, yaml } from './files.js'
 
 const has = object => Object.fromEntries(Object.entries(object).filter(([name]) => name.startsWith('COWRITE_')))
+const execute = promisify(execFile)
 let binary
 
 before(async () => { binary = await settings() })
@@ -132,7 +135,7 @@ describe('fly.io', () => {
     const names = fileURLToPath(new URL('bin/', import.meta.url))
     const start = async variables => {
       const env = { PATH: `${names}:${process.env.PATH}`, FLY_APP_NAME: 'app', FLY_PRIVATE_IP: 'fdaa::1', COWRITE_DATA: '/nonexistent', ...variables }
-      return promisify(execFile)('sh', [entry, 'serve'], { env, timeout: 60_000 }).catch(error => error)
+      return execute('sh', [entry, 'serve'], { env, timeout: 60_000 }).catch(error => error)
     }
     assert.match((await start({})).stderr, /another machine of app is running/)
     assert.doesNotMatch((await start({ COWRITE_CLUSTER_SECRET: 'x' })).stderr, /another machine/)
@@ -145,7 +148,7 @@ describe('Kubernetes', () => {
   for (const version of ['1.34.0', '1.37.0']) {
     test(`n45 the manifest is what Kubernetes ${version} takes`, async () => {
       const validate = fileURLToPath(new URL('.venv/bin/kubernetes-validate', import.meta.url))
-      await promisify(execFile)(validate, ['--strict', '--version', version, path(file)])
+      await execute(validate, ['--strict', '--version', version, path(file)])
     })
   }
 
@@ -190,4 +193,29 @@ describe('Kubernetes', () => {
     const probes = [container.readinessProbe, container.livenessProbe, container.startupProbe].map(({ httpGet }) => httpGet.path)
     await starts(t, variables, empty, [...probes, '/metrics'], `${address}:7070`)
   })
+})
+
+test('e39 make dist packs a stripped binary, the unit, the licences and their checksums', { timeout: 90_000 }, async () => {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
+  const makes = await execute('make', ['--dry-run', 'dist'], { cwd: root })
+  assert.match(makes.stdout, /scripts\/dist$/m)
+  // A release takes too long here: this one is packed.
+  const { stdout } = await execute(`${root}scripts/dist`, [process.env.SERVER_BINARY], { cwd: root })
+  const archive = stdout.split('\n')[0]
+  assert.match(archive, /^target\/dist\/cowrite-\d+\.\d+\.\d+-[\w-]+\.tar\.gz$/)
+  assert.match(stdout, /libc\.so|statically linked|libSystem/)
+  const folder = await mkdtemp(join(tmpdir(), 'dist-'))
+  try {
+    await execute('tar', ['-xzf', `${root}${archive}`, '--strip-components=1'], { cwd: folder })
+    const sums = await readFile(join(folder, 'SHA256SUMS'), 'utf8')
+    const named = sums.trim().split('\n').map(line => line.split(/\s+/)[1]).sort()
+    assert.deepEqual(named, ['CRATES', 'LICENSE-APACHE', 'LICENSE-MIT', 'cowrite', 'cowrite.service'])
+    assert.deepEqual((await readdir(folder)).sort(), [...named, 'SHA256SUMS'].sort())
+    await execute('sha256sum', ['--check', 'SHA256SUMS'], { cwd: folder })
+    assert.match((await execute(join(folder, 'cowrite'), ['--version'])).stdout, /^cowrite \d/)
+    assert.ok((await stat(join(folder, 'cowrite'))).size < (await stat(process.env.SERVER_BINARY)).size / 2)
+    assert.match(await readFile(join(folder, 'CRATES'), 'utf8'), /^actix-web v[\d.]+: \S/m)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 })

@@ -1038,7 +1038,7 @@ fn l53_large_answers_that_nobody_reads_are_bounded_together() {
         ..POLICY
     };
     let mut table = Table::with(policy, &StoredDocument::default());
-    let memory = Memory::new(usize::MAX, 20 << 20);
+    let memory = Memory::new(usize::MAX, 80 << 20);
     table.room.shares(memory.clone());
     table.joins(1, writer(), None);
     let (small, large) = (Editor::new(5), Editor::new(6));
@@ -1054,7 +1054,7 @@ fn l53_large_answers_that_nobody_reads_are_bounded_together() {
         table.says(id, &step1(&[1, 5, clock]));
         table.passes(SECOND);
     }
-    // Half of it is for odd questions.
+    // Half of it is for odd questions, and a quarter of that for one document.
     assert_eq!(memory.answers() / (300 * (10 << 10)), 3);
     assert_eq!(table.encodes, 3, "nothing is encoded that has to wait");
 
