@@ -311,7 +311,6 @@ test('w27_each_final_close_code_is_explained_and_ends_editing', async (t) => {
   })
   const told = [
     [4403, 'You may not open this document'],
-    [4404, 'This document was deleted'],
     [4413, 'The document is too large'],
     [1009, 'Your last change is too big to send'],
     [4400, 'The server refused the connection'],

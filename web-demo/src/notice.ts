@@ -14,14 +14,12 @@ export interface NoticeActions {
   /** Save what this window shows as a file. */
   download(): void
   /** Delete the copy that this browser keeps, and go to the start page. */
-  forget(): void
 }
 
 /** `hasToken`: whether one was shown to the server; `hasText`: whether this window shows anything worth keeping. */
 export function refusalNotice(why: Refusal, reason: string, hasToken: boolean, hasText: boolean, actions: NoticeActions): HTMLElement {
   const again = button('Try again', { class: 'primary' }, () => actions.retry(null))
   const download = hasText ? button('Download a copy', { class: 'quiet' }, actions.download) : null
-  const forget = button('Remove it from this browser', { class: 'quiet' }, actions.forget)
   switch (why) {
     case 'token-missing':
       return notice('This document needs a token', [
@@ -44,10 +42,6 @@ export function refusalNotice(why: Refusal, reason: string, hasToken: boolean, h
         'The server knows your token, but it does not cover this document. Ask whoever shared the link for access.',
         said(reason),
       ], tokenForm(actions), download)
-    case 'deleted':
-      return notice('This document was deleted', [
-        hasText ? 'What you see below is the copy that this browser kept. You can save it as a file before it goes.' : 'Nothing is left of it on the server.',
-      ], download, forget, h('a', { class: 'button quiet', href: BASE }, 'Start page'))
     case 'document-too-large':
       return notice('The document is too large', [
         'It has reached the size that this server allows, and takes no more changes. Your latest edits are only here: download a copy, then go on in a new document.',

@@ -11,7 +11,7 @@ import { barredNotice, continuedNotice, foreignNotice, incompleteNotice, refusal
 import { createPeople } from './people'
 import { createPlug } from './plug'
 import { createPresence, type Presence } from './presence'
-import { forgetDocument, rememberDocument } from './recent'
+import { rememberDocument } from './recent'
 import type { Kind } from './route'
 import { BASE } from './server'
 import { Session, type Continued, type SessionView } from './session'
@@ -178,10 +178,6 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
   const actions: NoticeActions = {
     retry: (token) => session.retry(token),
     download: () => content.download(content.title() || name),
-    forget: () => void session.forgetCopy().then(() => {
-      forgetDocument(name)
-      location.assign(BASE)
-    }),
   }
 
   const goOn = (continued: Continued): void => {

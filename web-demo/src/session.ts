@@ -33,7 +33,6 @@ export type Refusal =
   | 'token-missing'
   | 'token-refused'
   | 'forbidden'
-  | 'deleted'
   | 'document-too-large'
   | 'message-too-big'
   | 'conflict'
@@ -257,13 +256,6 @@ export class Session {
     } finally {
       provider.destroy()
     }
-  }
-
-  /** Deletes the copy in this browser. */
-  async forgetCopy(): Promise<void> {
-    this.provider.destroy()
-    await this.persistence?.clearData()
-    this.copy = 'unavailable'
   }
 
   private persistence: IndexeddbPersistence | null = null
@@ -539,8 +531,6 @@ export function refusalOf(code: number, hasToken: boolean): Refusal | null {
       return hasToken ? 'token-refused' : 'token-missing'
     case 4403:
       return 'forbidden'
-    case 4404:
-      return 'deleted'
     case 4409:
       return 'conflict'
     case 4413:

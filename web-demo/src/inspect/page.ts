@@ -9,7 +9,7 @@ import { barredBy, Doorbell, type Barred } from '../barred'
 import { barredWords, refusalNotice } from '../notice'
 import { recentDocuments } from '../recent'
 import { documentPath, pathOfName, type Kind } from '../route'
-import { BASE, socketAddress } from '../server'
+import { socketAddress } from '../server'
 import { refusalOf } from '../session'
 import '../style/inspect.css'
 import { Tap } from '../tap'
@@ -91,7 +91,6 @@ export function showInspector(root: HTMLElement, name: string): void {
         provider.connect()
       },
       download: () => undefined,
-      forget: () => location.assign(BASE),
     }))
   })
   keepAsking(() => askAsReader(name, token), {
