@@ -273,3 +273,25 @@ fn scripts_that_are_named_are_there() {
         assert_eq!(String::from_utf8_lossy(&ignored.stdout), "", "git leaves them out");
     }
 }
+
+/// A patch that does not apply breaks nothing, and `scripts/mutants` ends at it.
+#[test]
+fn mutants_apply() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let patches = files("tests/mutants");
+    assert!(patches.len() > 10);
+    for patch in patches {
+        let check = Command::new("git")
+            .current_dir(root)
+            .args(["apply", "--check"])
+            .arg(&patch)
+            .output()
+            .expect("git");
+        assert!(
+            check.status.success(),
+            "{}: {}",
+            patch.display(),
+            String::from_utf8_lossy(&check.stderr)
+        );
+    }
+}

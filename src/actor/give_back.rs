@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
+
 use crate::{
     document::{Deleted, Document, State, Verdict},
     id::DocumentId,
@@ -18,8 +20,9 @@ use crate::{
 };
 
 use super::{
-    document::{Begins, Write},
+    document::{Begins, ShutDown, Write},
     registry::Registry,
+    visit::PATIENCE,
 };
 
 /// Pause between two tries.
@@ -99,10 +102,22 @@ impl Registry {
             begins: Begins::always(),
             held: None,
         };
-        match self.write(document, write).await {
-            Ok(()) => Ok(bytes),
-            Err(_) if self.is_closed() => Err(Trouble::Ever("the server stops".to_owned())),
-            Err(reason) => Err(of(&reason)),
+        let written = if self.is_closed() {
+            self.write_before_it_stops(document, write).await
+        } else {
+            self.write(document, write).await
+        };
+        written.map(|()| bytes).map_err(|reason| of(&reason))
+    }
+
+    /// Nobody else has the document, and this server takes no more visitors.
+    async fn write_before_it_stops(self: &Arc<Self>, document: &DocumentId, write: Write) -> Result<(), CloseReason> {
+        let actor = self.open_anyway(document)?;
+        let answer = timeout(PATIENCE, actor.send(write)).await;
+        actor.do_send(ShutDown);
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(CloseReason::Restarting),
         }
     }
 

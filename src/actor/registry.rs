@@ -226,6 +226,20 @@ impl Registry {
         if actors.closed {
             return Err(CloseReason::Restarting);
         }
+        self.opens(&mut actors, document, accounts)
+    }
+
+    /// The same, also when the server is stopping: for what has to be written before.
+    pub(super) fn open_anyway(self: &Arc<Self>, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
+        self.opens(&mut self.lock(), document, &Accounts::default())
+    }
+
+    fn opens(
+        self: &Arc<Self>,
+        actors: &mut Actors,
+        document: &DocumentId,
+        accounts: &Accounts,
+    ) -> Result<Addr<DocumentActor>, CloseReason> {
         if let Some((_, addr)) = actors.open.get(document).filter(|(_, addr)| addr.connected()) {
             return Ok(addr.clone());
         }

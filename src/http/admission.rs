@@ -224,6 +224,8 @@ pub async fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit,
             turns::comes().await;
         }
     }
+    // Also of a page that asks over HTTP why it gets no WebSocket.
+    has_room(shared)?;
     if !is_upgrade(request) {
         let reason = "this address speaks WebSocket: connect a Yjs provider to it";
         return Err(Refusal::Http(StatusCode::UPGRADE_REQUIRED, reason.to_owned()));
@@ -232,7 +234,6 @@ pub async fn admit_line(request: &HttpRequest, shared: &Shared) -> Result<Visit,
         return Err(Refusal::Http(StatusCode::BAD_REQUEST, what.to_owned()));
     }
     admit(request, shared)?;
-    has_room(shared)?;
     if !is_counted {
         return Ok(Visit::uncounted(network));
     }

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::LazyLock;
 
+/// What an entry has beside its state at most, in bytes.
+const ENTRY_BYTES: usize = 24;
 /// The length of [`nothing`].
 pub const NOTHING_BYTES: usize = 8 * 1_024;
 
@@ -77,6 +79,24 @@ pub fn nothing() -> &'static [u8] {
     &NOTHING
 }
 
+/// Writes payloads of about `bytes_max` at most: one that has more entries than one has more.
+#[must_use]
+pub fn encode_apart(entries: &[&Entry], bytes_max: usize) -> SmallVec<[Bytes; 1]> {
+    let mut payloads = SmallVec::new();
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fit = rest.iter().take_while(|entry| {
+            bytes += ENTRY_BYTES + entry.state.as_ref().map_or(0, Bytes::len);
+            bytes <= bytes_max
+        });
+        let (some, others) = rest.split_at(fit.count().max(1));
+        payloads.push(encode(some.iter().copied()).into());
+        rest = others;
+    }
+    payloads
+}
+
 /// Writes a payload.
 pub fn encode<'a>(entries: impl ExactSizeIterator<Item = &'a Entry>) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + entries.len() * 64);
@@ -135,6 +155,36 @@ mod tests {
         assert_eq!(entries.as_slice(), expected);
         assert_eq!(encode(entries.iter()), sent);
         assert!(decode(&Bytes::from_static(&[0])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn f12_many_states_are_written_apart() {
+        let entry = |client: u64, bytes: usize| Entry {
+            client,
+            clock: 7,
+            state: Some(format!("\"{}\"", "x".repeat(bytes)).into()),
+        };
+        let mut entries: Vec<Entry> = (1..=400).map(|client| entry(client, 250)).collect();
+        entries.insert(200, entry(1_000, 60_000));
+        entries.push(Entry {
+            client: 2_000,
+            clock: 9,
+            state: None,
+        });
+        let all: Vec<&Entry> = entries.iter().collect();
+
+        let payloads = encode_apart(&all, 49_152);
+
+        assert!((4..=6).contains(&payloads.len()), "{}", payloads.len());
+        let large = payloads.iter().filter(|payload| payload.len() > 49_152 + 16).count();
+        assert_eq!(large, 1, "the one that has so much itself");
+        let read: Vec<Entry> = payloads.iter().flat_map(|payload| decode(payload).unwrap()).collect();
+        assert_eq!(read, entries);
+        assert!(encode_apart(&[], 49_152).is_empty());
+        assert_eq!(
+            encode_apart(&all[..3], 49_152).to_vec(),
+            [encode(all[..3].iter().copied())]
+        );
     }
 
     #[test]

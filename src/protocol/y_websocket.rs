@@ -146,6 +146,17 @@ mod tests {
     const UPDATE: &[u8] = &[0, 2, 11, 1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
 
     #[test]
+    fn e52_what_an_application_says_of_its_own_is_ignored() {
+        for own in [&[100][..], &[2, 0], &[4, 255, 255], &[0xFF, 0xFF, 3, 0, 0]] {
+            let heard = all(&[UPDATE, own].concat()).unwrap();
+            assert!(
+                matches!(heard[..], [Inbound::Update { .. }, Inbound::Ignored]),
+                "{heard:?}"
+            );
+        }
+    }
+
+    #[test]
     fn e27_each_message_of_several_in_one_counts() {
         let step1: &[u8] = &[0, 0, 1, 0];
         let three = all(&[step1, UPDATE, &[102, 1, 7]].concat()).expect("well-formed");

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-use super::presence::Speaker;
+use super::presence::{self, Speaker, States};
 use super::{
     CATCH_UP, Effect, MS, Micros, Room,
     outbox::{Asks, Kind},
@@ -252,11 +252,14 @@ impl Room {
         };
         session.greeted = true;
         if let Some(everybody) = self.presence.everybody(id)
-            && let Some(frame) = session.dialect.frame(Outbound::Awareness(&everybody))
+            && let frames = session
+                .dialect
+                .frames(everybody.iter().map(|states| Outbound::Awareness(states)))
+            && !frames.is_empty()
         {
             if session
                 .outbox
-                .push_within(frame.into(), Kind::Other, self.policy.outbox_bytes_max)
+                .push_within(frames.into(), Kind::Other, self.policy.outbox_bytes_max)
             {
                 session.sent = now;
             } else {
@@ -297,19 +300,16 @@ impl Room {
             return;
         }
         let changes = self.presence.take_changes();
-        let states = awareness::encode(changes.iter());
-        let lay_out = |dialect: &Dialect| {
-            let frame = dialect.frame(Outbound::Awareness(&states));
-            frame.unwrap_or_default().into()
+        let states = presence::encode(&changes);
+        let frames = |dialect: &Dialect, states: &States| {
+            let messages = states.iter().map(|states| Outbound::Awareness(states));
+            Frame::from(dialect.frames(messages))
         };
+        let lay_out = |dialect: &Dialect| frames(dialect, &states);
         let mut layouts = Layouts::default();
         for (id, session) in self.sessions.iter_mut().filter(|(_, session)| session.greeted) {
             let frame = match self.presence.for_estranged(*id, &changes) {
-                Some(others) => session
-                    .dialect
-                    .frame(Outbound::Awareness(&others))
-                    .unwrap_or_default()
-                    .into(),
+                Some(others) => frames(&session.dialect, &others),
                 None => layouts.of(&session.dialect, lay_out),
             };
             if session
@@ -530,7 +530,9 @@ impl Room {
             if std::mem::take(&mut session.presence_stale)
                 && let Some(everybody) = self.presence.everybody_and_gone(id)
             {
-                session.say(Outbound::Awareness(&everybody));
+                for states in &everybody {
+                    session.say(Outbound::Awareness(states));
+                }
                 session.sent = now;
             }
             self.lagging.remove(&id);

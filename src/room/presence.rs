@@ -26,11 +26,21 @@ use crate::{
     limits::{
         AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_EXPIRY_US, AWARENESS_FIRST_CLOCK_MAX, AWARENESS_HIGH_CLOCK,
         AWARENESS_HIGH_CLOCKS_MAX, AWARENESS_STATE_BYTES_MAX, AWARENESS_STEPS_AT_ONCE, AWARENESS_STEPS_PER_SECOND,
+        SYNC_FRAME_BYTES_MAX,
     },
     protocol::awareness::{self, Entry},
 };
 
 use super::{Micros, SECOND, firsts::Firsts, session::SessionId};
+
+/// Awareness updates, each of which comes in time on a slow line (F12).
+pub type States = SmallVec<[Bytes; 1]>;
+
+/// Writes what entries say.
+#[must_use]
+pub fn encode(entries: &[Entry]) -> States {
+    awareness::encode_apart(&entries.iter().collect::<Vec<_>>(), SYNC_FRAME_BYTES_MAX)
+}
 
 /// The awareness of one document.
 #[derive(Debug, Default)]
@@ -486,19 +496,19 @@ impl Presence {
     /// Those of `entries` that a session is told, encoded, when these are not all: it does not hear of client ids of its
     /// own for which another one speaks.
     #[must_use]
-    pub fn for_estranged(&self, session: SessionId, entries: &[Entry]) -> Option<Bytes> {
+    pub fn for_estranged(&self, session: SessionId, entries: &[Entry]) -> Option<States> {
         let estranged = self.estranged.get(&session)?;
         let others: Vec<&Entry> = entries
             .iter()
             .filter(|entry| !estranged.contains(&entry.client))
             .collect();
-        (others.len() < entries.len()).then(|| awareness::encode(others.into_iter()).into())
+        (others.len() < entries.len()).then(|| awareness::encode_apart(&others, SYNC_FRAME_BYTES_MAX))
     }
 
-    /// An awareness update with everybody's state, for a session that is told of changes from now on; `None` when nobody
+    /// Awareness updates with everybody's state, for a session that is told of changes from now on; `None` when nobody
     /// is here.
     #[must_use]
-    pub fn everybody(&self, session: SessionId) -> Option<Bytes> {
+    pub fn everybody(&self, session: SessionId) -> Option<States> {
         // What has changed is told to everybody soon.
         let told = self.states.iter().filter(|(client, _)| !self.changed.contains(client));
         let entries: Vec<Entry> = told.map(|(client, state)| state.entry(*client)).collect();
@@ -507,7 +517,7 @@ impl Presence {
 
     /// The same with those that left lately, for who may have missed it.
     #[must_use]
-    pub fn everybody_and_gone(&self, session: SessionId) -> Option<Bytes> {
+    pub fn everybody_and_gone(&self, session: SessionId) -> Option<States> {
         let gone = self
             .removed
             .iter()
@@ -517,12 +527,12 @@ impl Presence {
         self.encode_for(session, &here.chain(gone).collect::<Vec<_>>())
     }
 
-    fn encode_for(&self, session: SessionId, entries: &[Entry]) -> Option<Bytes> {
+    fn encode_for(&self, session: SessionId, entries: &[Entry]) -> Option<States> {
         if entries.is_empty() {
             return None;
         }
         let estranged = self.for_estranged(session, entries);
-        Some(estranged.unwrap_or_else(|| awareness::encode(entries.iter()).into()))
+        Some(estranged.unwrap_or_else(|| encode(entries)))
     }
 
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {

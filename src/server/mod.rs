@@ -559,14 +559,16 @@ async fn shut_down(
             actix_web::rt::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    while !shared.registry.is_empty() && Instant::now() < deadline {
+    let is_busy = || !shared.registry.is_empty() || shared.registry.giving_back() > 0;
+    while is_busy() && Instant::now() < deadline {
         actix_web::rt::time::sleep(Duration::from_millis(5)).await;
     }
     if let Some(member) = member {
         member.end(deadline).await;
         handle.pause().await;
     }
-    let unsaved_documents = shared.registry.len();
+    let not_given_back = shared.registry.giving_back();
+    let unsaved_documents = shared.registry.len() + not_given_back;
     let waits_for_disk = shared.writer.waiting_bytes() > 0;
     // Close frames are on their way; give the slow ones a moment.
     let closing = Instant::now() + Duration::from_secs(2);
@@ -595,6 +597,7 @@ async fn shut_down(
         let reason = match shared.writer.health().trouble() {
             Some(trouble) => trouble,
             None if waits_for_disk => "the disk is too slow".to_owned(),
+            None if not_given_back > 0 => "the store lost edits, and has not taken them back".to_owned(),
             None => "they were still being loaded or merged".to_owned(),
         };
         return Err(ServeError::Unsaved {

@@ -119,7 +119,8 @@ test('w126_a_server_that_makes_no_websocket_is_asked_over_http_now_and_then', as
   })
 
   await second.goto(`${server.origin}/d/two#token=nobody-else-sees-it`)
-  await second.getByRole('heading', { name: 'The server answers, but lets no page connect' }).waitFor()
+  await second.getByRole('heading', { name: 'The server cannot let you in right now' }).waitFor()
+  assert.match(await noticeOf(second).textContent(), /The server said: too many connections, try again later/)
   await write(second, 'kept')
   await untilStatus(second, KEPT)
   await until('it has asked again', async () => asked.length >= 3)
@@ -134,6 +135,7 @@ test('w126_what_stands_before_the_server_or_in_its_place_is_told', async (t) => 
   const server = await startServer(t)
   const told = [
     [{ status: 429, type: 'text/plain; charset=utf-8', body: 'too many connections: come back in 10 s\n' }, 'The server cannot let you in right now', 'The server said: too many connections: come back in 10 s'],
+    [{ status: 426, type: 'text/plain; charset=utf-8', body: 'this address speaks WebSocket\n' }, 'The server answers, but lets no page connect', 'does not pass WebSockets on'],
     [{ status: 502, type: 'text/html', body: '<h1>Bad Gateway</h1>' }, 'The server is away', 'HTTP 502'],
     [{ status: 200, type: 'text/html', body: '<h1>Log in</h1>' }, 'Something else answers', 'HTTP 200'],
   ]

@@ -71,6 +71,30 @@ async fn r17_what_somebody_wrote_who_has_left_is_given_back_to_a_document_that_w
 }
 
 #[actix_rt::test]
+async fn r17_a_server_that_stops_gives_back_before() {
+    let store = MemoryStore::new();
+    let registry = registry_over(Arc::new(store.clone()), Duration::from_secs(30), Homes::new(1));
+    let holder = taken_from(&store, &registry).await;
+    let edit = Body::Update(Bytes::from_static(OTHERS));
+
+    let open = registry.close();
+    store.refuse_commits(false);
+    store.commit_all(&[of_another(holder, 2, edit)]).unwrap();
+    store.release(&named("a"), holder, None).unwrap();
+    for actor in open {
+        let _ = actor.send(ShutDown).await;
+    }
+
+    until("nothing is left to do", || {
+        registry.is_empty() && registry.giving_back() == 0
+    })
+    .await;
+    let document = stored(&store);
+    assert_eq!((document.clocks().next(1), document.clocks().next(9)), (2, 1));
+    assert_eq!(registry.metrics.given_back.get(), 1);
+}
+
+#[actix_rt::test]
 async fn r17_what_was_deleted_meanwhile_is_not_brought_back() {
     let store = MemoryStore::new();
     let registry = registry_over(Arc::new(store.clone()), Duration::from_secs(30), Homes::new(1));

@@ -193,9 +193,35 @@ pub enum Need {
     None,
 }
 
+/// How many documents there are, and how many of them cannot be read.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that hold something.
+    pub existing: u64,
+    /// Those that are damaged.
+    pub damaged: u64,
+}
+
+impl Counts {
+    fn of(document: &Document) -> Self {
+        Self {
+            existing: u64::from(document.exists()),
+            damaged: u64::from(document.damage.is_some()),
+        }
+    }
+
+    /// One of the documents was `before`, and is `after`.
+    fn change(&mut self, before: Self, after: Self) {
+        self.existing = self.existing + after.existing - before.existing;
+        self.damaged = self.damaged + after.damaged - before.damaged;
+    }
+}
+
 /// Everything that is in the journal.
 #[derive(Debug, Default)]
 pub struct Index {
+    /// Kept as documents change: whoever asks must not wait for a look at all.
+    pub counts: Counts,
     /// By name.
     pub documents: BTreeMap<DocumentId, Document>,
     /// By number.
@@ -210,6 +236,16 @@ pub struct Index {
 }
 
 impl Index {
+    /// Counts all documents.
+    #[must_use]
+    pub fn count(&self) -> Counts {
+        let mut counts = Counts::default();
+        for document in self.documents.values() {
+            counts.change(Counts::default(), Counts::of(document));
+        }
+        counts
+    }
+
     /// Takes in a record that was made durable and follows on what is here.
     pub fn apply(&mut self, segment: u32, entry: &Entry) {
         let position = Position::of(segment, entry);
@@ -217,6 +253,7 @@ impl Index {
         self.enter(position);
         let expired = self.now_ms.saturating_sub(self.retain_ms);
         let document = self.documents.entry(entry.document.clone()).or_default();
+        let before = Counts::of(document);
         document.changed_ms = document.changed_ms.max(entry.at_ms);
 
         if entry.kind == Kind::Update {
@@ -225,7 +262,7 @@ impl Index {
                 Some(damage) if entry.seq != next => damage.last_seq = damage.last_seq.max(entry.seq),
                 _ => document.updates.push(position),
             }
-            return;
+            return self.counts.change(before, Counts::of(document));
         }
 
         if document
@@ -264,6 +301,7 @@ impl Index {
                 });
             }
         }
+        self.counts.change(before, Counts::of(document));
         for position in superseded {
             self.leave(position);
             self.remember(position, entry.at_ms);
@@ -274,8 +312,9 @@ impl Index {
     pub fn quarantine(&mut self, document: &DocumentId, segment: u32, reason: &str) {
         log::error!("document {document} is damaged in the journal: {reason}");
         if let Some(known) = self.documents.get_mut(document) {
-            let last_seq = known.last_seq();
+            let (before, last_seq) = (Counts::of(known), known.last_seq());
             known.damaged(reason.to_owned(), last_seq);
+            self.counts.change(before, Counts::of(known));
         }
         if let Some(segment) = self.segments.get_mut(&segment) {
             segment.damaged.push(document.clone());

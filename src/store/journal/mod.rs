@@ -539,14 +539,11 @@ impl Store for Journal {
 
     fn status(&self) -> StoreStatus {
         let index = self.index();
-        let (mut documents, mut damaged) = (0, index.lost.len() as u64);
-        for known in index.documents.values() {
-            documents += u64::from(known.exists());
-            damaged += u64::from(known.damage.is_some());
-        }
+        // What tests do is compared with a look at all documents.
+        debug_assert!(index.documents.len() > 1_000 || index.counts == index.count());
         StoreStatus {
-            documents,
-            damaged,
+            documents: index.counts.existing,
+            damaged: index.counts.damaged + index.lost.len() as u64,
             live_bytes: index.live(),
             disk_bytes: index
                 .segments

@@ -550,6 +550,7 @@ impl Gathered {
         for (segment, damage) in self.damage {
             blame(index, segment, damage);
         }
+        index.counts = index.count();
         let positions: Vec<Position> = index
             .documents
             .values()
