@@ -232,7 +232,7 @@ async fn revoke(request: HttpRequest, payload: web::Payload, shared: Data<Shared
     if let Some(refused) = refusal(&request, &shared) {
         return refused;
     }
-    let body = match body(payload, WANTED_BYTES_MAX, &shared).await {
+    let body = match body(&request, payload, WANTED_BYTES_MAX, &shared).await {
         Ok(body) => body,
         Err(reason) => return ResponseError::error_response(&Refusal::Close(reason)),
     };

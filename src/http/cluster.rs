@@ -75,7 +75,7 @@ async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     }
     let raw_name = request.uri().path().strip_prefix("/cluster/write/").unwrap_or_default();
     let document = DocumentId::from_url_path(raw_name).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
-    let bytes = body(payload, usize::MAX, &shared).await?;
+    let bytes = body(&request, payload, usize::MAX, &shared).await?;
     let (update, held) = super::session::checked(bytes, None, &shared).await?;
     if let Some(nodes) = &shared.nodes
         && !shared.registry.has(&document)

@@ -100,7 +100,7 @@ async fn make(request: &HttpRequest, payload: Payload, shared: &Shared) -> Resul
     if !believe(&token, shared)?.may_share() {
         return Err(CloseReason::Forbidden(MAY_NOT.to_owned()).into());
     }
-    let body = body(payload, ASKED_BYTES_MAX, shared).await?;
+    let body = body(request, payload, ASKED_BYTES_MAX, shared).await?;
     let asked: Asked = serde_json::from_slice(&body)
         .map_err(|error| CloseReason::Refused(format!("the body is not understood: {error}; {USAGE}")))?;
     // It may have taken long, and the token may have ended meanwhile.

@@ -19,6 +19,8 @@ use crate::{
 
 /// What a connection may have begun and not completed, however much that is of all, in bytes.
 const UNFINISHED_SPARED: usize = 64 * 1024;
+/// Whoever has begun less is not told to go for others.
+const SMALL: usize = 4 * 1024;
 /// A message that takes longer than this comes with so many bytes a second at least, all in all, and within each such time
 /// but one.
 const SLOW_AFTER: Micros = 30_000_000;
@@ -32,7 +34,7 @@ pub struct Unfinished {
     large: Mutex<Large>,
 }
 
-/// Those parts that are more than is spared.
+/// Those parts that are not small.
 #[derive(Debug, Default)]
 struct Large {
     next: u64,
@@ -83,29 +85,40 @@ impl Unfinished {
         self.large.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends those away who have more than this part, until the rest is not too much. False when nobody has.
+    /// Sends those away who have more than this part, the greediest first, until the rest is not too much. False, and nobody
+    /// goes, when they have not enough.
     fn makes_room(&self, part: Option<u64>, bytes: usize) -> bool {
-        loop {
-            let mut large = self.large();
-            let leaving: usize = large.leaving.values().sum();
-            if self.bytes().saturating_sub(leaving) <= self.bytes_max {
-                return true;
+        let mut large = self.large();
+        let leaving: usize = large.leaving.values().sum();
+        let mut too_much = self.bytes().saturating_sub(leaving).saturating_sub(self.bytes_max);
+        let mut go = Vec::new();
+        for (id, has) in large.greedier_than(part, bytes) {
+            if too_much == 0 {
+                break;
             }
-            let Some((greediest, owner)) = large.greedier_than(part, bytes) else {
-                return false;
-            };
-            if let Some(gone) = large.parts.remove(&greediest) {
-                large.leaving.insert(greediest, gone.bytes);
-            }
-            drop(large);
-            owner.goes();
+            too_much = too_much.saturating_sub(has);
+            go.push(id);
         }
+        if too_much > 0 {
+            return false;
+        }
+        let mut owners = Vec::new();
+        for id in go {
+            if let Some(gone) = large.parts.remove(&id) {
+                large.leaving.insert(id, gone.bytes);
+                owners.push(gone.owner);
+            }
+        }
+        drop(large);
+        owners.iter().for_each(Owner::goes);
+        true
     }
 }
 
 impl Large {
-    /// The largest part of those who come from where the most does, if that is more than this one.
-    fn greedier_than(&self, part: Option<u64>, bytes: usize) -> Option<(u64, Owner)> {
+    /// Those parts that come from where more does than this one, or are larger where as much does, the greediest first: which, and
+    /// how many bytes.
+    fn greedier_than(&self, part: Option<u64>, bytes: usize) -> Vec<(u64, usize)> {
         let mut together: FxHashMap<Network, usize> = FxHashMap::default();
         for part in self.parts.values() {
             if let Some(network) = part.owner.network {
@@ -118,8 +131,12 @@ impl Large {
         };
         let own = part.and_then(|part| self.parts.get(&part)).map_or((bytes, bytes), rank);
         let others = self.parts.iter().filter(|(id, _)| Some(**id) != part);
-        let (id, greediest) = others.max_by_key(|(_, part)| rank(part))?;
-        (rank(greediest) > own).then(|| (*id, greediest.owner.clone()))
+        let mut greedier: Vec<(u64, &Part)> = others
+            .filter(|(_, part)| rank(part) > own)
+            .map(|(id, part)| (*id, part))
+            .collect();
+        greedier.sort_unstable_by_key(|(_, part)| std::cmp::Reverse(rank(part)));
+        greedier.into_iter().map(|(id, part)| (id, part.bytes)).collect()
     }
 }
 
@@ -192,13 +209,13 @@ impl Begun {
         begun
     }
 
-    /// Nothing of it, by the body of a request, which is to end when it is told so.
+    /// Nothing of it, by the body of a request that comes from there, which is to end when it is told so.
     #[must_use]
-    pub fn of_body(all: &Arc<Unfinished>) -> (Self, Arc<Notify>) {
+    pub fn of_body(all: &Arc<Unfinished>, network: Option<Network>) -> (Self, Arc<Notify>) {
         let ends = Arc::new(Notify::new());
         let mut begun = Self::of(all);
         begun.owner = Some(Owner {
-            network: None,
+            network,
             end: End::Body(Arc::downgrade(&ends)),
         });
         (begun, ends)
@@ -230,9 +247,9 @@ impl Begun {
         Ok(())
     }
 
-    /// Those who are told to go are found among the large ones.
+    /// Those who are told to go are found among those that are not small.
     fn is_known(&mut self) -> Result<(), CloseReason> {
-        let is_large = self.bytes > UNFINISHED_SPARED;
+        let is_large = self.bytes > SMALL;
         if !is_large && self.part.is_none() {
             return Ok(());
         }
@@ -393,9 +410,24 @@ mod tests {
     }
 
     #[test]
+    fn h4_nobody_goes_where_that_makes_no_room() {
+        let all = Unfinished::new(1_000_000);
+        // Each has less than is spared.
+        let mut many: Vec<_> = (0..20).map(|_| from(&all, Some("192.0.2.1"))).collect();
+        assert!(many.iter_mut().all(|(begun, _)| begun.are(60_000, 0) == Ok(())));
+        let (mut honest, larger) = from(&all, Some("192.0.2.2"));
+        assert_eq!(honest.are(70_000, 0), Ok(()), "they come from one place");
+        assert_eq!(many.iter().filter(|(_, outbox)| outbox.is_closing()).count(), 5);
+        let (mut huge, _) = from(&all, Some("192.0.2.3"));
+        assert!(huge.are(2_000_000, 0).is_err());
+        assert!(!larger.is_closing());
+        assert_eq!(many.iter().filter(|(_, outbox)| outbox.is_closing()).count(), 5);
+    }
+
+    #[test]
     fn h4_the_body_of_a_request_is_told_to_end() {
         let all = Unfinished::new(1_000_000);
-        let (mut body, ends) = Begun::of_body(&all);
+        let (mut body, ends) = Begun::of_body(&all, None);
         assert_eq!(body.are(900_000, 0), Ok(()));
         let (mut honest, _outbox) = from(&all, None);
         assert_eq!(honest.are(200_000, 0), Ok(()));

@@ -127,7 +127,7 @@ struct NewQuestion {
 /// `POST /doc/new`: a name, the one that was asked for or a new one.
 async fn new(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     admit_back_end(&request, &shared)?;
-    let question: NewQuestion = question(payload, &shared).await?;
+    let question: NewQuestion = question(&request, payload, &shared).await?;
     let name = question.doc_id.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if !is_name(&name) {
@@ -169,7 +169,7 @@ struct ClientToken<'a> {
 async fn auth(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     admit_back_end(&request, &shared)?;
     let document = document(&request, "/auth", &shared)?;
-    let asked: AuthQuestion = question(payload, &shared).await?;
+    let asked: AuthQuestion = question(&request, payload, &shared).await?;
     let authorization = asked.authorization.unwrap_or_default();
     let server = shared.keys.as_ref().and_then(|keys| keys.server.as_ref());
     let claims = claims(&document, &asked)?;
@@ -236,7 +236,7 @@ pub(super) fn whole(copy: Copy) -> HttpResponse {
 async fn update(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
     let (document, identity) = admit(&request, "/update", &shared).await?;
     may_write(&identity)?;
-    let bytes = body(payload, shared.message_bytes_max, &shared).await?;
+    let bytes = body(&request, payload, shared.message_bytes_max, &shared).await?;
     if let Some(answer) = tunnel::request(&request, bytes.clone(), &document, &shared).await? {
         return Ok(answer);
     }
@@ -367,8 +367,12 @@ fn root(request: &HttpRequest, shared: &Shared) -> Result<PublicUrl, CloseReason
 }
 
 /// What an SDK asks; nothing is the same as `{}`.
-async fn question<T: Default + DeserializeOwned>(payload: Payload, shared: &Shared) -> Result<T, CloseReason> {
-    let bytes = body(payload, QUESTION_BYTES_MAX, shared).await?;
+async fn question<T: Default + DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    shared: &Shared,
+) -> Result<T, CloseReason> {
+    let bytes = body(request, payload, QUESTION_BYTES_MAX, shared).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
@@ -380,8 +384,14 @@ async fn question<T: Default + DeserializeOwned>(payload: Payload, shared: &Shar
 ///
 /// # Errors
 /// It has more bytes than are taken, comes too slowly, or does not come whole.
-pub(super) async fn body(mut payload: Payload, bytes_max: usize, shared: &Shared) -> Result<Bytes, CloseReason> {
-    let (mut begun, ends) = Begun::of_body(&shared.unfinished);
+pub(super) async fn body(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bytes_max: usize,
+    shared: &Shared,
+) -> Result<Bytes, CloseReason> {
+    let network = shared.doorkeeper.network(request);
+    let (mut begun, ends) = Begun::of_body(&shared.unfinished, network);
     let mut bytes = BytesMut::new();
     loop {
         let next = tokio::select! {

@@ -312,6 +312,10 @@ impl Room {
                 Some(others) => frames(&session.dialect, &others),
                 None => layouts.of(&session.dialect, lay_out),
             };
+            // All of it may be of ids of its own.
+            if frame.is_empty() {
+                continue;
+            }
             if session
                 .outbox
                 .push_within(frame, Kind::Other, self.policy.outbox_bytes_max)
@@ -457,7 +461,7 @@ impl Room {
                     let times = bytes.div_ceil(filling.len().max(1));
                     let filling = filling.repeat(times);
                     if filling.len() > SYNC_FRAME_BYTES_MAX {
-                        session.sent_large = stream.lacked();
+                        session.sent_large = stream.tried();
                     }
                     let pings = Stream::asks(id, &filling, &mut session.pinged, now);
                     session.outbox.line().asks(true);
@@ -479,7 +483,7 @@ impl Room {
             let mut within = usize::MAX;
             while let Some(message) = stream.next() {
                 if message.len() > SYNC_FRAME_BYTES_MAX {
-                    session.sent_large = stream.lacked();
+                    session.sent_large = stream.tried();
                 }
                 let frame = session.dialect.sync_frame(&message, closed);
                 if !session.outbox.push_within(frame, kind, within) {

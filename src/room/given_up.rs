@@ -29,20 +29,26 @@ pub(super) struct Client {
 impl Client {
     fn is(&self, other: &Self) -> bool {
         match (self.id, other.id) {
-            (None, None) => self.network == other.network,
+            (None, None) => self.network.is_some() && self.network == other.network,
             (id, other) => id == other,
         }
     }
 }
 
+/// An answer that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tried {
+    /// Who has got it knows this.
+    pub lacked: Id,
+    /// How often it, or what was there before, was sent.
+    pub times: u32,
+}
+
 #[derive(Debug)]
 struct Sent {
     client: Client,
-    /// Who has got it knows this.
-    lacked: Id,
+    tried: Tried,
     until: Micros,
-    /// How often it was sent.
-    times: u32,
 }
 
 /// The last who went after they had been sent much at once, oldest first.
@@ -50,20 +56,14 @@ struct Sent {
 pub(super) struct GivenUp(VecDeque<Sent>);
 
 impl GivenUp {
-    /// A client went that had been sent what has this, which it lacked.
-    pub fn remember(&mut self, client: Client, lacked: Id, now: Micros) {
-        let is_known = |sent: &Sent| sent.client.is(&client);
-        let known = self.0.iter().position(is_known).and_then(|at| self.0.remove(at));
-        let times = known.map_or(0, |known| if known.lacked == lacked { known.times } else { 0 });
+    /// A client went that had been sent this.
+    pub fn remember(&mut self, client: Client, tried: Tried, now: Micros) {
+        self.0.retain(|sent| !sent.client.is(&client));
         if self.0.len() >= CLIENTS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Sent {
-            client,
-            lacked,
-            until: now + REMEMBERED,
-            times: times.saturating_add(1),
-        });
+        let until = now + REMEMBERED;
+        self.0.push_back(Sent { client, tried, until });
     }
 
     /// Whether nobody is remembered.
@@ -74,9 +74,10 @@ impl GivenUp {
     /// How often what this client still lacks, who has `had`, was on its way to it.
     pub fn times(&self, client: &Client, had: &Clocks, now: Micros) -> u32 {
         let lacks = |sent: &&Sent| {
-            now < sent.until && sent.client.is(client) && had.next(sent.lacked.client) <= sent.lacked.clock
+            let lacked = sent.tried.lacked;
+            now < sent.until && sent.client.is(client) && had.next(lacked.client) <= lacked.clock
         };
-        self.0.iter().find(lacks).map_or(0, |sent| sent.times)
+        self.0.iter().find(lacks).map_or(0, |sent| sent.tried.times)
     }
 }
 
@@ -89,13 +90,21 @@ mod tests {
         Client { id, network }
     }
 
-    const LACKED: Id = Id { client: 5, clock: 9 };
+    const TRIED: Tried = Tried {
+        lacked: Id { client: 5, clock: 9 },
+        times: 1,
+    };
 
     #[test]
     fn f15_a_client_that_comes_back_and_lacks_the_same_is_known() {
         let mut given_up = GivenUp::default();
         let (page, reader) = (client(Some(7), "192.0.2.1"), client(None, "192.0.2.1"));
-        given_up.remember(page, LACKED, 1);
+        let unknown = Client {
+            id: None,
+            network: None,
+        };
+        given_up.remember(page, TRIED, 1);
+        given_up.remember(unknown, TRIED, 1);
         let had = |clock: u32| {
             let mut had = Clocks::default();
             had.advance(5, clock);
@@ -108,15 +117,20 @@ mod tests {
             (client(Some(7), "192.0.2.2"), had(9), 1),
             (client(Some(8), "192.0.2.1"), had(9), 0),
             (reader, had(9), 0),
+            (unknown, had(9), 0),
         ] {
             assert_eq!(given_up.times(&known, &had, REMEMBERED), times, "{known:?}");
             assert_eq!(given_up.times(&known, &had, REMEMBERED + 1), 0, "ten minutes later");
         }
-        given_up.remember(page, LACKED, 2);
+        // Somebody has written meanwhile: more is lacking.
+        let more = Tried {
+            lacked: Id { client: 5, clock: 20 },
+            times: 2,
+        };
+        given_up.remember(page, more, 2);
         assert_eq!(given_up.times(&page, &had(9), 3), 2);
-        given_up.remember(page, Id { client: 5, clock: 20 }, 4);
-        assert_eq!(given_up.times(&page, &had(10), 5), 1, "that was something else");
-        given_up.remember(reader, LACKED, 6);
+        assert_eq!(given_up.times(&page, &had(21), 3), 0);
+        given_up.remember(reader, TRIED, 6);
         assert_eq!(given_up.times(&reader, &had(0), 7), 1);
         assert_eq!(given_up.times(&client(None, "192.0.2.2"), &had(0), 7), 0);
     }
@@ -125,11 +139,11 @@ mod tests {
     fn f15_what_is_remembered_is_bounded() {
         let mut given_up = GivenUp::default();
         for id in 0..3 * CLIENTS_MAX as u64 {
-            given_up.remember(client(Some(id), "192.0.2.1"), LACKED, 1);
-            given_up.remember(client(Some(id), "192.0.2.1"), LACKED, 1);
+            given_up.remember(client(Some(id), "192.0.2.1"), TRIED, 1);
+            given_up.remember(client(Some(id), "192.0.2.1"), TRIED, 1);
         }
         assert_eq!(given_up.0.len(), CLIENTS_MAX);
         let times = |id: u64| given_up.times(&client(Some(id), "192.0.2.1"), &Clocks::default(), 2);
-        assert_eq!((times(7), times(3 * CLIENTS_MAX as u64 - 1)), (0, 2));
+        assert_eq!((times(7), times(3 * CLIENTS_MAX as u64 - 1)), (0, 1));
     }
 }

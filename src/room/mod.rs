@@ -445,8 +445,8 @@ impl Room {
         if session.pinged.asking.is_some_and(|asking| asking.is_for_line) {
             session.outbox.line().asks(false);
         }
-        if let Some(lacked) = session.sent_large {
-            self.given_up.remember(session.client(), lacked, now);
+        if let Some(tried) = session.sent_large {
+            self.given_up.remember(session.client(), tried, now);
         }
         // Its answer may be the last one's.
         drop(session);

@@ -648,7 +648,8 @@ impl Outbox {
     }
 
     fn append(&self, queue: &mut Queue, frame: Frame, kind: Kind) {
-        if queue.ending == Ending::Open {
+        // Nothing is no frame: a socket could not write it.
+        if queue.ending == Ending::Open && !frame.is_empty() {
             let entry = Entry { frame, kind };
             let (cost, weight) = (entry.cost(), self.line.weight_of(entry.cost()));
             queue.bytes += cost;

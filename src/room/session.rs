@@ -21,7 +21,7 @@ use crate::{
 use super::{
     Micros,
     authorship::Author,
-    given_up::Client,
+    given_up::{Client, Tried},
     outbox::{Kind, Outbox},
     stream::{Pinged, Stream},
 };
@@ -114,8 +114,8 @@ pub(super) struct Session {
     pub pinged: Pinged,
     /// What it is sent next follows an answer that has just been sent.
     pub follows: bool,
-    /// It was last sent an answer with this in a message, or behind pings, of more than 48 KiB.
-    pub sent_large: Option<Id>,
+    /// The last answer with a message of more than 48 KiB, or asked for with that many bytes, that it was sent.
+    pub sent_large: Option<Tried>,
 }
 
 impl Session {

@@ -22,6 +22,7 @@ use crate::{
 use super::{
     Micros,
     cut::Cut,
+    given_up::Tried,
     outbox::Line,
     session::SessionId,
     states::Update,
@@ -267,9 +268,11 @@ impl Stream {
         }
     }
 
-    /// Whoever has got it knows this.
-    pub fn lacked(&self) -> Option<Id> {
-        self.lacked
+    /// What it is once it was sent.
+    pub fn tried(&self) -> Option<Tried> {
+        let lacked = self.lacked?;
+        let times = self.failed + 1;
+        Some(Tried { lacked, times })
     }
 
     /// It was on its way to its reader so many times, and did not come (F15).

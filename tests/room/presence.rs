@@ -330,6 +330,11 @@ fn p21_nobody_is_told_a_state_of_its_own_client_id_that_it_did_not_write() {
     let told = told(&mut table, 3);
     assert!(told.iter().all(|entry| entry.client == 8), "{told:?}");
     assert_eq!(told.last(), Some(&entry(8, 2, "{}")));
+
+    // Where nothing else changes there is nothing to be told.
+    table.says(1, &states(&[(7, (1 << 30) + 2, "\"again\"")]));
+    table.passes(SECOND);
+    assert_eq!(table.takes(3), []);
 }
 
 #[test]

@@ -262,6 +262,7 @@ impl Table {
     /// The same, and how many bytes the frame has.
     pub fn takes_bytes(&mut self, id: u64) -> Option<(usize, Vec<Heard>)> {
         let frames = self.outbox(id).take_frame()?;
+        assert!(!frames.is_empty(), "no socket can write nothing");
         let mut all = heard(&frames);
         let probes: Vec<Heard> = all.extract_if(.., |heard| matches!(heard, Heard::Probe(_))).collect();
         for probe in probes {
