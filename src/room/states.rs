@@ -179,20 +179,16 @@ impl Room {
         if self.encoding != Encoding::Nothing {
             return None;
         }
-        let asker = Asker {
-            network,
-            document: &self.answers,
-        };
         let bytes = self.document.lacking_bytes(&had);
         if bytes > ENCODE_HERE_BYTES_MAX {
-            let share = self.memory.answer(bytes, !had.is_empty(), &asker)?;
+            let share = self.answer_has_room(bytes, !had.is_empty(), network)?;
             let room = self.memory.makes(self.making_bytes(bytes))?;
             self.encode_elsewhere(Purpose::Answer(had, share), room, effects);
             return None;
         }
         // What is for nobody else may be much together.
         let share = if bytes > SYNC_FRAME_BYTES_MAX && !had.is_empty() {
-            Some(self.memory.answer(bytes, true, &asker)?)
+            Some(self.answer_has_room(bytes, true, network)?)
         } else {
             None
         };
@@ -211,6 +207,22 @@ impl Room {
                 Update::Small(update)
             },
             had,
+        })
+    }
+
+    /// The part of an answer of so many bytes in what all may take, if there is room for it.
+    fn answer_has_room(&mut self, bytes: usize, is_odd: bool, network: Option<Network>) -> Option<Share> {
+        let take = |room: &Self| {
+            let asker = Asker {
+                network,
+                document: &room.answers,
+            };
+            room.memory.answer(bytes, is_odd, &asker)
+        };
+        take(self).or_else(|| {
+            // What is kept for others who may ask the same makes room for who asks.
+            self.cache.tidy();
+            take(self)
         })
     }
 
