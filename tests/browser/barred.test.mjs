@@ -124,7 +124,7 @@ test('w126_a_server_that_makes_no_websocket_is_asked_over_http_now_and_then', as
   await write(second, 'kept')
   await untilStatus(second, KEPT)
   await until('it has asked again', async () => asked.length >= 3)
-  for (const [at, time] of asked.entries()) assert.ok(at === 0 || time - asked[at - 1] > 4_500 * at, asked.join())
+  for (const [at, time] of asked.entries()) assert.ok(at === 0 || time - asked[at - 1] > 3_000 * at, asked.join())
   await first.close()
 
   await untilStatus(second, 'Saved')

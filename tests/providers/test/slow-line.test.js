@@ -49,7 +49,7 @@ for (const [what, way] of [
 
     await until('all of it is there', () => reader.provider.synced && reader.text.toString() === author.text.toString(), 90_000)
 
-    assert.ok([2, 3].includes(reader.opened), `${reader.opened} connections`)
+    assert.ok(reader.opened >= 2, 'it came back')
     assert.ok(!reader.provider.awareness.meta.has(0))
     reader.text.insert(0, 'and more')
     await same(author, reader)
