@@ -81,10 +81,13 @@ async function judgeOne(ledger, url, document) {
 
 test('a byte flipped or a file cut: refused documents are named, the others work and take edits', async t => {
   t.diagnostic(`seed ${seed}`)
-  const store = await stoppedStore(t)
+  const segments = ({ files }) => files.filter(({ path }) => path.endsWith('.segment')).length
+  let store = await stoppedStore(t)
+  // Where a machine is slow, upkeep may have put all of it together before the stop.
+  for (let again = 0; again < 5 && segments(store) < 2; again++) store = await stoppedStore(t)
   const { ledger, dice, files, data } = store
   const journal = files.filter(({ path }) => path.startsWith('journal/'))
-  assert.ok(journal.filter(({ path }) => path.endsWith('.segment')).length >= 2, JSON.stringify(files))
+  assert.ok(segments(store) >= 2, JSON.stringify(files))
   assert.ok(journal.some(({ path }) => path.endsWith('.hint')), JSON.stringify(files))
   assert.ok(files.some(({ path }) => path.startsWith('sled-')), JSON.stringify(files))
   let refusals = 0
