@@ -496,9 +496,7 @@ impl Room {
                 let waiting = session.outbox.waiting_bytes();
                 if let Some(ping) = stream.sent(message.len(), id, &mut session.pinged, waiting, now) {
                     session.outbox.push(ping, Kind::Other);
-                    if session.pinged.asking.is_some() {
-                        return Progress::Made;
-                    }
+                    return Progress::Made;
                 }
             }
             let answer = &mut stream.answer;

@@ -58,6 +58,9 @@ pub(super) struct GivenUp(VecDeque<Sent>);
 impl GivenUp {
     /// A client went that had been sent this.
     pub fn remember(&mut self, client: Client, tried: Tried, now: Micros) {
+        if client.id.is_none() && client.network.is_none() {
+            return;
+        }
         self.0.retain(|sent| !sent.client.is(&client));
         if self.0.len() >= CLIENTS_MAX {
             self.0.pop_front();

@@ -5,18 +5,22 @@
 //   or none, in any order; the length may have come without the bytes.
 // * A name is as at the last fsync of its folder, or as it was last, each name for itself.
 // * sync_file_range makes nothing durable.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 
 const CREATED = 1, WROTE = 2, TRUNCATED = 3, SYNCED = 4, RENAMED = 5, UNLINKED = 6, MADE_FOLDER = 7, REMOVED_FOLDER = 8, SYNCED_FOLDER = 9
+
+/** A record's bytes before its paths and data. */
+const HEAD = 33
 
 /** The recorded calls, each with where its record ends in the log. */
 export function readLog(path) {
   const log = readFileSync(path)
   const calls = []
-  for (let at = 0; at + 33 <= log.length;) {
+  for (let at = 0; at + HEAD <= log.length;) {
     const total = log.readUInt32LE(at)
     const end = at + total
+    if (total < HEAD) throw new Error(`no record begins at byte ${at} of ${path}`)
     if (end > log.length) break
     const one = log.readUInt32LE(at + 21), two = log.readUInt32LE(at + 25)
     calls.push({
@@ -24,13 +28,18 @@ export function readLog(path) {
       op: log[at + 4],
       inode: log.readBigUInt64LE(at + 5),
       at: Number(log.readBigUInt64LE(at + 13)),
-      one: log.toString('utf8', at + 33, at + 33 + one),
-      two: log.toString('utf8', at + 33 + one, at + 33 + one + two),
-      data: log.subarray(at + 33 + one + two, end),
+      one: log.toString('utf8', at + HEAD, at + HEAD + one),
+      two: log.toString('utf8', at + HEAD + one, at + HEAD + one + two),
+      data: log.subarray(at + HEAD + one + two, end),
     })
     at = end
   }
   return calls
+}
+
+/** A server that is killed may leave half a record, behind which the next one would write: cuts it off. */
+export function endLog(path) {
+  truncateSync(path, readLog(path).at(-1)?.end ?? 0)
 }
 
 class Folder {

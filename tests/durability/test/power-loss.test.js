@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { Dice } from '../lib/dice.js'
 import { brittleServer } from '../lib/disk-server.js'
 import { Ledger, judgeServer } from '../lib/oracle.js'
-import { losePower, readLog } from '../lib/power.js'
+import { endLog, losePower, readLog } from '../lib/power.js'
 import { folderFor, serverFor } from '../lib/server.js'
 import { TINY, quiet, session } from '../lib/session.js'
 
@@ -32,6 +32,7 @@ test('what was acknowledged before the power went is there when the server start
     await session(ledger, server.url, { dice, documents: 4, steps: 3 })
     if (life === 1) await server.stop()
     else await server.kill()
+    endLog(log)
   }
   const calls = readLog(log)
   const deleted = calls.filter(({ op, one }) => op === 6 && one.endsWith('.segment')).length
