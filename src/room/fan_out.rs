@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 
 use crate::{
     access::Access,
-    budgets::{Network, Rate},
+    budgets::Rate,
     limits::{SYNC_FRAME_BYTES_MAX, SYNC_WHOLE_BYTES_MAX},
     protocol::{
         awareness::{self, Entry},
@@ -382,7 +382,7 @@ impl Room {
                 return Progress::Waits;
             }
             let encodes = self.encoding == Encoding::Nothing;
-            let answer = self.answer_for(&had, outbox.line().network(), effects);
+            let answer = self.answer_for(id, &had, effects);
             let begins = encodes && self.encoding != Encoding::Nothing;
             if is_odd && (answer.is_some() || begins) {
                 outbox.line().asked(asks, rate, weight, now);
@@ -468,7 +468,7 @@ impl Room {
                     session.outbox.push(pings, Kind::Other);
                     return Progress::Made;
                 }
-                Step::Cuts(cut) if !self.has_pieces(&cut, effects) => return Progress::Waits,
+                Step::Cuts(cut) if !self.has_pieces(id, &cut, effects) => return Progress::Waits,
                 Step::Cuts(_) | Step::Sends => {}
             }
         }
@@ -542,17 +542,17 @@ impl Room {
         Progress::Made
     }
 
-    /// The answer for a peer who has `had`; `None` while it is encoded elsewhere, or has no room beside others.
+    /// The answer for a session that has `had`; `None` while it is encoded elsewhere, or has no room beside others.
     fn answer_for(
         &mut self,
+        asker: SessionId,
         had: &Arc<Clocks>,
-        network: Option<Network>,
         effects: &mut Vec<Effect>,
     ) -> Option<(Answer, Option<Tail>)> {
         if let Some(found) = self.cache.find(had, self.version) {
             return Some(found);
         }
-        let lacking = self.encode(had.clone(), network, effects)?;
+        let lacking = self.encode(asker, had.clone(), effects)?;
         if self.memory.is_short() {
             return Some((Answer::from(&lacking), None));
         }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    budgets::{Asker, Network, Share},
+    budgets::{Asker, Share},
     document::{Damaged, Deleted, Document, State},
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
     store::Seq,
 };
 
-use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room, cut::Cut};
+use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room, cut::Cut, session::SessionId};
 
 /// What a client takes while a document is encoded elsewhere, in bytes, about: in the copy, in a state vector, and in what is
 /// cut.
@@ -26,7 +26,8 @@ const MAKING_CLIENT_BYTES: usize = 64 + 28 + 72;
 pub(super) enum Encoding {
     #[default]
     Nothing,
-    Answer,
+    /// An answer. This session asked first, and is the first who gets it.
+    Answer(SessionId),
     Snapshot,
 }
 
@@ -160,35 +161,34 @@ fn put_together(
 impl Room {
     /// An [`Effect::Encode`] was carried out.
     pub fn encoded(&mut self, encoded: Encoded, now: Micros, effects: &mut Vec<Effect>) {
-        self.encoding = Encoding::Nothing;
+        let encoding = std::mem::take(&mut self.encoding);
         match encoded {
             Encoded::Answer(lacking) => self.cache.keep(&lacking),
             Encoded::Pieces => {}
             Encoded::Snapshot(compacted) => self.snapshot(*compacted, effects),
         }
+        if let Encoding::Answer(session) = encoding {
+            // Another one whose answer has no room would give back what nobody holds yet, and this would be encoded for ever.
+            self.serve(session, now, effects);
+        }
         self.catch_up(now, effects);
     }
 
     /// Encodes what a peer lacks who has `had`; `None` while that happens elsewhere, or waits for memory.
-    pub(super) fn encode(
-        &mut self,
-        had: Arc<Clocks>,
-        network: Option<Network>,
-        effects: &mut Vec<Effect>,
-    ) -> Option<Lacking> {
+    pub(super) fn encode(&mut self, asker: SessionId, had: Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<Lacking> {
         if self.encoding != Encoding::Nothing {
             return None;
         }
         let bytes = self.document.lacking_bytes(&had);
         if bytes > ENCODE_HERE_BYTES_MAX {
-            let share = self.answer_has_room(bytes, !had.is_empty(), network)?;
+            let share = self.answer_has_room(asker, bytes, !had.is_empty())?;
             let room = self.memory.makes(self.making_bytes(bytes))?;
-            self.encode_elsewhere(Purpose::Answer(had, share), room, effects);
+            self.encode_elsewhere(Encoding::Answer(asker), Purpose::Answer(had, share), room, effects);
             return None;
         }
         // What is for nobody else may be much together.
         let share = if bytes > SYNC_FRAME_BYTES_MAX && !had.is_empty() {
-            Some(self.answer_has_room(bytes, true, network)?)
+            Some(self.answer_has_room(asker, bytes, true)?)
         } else {
             None
         };
@@ -211,7 +211,8 @@ impl Room {
     }
 
     /// The part of an answer of so many bytes in what all may take, if there is room for it.
-    fn answer_has_room(&mut self, bytes: usize, is_odd: bool, network: Option<Network>) -> Option<Share> {
+    fn answer_has_room(&mut self, asker: SessionId, bytes: usize, is_odd: bool) -> Option<Share> {
+        let network = self.sessions.get(&asker)?.outbox.line().network();
         let take = |room: &Self| {
             let asker = Asker {
                 network,
@@ -227,14 +228,14 @@ impl Room {
     }
 
     /// Whether an answer has its pieces; if not, they are made, elsewhere when that takes long and as soon as there is room for them.
-    pub(super) fn has_pieces(&mut self, cut: &Arc<Cut>, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn has_pieces(&mut self, asker: SessionId, cut: &Arc<Cut>, effects: &mut Vec<Effect>) -> bool {
         if cut.has_pieces() || cut.bytes() <= ENCODE_HERE_BYTES_MAX {
             return true;
         }
         if self.encoding == Encoding::Nothing
             && let Some(room) = self.memory.makes(cut.bytes())
         {
-            self.encode_elsewhere(Purpose::Pieces(cut.clone()), room, effects);
+            self.encode_elsewhere(Encoding::Answer(asker), Purpose::Pieces(cut.clone()), room, effects);
         }
         false
     }
@@ -260,7 +261,7 @@ impl Room {
                 return false;
             };
             let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
-            self.encode_elsewhere(purpose, room, effects);
+            self.encode_elsewhere(Encoding::Snapshot, purpose, room, effects);
             return true;
         }
         let purpose = Purpose::Snapshot(self.journal.snapshot_begins(), anew);
@@ -270,11 +271,8 @@ impl Room {
         true
     }
 
-    fn encode_elsewhere(&mut self, purpose: Purpose, room: Share, effects: &mut Vec<Effect>) {
-        self.encoding = match purpose {
-            Purpose::Answer(..) | Purpose::Pieces(_) => Encoding::Answer,
-            Purpose::Snapshot(..) => Encoding::Snapshot,
-        };
+    fn encode_elsewhere(&mut self, encoding: Encoding, purpose: Purpose, room: Share, effects: &mut Vec<Effect>) {
+        self.encoding = encoding;
         effects.push(Effect::Encode(self.job(purpose, Some(room))));
     }
 
