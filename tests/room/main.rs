@@ -11,6 +11,7 @@ mod fan_out;
 mod hocuspocus;
 mod inside;
 mod life;
+mod lines;
 mod presence;
 mod saved;
 mod simulation;

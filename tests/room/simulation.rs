@@ -679,7 +679,7 @@ fn reported(seed: u64) -> Happened {
     })
 }
 
-fn setting(name: &str) -> Option<u64> {
+pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 

@@ -140,7 +140,7 @@ impl Table {
         self.sits_down(id, identity, None, Dialect::YSweet, outbox);
     }
 
-    fn sits_down(
+    pub fn sits_down(
         &mut self,
         id: u64,
         identity: Identity,
@@ -278,11 +278,22 @@ impl Table {
     /// Pings that were taken are answered now.
     pub fn answers_pings(&mut self) {
         for probe in std::mem::take(&mut self.unanswered) {
-            let mut effects = Vec::new();
-            let pong = Inbound::Pong(probe.number);
-            self.room.hear(probe.session, pong, self.now, &mut effects);
-            self.carry_out(effects);
+            self.answers(probe);
         }
+    }
+
+    pub fn answers(&mut self, probe: Probe) {
+        let mut effects = Vec::new();
+        let pong = Inbound::Pong(probe.number);
+        self.room.hear(probe.session, pong, self.now, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// A job that was kept has run.
+    pub fn encoded(&mut self, encoded: Encoded) {
+        let mut effects = Vec::new();
+        self.room.encoded(encoded, self.now, &mut effects);
+        self.carry_out(effects);
     }
 
     pub fn takes(&mut self, id: u64) -> Vec<Heard> {
