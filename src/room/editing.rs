@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    Effect, MS, Micros, Room, SECOND,
+    Effect, MS, Micros, Room, SECOND, VECTOR_CLIENTS_MAX,
     authorship::{ANSWER_TIME, Author, Authorship, Right},
     cadence::edit_pause,
     outbox::Kind,
@@ -360,29 +360,35 @@ impl Room {
         self.ask_for(id, &had);
     }
 
-    /// A client that counts what it sends is asked for what it has each time that it asks: its answer is counted, too.
-    pub(super) fn ask_back(&mut self, id: SessionId) {
-        let Some(session) = self
-            .sessions
-            .get_mut(&id)
-            .filter(|session| !session.dialect.asks_at_join())
-        else {
+    /// Who asks for what we have, and has `had`, is asked for what we lack: a client that counts what it sends each time, since its
+    /// answer is counted, too, and who was not asked when it came.
+    pub(super) fn ask_back(&mut self, id: SessionId, had: &Clocks) {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        // It counts anew from here: the answer to this question is all that it waits to be told of. One that it has not
-        // answered yet serves as well.
-        session
-            .saving
-            .questions
-            .retain(|question| !matches!(question.answer, SavedAnswer::Taken(_)));
-        if session.saving.owes_counted() {
-            return;
+        if session.dialect.asks_at_join() {
+            if !std::mem::take(&mut session.asked_late) {
+                return;
+            }
+        } else {
+            // It counts anew from here: the answer to this question is all that it waits to be told of. One that it has not
+            // answered yet serves as well.
+            session
+                .saving
+                .questions
+                .retain(|question| !matches!(question.answer, SavedAnswer::Taken(_)));
+            if session.saving.owes_counted() {
+                return;
+            }
+            session.saving.asks(true);
         }
-        session.saving.asks(true);
-        let had = self.asks_from();
+        let mut known = self.asks_from();
+        if known.len() > VECTOR_CLIENTS_MAX {
+            known = Cow::Owned(known.restricted_to(had));
+        }
         if let Some(session) = self.sessions.get(&id) {
-            let had = had.cut_to(&session.withheld);
-            session.say(Outbound::SyncStep1(&had.encode_state_vector()));
+            let known = known.cut_to(&session.withheld);
+            session.say(Outbound::SyncStep1(&known.encode_state_vector()));
         }
     }
 

@@ -94,6 +94,8 @@ const SECOND: Micros = 1_000_000;
 const CATCH_UP: Micros = 10 * MS;
 /// Client ids that one session is asked about because another page may have written under them: it has one, as a rule.
 const ASKED_ABOUT_MAX: usize = 64;
+/// A state vector of more clients than this may be more than a slow line carries in a message (F12).
+const VECTOR_CLIENTS_MAX: usize = 4_096;
 /// What is larger than this is encoded where it delays nobody.
 const ENCODE_HERE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -388,6 +390,7 @@ impl Room {
             twin: None,
             asked_about: BTreeMap::new(),
             refused: false,
+            asked_late: false,
             wants_document: false,
             served: None,
             asks_again: false,
@@ -402,7 +405,10 @@ impl Room {
         session.say(Outbound::Admitted { may_write });
         if session.dialect.asks_at_join() {
             session.saving.asks(true);
-            session.say(Outbound::SyncStep1(&self.newcomers_are_asked()));
+            session.asked_late = self.document.clocks().len() > VECTOR_CLIENTS_MAX;
+            if !session.asked_late {
+                session.say(Outbound::SyncStep1(&self.newcomers_are_asked()));
+            }
         }
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
@@ -482,7 +488,7 @@ impl Room {
         let is_question = matches!(message, Inbound::SyncStep1(_));
         match message {
             Inbound::SyncStep1(had) => {
-                self.ask_back(id);
+                self.ask_back(id, &had);
                 self.wants_sync(id, &had, now, effects);
             }
             Inbound::Update { update, answer } => {

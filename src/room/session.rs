@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub refused: bool,
     /// It has been told that its edits are not taken.
     pub told_read_only: bool,
+    /// It is asked for what it has when it has said of whom it has anything (F16).
+    pub asked_late: bool,
     /// It has asked for the document and was not sent all of it.
     pub wants_document: bool,
     pub identity: Identity,

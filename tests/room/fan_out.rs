@@ -3,12 +3,17 @@
 use cowrite::{
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
     protocol::{close::CloseReason, dialect::Inbound, frame, lib0::write_var_uint, y_websocket},
-    room::{Policy, outbox::Kind, session::SessionId},
+    room::{
+        Policy,
+        outbox::{Kind, Line},
+        session::SessionId,
+    },
     store::StoredDocument,
 };
 
 use crate::{
     editor::{Editor, Heard, Random, saved_question, scribble, states, step1, step2, update},
+    hocuspocus,
     table::{Deed, MS, POLICY, SECOND, Table, writer},
 };
 
@@ -451,6 +456,88 @@ fn f15_to_whom_an_answer_did_not_come_it_is_sent_in_smaller_messages() {
     table.says(1, &update(&author.types(&"y".repeat(400_000))));
     let had = [&[1, 5][..], &[0xC0, 0xCF, 0x24]].concat();
     assert!(largest(&mut table, 6, 78, &had) > 400_000);
+}
+
+#[test]
+fn f16_who_joins_a_document_of_very_many_is_asked_about_those_of_whom_it_has_anything() {
+    let state = |clients: std::ops::Range<u64>| {
+        let mut state = Vec::new();
+        write_var_uint(&mut state, clients.end - clients.start);
+        for client in clients.rev() {
+            state.push(1);
+            write_var_uint(&mut state, client);
+            state.extend_from_slice(&[0, 4, 1, 4, b't', b'e', b'x', b't', 1, b'x']);
+        }
+        state.push(0);
+        state
+    };
+    let stored = |count: u64| StoredDocument {
+        snapshot: Some((1, state(1_000..1_000 + count).into())),
+        updates: Vec::new(),
+    };
+    let questions = |heard: Vec<Heard>| -> Vec<Vec<u8>> {
+        let vector = |heard| match heard {
+            Heard::Step1(vector) => Some(vector),
+            _ => None,
+        };
+        heard.into_iter().filter_map(vector).collect()
+    };
+    let mut few = Table::with(POLICY, &stored(4_096));
+    few.joins(1, writer(), None);
+    assert!(questions(few.takes(1))[0].len() > 10_000, "it is asked at once");
+
+    let mut table = Table::with(POLICY, &stored(20_000));
+    // Has nothing.
+    table.joins(1, writer(), None);
+    assert!(questions(table.takes(1)).is_empty());
+    table.says(1, &step1(&[0]));
+    table.passes(SECOND);
+    let heard = table.takes(1);
+    let (asked, answered) = (
+        heard
+            .iter()
+            .position(|heard| matches!(heard, Heard::Step1(vector) if vector[..] == [0])),
+        heard
+            .iter()
+            .position(|heard| matches!(heard, Heard::Update(_) | Heard::Step2(_))),
+    );
+    assert!(asked < answered && asked.is_some(), "before it has what we have");
+    table.says(1, &step1(&[0]));
+    assert!(questions(table.takes(1)).is_empty(), "once");
+
+    // Has some, and wrote while it was away.
+    for (id, on_hocuspocus) in [(2, false), (3, true)] {
+        let page = Editor::new(70 + id);
+        page.applies(&state(1_000..1_010));
+        page.types("written offline");
+        let had = page.state_vector();
+        if on_hocuspocus {
+            table.joins_on_hocuspocus(id, writer(), Line::new(usize::MAX));
+        } else {
+            table.joins(id, writer(), None);
+        }
+        table.says(id, &step1(&had));
+        let asked = if on_hocuspocus {
+            hocuspocus::questions(&table, id)
+        } else {
+            questions(table.takes(id))
+        };
+        let [question] = &asked[..] else { panic!("{asked:?}") };
+        assert!(question.len() < 100, "{}", question.len());
+        let answer = page.answer(question);
+        assert!(
+            answer.len() < 100,
+            "what was there it does not send again: {}",
+            answer.len()
+        );
+        table.says(id, &step2(&answer));
+        table.passes(SECOND);
+        let appended = table
+            .did()
+            .into_iter()
+            .any(|deed| matches!(deed, Deed::Append(_, update, _) if update[..] == answer[..]));
+        assert!(appended, "all that it wrote is here");
+    }
 }
 
 #[test]

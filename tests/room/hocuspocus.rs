@@ -57,6 +57,15 @@ fn said(mut frames: &[u8]) -> Vec<Said> {
     all
 }
 
+/// The state vectors that it was asked with.
+pub fn questions(table: &Table, id: u64) -> Vec<Vec<u8>> {
+    let vector = |said| match said {
+        Said::Step1(vector) => Some(vector),
+        _ => None,
+    };
+    hears(table, id).into_iter().filter_map(vector).collect()
+}
+
 fn statuses(said: &[Said]) -> Vec<u64> {
     said.iter()
         .filter_map(|said| match said {

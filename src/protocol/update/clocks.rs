@@ -42,9 +42,14 @@ impl Clocks {
 
     /// What is known here and in `other`: of a peer's state vector, the part that a document can make use of.
     pub fn restricted_to(&self, other: &Clocks) -> Clocks {
-        let both = |(client, clock): (u64, u32)| Some((client, clock.min(*other.next.get(&client)?)));
+        let (few, many) = if self.len() <= other.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let both = |(client, clock): (u64, u32)| Some((client, clock.min(*many.next.get(&client)?)));
         Clocks {
-            next: self.iter().filter_map(both).collect(),
+            next: few.iter().filter_map(both).collect(),
         }
     }
 
