@@ -1,12 +1,14 @@
 // Slow lines: providers give up when no message came for 30 s (y-sweet's: 5 s), and one that is on its way does not count.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import * as encoding from 'lib0/encoding'
+import * as Y from 'yjs'
 
 import { connect, newest, same, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, connectSocket, newest as hocuspocus, settled } from '../lib/hocuspocus.js'
 import { startServer } from '../lib/server.js'
 import { gateway, slowLine } from '../lib/slow-line.js'
-import { connect as connectYSweet, manager } from '../lib/y-sweet.js'
+import { connect as connectYSweet, manager, open as openYSweet, saved as savedYSweet } from '../lib/y-sweet.js'
 import { until } from '../../lib/wait.mjs'
 
 test('f12 a document of 600 kB reaches readers on a slow line without a reconnect', { timeout: 120_000 }, async t => {
@@ -55,3 +57,42 @@ for (const [what, way] of [
     await same(author, reader)
   })
 }
+
+test('f16 who wrote offline in a document of very many client ids has it saved, on each wire', async t => {
+  const server = await startServer(t)
+  const crowd = new Y.Doc({ gc: false })
+  // What 6,000 pages typed into one text, a letter each.
+  const letters = encoding.createEncoder()
+  encoding.writeVarUint(letters, 6_000)
+  for (let client = 106_000; client > 100_000; client--) {
+    for (const number of [1, client, 0]) encoding.writeVarUint(letters, number)
+    encoding.writeUint8(letters, 4)
+    encoding.writeVarUint(letters, 1)
+    for (const text of ['text', 'x']) encoding.writeVarString(letters, text)
+  }
+  encoding.writeVarUint(letters, 0)
+  Y.applyUpdate(crowd, encoding.toUint8Array(letters))
+  const author = connect(t, newest, server, 'crowd')
+  await synced(author)
+  Y.applyUpdate(author.doc, Y.encodeStateAsUpdate(crowd))
+  await saved(author)
+
+  // Each has all of it but what others write meanwhile.
+  const away = (word, doc = new Y.Doc()) => {
+    Y.applyUpdate(doc, Y.encodeStateAsUpdate(crowd))
+    doc.getText('text').insert(0, word)
+    return doc
+  }
+  const [one, two, three, nobody] = [
+    connect(t, newest, server, 'crowd'),
+    connectHocuspocus(t, hocuspocus, server, 'crowd', { document: away('two ') }),
+    openYSweet(t, server, 'crowd', {}, { doc: away('three ') }),
+    connect(t, newest, server, 'crowd'),
+  ]
+  away('one ', one.doc)
+  for (const word of ['one ', 'two ', 'three ']) await until(`${word}is there`, () => nobody.text.toString().includes(word))
+  await same(author, one, two, three, nobody)
+  await saved(one)
+  await settled(two)
+  await savedYSweet(three)
+})
