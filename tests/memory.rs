@@ -9,9 +9,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use cowrite::{
-    document::Deleted,
+    document::{Deleted, Document, Verdict},
     id::DocumentId,
-    protocol::update::CheckedUpdate,
+    protocol::{
+        lib0::{write_var_bytes, write_var_uint},
+        update::CheckedUpdate,
+    },
     room::{Policy, Room},
     store::StoredDocument,
 };
@@ -80,6 +83,66 @@ fn p6_what_is_kept_of_a_document_is_what_its_bytes_allow() {
         println!("{name}: {held} held, {told} told");
         assert!(told > held / 2 && told < 2 * held, "{name}: {held} held, {told} told");
     }
+}
+
+/// Known by number: whether it is the same is decided without making anything of it (D22).
+#[test]
+fn p6_values_are_compared_within_what_their_bytes_allow() {
+    let _alone = alone();
+    let list = |last: u8| {
+        let mut update = vec![1, 1, 5, 0, 8, 1, 1, b't', 1, 117];
+        write_var_uint(&mut update, 200_001);
+        update.extend([118, 1, 1, b'a', 126].repeat(200_000));
+        update.extend([125, last, 0]);
+        Bytes::from(update)
+    };
+    let keys = |first: u64, step: i64| {
+        let mut update = vec![1, 1, 5, 0, 8, 1, 1, b't', 1, 118];
+        write_var_uint(&mut update, 100_000);
+        for nth in 0..100_000 {
+            write_var_bytes(
+                &mut update,
+                first.wrapping_add_signed(step * nth).to_string().as_bytes(),
+            );
+            update.push(126);
+        }
+        update.push(0);
+        Bytes::from(update)
+    };
+    let one_key = {
+        let mut update = vec![1, 1, 5, 0, 8, 1, 1, b't', 1, 118];
+        write_var_uint(&mut update, 500_000);
+        update.extend([0, 126].repeat(500_000));
+        update.push(0);
+        Bytes::from(update)
+    };
+    for (known, again, is_same) in [
+        (list(1), list(1), true),
+        (list(1), list(2), false),
+        (keys(100_000, 1), keys(199_999, -1), true),
+        (keys(100_000, 1), keys(200_000, -1), false),
+    ] {
+        let mut room = room::Room::new();
+        let before = MEMORY.current_usage();
+        room.receive(&known);
+        let (verdict, comparing) = peak(|| room.document.judge(checked(&again)));
+        assert_eq!(matches!(verdict, Verdict::Known), is_same, "{verdict:?}");
+        assert!(
+            comparing < 30 * again.len() + (16 << 20),
+            "{comparing} bytes for {}",
+            again.len()
+        );
+        drop(room);
+        assert!(MEMORY.current_usage() < before + (1 << 20));
+    }
+    let document = Document::default();
+    let (verdict, judging) = peak(|| document.judge(checked(&one_key)));
+    assert!(matches!(verdict, Verdict::Refused(_)), "a key that comes twice");
+    assert!(
+        judging < 30 * one_key.len() + (16 << 20) / 8,
+        "{judging} bytes for {}",
+        one_key.len()
+    );
 }
 
 /// A text of `length` letters, typed by a few people in many places, some of it deleted again.

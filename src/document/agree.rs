@@ -7,7 +7,6 @@
 //! What honest clients send again may differ in its bytes: it may be cut or joined elsewhere, deleted or collected;
 //! half of a cut emoji is U+FFFD; JSON of other libraries is written anew by Yjs. None of that is a conflict.
 
-use std::collections::BTreeMap;
 use std::str::EncodeUtf16;
 
 use crate::protocol::{
@@ -185,11 +184,16 @@ impl<'a> Side<'a> {
         let (Some(mut mine), Some(mut theirs)) = (self.values_at(kind, from), other.values_at(kind, from)) else {
             return false;
         };
-        let same = (from..to).all(|_| match (value(&mut mine, kind), value(&mut theirs, kind)) {
-            (Some(a), Some(b)) => {
-                a == b || (kind == ANY && same_any(a, b)) || (kind == JSON && same_json(tail(a), tail(b)))
+        let same = (from..to).all(|clock| {
+            match (
+                self.value(&mut mine, kind, clock),
+                other.value(&mut theirs, kind, clock),
+            ) {
+                (Some(a), Some(b)) => {
+                    a == b || (kind == ANY && same_any(a, b)) || (kind == JSON && same_json(tail(a), tail(b)))
+                }
+                _ => false,
             }
-            _ => false,
         });
         (self.values, self.at) = (Some(mine), to);
         (other.values, other.at) = (Some(theirs), to);
@@ -201,13 +205,24 @@ impl<'a> Side<'a> {
         let (Some(mut json), Some(mut any)) = (self.values_at(JSON, from), values.values_at(ANY, from)) else {
             return false;
         };
-        let same = (from..to).all(|_| match (value(&mut json, JSON), value(&mut any, ANY)) {
-            (Some(json), Some(any)) => is_json_of(tail(json), any),
-            _ => false,
-        });
+        let same =
+            (from..to).all(
+                |clock| match (self.value(&mut json, JSON, clock), values.value(&mut any, ANY, clock)) {
+                    (Some(json), Some(any)) => is_json_of(tail(json), any),
+                    _ => false,
+                },
+            );
         (self.values, self.at) = (Some(json), to);
         (values.values, values.at) = (Some(any), to);
         same
+    }
+
+    /// The bytes of the value at a clock, which `r` is at. The last one is what is left: it may be very long.
+    fn value(&self, r: &mut Reader<'a>, kind: u8, clock: u32) -> Option<&'a [u8]> {
+        if clock + 1 == self.step.end() {
+            return r.take(self.step.to.checked_sub(r.position())?).ok();
+        }
+        value(r, kind)
     }
 
     fn values_at(&mut self, kind: u8, from: u32) -> Option<Reader<'a>> {
@@ -265,7 +280,7 @@ fn same_content(kind: u8, a: &[u8], b: &[u8]) -> bool {
 /// A value of so many bytes may be written in any way.
 const SHORT_BYTES: usize = 1_024;
 /// What may be the same differs in length by this factor at most.
-const SAME_FACTOR: usize = 64;
+const SAME_FACTOR: usize = 16;
 /// What is taken is so many times as long as a client writes it again at most: the canonical form that this is measured by
 /// may be shorter than what a client writes, by less than half.
 const WASTE_FACTOR: usize = SAME_FACTOR / 2;
@@ -326,18 +341,29 @@ fn kept_bytes(r: &mut Reader) -> Option<usize> {
     if tag == 117 {
         return (0..count).try_fold(own, |sum, _| Some(sum + kept_bytes(r)?));
     }
-    let mut entry = |_| {
+    // Where each key begins and ends, and what its entry takes: a value may have millions.
+    let mut entries: Vec<[u32; 3]> = Vec::with_capacity(count);
+    let all = r.clone();
+    for _ in 0..count {
         let from = r.position();
-        let key = r.var_bytes().ok()?;
-        let key_bytes = r.position() - from;
-        Some((key, key_bytes + kept_bytes(r)?))
+        r.var_bytes().ok()?;
+        let key_to = r.position();
+        let bytes = key_to - from + kept_bytes(r)?;
+        entries.push([from, key_to, bytes].map(|number| u32::try_from(number).unwrap_or(u32::MAX)));
+    }
+    let key = |entry: &[u32; 3]| {
+        let [from, to] = [entry[0], entry[1]].map(|at| at as usize);
+        all.back_to(from).take(to - from).unwrap_or_default()
     };
-    let mut entries = (0..count).map(&mut entry).collect::<Option<Vec<_>>>()?;
-    // The sort keeps the order of those that are equal: the last one holds.
-    entries.sort_by_key(|(key, _)| *key);
-    let is_last = |index: usize| entries.get(index + 1).is_none_or(|next| next.0 != entries[index].0);
+    entries.sort_unstable_by(|one, other| key(one).cmp(key(other)).then(one[0].cmp(&other[0])));
+    // The last one of a key holds.
+    let is_last = |index: usize| {
+        entries
+            .get(index + 1)
+            .is_none_or(|next| key(next) != key(&entries[index]))
+    };
     let kept = (0..entries.len()).filter(|index| is_last(*index));
-    Some(own + kept.map(|index| entries[index].1).sum::<usize>())
+    Some(own + kept.map(|index| entries[index][2] as usize).sum::<usize>())
 }
 
 /// JSON in the one form in which it can be compared.
@@ -386,57 +412,125 @@ fn same_any(a: &[u8], b: &[u8]) -> bool {
     if !may_be_same(a, b) {
         return false;
     }
-    let read = |bytes| Value::read(&mut Reader::new(bytes));
-    matches!((read(a), read(b)), (Some(a), Some(b)) if a == b)
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let mut compared = Compared {
+        left: COMPARED_TIMES * (a.len() + b.len()),
+    };
+    compared.same(&mut Reader::new(short), &mut Reader::new(long)) == Some(true)
 }
 
-/// A value, whatever it is written as.
-#[derive(Debug, PartialEq)]
-enum Value {
-    Undefined,
-    Null,
-    Bool(bool),
-    Number(f64),
-    NotANumber,
-    BigInt(Vec<u8>),
-    Text(String),
-    Bytes(Vec<u8>),
-    Array(Vec<Value>),
-    Object(BTreeMap<String, Value>),
+/// Objects in objects whose keys are all in another order are gone through so many times.
+const COMPARED_TIMES: usize = 64;
+
+/// Two values, which the gate has checked, are gone through together; they nest at most `ANY_DEPTH_MAX` deep. What is held for
+/// that is an index of an object of the shorter one, where its keys are in another order.
+struct Compared {
+    /// So many bytes may be gone through again.
+    left: usize,
 }
 
-impl Value {
-    fn number(value: f64) -> Self {
-        if value.is_nan() {
-            Self::NotANumber
-        } else {
-            Self::Number(value)
-        }
-    }
+/// An entry of an object: its key, which it is, and where its value begins.
+type Entry<'a> = (&'a [u8], usize, Reader<'a>);
 
-    /// Reads an `Any`, which the gate has checked: it nests at most `ANY_DEPTH_MAX` deep.
-    fn read(r: &mut Reader) -> Option<Self> {
-        Some(match r.byte().ok()? {
-            127 => Self::Undefined,
-            126 => Self::Null,
-            121 => Self::Bool(false),
-            120 => Self::Bool(true),
-            125 => Self::number(r.var_int().ok()? as f64),
-            124 => Self::number(f64::from(f32::from_be_bytes(r.take(4).ok()?.try_into().ok()?))),
-            123 => Self::number(f64::from_be_bytes(r.take(8).ok()?.try_into().ok()?)),
-            122 => Self::BigInt(r.take(8).ok()?.to_vec()),
-            119 => Self::Text(r.var_string().ok()?.to_owned()),
-            116 => Self::Bytes(r.var_bytes().ok()?.to_vec()),
-            117 => {
-                let count = r.count(1).ok()?;
-                Self::Array((0..count).map(|_| Self::read(r)).collect::<Option<_>>()?)
+impl Compared {
+    /// Whether both are the same, whatever they are written as. `None` when that is not known.
+    fn same<'a>(&mut self, short: &mut Reader<'a>, long: &mut Reader<'a>) -> Option<bool> {
+        let tags = (short.byte().ok()?, long.byte().ok()?);
+        Some(match tags {
+            (123..=125, 123..=125) => {
+                let (a, b) = (number(tags.0, short)?, number(tags.1, long)?);
+                a == b || (a.is_nan() && b.is_nan())
             }
-            118 => {
-                let count = r.count(2).ok()?;
-                let entry = |r: &mut Reader| Some((r.var_string().ok()?.to_owned(), Self::read(r)?));
-                Self::Object((0..count).map(|_| entry(r)).collect::<Option<_>>()?)
+            (a, b) if a != b => false,
+            (120 | 121 | 126 | 127, _) => true,
+            (122, _) => short.take(8).ok()? == long.take(8).ok()?,
+            (116 | 119, _) => short.var_bytes().ok()? == long.var_bytes().ok()?,
+            (117, _) => {
+                let (count, other) = (short.count(1).ok()?, long.count(1).ok()?);
+                if count != other {
+                    return Some(false);
+                }
+                for _ in 0..count {
+                    if !self.same(short, long)? {
+                        return Some(false);
+                    }
+                }
+                true
             }
+            (118, _) => return self.same_object(short, long),
             _ => return None,
         })
     }
+
+    /// As a rule the keys of both are in one order. Otherwise each is looked up, and the last of a key holds.
+    fn same_object<'a>(&mut self, short: &mut Reader<'a>, long: &mut Reader<'a>) -> Option<bool> {
+        let (count, long_count) = (short.count(2).ok()?, long.count(2).ok()?);
+        let (short_from, long_from) = (short.clone(), long.clone());
+        let (mut same, mut differs) = (0, None);
+        while same < count.min(long_count) {
+            if short.var_bytes().ok()? != long.var_bytes().ok()? {
+                break;
+            }
+            if !self.same(short, long)? {
+                differs = Some(same);
+                break;
+            }
+            same += 1;
+        }
+        if same == count && same == long_count {
+            return Some(true);
+        }
+        (*short, *long) = (short_from, long_from);
+        let mut index: Vec<Entry> = (0..count).map(|nth| self.entry(short, nth)).collect::<Option<_>>()?;
+        // The sort keeps the order of those that are equal.
+        index.sort_by_key(|(key, ..)| *key);
+        index.dedup_by(|next, kept| {
+            let again = next.0 == kept.0;
+            if again {
+                *kept = next.clone();
+            }
+            again
+        });
+        let mut found: Vec<Option<(usize, Reader)>> = vec![None; index.len()];
+        for nth in 0..long_count {
+            let (key, nth, value) = self.entry(long, nth)?;
+            let Ok(at) = index.binary_search_by_key(&key, |(key, ..)| *key) else {
+                return Some(false);
+            };
+            found[at] = Some((nth, value));
+        }
+        for ((_, nth, value), found) in index.iter_mut().zip(&mut found) {
+            let Some((other_nth, other)) = found else {
+                return Some(false);
+            };
+            let is_pair = nth == other_nth;
+            if is_pair && differs == Some(*nth) {
+                return Some(false);
+            }
+            // What was gone through is not gone through again, or what is nested would be so very often.
+            let is_known = is_pair && *nth < same;
+            if !is_known && !self.same(value, other)? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn entry<'a>(&mut self, r: &mut Reader<'a>, nth: usize) -> Option<Entry<'a>> {
+        let from = r.position();
+        let key = r.var_bytes().ok()?;
+        let value = r.clone();
+        structs::any::<false>(r).ok()?;
+        self.left = self.left.checked_sub(r.position() - from)?;
+        Some((key, nth, value))
+    }
+}
+
+/// The number that follows its tag.
+fn number(tag: u8, r: &mut Reader) -> Option<f64> {
+    Some(match tag {
+        125 => r.var_int().ok()? as f64,
+        124 => f64::from(f32::from_be_bytes(r.take(4).ok()?.try_into().ok()?)),
+        _ => f64::from_be_bytes(r.take(8).ok()?.try_into().ok()?),
+    })
 }

@@ -513,6 +513,92 @@ fn d22_values_that_are_written_otherwise_are_the_same() {
 }
 
 #[test]
+fn d22_values_are_the_same_whatever_the_order_of_keys_and_however_deep() {
+    let is_same = |one: &[u8], other: &[u8]| {
+        let any = |bytes: &[u8]| wrote(None, None, structs::ANY, [&[2][..], bytes, &[125, 7]].concat());
+        let judged = [(one, other), (other, one)].map(|(known, again)| {
+            let mut document = Document::default();
+            wrote_by(&mut document, 10, &[any(known)]);
+            matches!(document.judge(update(&[(10, 0, &[any(again)])], &[])), Verdict::Known)
+        });
+        assert_eq!(judged[0], judged[1], "{one:?} {other:?}");
+        judged[0]
+    };
+    let object = |entries: &[(&str, &[u8])]| {
+        let mut out = vec![118];
+        write_var_uint(&mut out, entries.len() as u64);
+        for (key, value) in entries {
+            out.extend(bytes_of(key));
+            out.extend(*value);
+        }
+        out
+    };
+    let list = |values: &[&[u8]]| [&[117, values.len() as u8][..], &values.concat()].concat();
+    let (one, two): (&[u8], &[u8]) = (&[125, 1], &[125, 2]);
+    let not_a_number: &[u8] = &[123, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0];
+
+    assert!(is_same(
+        &object(&[("a", one), ("b", two)]),
+        &object(&[("b", two), ("a", one)])
+    ));
+    assert!(!is_same(
+        &object(&[("a", one), ("b", two)]),
+        &object(&[("b", one), ("a", two)])
+    ));
+    assert!(!is_same(
+        &object(&[("a", one), ("b", two)]),
+        &object(&[("a", one), ("c", two)])
+    ));
+    assert!(!is_same(&object(&[("a", one)]), &object(&[("a", one), ("b", two)])));
+    assert!(
+        is_same(
+            &object(&[("a", two), ("b", one), ("a", one)]),
+            &object(&[("a", one), ("b", one)])
+        ),
+        "the last holds"
+    );
+    assert!(!is_same(
+        &object(&[("a", one), ("b", one), ("a", two)]),
+        &object(&[("a", one), ("b", one)])
+    ));
+    assert!(is_same(
+        &list(&[not_a_number, one]),
+        &list(&[&[124, 0x7f, 0xc0, 0, 0], one])
+    ));
+    assert!(!is_same(&list(&[one]), &list(&[one, one])));
+    assert!(!is_same(&list(&[one]), &object(&[("a", one)])));
+    assert!(!is_same(&[119, 1, b'a'], &[116, 1, b'a']));
+    assert!(!is_same(&[122, 0, 0, 0, 0, 0, 0, 0, 1], one), "a BigInt is no number");
+
+    // In each of many the keys are in another order, and what differs is at the bottom.
+    let nested = |depth: usize, is_turned: bool, bottom: &[u8]| {
+        let mut value = bottom.to_vec();
+        for _ in 0..depth {
+            let entries: [(&str, &[u8]); 3] = [("a", &value), ("b", one), ("c", two)];
+            let turned = [entries[0], entries[2], entries[1]];
+            value = object(if is_turned { &turned } else { &entries });
+        }
+        value
+    };
+    for depth in [1, 10, 100] {
+        assert!(is_same(&nested(depth, false, one), &nested(depth, true, one)));
+        assert!(!is_same(&nested(depth, false, one), &nested(depth, true, two)));
+        assert!(!is_same(&nested(depth, false, one), &nested(depth, false, two)));
+    }
+}
+
+#[test]
+fn d22_what_was_withheld_may_be_of_very_many_clients() {
+    let letter = |n: u64| [&[1][..], &number(n), &[0, 4, 1, 1, b't', 1, b'x']].concat();
+    let letters: Vec<Vec<u8>> = (1..=40_000).rev().map(letter).collect();
+    let update = CheckedUpdate::check([number(40_000), letters.concat(), number(0)].concat().into()).unwrap();
+
+    let without = update.without(&(1..40_000).collect::<Vec<_>>());
+
+    assert_eq!(without.spans().collect::<Vec<_>>(), [(40_000, 0..1)]);
+}
+
+#[test]
 fn d13_a_state_that_is_encoded_elsewhere_is_of_its_moment() {
     let mut document = Document::default();
     wrote_by(&mut document, 10, &[text(None, None, "abc")]);

@@ -14,7 +14,7 @@ use bytes::Bytes;
 #[cfg(feature = "postgres")]
 use uuid::Uuid;
 
-use super::{Export, Failure, Place, count, failed, image::Image, journal_in, say, size, time_text};
+use super::{Export, Failure, Place, count, failed, image::Image, is_folder, journal_in, say, size, time_text};
 #[cfg(feature = "postgres")]
 use crate::store::postgres::{Options, PostgresStore};
 use crate::{
@@ -206,7 +206,7 @@ impl Hand {
     )]
     fn on(place: &Place, name: &DocumentId) -> Result<Self, Failure> {
         match place {
-            Place::Folder(data) if !data.is_dir() => {
+            Place::Folder(data) if !is_folder(data)? => {
                 Err(Failure(format!("the folder {} does not exist", data.display())))
             }
             Place::Folder(data) => Ok(Self {

@@ -34,6 +34,7 @@ mod verify;
 
 use std::{
     fmt::Display,
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -248,13 +249,29 @@ fn prepare(url: &DatabaseUrl, expected: postgres::Tables, out: &mut dyn Write) -
 /// When there is none.
 fn journal_in(data: &Path) -> Result<PathBuf, Failure> {
     let journal = data.join("journal");
-    if journal.is_dir() {
+    if is_folder(&journal)? {
         return Ok(journal);
     }
     Err(Failure(format!(
         "{} is no data folder of cowrite: there is no journal in it",
         data.display()
     )))
+}
+
+/// Whether there is a folder.
+///
+/// # Errors
+/// When that cannot be seen: what is hidden from this user is not missing.
+fn is_folder(path: &Path) -> Result<bool, Failure> {
+    match fs::metadata(path) {
+        Ok(about) => Ok(about.is_dir()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Failure(format!(
+            "{} cannot be looked at: {error}; run this as the user to whom it belongs, or as root",
+            path.display()
+        ))),
+        Err(error) => Err(failed("look at", path, error)),
+    }
 }
 
 fn failed(doing: &str, path: &Path, error: io::Error) -> Failure {

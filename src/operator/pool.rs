@@ -24,7 +24,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Failure, failed, image::Image, time_text};
+use super::{Failure, failed, image::Image, is_folder, time_text};
 use crate::store::journal::{
     disk::{Disk, DiskLock, FileDisk},
     hint, segment,
@@ -94,7 +94,7 @@ pub(super) struct Pool {
 impl Pool {
     /// Opens a backup to read it; one on a disk that cannot be written to is read without its lock.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
-        if !folder.join("runs").is_dir() {
+        if !is_folder(&folder.join("runs"))? {
             return Err(Failure(format!(
                 "{} is no backup of cowrite: there is no folder `runs` in it",
                 folder.display()
@@ -109,7 +109,7 @@ impl Pool {
 
     /// Opens a backup to write to it, and makes it when the folder is empty or missing.
     pub fn open_or_make(folder: &Path) -> Result<Self, Failure> {
-        if !folder.join("runs").is_dir() {
+        if !is_folder(&folder.join("runs"))? {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries.flatten().collect(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

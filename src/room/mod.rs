@@ -175,6 +175,8 @@ impl Room {
         let document = Document::open(stored.records(), policy.deleted)?;
         let snapshot_bytes = stored.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let updates_bytes = stored.updates.iter().map(|(_, bytes)| bytes.len()).sum();
+        // What it dropped as it was opened may have made it small again.
+        let too_large = snapshot_bytes.min(document.weight_bytes()) > policy.document_bytes_max;
         let mut room = Self {
             name,
             policy,
@@ -199,7 +201,7 @@ impl Room {
             unseen: FxHashSet::default(),
             writes: Vec::new(),
             leaving: None,
-            too_large: false,
+            too_large,
             compacted_bytes: snapshot_bytes,
             store_free: Free::default(),
             memory: Memory::unbounded(),

@@ -198,6 +198,31 @@ fn d8_a_document_takes_edits_up_to_its_limit_and_none_after_it() {
 }
 
 #[test]
+fn d8_a_document_that_is_full_is_full_when_it_is_opened_again() {
+    let policy = Policy {
+        document_bytes_max: 2_000,
+        ..POLICY
+    };
+    let author = Editor::new(5);
+    author.types(&"x".repeat(2_001));
+    let ended = |policy: Policy, author: &Editor| {
+        let stored = StoredDocument {
+            snapshot: Some((1, author.state().into())),
+            updates: Vec::new(),
+        };
+        let mut table = Table::with(policy, &stored);
+        table.seats(1);
+        table.says(1, &update(&author.types("y")));
+        let is_full = |deed: &Deed| matches!(deed, Deed::Ended(1, CloseReason::DocumentTooLarge(_)));
+        table.did().iter().any(is_full)
+    };
+
+    assert!(ended(policy, &author));
+    assert!(!ended(POLICY, &author), "the limit was raised");
+    assert!(!ended(policy, &Editor::of(&Editor::new(6).types("small"))));
+}
+
+#[test]
 fn d9_what_is_not_yjs_ends_its_session_and_nobody_else_notices() {
     let mut table = Table::new();
     let author = Editor::new(5);

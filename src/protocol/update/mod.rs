@@ -121,10 +121,13 @@ impl CheckedUpdate {
     /// This without the structs of some clients.
     #[must_use]
     pub fn without(&self, clients: &[u64]) -> Self {
+        // Both may be very many.
+        let mut clients = clients.to_vec();
+        clients.sort_unstable();
         let kept = self
             .sections
             .iter()
-            .filter(|section| !clients.contains(&section.client));
+            .filter(|section| clients.binary_search(&section.client).is_err());
         let sections: SmallVec<[encode::Out; 2]> = kept
             .map(|section| encode::Out {
                 client: section.client,
