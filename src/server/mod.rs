@@ -325,11 +325,13 @@ impl Application {
             member.join().await;
         }
         let follows = actix_web::rt::spawn(admin::follow(self.shared.clone()));
+        let strands = actix_web::rt::spawn(cluster::watch(self.shared.clone()));
         let reason = stop.await;
         let deadline = Instant::now() + patience;
         log::info!("{reason}: stopping");
         watch.abort();
         follows.abort();
+        strands.abort();
         if let Some(reloads) = reloads {
             reloads.abort();
         }
