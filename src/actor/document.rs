@@ -274,8 +274,14 @@ pub struct Leave(pub SessionId);
 #[rtype(result = "()")]
 struct Done(Option<Encoded>);
 
+/// Who is here is to go to another server, and the document stays in memory until all of it is saved. Answered with the number of
+/// sessions that were told.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "usize")]
+pub struct SendAway;
+
 /// The server stops. Answered with the number of sessions that were told.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "usize")]
 pub struct ShutDown;
 
@@ -928,6 +934,22 @@ impl Handler<Done> for DocumentActor {
             Some(encoded) => self.with_room(ctx, |room, effects, now| room.encoded(encoded, now, effects)),
             None => self.drain(&CloseReason::Restarting, ctx),
         }
+    }
+}
+
+impl Handler<SendAway> for DocumentActor {
+    type Result = MessageResult<SendAway>;
+
+    fn handle(&mut self, _: SendAway, ctx: &mut Self::Context) -> Self::Result {
+        MessageResult(self.with_room(ctx, |room, effects, now| {
+            let sessions = room.sessions();
+            if sessions > 0 {
+                // They take along what the others have said.
+                room.flush(now, effects);
+                room.end_all(&CloseReason::Restarting, now, effects);
+            }
+            sessions
+        }))
     }
 }
 

@@ -292,6 +292,13 @@ fn admit(request: &HttpRequest, shared: &Shared) -> Result<(), Refusal> {
     shared
         .origins
         .check(all(header::ORIGIN).as_deref(), all(header::HOST).as_deref())?;
+    if shared.is_stranded() {
+        // With a status: whoever stands in front tries another node at once.
+        return Err(Refusal::Http(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the database does not answer this server, and answers others: come back".to_owned(),
+        ));
+    }
     let others = shared.nodes.as_ref().and_then(|nodes| nodes.heir());
     if shared.draining.load(Ordering::Relaxed) && others.is_none() {
         return Err(Refusal::Http(

@@ -1,6 +1,6 @@
 //! What nodes ask each other on their own behalf, and how this one is reached by them.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,7 +11,9 @@ use actix_web::{
     rt::net::TcpStream,
     web::{self, Bytes, Data, Payload, ServiceConfig},
 };
+use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
 
 use crate::{
     actor::{
@@ -28,18 +30,25 @@ use crate::{
 use super::{
     Shared, admin,
     admission::Refusal,
+    health,
     socket::Socket,
+    together,
     tunnel::{self, Asked, Lost},
     y_sweet::body,
 };
 
 /// Most bytes of an answer that are told.
 const ANSWER_BYTES_MAX: usize = 1024;
+/// Where a node is asked whether the database answers it.
+const ANSWERED: &str = "/cluster/answered";
+/// How long another node may take to say so. One that is frozen holds up nobody longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What only nodes may ask.
 pub fn routes(config: &mut ServiceConfig) {
     config
         .route("/cluster/write/{document:.+}", web::post().to(write))
+        .route(ANSWERED, web::get().to(answered))
         // Behind these are the operator's own, whose token the node that asks has seen.
         .service(web::scope("/cluster").configure(admin::tells));
 }
@@ -70,8 +79,9 @@ pub async fn greet(
 
 /// `POST /cluster/write/{document}`: what a node held of a document that it has lost.
 async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
-    if tunnel::said(&request) != Some(Said::Node) {
-        return Err(CloseReason::Forbidden("this is for nodes".to_owned()).into());
+    is_node(&request)?;
+    if shared.is_stranded() {
+        return Ok(tunnel::not_here());
     }
     let raw_name = request.uri().path().strip_prefix("/cluster/write/").unwrap_or_default();
     let document = DocumentId::from_url_path(raw_name).map_err(|invalid| CloseReason::Refused(invalid.to_string()))?;
@@ -96,6 +106,40 @@ async fn write(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     };
     shared.registry.write(&document, write).await?;
     Ok(HttpResponse::Ok().finish())
+}
+
+/// `GET /cluster/answered`: 200 when the database answers this node, and who comes to it is let in; otherwise 503.
+async fn answered(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, Refusal> {
+    is_node(&request)?;
+    let is_answered = shared
+        .nodes
+        .as_ref()
+        .is_some_and(|nodes| nodes.is_answered() && !nodes.is_draining());
+    let status = if is_answered && health::trouble(&shared).is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    // Not a refusal: it is the answer.
+    Ok(HttpResponse::build(status).finish())
+}
+
+fn is_node(request: &HttpRequest) -> Result<(), Refusal> {
+    match tunnel::said(request) {
+        Some(Said::Node) => Ok(()),
+        _ => Err(CloseReason::Forbidden("this is for nodes".to_owned()).into()),
+    }
+}
+
+/// Whether one of the nodes that this one knew last says that the database answers it. It takes as long as the first of these, or
+/// two seconds when there is none.
+pub async fn another_is_answered(nodes: &Nodes) -> bool {
+    let asked = &together::asked(ANSWERED);
+    let asks = nodes.living().into_iter().map(|peer| async move {
+        let answer = timeout(PATIENCE, tunnel::ask_quietly(nodes, &peer, asked)).await;
+        matches!(answer, Ok(Some(answer)) if answer.head.status == StatusCode::OK)
+    });
+    asks.collect::<FuturesUnordered<_>>().any(future::ready).await
 }
 
 impl Others for Arc<Nodes> {

@@ -38,6 +38,8 @@ pub async fn readyz(shared: Data<Shared>) -> HttpResponse {
 pub fn trouble(shared: &Shared) -> Option<String> {
     if shared.draining.load(Ordering::Relaxed) {
         Some("the server is stopping".to_owned())
+    } else if shared.is_stranded() {
+        Some("the database answers other nodes, and not this one: clients are sent to these".to_owned())
     } else {
         let of_keys = || shared.keys.as_ref().and_then(Keys::trouble);
         let of_nodes = || {

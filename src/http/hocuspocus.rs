@@ -345,7 +345,7 @@ impl Socket {
                     self.own.echo_close(Some(1000));
                     return Ok(());
                 }
-                if shared.draining.load(Ordering::Relaxed) {
+                if shared.draining.load(Ordering::Relaxed) || shared.is_stranded() {
                     return Err(CloseReason::Restarting);
                 }
                 self.unknown_since.get_or_insert_with(Instant::now);

@@ -129,6 +129,9 @@ impl Came {
         document: &DocumentId,
         shared: &Shared,
     ) -> Result<Option<Answer>, CloseReason> {
+        if nodes.is_stranded() {
+            return Err(CloseReason::Restarting);
+        }
         // Each of them is a connection, and one socket may have many.
         if shared.connections.load(Ordering::Relaxed) >= shared.connections_max {
             return Err(CloseReason::Overloaded(
@@ -161,6 +164,9 @@ pub async fn is_here(request: &HttpRequest, shared: &Shared) -> bool {
     let (Some(nodes), Some(Ok(document))) = (&shared.nodes, name.map(DocumentId::from_url_path)) else {
         return false;
     };
+    if nodes.is_stranded() {
+        return false;
+    }
     if shared.registry.has(&document) {
         return shared.registry.elsewhere(&document).await.is_none();
     }

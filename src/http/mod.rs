@@ -138,7 +138,7 @@ pub struct Shared {
     pub next_session: AtomicU64,
     /// The server is stopping: no new connections, not ready.
     pub draining: AtomicBool,
-    /// Tells it those who have no document that does.
+    /// Tells that, or that this node is stranded, to those who have no document that does.
     pub stopping: Notify,
     /// How often readers look into documents.
     pub looks: Mutex<looks::Looks>,
@@ -164,6 +164,12 @@ pub struct Held {
 }
 
 impl Shared {
+    /// Whether whoever comes is to go to another node, and whoever is here as well.
+    #[must_use]
+    pub fn is_stranded(&self) -> bool {
+        self.nodes.as_ref().is_some_and(|nodes| nodes.is_stranded())
+    }
+
     /// What is held. Nothing is looked through for it.
     #[must_use]
     pub fn held(&self) -> Held {

@@ -100,6 +100,10 @@ pub async fn checked(
 /// The reason to end the session with.
 pub async fn join(shared: &Shared, join: Join, document: &DocumentId) -> Result<Addr<DocumentActor>, CloseReason> {
     let id = join.joining.id;
+    // Who was admitted before it was so would stay until the next look.
+    if shared.is_stranded() {
+        return Err(CloseReason::Restarting);
+    }
     for _ in 0..OPEN_TRIES {
         let actor = shared.registry.open_for(document, &join.joining.accounts)?;
         match timeout(JOIN_PATIENCE, actor.send(join.clone())).await {

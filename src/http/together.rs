@@ -93,7 +93,7 @@ fn target(request: &HttpRequest) -> String {
 }
 
 /// A question on this node's own behalf: the operator's token stays here.
-fn asked(target: &str) -> Asked {
+pub(super) fn asked(target: &str) -> Asked {
     let mut headers = HeaderMap::new();
     // HTTP asks for one.
     headers.insert(header::HOST, HeaderValue::from_static("node"));

@@ -123,6 +123,13 @@ pub async fn route(request: &HttpRequest, payload: Payload, raw_name: &str, shar
     if admission::is_upgrade(request) && admission::is_no_handshake(request).is_some() {
         return Way::Here(payload);
     }
+    if shared.is_stranded() {
+        // The node that sent it looks again. A client is turned away as it is admitted.
+        return match said(request) {
+            Some(_) => Way::Answered(not_here()),
+            None => Way::Here(payload),
+        };
+    }
     let credentials = admission::credentials(request);
     if shared.registry.has(&document) || admission::identify(credentials.shown(), &document, shared).is_err() {
         return Way::Here(payload);
@@ -378,6 +385,11 @@ pub async fn ask_peer(nodes: &Nodes, peer: &Peer, asked: &Asked) -> Result<Answe
     }
 }
 
+/// The same, and nobody is told when it lives no more: the store, which tells the others, could not be reached.
+pub async fn ask_quietly(nodes: &Nodes, peer: &Peer, asked: &Asked) -> Option<Answer> {
+    connect(nodes, peer, asked).await.ok()
+}
+
 /// Why an owner does not answer.
 enum Failed {
     /// It lives no more.
@@ -398,7 +410,7 @@ impl From<io::Error> for Failed {
 async fn connect(nodes: &Nodes, owner: &Peer, asked: &Asked) -> Result<Answer, Failed> {
     tokio::select! {
         answer = ask_one(nodes, owner, asked) => answer,
-        () = nodes.ends_with(owner.id) => Err(Failed::Now("it is gone".to_owned())),
+        () = nodes.is_over_with(owner.id) => Err(Failed::Now("it is gone".to_owned())),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * `secret`: what the nodes of one cluster know
 //! * `greeting`: how two of them begin to talk
+//! * `stranded`: when one of them gives its sessions to others
 //!
 //! Where a document lives is asked of the store ([`Directory`]), and an answer that it lives elsewhere is believed for
 //! [`KEPT`]. Nothing that was promised rests on such an answer: the store takes records of one holder at most, whoever
@@ -9,6 +10,7 @@
 
 mod greeting;
 mod secret;
+mod stranded;
 
 use std::{
     sync::{
@@ -24,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 pub use self::{
     greeting::{Greeted, Said, Stranger, receive, send},
     secret::ClusterSecret,
+    stranded::Stranding,
 };
 pub use crate::store::directory::{Directory, News, Peer, Place, Standing};
 use crate::{id::DocumentId, store::NodeId};
@@ -36,6 +39,8 @@ const TIDY_AT: usize = 10_000;
 const QUESTIONS: usize = 3;
 /// A node that has heard nothing of the others for so long can take no documents: five beats.
 const CUT_OFF: Duration = Duration::from_secs(5);
+/// A node that has heard of them within this is answered by the store: three beats.
+const ANSWERED: Duration = Duration::from_secs(3);
 /// How long an answer of the store is waited for; who has no answer serves what can be served.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -57,12 +62,21 @@ pub struct Nodes {
     heard: Mutex<Option<Instant>>,
     /// Those that lived and do so no more.
     gone: watch::Sender<FxHashSet<NodeId>>,
-    /// This node has let go of all documents: what it carries for others ends.
-    ends: watch::Sender<bool>,
+    /// Whether what it carries for others ends.
+    ends: watch::Sender<Ends>,
     /// How much of that has ended.
     ended: AtomicUsize,
     draining: AtomicBool,
     next_heir: AtomicUsize,
+}
+
+/// Why what a node carries for others ends.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ends {
+    /// It stops, and has let go of all documents.
+    is_over: bool,
+    /// The store answers others, and not this node.
+    is_stranded: bool,
 }
 
 impl std::fmt::Debug for Nodes {
@@ -84,7 +98,7 @@ impl Nodes {
             living: Mutex::default(),
             heard: Mutex::default(),
             gone: watch::Sender::default(),
-            ends: watch::Sender::new(false),
+            ends: watch::Sender::default(),
             ended: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             next_heir: AtomicUsize::new(0),
@@ -187,6 +201,7 @@ impl Nodes {
     /// Who lives beside this node.
     pub fn hears_who_lives(&self, living: Vec<Peer>) {
         *lock(&self.heard) = Some(Instant::now());
+        self.strands(false);
         let before = std::mem::replace(&mut *lock(&self.living), living.clone());
         let is_living = |id: NodeId| living.iter().any(|peer| peer.id == id);
         let left: Vec<&Peer> = before.iter().filter(|peer| !is_living(peer.id)).collect();
@@ -227,9 +242,45 @@ impl Nodes {
         let _ = self.gone.subscribe().wait_for(|gone| gone.contains(&node)).await;
     }
 
+    /// Whether the store answers this node, which it asks each second.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        lock(&self.heard).is_some_and(|heard| heard.elapsed() < ANSWERED)
+    }
+
+    /// This node is stranded from now on, or is so no more: what it carries for others ends, and nobody is let in. Returns whether that is
+    /// news. It is not stranded when the store has answered it meanwhile, nor when it stops, which ends everything.
+    pub fn strands(&self, is_stranded: bool) -> bool {
+        self.ends.send_if_modified(|ends| {
+            // Within: what the store says at the same time comes before this or behind it.
+            let is_stranded = is_stranded && self.cut_off().is_some() && !self.is_draining();
+            if ends.is_stranded == is_stranded {
+                return false;
+            }
+            ends.is_stranded = is_stranded;
+            if is_stranded {
+                self.ended.store(0, Ordering::Relaxed);
+                log::warn!("the database answers other nodes and not this one: sessions are told to go to these");
+            } else {
+                log::info!("sessions are let in again");
+            }
+            true
+        })
+    }
+
+    /// Whether whoever is connected here is better off at another node.
+    #[must_use]
+    pub fn is_stranded(&self) -> bool {
+        self.ends.borrow().is_stranded
+    }
+
     /// Done when this node lets go of what it carries for others, which it does of a few at a time.
     pub async fn ends(&self) {
-        if self.ends.subscribe().wait_for(|ends| *ends).await.is_ok() {
+        self.ends_when(|ends| ends.is_over || ends.is_stranded).await;
+    }
+
+    async fn ends_when(&self, ends: impl Fn(&Ends) -> bool) {
+        if self.ends.subscribe().wait_for(ends).await.is_ok() {
             let turn = self.ended.fetch_add(1, Ordering::Relaxed) / END_BATCH;
             let turn = u32::try_from(turn).unwrap_or(u32::MAX);
             tokio::time::sleep(END_PAUSE.saturating_mul(turn).min(ENDS_IN)).await;
@@ -244,9 +295,18 @@ impl Nodes {
         }
     }
 
+    /// Done when a node is known to be gone, or this one stops: then no answer is waited for. One that is stranded asks others all the more.
+    pub async fn is_over_with(&self, node: NodeId) {
+        tokio::select! {
+            () = self.is_gone(node) => {}
+            () = self.ends_when(|ends| ends.is_over) => {}
+        }
+    }
+
     /// This node takes nothing any more.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
+        self.strands(false);
     }
 
     /// Whether this node takes nothing any more.
@@ -257,7 +317,7 @@ impl Nodes {
 
     /// Ends what this node carries for others.
     pub fn end(&self) {
-        self.ends.send_replace(true);
+        self.ends.send_modify(|ends| ends.is_over = true);
     }
 
     /// Who gets the next document that this node lets go of: each of the others in turn.

@@ -1,5 +1,7 @@
 //! What a node believes of the others, over a directory that the test writes.
 
+use std::pin::Pin;
+
 use super::*;
 use crate::store::{StoreError, directory::Hears};
 
@@ -115,4 +117,49 @@ async fn n9_a_node_that_stops_takes_nothing_and_names_who_does() {
     nodes.hears_who_lives(Vec::new());
     nodes.forget(&document);
     assert_eq!(nodes.place(&document).await, Place::Here, "nobody else is there");
+}
+
+/// As if the store had told of the others so long ago.
+fn heard(nodes: &Nodes, ago: Duration) {
+    *lock(&nodes.heard) = Instant::now().checked_sub(ago);
+}
+
+const LONG_AGO: Duration = Duration::from_secs(6);
+
+#[actix_web::test]
+async fn n69_what_a_node_carries_ends_when_it_is_stranded_and_what_it_asks_others_does_not() {
+    let (nodes, _, _) = nodes();
+    nodes.hears_who_lives(vec![peer(2)]);
+    heard(&nodes, LONG_AGO);
+    let spawned = |ends: Pin<Box<dyn Future<Output = ()>>>| actix_web::rt::spawn(ends);
+    let [carried, asked] = [nodes.clone(), nodes.clone()];
+    let carried = spawned(Box::pin(async move { carried.ends_with(NodeId(2)).await }));
+    let asked = spawned(Box::pin(async move { asked.is_over_with(NodeId(2)).await }));
+    actix_web::rt::task::yield_now().await;
+    assert!(!carried.is_finished());
+
+    assert!(nodes.strands(true) && !nodes.strands(true), "it is news once");
+
+    carried.await.expect("it ends");
+    assert!(!asked.is_finished());
+    nodes.end();
+    asked.await.expect("it ends");
+}
+
+#[actix_web::test]
+async fn n69_a_node_that_the_store_answers_or_that_stops_is_not_stranded() {
+    let (nodes, _, _) = nodes();
+    assert!(!nodes.strands(true), "it has not heard anything yet");
+    nodes.hears_who_lives(vec![peer(2)]);
+    assert!(nodes.is_answered() && !nodes.strands(true));
+
+    heard(&nodes, LONG_AGO);
+    assert!(nodes.strands(true) && nodes.is_stranded() && !nodes.is_answered());
+    nodes.hears_who_lives(vec![peer(2)]);
+    assert!(!nodes.is_stranded(), "the store is back");
+
+    heard(&nodes, LONG_AGO);
+    assert!(nodes.strands(true));
+    nodes.drain();
+    assert!(!nodes.is_stranded() && !nodes.strands(true));
 }

@@ -3,16 +3,16 @@
 use std::{
     io,
     net::{TcpListener, ToSocketAddrs},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use super::{ServeError, Served};
+use super::{Farewell, ServeError, Served};
 use crate::{
-    actor::document::{DocumentActor, Sessions},
+    actor::document::{DocumentActor, SendAway, Sessions},
     config,
     http::{self, Shared, Shows},
-    nodes::{News, Nodes, Standing},
+    nodes::{News, Nodes, Standing, Stranding},
     store::directory::Hears,
 };
 use actix::Addr;
@@ -28,6 +28,10 @@ const BUSY: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(500);
 /// How often a node that could not say that it is there says so again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether the database answers this node.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long documents are waited for when their sessions are sent away: some are being loaded, which the database holds up.
+const SENT_AWAY_IN: Duration = Duration::from_secs(10);
 
 /// Listens for other nodes; returns the address that they are told.
 ///
@@ -156,6 +160,39 @@ impl Member {
         let rest = deadline.saturating_duration_since(Instant::now());
         actix_web::rt::time::sleep(LINGER.min(rest)).await;
         self.nodes.end();
+    }
+}
+
+/// Sends clients to other nodes while the database answers these, and not this one. Never done.
+pub async fn watch(shared: Data<Shared>) {
+    let Some(nodes) = &shared.nodes else { return };
+    let mut stranding = Stranding::default();
+    loop {
+        actix_web::rt::time::sleep(LOOK).await;
+        let is_cut_off = nodes.cut_off().is_some();
+        let another_is_answered = is_cut_off && http::cluster::another_is_answered(nodes).await;
+        let is_stranded = stranding.look(is_cut_off, another_is_answered);
+        if nodes.strands(is_stranded) {
+            shared.stopping.notify_waiters();
+        }
+        if nodes.is_stranded() {
+            send_away(nodes, &shared).await;
+        }
+    }
+}
+
+/// Ends the sessions of all documents, unless the database is back meanwhile. Said again with each look: somebody may have been let in
+/// just before.
+async fn send_away(nodes: &Nodes, shared: &Shared) {
+    if shared.connections.load(Ordering::Relaxed) == 0 {
+        return;
+    }
+    let mut farewell = Farewell::until(Instant::now() + SENT_AWAY_IN);
+    for document in busiest_first(shared.registry.all()).await {
+        if !nodes.is_stranded() {
+            return;
+        }
+        farewell.say(&document, SendAway).await;
     }
 }
 

@@ -68,10 +68,12 @@ use crate::{
 mod arrivals;
 mod cluster;
 mod descriptors;
+mod farewell;
 mod memory;
 mod pages;
 
 use descriptors::Descriptors;
+use farewell::Farewell;
 
 /// Bytes of one document that may wait for the disk before its edits are refused.
 const UNSAVED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -81,9 +83,6 @@ const PART: usize = 8;
 
 /// Threads for loads and large encodes, and as many for updates that may take long to merge.
 pub(crate) const HELPERS: usize = 2;
-/// How long a stop waits for one document's answer before it tells the next.
-const ANSWER: Duration = Duration::from_millis(100);
-
 /// Connections that the system may queue before they are accepted: a deploy brings everybody back at once.
 const BACKLOG: i32 = 4_096;
 
@@ -92,9 +91,6 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often the files of a certificate are looked at.
 const RELOAD: Duration = Duration::from_secs(5);
-
-/// Sessions told to come back before the next ones wait a moment.
-const CLOSE_BATCH: usize = 500;
 
 /// Runs the server until it is told to stop.
 ///
@@ -329,11 +325,13 @@ impl Application {
             member.join().await;
         }
         let follows = actix_web::rt::spawn(admin::follow(self.shared.clone()));
+        let strands = actix_web::rt::spawn(cluster::watch(self.shared.clone()));
         let reason = stop.await;
         let deadline = Instant::now() + patience;
         log::info!("{reason}: stopping");
         watch.abort();
         follows.abort();
+        strands.abort();
         if let Some(reloads) = reloads {
             reloads.abort();
         }
@@ -543,21 +541,9 @@ async fn shut_down(
         Some(_) => cluster::busiest_first(shared.registry.close()).await,
         None => shared.registry.close(),
     };
-    let mut told = 0;
+    let mut farewell = Farewell::until(deadline);
     for document in documents {
-        // One that is being loaded, encoded or merged hears of it when that is done, and holds up no other.
-        let answer = actix_web::rt::spawn(document.send(ShutDown));
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let answer = actix_web::rt::time::timeout(ANSWER.min(patience), answer).await;
-        told += answer
-            .ok()
-            .and_then(Result::ok)
-            .and_then(Result::ok)
-            .unwrap_or_default();
-        if told >= CLOSE_BATCH {
-            told = 0;
-            actix_web::rt::time::sleep(Duration::from_millis(50)).await;
-        }
+        farewell.say(&document, ShutDown).await;
     }
     let is_busy = || !shared.registry.is_empty() || shared.registry.giving_back() > 0;
     while is_busy() && Instant::now() < deadline {

@@ -29,6 +29,7 @@ use crate::{
         close::CloseReason,
         dialect::Dialect,
         lib0::{write_var_bytes, write_var_uint},
+        update::Clocks,
         y_websocket,
     },
     room::{
@@ -41,7 +42,7 @@ use crate::{
 };
 
 use super::{
-    document::{Begins, Break, DocumentActor, Hear, Join, Leave, Read, ShutDown, Where},
+    document::{Begins, Break, DocumentActor, Hear, Join, Leave, Read, SendAway, ShutDown, Where},
     helpers::Helpers,
     homes::Homes,
     registry::{Policies, Registry},
@@ -302,6 +303,35 @@ async fn l21_an_idle_document_leaves_memory_and_opens_with_what_it_held() {
     }
 
     assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 20);
+}
+
+#[actix_rt::test]
+async fn n69_whoever_is_sent_away_leaves_a_document_that_stays_until_all_of_it_is_saved() {
+    let store = Arc::new(HeldStore::default());
+    let registry = registry(&store, Duration::from_millis(200));
+    let actor = registry.open(&named("a")).unwrap();
+    let (join, outbox) = joining(1);
+    actor.send(join).await.unwrap().unwrap();
+    store.holds(true);
+    actor.send(letter(1, 0)).await.unwrap();
+
+    assert_eq!(actor.send(SendAway).await, Ok(1));
+
+    let frames = std::iter::from_fn(|| outbox.take_frame());
+    assert_eq!(
+        frames.last(),
+        Some(crate::protocol::frame::close(&CloseReason::Restarting))
+    );
+    assert_eq!(actor.send(SendAway).await, Ok(0), "once");
+    // Longer than it takes to leave, and who comes finds what is not saved.
+    actix_rt::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(registry.open(&named("a")).unwrap(), actor);
+    let (state, _) = actor.send(Read).await.unwrap().unwrap();
+    let first_letter: &[u8] = &[1, 1, 1, 0, 4, 1, 1, b't', 1, b'x', 0];
+    assert_eq!(state.since(&Clocks::default()), first_letter);
+    store.holds(false);
+    until("it has left", || registry.is_empty()).await;
+    assert_eq!(store.documents.lock().unwrap()[&named("a")].last_seq(), 1);
 }
 
 #[actix_rt::test]

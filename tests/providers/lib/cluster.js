@@ -45,8 +45,11 @@ export async function startNodes(t, count, flags = [], options = {}) {
   return nodes
 }
 
-/** A link to the database that can be cut; its URL. */
-export async function startLink(t, url) {
+/**
+ * A link to the database that can be cut; its URL. An address `from` that the database tells is replaced by one as long, `to`:
+ * of a link to the node that is there.
+ */
+export async function startLink(t, url, { from, to } = {}) {
   const { hostname, port } = new URL(url)
   const link = { isCut: false, sockets: new Set() }
   const server = createServer(socket => {
@@ -56,7 +59,11 @@ export async function startLink(t, url) {
       one.on('error', () => {}).on('close', () => { socket.destroy(); behind.destroy(); link.sockets.delete(one) })
     }
     if (link.isCut) return socket.destroy()
-    socket.pipe(behind).pipe(socket)
+    socket.pipe(behind)
+    behind.on('data', bytes => {
+      for (let at = from ? bytes.indexOf(from) : -1; at >= 0; at = bytes.indexOf(from, at)) bytes.write(to, at)
+    })
+    behind.pipe(socket)
   })
   await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
   link.cut = () => { link.isCut = true; link.sockets.forEach(socket => socket.destroy()) }
