@@ -31,7 +31,7 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 RUN groupadd --system --gid 10001 cowrite \
     && useradd --system --uid 10001 --gid cowrite --home-dir /nonexistent --shell /usr/sbin/nologin cowrite \
-    && install --directory --owner=cowrite --group=cowrite /data
+    && install --directory --owner=cowrite --group=cowrite /data /backup
 COPY --from=server /build/target/release/cowrite /usr/local/bin/cowrite
 COPY scripts/container-entrypoint /usr/local/bin/container-entrypoint
 

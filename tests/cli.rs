@@ -4,8 +4,11 @@
 #![cfg(feature = "server")]
 
 use std::{
+    fs::Permissions,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -355,4 +358,56 @@ fn w80_only_a_page_of_this_server_on_this_machine_pulls_the_plug() {
         "{elsewhere}"
     );
     assert_eq!(server.can_kill(), None);
+}
+
+/// The binary run by somebody who may see nothing of ours.
+fn by_somebody_else(folder: &Path, arguments: &[&str]) -> Output {
+    let binary = folder.join("cowrite");
+    std::fs::copy(env!("CARGO_BIN_EXE_cowrite"), &binary).expect("a copy that others may run");
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("a folder that others may see");
+    let mut command = Command::new(binary);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    command.args(arguments).env_clear().output().expect("the binary runs")
+}
+
+#[test]
+fn c23_what_a_user_may_not_see_is_not_called_missing() {
+    let folder = TempDir::new().expect("a folder");
+    let hidden = folder.path().join("hidden");
+    for inside in ["journal", "runs"] {
+        std::fs::create_dir_all(hidden.join(inside)).expect("a folder");
+    }
+    std::fs::set_permissions(&hidden, Permissions::from_mode(0o000)).expect("a folder that nobody else may see");
+    let path = hidden.to_str().expect("UTF-8");
+
+    for arguments in [
+        &["doc", "list", "--data", path][..],
+        &["verify", "--data", path],
+        &["verify", path],
+        &["backup", "--data", path, "/tmp/never-made"],
+    ] {
+        let output = by_somebody_else(folder.path(), arguments);
+        let said = text(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("Permission denied") && !said.contains("there is no"),
+            "{arguments:?}: {said}"
+        );
+    }
+    let output = by_somebody_else(folder.path(), &["serve", "--data", path, "--listen=127.0.0.1:0"]);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("give the data folder (--data) to the user that runs this"),
+        "{said}"
+    );
+
+    let file = folder.path().join("file");
+    std::fs::write(&file, "no folder").expect("a file");
+    let output = cowrite(
+        &["serve", "--listen=127.0.0.1:0", "--data", file.to_str().expect("UTF-8")],
+        &[],
+    );
+    let said = text(&output.stderr);
+    assert!(said.contains("the data folder (--data) has to be a folder"), "{said}");
 }

@@ -67,6 +67,17 @@ const READ_BYTES: u64 = 1024 * 1024;
 /// What a journal is called in its data folder until a restore has made all of it.
 pub const UNFINISHED: &str = "journal.restoring";
 
+/// Why a folder cannot be a journal's.
+fn unusable(folder: &Path, error: io::Error) -> StoreError {
+    let what = match error.kind() {
+        io::ErrorKind::PermissionDenied => "give the data folder (--data) to the user that runs this",
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "the data folder (--data) has to be a folder",
+        io::ErrorKind::ReadOnlyFilesystem => "name a data folder (--data) on a disk that can be written to",
+        _ => return io_error("create", folder, error),
+    };
+    StoreError::Unusable(format!("the store cannot use {}: {error}; {what}", folder.display()))
+}
+
 /// Refuses a data folder in which a restore has not come to its end: a journal that is made there would be empty.
 ///
 /// # Errors
@@ -144,8 +155,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_beside(disk: Arc<dyn Disk>, folder: &Path, options: JournalOptions) -> Result<Self, StoreError> {
-        disk.create_folder(folder)
-            .map_err(|error| io_error("create", folder, error))?;
+        disk.create_folder(folder).map_err(|error| unusable(folder, error))?;
         let lock_path = folder.join("lock");
         let lock = disk
             .lock(&lock_path)
