@@ -148,7 +148,7 @@ impl Store for HeldStore {
 
 fn policy(idle: Duration) -> Policy {
     Policy {
-        document_bytes_max: 1 << 20,
+        document_bytes_max: 8 << 20,
         outbox_bytes_max: 1 << 20,
         unsaved_bytes_max: 1 << 20,
         snapshot_bytes: 1 << 20,
