@@ -280,7 +280,7 @@ fn same_content(kind: u8, a: &[u8], b: &[u8]) -> bool {
 /// A value of so many bytes may be written in any way.
 const SHORT_BYTES: usize = 1_024;
 /// What may be the same differs in length by this factor at most.
-const SAME_FACTOR: usize = 16;
+const SAME_FACTOR: usize = 64;
 /// What is taken is so many times as long as a client writes it again at most: the canonical form that this is measured by
 /// may be shorter than what a client writes, by less than half.
 const WASTE_FACTOR: usize = SAME_FACTOR / 2;
@@ -327,13 +327,15 @@ fn holds_waste(kind: u8, content: &[u8]) -> Option<bool> {
     }
 }
 
-/// How long an `Any` is without what a later entry of the same key replaces. It nests at most `ANY_DEPTH_MAX` deep.
+/// How long an `Any` is at least when a client writes it that has read it: without what a later entry of the same key replaces, and
+/// with its numbers as short as they can be. It nests at most `ANY_DEPTH_MAX` deep.
 fn kept_bytes(r: &mut Reader) -> Option<usize> {
     let from = r.position();
     let tag = r.clone().byte().ok()?;
     if !matches!(tag, 117 | 118) {
         structs::any::<false>(r).ok()?;
-        return Some(r.position() - from);
+        let bytes = r.position() - from;
+        return Some(if matches!(tag, 123..=125) { bytes.min(2) } else { bytes });
     }
     r.byte().ok()?;
     let count = r.count(1).ok()?;
@@ -412,117 +414,227 @@ fn same_any(a: &[u8], b: &[u8]) -> bool {
     if !may_be_same(a, b) {
         return false;
     }
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let whole = if a.len() <= b.len() { [a, b] } else { [b, a] };
     let mut compared = Compared {
-        left: COMPARED_TIMES * (a.len() + b.len()),
+        whole,
+        ends: [None, None],
     };
-    compared.same(&mut Reader::new(short), &mut Reader::new(long)) == Some(true)
+    compared.are_same() == Some(true)
 }
 
-/// Objects in objects whose keys are all in another order are gone through so many times.
-const COMPARED_TIMES: usize = 64;
-
-/// Two values, which the gate has checked, are gone through together; they nest at most `ANY_DEPTH_MAX` deep. What is held for
-/// that is an index of an object of the shorter one, where its keys are in another order.
-struct Compared {
-    /// So many bytes may be gone through again.
-    left: usize,
+/// Two values, which the gate has checked: they are gone through together. What is held for that, where the keys of an object are
+/// in another order, is an index of it in the shorter one, and where lists and objects end.
+struct Compared<'a> {
+    /// The shorter one and the longer one.
+    whole: [&'a [u8]; 2],
+    ends: [Option<Vec<[u32; 2]>>; 2],
 }
 
-/// An entry of an object: its key, which it is, and where its value begins.
-type Entry<'a> = (&'a [u8], usize, Reader<'a>);
+const SHORT: usize = 0;
+const LONG: usize = 1;
 
-impl Compared {
-    /// Whether both are the same, whatever they are written as. `None` when that is not known.
-    fn same<'a>(&mut self, short: &mut Reader<'a>, long: &mut Reader<'a>) -> Option<bool> {
-        let tags = (short.byte().ok()?, long.byte().ok()?);
-        Some(match tags {
-            (123..=125, 123..=125) => {
-                let (a, b) = (number(tags.0, short)?, number(tags.1, long)?);
-                a == b || (a.is_nan() && b.is_nan())
-            }
-            (a, b) if a != b => false,
-            (120 | 121 | 126 | 127, _) => true,
-            (122, _) => short.take(8).ok()? == long.take(8).ok()?,
-            (116 | 119, _) => short.var_bytes().ok()? == long.var_bytes().ok()?,
-            (117, _) => {
-                let (count, other) = (short.count(1).ok()?, long.count(1).ok()?);
-                if count != other {
-                    return Some(false);
+/// A list or object that was not gone through to its end.
+enum Open<'a> {
+    /// So many values come.
+    List(usize),
+    /// So many of so many entries come, in one order in both as far as that was seen; it begins there.
+    Object {
+        left: usize,
+        count: usize,
+        from: [Reader<'a>; 2],
+    },
+    /// These begin the values that have to be the same, and what follows is there.
+    Pairs {
+        pairs: Vec<[u32; 2]>,
+        then: [Reader<'a>; 2],
+    },
+}
+
+/// An entry of an object.
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Where its key begins and ends, with its length.
+    key: [u32; 2],
+    /// Which of the entries it is.
+    nth: u32,
+    /// Where its value begins.
+    value: u32,
+}
+
+impl<'a> Compared<'a> {
+    /// Whether both are the same, whatever they are written as. `None` when one of them is no value.
+    fn are_same(&mut self) -> Option<bool> {
+        let [mut short, mut long] = self.whole.map(Reader::new);
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            let tags = (short.byte().ok()?, long.byte().ok()?);
+            let is_same = match tags {
+                (123..=125, 123..=125) => {
+                    let (a, b) = (number(tags.0, &mut short)?, number(tags.1, &mut long)?);
+                    a == b || (a.is_nan() && b.is_nan())
                 }
-                for _ in 0..count {
-                    if !self.same(short, long)? {
-                        return Some(false);
+                (a, b) if a != b => false,
+                (120 | 121 | 126 | 127, _) => true,
+                (122, _) => short.take(8).ok()? == long.take(8).ok()?,
+                (116 | 119, _) => short.var_bytes().ok()? == long.var_bytes().ok()?,
+                (117, _) => {
+                    let (count, other) = (short.count(1).ok()?, long.count(1).ok()?);
+                    open.push(Open::List(count));
+                    count == other
+                }
+                (118, _) => {
+                    let (count, other) = (short.count(2).ok()?, long.count(2).ok()?);
+                    if count == other {
+                        let from = [short.clone(), long.clone()];
+                        let left = count;
+                        open.push(Open::Object { left, count, from });
+                        true
+                    } else {
+                        // Keys may come twice.
+                        let pairs = self.pairs([&mut short, &mut long], [count, other], 0)?;
+                        let then = [short.clone(), long.clone()];
+                        let is_same = pairs.is_some();
+                        let pairs = pairs.unwrap_or_default();
+                        open.push(Open::Pairs { pairs, then });
+                        is_same
                     }
                 }
-                true
+                _ => return None,
+            };
+            if !is_same {
+                return Some(false);
             }
-            (118, _) => return self.same_object(short, long),
-            _ => return None,
+            loop {
+                match open.last_mut() {
+                    None => return Some(true),
+                    Some(Open::List(0) | Open::Object { left: 0, .. }) => {
+                        open.pop();
+                    }
+                    Some(Open::List(left)) => {
+                        *left -= 1;
+                        break;
+                    }
+                    Some(Open::Object { left, count, from }) => {
+                        if short.var_bytes().ok()? == long.var_bytes().ok()? {
+                            *left -= 1;
+                            break;
+                        }
+                        let (count, same) = (*count, *count - *left);
+                        [short, long] = from.clone();
+                        open.pop();
+                        let Some(pairs) = self.pairs([&mut short, &mut long], [count, count], same)? else {
+                            return Some(false);
+                        };
+                        let then = [short.clone(), long.clone()];
+                        open.push(Open::Pairs { pairs, then });
+                    }
+                    Some(Open::Pairs { pairs, then }) => {
+                        if let Some([a, b]) = pairs.pop() {
+                            (short, long) = (short.back_to(a as usize), long.back_to(b as usize));
+                            break;
+                        }
+                        [short, long] = then.clone();
+                        open.pop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The values that have to be the same of two objects with so many entries, of which the first `same` have the same keys and
+    /// values. The last one of a key holds. `None` when their keys differ.
+    #[expect(clippy::option_option, reason = "the outer one is of what is no value")]
+    fn pairs(
+        &mut self,
+        [short, long]: [&mut Reader<'a>; 2],
+        [count, long_count]: [usize; 2],
+        same: usize,
+    ) -> Option<Option<Vec<[u32; 2]>>> {
+        let mut index: Vec<Entry> = Vec::with_capacity(count);
+        for nth in 0..count {
+            index.push(self.entry(SHORT, short, nth)?);
+        }
+        let bytes = self.whole[SHORT];
+        let key = |entry: &Entry| &bytes[entry.key[0] as usize..entry.key[1] as usize];
+        index.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(b.nth.cmp(&a.nth)));
+        index.dedup_by(|next, kept| key(next) == key(kept));
+        let mut found: Vec<Option<[u32; 2]>> = vec![None; index.len()];
+        for nth in 0..long_count {
+            let entry = self.entry(LONG, long, nth)?;
+            let wanted = &self.whole[LONG][entry.key[0] as usize..entry.key[1] as usize];
+            let Ok(at) = index.binary_search_by(|known| key(known).cmp(wanted)) else {
+                return Some(None);
+            };
+            found[at] = Some([entry.nth, entry.value]);
+        }
+        let mut pairs = Vec::new();
+        for (entry, found) in index.iter().zip(found) {
+            let Some([nth, value]) = found else {
+                return Some(None);
+            };
+            if entry.nth != nth || entry.nth as usize >= same {
+                pairs.push([entry.value, value]);
+            }
+        }
+        Some(Some(pairs))
+    }
+
+    /// The entry that `r` is at.
+    fn entry(&mut self, side: usize, r: &mut Reader<'a>, nth: usize) -> Option<Entry> {
+        let from = r.position();
+        r.var_bytes().ok()?;
+        let value = r.position();
+        let [from, value, nth] = [from, value, nth].map(u32::try_from);
+        let (from, value, nth) = (from.ok()?, value.ok()?, nth.ok()?);
+        if matches!(r.clone().byte().ok()?, 117 | 118) {
+            if self.ends[side].is_none() {
+                self.ends[side] = ends(self.whole[side]);
+            }
+            let ends = self.ends[side].as_ref()?;
+            let at = ends.binary_search_by_key(&value, |[from, _]| *from).ok()?;
+            *r = r.back_to(ends[at][1] as usize);
+        } else {
+            structs::any::<false>(r).ok()?;
+        }
+        Some(Entry {
+            key: [from, value],
+            nth,
+            value,
         })
     }
+}
 
-    /// As a rule the keys of both are in one order. Otherwise each is looked up, and the last of a key holds.
-    fn same_object<'a>(&mut self, short: &mut Reader<'a>, long: &mut Reader<'a>) -> Option<bool> {
-        let (count, long_count) = (short.count(2).ok()?, long.count(2).ok()?);
-        let (short_from, long_from) = (short.clone(), long.clone());
-        let (mut same, mut differs) = (0, None);
-        while same < count.min(long_count) {
-            if short.var_bytes().ok()? != long.var_bytes().ok()? {
-                break;
-            }
-            if !self.same(short, long)? {
-                differs = Some(same);
-                break;
-            }
-            same += 1;
+/// Where each list and object of an `Any` begins and ends, in their order: what is nested is not gone through once for each level.
+fn ends(bytes: &[u8]) -> Option<Vec<[u32; 2]>> {
+    let (mut r, mut ends) = (Reader::new(bytes), Vec::new());
+    // Which it is, values that it still has, and whether they have keys.
+    let mut open: Vec<(usize, usize, bool)> = Vec::new();
+    loop {
+        let tag = r.clone().byte().ok()?;
+        if matches!(tag, 117 | 118) {
+            let from = u32::try_from(r.position()).ok()?;
+            r.byte().ok()?;
+            open.push((ends.len(), r.count(1).ok()?, tag == 118));
+            ends.push([from, 0]);
+        } else {
+            structs::any::<false>(&mut r).ok()?;
         }
-        if same == count && same == long_count {
-            return Some(true);
-        }
-        (*short, *long) = (short_from, long_from);
-        let mut index: Vec<Entry> = (0..count).map(|nth| self.entry(short, nth)).collect::<Option<_>>()?;
-        // The sort keeps the order of those that are equal.
-        index.sort_by_key(|(key, ..)| *key);
-        index.dedup_by(|next, kept| {
-            let again = next.0 == kept.0;
-            if again {
-                *kept = next.clone();
-            }
-            again
-        });
-        let mut found: Vec<Option<(usize, Reader)>> = vec![None; index.len()];
-        for nth in 0..long_count {
-            let (key, nth, value) = self.entry(long, nth)?;
-            let Ok(at) = index.binary_search_by_key(&key, |(key, ..)| *key) else {
-                return Some(false);
-            };
-            found[at] = Some((nth, value));
-        }
-        for ((_, nth, value), found) in index.iter_mut().zip(&mut found) {
-            let Some((other_nth, other)) = found else {
-                return Some(false);
-            };
-            let is_pair = nth == other_nth;
-            if is_pair && differs == Some(*nth) {
-                return Some(false);
-            }
-            // What was gone through is not gone through again, or what is nested would be so very often.
-            let is_known = is_pair && *nth < same;
-            if !is_known && !self.same(value, other)? {
-                return Some(false);
+        loop {
+            match open.last_mut() {
+                None => return Some(ends),
+                Some((which, 0, _)) => {
+                    ends[*which][1] = u32::try_from(r.position()).ok()?;
+                    open.pop();
+                }
+                Some((_, left, has_keys)) => {
+                    *left -= 1;
+                    if *has_keys {
+                        r.var_bytes().ok()?;
+                    }
+                    break;
+                }
             }
         }
-        Some(true)
-    }
-
-    fn entry<'a>(&mut self, r: &mut Reader<'a>, nth: usize) -> Option<Entry<'a>> {
-        let from = r.position();
-        let key = r.var_bytes().ok()?;
-        let value = r.clone();
-        structs::any::<false>(r).ok()?;
-        self.left = self.left.checked_sub(r.position() - from)?;
-        Some((key, nth, value))
     }
 }
 

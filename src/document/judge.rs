@@ -108,7 +108,16 @@ struct Taken {
     places: NewPlaces,
 }
 
+/// Where an update comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    In,
+    /// It was taken once, by a server that may have measured otherwise.
+    FromStore,
+}
+
 struct Judge<'a> {
+    comes: Comes,
     document: &'a Document,
     update: &'a CheckedUpdate,
     lanes: SmallVec<[NewLane; 1]>,
@@ -163,10 +172,20 @@ impl Document {
     /// Holds an update against the document, which does not change. Linear in the update.
     #[must_use]
     pub fn judge(&self, update: CheckedUpdate) -> Verdict {
+        self.judge_as(update, Comes::In)
+    }
+
+    /// The same for what is stored.
+    pub(super) fn judge_stored(&self, update: CheckedUpdate) -> Verdict {
+        self.judge_as(update, Comes::FromStore)
+    }
+
+    fn judge_as(&self, update: CheckedUpdate, comes: Comes) -> Verdict {
         if let Some(known) = self.conflict(&update) {
             return Verdict::Conflict(known);
         }
         let mut judge = Judge::of(self, &update);
+        judge.comes = comes;
         let mut walk = Walk::new(&update, judge.starts());
         while let Some(step) = walk.next(|id| id.clock < self.clocks().next(id.client)) {
             if let Err(why) = judge.take(&step) {
@@ -197,6 +216,7 @@ impl Document {
 impl<'a> Judge<'a> {
     fn of(document: &'a Document, update: &'a CheckedUpdate) -> Self {
         Self {
+            comes: Comes::In,
             document,
             update,
             lanes: SmallVec::with_capacity(update.sections.len()),
@@ -329,7 +349,7 @@ impl<'a> Judge<'a> {
         };
         let content = &self.update.bytes()[found.content..step.to];
         match found.kind() {
-            kind @ (ANY | JSON | EMBED | FORMAT) if agree::is_wasteful(kind, content) => {
+            kind @ (ANY | JSON | EMBED | FORMAT) if self.comes == Comes::In && agree::is_wasteful(kind, content) => {
                 Err("a value that is written far too long")
             }
             STRING | EMBED | FORMAT if place.is_keyed() => Err("text as an entry of a map"),

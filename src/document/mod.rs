@@ -146,7 +146,7 @@ impl Document {
 
     fn read(&mut self, bytes: &Bytes) -> Result<(), String> {
         let update = CheckedUpdate::check_stored(bytes.clone()).map_err(|malformed| malformed.to_string())?;
-        match self.judge(update) {
+        match self.judge_stored(update) {
             Verdict::News(news) if !news.is_partial() => {
                 self.take(news);
                 Ok(())

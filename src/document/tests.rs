@@ -580,7 +580,7 @@ fn d22_values_are_the_same_whatever_the_order_of_keys_and_however_deep() {
         }
         value
     };
-    for depth in [1, 10, 100] {
+    for depth in [1, 10, 100, 1_000] {
         assert!(is_same(&nested(depth, false, one), &nested(depth, true, one)));
         assert!(!is_same(&nested(depth, false, one), &nested(depth, true, two)));
         assert!(!is_same(&nested(depth, false, one), &nested(depth, false, two)));
@@ -767,6 +767,21 @@ fn g40_a_value_that_is_written_far_too_long_is_refused_and_any_other_is_the_same
             assert!(!taken.iter().any(|taken| *taken), "{bytes}: {taken:?}");
         }
     }
+    // A list of numbers is written shorter by Yjs.
+    let long = |times: usize| {
+        let entry = [&[1, b'a', 117, 100][..], &[123, 0, 0, 0, 0, 0, 0, 0, 0].repeat(100)].concat();
+        any(&[&[118, times as u8][..], &entry.repeat(times)].concat())
+    };
+    let zeros = any(&[&[118, 1, 1, b'a', 117, 100][..], &[125, 0].repeat(100)].concat());
+    assert!(judged(&long(8), &zeros) && !judged(&long(40), &zeros));
+    assert!(judged(
+        &any(&[&[117, 100][..], &[123, 0, 0, 0, 0, 0, 0, 0, 0].repeat(100)].concat()),
+        &any(&[&[117, 100][..], &[125, 0].repeat(100)].concat())
+    ));
+    // What an earlier server took stays.
+    let taken = update(&[(10, 0, &[json(structs::EMBED)(&spaces(100_000))])], &[]);
+    assert!(Document::open([(1, taken.bytes())], Deleted::Kept).is_ok());
+
     let picture = format!(r#"{{"src":"data:image/png;base64,{}"}}"#, "QUJD".repeat(100_000));
     assert!(judged(&json(structs::EMBED)(&picture), &json(structs::EMBED)(&picture)));
 }

@@ -317,6 +317,7 @@ impl Nodes {
 
     /// Ends what this node carries for others.
     pub fn end(&self) {
+        self.ended.store(0, Ordering::Relaxed);
         self.ends.send_modify(|ends| ends.is_over = true);
     }
 

@@ -362,7 +362,7 @@ impl Room {
 
     /// Who asks for what we have, and has `had`, is asked for what we lack: a client that counts what it sends each time, since its
     /// answer is counted, too, and who was not asked when it came.
-    pub(super) fn ask_back(&mut self, id: SessionId, had: &Clocks) {
+    pub(super) fn ask_back(&mut self, id: SessionId, had: &Clocks, now: Micros) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -370,6 +370,9 @@ impl Room {
             if !std::mem::take(&mut session.asked_late) {
                 return;
             }
+            session.saving.asked = now;
+            // As when it came: some of it may be its own.
+            self.wait_for_known(id);
         } else {
             // It counts anew from here: the answer to this question is all that it waits to be told of. One that it has not
             // answered yet serves as well.
@@ -390,6 +393,12 @@ impl Room {
             let known = known.cut_to(&session.withheld);
             session.say(Outbound::SyncStep1(&known.encode_state_vector()));
         }
+    }
+
+    /// Who never says what it has is asked about everybody.
+    pub(super) fn ask_at_last(&mut self, id: SessionId, now: Micros) {
+        let everything = self.document.clocks().clone();
+        self.ask_back(id, &everything, now);
     }
 
     /// Asks a session for what it has beyond `had`.

@@ -81,7 +81,7 @@ use saving::Journal;
 use session::{Joining, Present, Reading, SavedAnswer, Saving, Session, SessionId};
 use states::Encoding;
 use stream::Pinged;
-use sweep::SWEEP;
+use sweep::{SWEEP, SWEEP_WAITING};
 use sync_cache::SyncCache;
 
 /// Microseconds of a clock that never goes back; its zero is the shell's choice.
@@ -412,11 +412,13 @@ impl Room {
                 session.say(Outbound::SyncStep1(&self.newcomers_are_asked()));
             }
         }
+        let is_asked_late = session.asked_late;
         self.sessions.insert(id, session);
         // What our SyncStep1 says that we have may have come from this very client, before it reconnected.
         self.wait_for_known(id);
         self.leaving = None;
-        self.sweep_by(expires.map_or(now + SWEEP, |expires| expires.min(now + SWEEP)));
+        let next = if is_asked_late { SWEEP_WAITING } else { SWEEP };
+        self.sweep_by(expires.map_or(now + next, |expires| expires.min(now + next)));
     }
 
     /// A session has another token. Without effect for one that is not here.
@@ -490,7 +492,7 @@ impl Room {
         let is_question = matches!(message, Inbound::SyncStep1(_));
         match message {
             Inbound::SyncStep1(had) => {
-                self.ask_back(id, &had);
+                self.ask_back(id, &had, now);
                 self.wants_sync(id, &had, now, effects);
             }
             Inbound::Update { update, answer } => {

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::protocol::{close::CloseReason, dialect::Outbound, frame, update::Id};
 
 use super::{
-    Effect, MS, Micros, Room, SECOND, authorship::ANSWER_TIME, cadence::presence_pause, outbox::Kind, session::Session,
+    Effect, MS, Micros, Room, SECOND, authorship::ANSWER_TIME, cadence::presence_pause, outbox::Kind,
+    questions::ANSWER_PATIENCE, session::Session,
 };
 
 /// How long before its token ends a client is asked for another one, if its dialect has words for that, and how often.
@@ -41,6 +42,7 @@ impl Room {
         let mut twins = Vec::new();
         let mut questions = Vec::new();
         let mut newcomers = Vec::new();
+        let mut silent = Vec::new();
         let bytes = self.document.memory_bytes();
         let part = bytes / self.sessions.len().max(1);
         for (id, session) in &mut self.sessions {
@@ -70,6 +72,12 @@ impl Room {
             }
             if !session.greeted {
                 newcomers.push(*id);
+            }
+            if session.asked_late {
+                if session.joined + ANSWER_PATIENCE <= now {
+                    silent.push(*id);
+                }
+                next = next.min(now + SWEEP_WAITING);
             }
             if !session.saving.questions.is_empty() {
                 questions.push(*id);
@@ -148,6 +156,9 @@ impl Room {
         }
         for id in newcomers {
             self.greet(id, now);
+        }
+        for id in silent {
+            self.ask_at_last(id, now);
         }
         for id in asked {
             self.ask_for_missing(id, now);

@@ -505,6 +505,15 @@ fn f16_who_joins_a_document_of_very_many_is_asked_about_those_of_whom_it_has_any
     table.says(1, &step1(&[0]));
     assert!(questions(table.takes(1)).is_empty(), "once");
 
+    // Says nothing.
+    table.joins(9, writer(), None);
+    table.passes(SECOND);
+    assert!(questions(table.takes(9)).is_empty());
+    table.passes(3 * SECOND);
+    assert!(questions(table.takes(9))[0].len() > 50_000, "it is asked about all");
+    table.passes(10 * SECOND);
+    assert!(questions(table.takes(9)).is_empty(), "once");
+
     // Has some, and wrote while it was away.
     for (id, on_hocuspocus) in [(2, false), (3, true)] {
         let page = Editor::new(70 + id);

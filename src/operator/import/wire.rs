@@ -138,6 +138,7 @@ impl<'a> Server<'a> {
             there: Draft::new(usize::MAX),
             decided: None,
         };
+        talk.asks()?;
         loop {
             let message = match talk.socket.read() {
                 Ok(Message::Binary(message)) => message,
@@ -270,9 +271,12 @@ impl Talk<'_> {
             let state = self.source.since(had);
             return self.answer(&check(state)?);
         }
-        if had.is_empty() {
-            return self.decide();
-        }
+        // Answered when it is known what the server has: it may ask about what was named to it alone (F16), which is nothing.
+        Ok(())
+    }
+
+    /// Asks for all that the server has.
+    fn asks(&mut self) -> Result<(), Ended> {
         let mut everything = vec![];
         for number in [SYNC, SYNC_STEP1] {
             write_var_uint(&mut everything, number);
