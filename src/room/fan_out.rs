@@ -115,7 +115,7 @@ impl Room {
         // What stood before that ping was dropped.
         session.pinged.asking.take_if(|asking| !asking.is_for_line);
         session.follows = false;
-        session.reading = Reading::Behind { had };
+        session.reading = Reading::behind(had);
         session.wants_document = true;
         session.asks_again = session.served.is_some();
         self.lagging.insert(id);
@@ -197,9 +197,7 @@ impl Room {
             } else {
                 None
             };
-            session.reading = Reading::Behind {
-                had: passed.unwrap_or_else(|| had.clone()),
-            };
+            session.reading = Reading::behind(passed.unwrap_or_else(|| had.clone()));
             self.lagging.insert(*id);
             self.counts.resyncs += 1;
         }
@@ -359,7 +357,7 @@ impl Room {
         if session.outbox.line().waiting_bytes() > half {
             return Progress::Waits;
         }
-        if let Reading::Behind { had } = &session.reading {
+        if let Reading::Behind { had, .. } = &session.reading {
             if session.outbox.holds_sync() {
                 // `had` counts on these frames; a reader that became live would lose them with its queue.
                 return Progress::Waits;
@@ -508,7 +506,7 @@ impl Room {
             session.reading = match lacks {
                 Some(reached) => {
                     session.follows = true;
-                    Reading::Behind { had: reached }
+                    Reading::behind(reached)
                 }
                 None => {
                     session.follows = false;

@@ -177,8 +177,9 @@ pub(super) enum Reading {
     /// Everything that its outbox took; broadcasts go to it. `had` is what it had when its last sync
     /// was queued, at `since_version`: kept for the case that the sync itself is dropped.
     Live { since_version: u64, had: Arc<Clocks> },
-    /// Only what `had` says; it is sent the difference when its outbox has room.
-    Behind { had: Arc<Clocks> },
+    /// Only what `had` says; it is sent the difference when its outbox has room. `lacks` is how many bytes that were when there was
+    /// no room for so many.
+    Behind { had: Arc<Clocks>, lacks: Option<usize> },
     /// An answer is on its way.
     Streaming(Box<Stream>),
 }
@@ -188,8 +189,28 @@ impl Reading {
     pub fn had(&self) -> Option<&Arc<Clocks>> {
         match self {
             Self::New => None,
-            Self::Live { had, .. } | Self::Behind { had } => Some(had),
+            Self::Live { had, .. } | Self::Behind { had, .. } => Some(had),
             Self::Streaming(stream) => Some(&stream.had),
+        }
+    }
+
+    /// It has this, and nothing is known of what it lacks.
+    pub fn behind(had: Arc<Clocks>) -> Self {
+        Self::Behind { had, lacks: None }
+    }
+
+    /// How many bytes it lacked when there was no room for so many.
+    pub fn lacks(&self) -> Option<usize> {
+        match self {
+            Self::Behind { lacks, .. } => *lacks,
+            _ => None,
+        }
+    }
+
+    /// There was no room for so many bytes that it lacks.
+    pub fn has_no_room(&mut self, bytes: usize) {
+        if let Self::Behind { lacks, .. } = self {
+            *lacks = Some(bytes);
         }
     }
 }

@@ -158,6 +158,14 @@ fn put_together(
     }
 }
 
+/// What an answer takes.
+enum Takes {
+    /// It is encoded here, and has a part in what all may take if it is large.
+    Here(Option<Share>),
+    /// It is encoded elsewhere. The second part is what is held meanwhile.
+    Elsewhere(Share, Share),
+}
+
 impl Room {
     /// An [`Effect::Encode`] was carried out.
     pub fn encoded(&mut self, encoded: Encoded, now: Micros, effects: &mut Vec<Effect>) {
@@ -179,18 +187,24 @@ impl Room {
         if self.encoding != Encoding::Nothing {
             return None;
         }
-        let bytes = self.document.lacking_bytes(&had);
-        if bytes > ENCODE_HERE_BYTES_MAX {
-            let share = self.answer_has_room(asker, bytes, !had.is_empty())?;
-            let room = self.memory.makes(self.making_bytes(bytes))?;
-            self.encode_elsewhere(Encoding::Answer(asker), Purpose::Answer(had, share), room, effects);
-            return None;
+        let is_odd = !had.is_empty();
+        if let Some(lacks) = self.sessions.get(&asker).and_then(|session| session.reading.lacks()) {
+            // Finding out how much it is goes through the document, and who waits looks often.
+            let _ = self.room_for(asker, lacks, is_odd)?;
         }
-        // What is for nobody else may be much together.
-        let share = if bytes > SYNC_FRAME_BYTES_MAX && !had.is_empty() {
-            Some(self.answer_has_room(asker, bytes, true)?)
-        } else {
-            None
+        let bytes = self.document.lacking_bytes(&had);
+        let Some(share) = self.room_for(asker, bytes, is_odd) else {
+            if let Some(session) = self.sessions.get_mut(&asker) {
+                session.reading.has_no_room(bytes);
+            }
+            return None;
+        };
+        let share = match share {
+            Takes::Elsewhere(share, making) => {
+                self.encode_elsewhere(Encoding::Answer(asker), Purpose::Answer(had, share), making, effects);
+                return None;
+            }
+            Takes::Here(share) => share,
         };
         let update = self.document.since(&had);
         let is_cut = update.len() > SYNC_FRAME_BYTES_MAX;
@@ -208,6 +222,21 @@ impl Room {
             },
             had,
         })
+    }
+
+    /// What an answer of so many bytes takes, if there is room for it.
+    fn room_for(&mut self, asker: SessionId, bytes: usize, is_odd: bool) -> Option<Takes> {
+        if bytes > ENCODE_HERE_BYTES_MAX {
+            let share = self.answer_has_room(asker, bytes, is_odd)?;
+            let making = self.memory.makes(self.making_bytes(bytes))?;
+            return Some(Takes::Elsewhere(share, making));
+        }
+        // What is for nobody else may be much together.
+        Some(Takes::Here(if bytes > SYNC_FRAME_BYTES_MAX && is_odd {
+            Some(self.answer_has_room(asker, bytes, true)?)
+        } else {
+            None
+        }))
     }
 
     /// The part of an answer of so many bytes in what all may take, if there is room for it.
