@@ -317,6 +317,48 @@ test('w63_a_document_goes_out_as_markdown_and_html_and_comes_in_again', async (t
   }
 })
 
+/** Chooses a file to put in. */
+async function putIn(page, name, mimeType, content) {
+  await page.getByRole('button', { name: 'More', exact: true }).click()
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.getByRole('button', { name: 'Put a file in here' }).click()])
+  await chooser.setFiles({ name, mimeType, buffer: Buffer.from(content) })
+}
+
+test('w128_what_is_pasted_or_chosen_goes_in_or_a_sentence_says_why_not', async (t) => {
+  const { server, page } = await open(t, 'goes-in')
+  await write(page, 'Title\n')
+  const dot = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+
+  await paste(page, { 'text/plain': '# First\n\nsee ![far](https://e.example/x.png) ok' })
+  await page.locator('.ProseMirror p', { hasText: 'see far ok' }).locator('a[href="https://e.example/x.png"]').waitFor()
+  await write(page, '\n')
+  await paste(page, { 'text/plain': '## Second\n\n[`code`](https://e.example/a) and **`bold`**' })
+  await page.locator('.ProseMirror a[href="https://e.example/a"]', { hasText: 'code' }).waitFor()
+  await write(page, '\n')
+  await paste(page, { 'text/html': `<p>left <img src="${dot}" alt=""> right <a href="https://e.example/b"><code>c</code></a></p>`, 'text/plain': 'left right' })
+  await page.locator('.ProseMirror img[src^="data:"]').waitFor()
+  await untilText(page, 'right c')
+
+  await putIn(page, 'README.md', 'text/markdown', await readFile(new URL('../../README.md', import.meta.url)))
+  await page.locator('.ProseMirror pre', { hasText: 'make run' }).first().waitFor()
+  await putIn(page, 'empty.md', 'text/markdown', '')
+  await page.getByText('empty.md is empty.').waitFor()
+  await putIn(page, 'comment.md', 'text/markdown', '<!-- nothing -->')
+  await page.getByText('There is nothing in it that can be put in here.').waitFor()
+  await putIn(page, 'program', 'application/octet-stream', Buffer.from([0, 1, 2, 255]))
+  await page.getByText('program cannot be put in: it is neither a text nor a picture.').waitFor()
+  const pictures = await page.locator('.ProseMirror img[src^="data:"]').count()
+  await putIn(page, 'dot.png', 'image/png', Buffer.from(dot.split(',')[1], 'base64'))
+  await until('the picture is in', async () => await page.locator('.ProseMirror img[src^="data:"]').count() === pictures + 1)
+
+  await page.goto(`${server.origin}/d/in-a-cell`)
+  await write(page, 'Title\n/table')
+  await page.keyboard.press('Enter')
+  await page.locator('.ProseMirror th').first().click()
+  await paste(page, { 'text/plain': '- x\n- y ![far](https://e.example/x.png)\n\n## z' })
+  await page.locator('.ProseMirror th li', { hasText: 'y far' }).waitFor()
+})
+
 test('w64_what_this_page_does_not_know_is_kept_and_told', async (t) => {
   const strangers = {
     element: (fragment) => fragment.insert(fragment.length, [element('callout', 'do not drop me')]),

@@ -3,7 +3,7 @@
 import { Extension } from '@tiptap/core'
 import { Plugin, PluginKey } from '@tiptap/pm/state'
 
-import { insertFile, insertMarkdown, insertPictures, looksLikeMarkdown, withoutFarPictures } from './insert'
+import { fitHtml, insertFile, insertMarkdown, insertPictures, looksLikeMarkdown } from './insert'
 
 /** What begins a list or a quote. In a heading there can be none, and the first line is one. */
 const BEGINS_A_BLOCK = /^\s*([-+*]|\d+\.|>|\[[ x]?\])$/
@@ -32,7 +32,7 @@ export const Typing = Extension.create({
             isPlain = event.shiftKey && (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'v'
             return false
           },
-          transformPastedHTML: withoutFarPictures,
+          transformPastedHTML: fitHtml,
           handlePaste(view, event, slice) {
             const data = event.clipboardData
             const asItIs = isPlain
