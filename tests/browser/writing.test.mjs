@@ -121,7 +121,7 @@ test('w56_slash_offers_blocks_by_name_and_enter_puts_one_in', async (t) => {
 })
 
 test('w57_tables_are_pasted_made_and_changed_and_everybody_sees_them', async (t) => {
-  const { server, page } = await open(t, 'tables')
+  const { server, page } = await open(t, 'tables', { profile: { name: 'Ada Lovelace', color: '#1864ab' } })
   await write(page, 'Prices\n')
   await paste(page, { 'text/html': '<table><tr><th>What</th><th>How much</th></tr><tr><td>Bread</td><td>3</td></tr></table>', 'text/plain': 'What How much Bread 3' })
   const other = await openWindow(t, browser)
@@ -357,6 +357,71 @@ test('w128_what_is_pasted_or_chosen_goes_in_or_a_sentence_says_why_not', async (
   await page.locator('.ProseMirror th').first().click()
   await paste(page, { 'text/plain': '- x\n- y ![far](https://e.example/x.png)\n\n## z' })
   await page.locator('.ProseMirror th li', { hasText: 'y far' }).waitFor()
+})
+
+test('w133_the_end_of_a_document_is_behind_its_table_and_the_beginning_before_it', async (t) => {
+  const { page } = await open(t, 'table-last')
+  await untilEditable(page)
+  await paste(page, { 'text/html': '<table><tr><th>a</th><th>b</th></tr><tr><td>c</td><td>d</td></tr></table><p>between</p><table><tr><td>e</td><td>f</td></tr></table>' })
+  await untilText(page, 'between')
+  await page.locator('.ProseMirror p', { hasText: 'between' }).click()
+
+  await page.keyboard.press('Control+End')
+  await page.keyboard.type('behind')
+  await page.locator('.ProseMirror > p:last-child', { hasText: 'behind' }).waitFor()
+  await page.locator('.ProseMirror p', { hasText: 'between' }).click()
+  await page.keyboard.press('Control+Home')
+  await page.keyboard.type('before')
+  await page.locator('.ProseMirror > :first-child', { hasText: 'before' }).waitFor()
+  assert.equal(await textOf(page), 'before\nabcd\nbetween\nef\nbehind')
+})
+
+test('w136_what_floats_covers_no_text', async (t) => {
+  const { page } = await open(t, 'covers')
+  await write(page, `Title\n\`\`\`js\n${'const one = 1; '.repeat(12)}`)
+  const choice = await page.getByRole('combobox', { name: 'Language of this code' }).boundingBox()
+  const line = await page.locator('.ProseMirror pre code').evaluate((code) => {
+    const range = document.createRange()
+    range.selectNodeContents(code)
+    return range.getBoundingClientRect().top
+  })
+  assert.ok(choice.y + choice.height <= line + 1, `${choice.y + choice.height} is above ${line}`)
+
+  await page.keyboard.press('Control+Enter')
+  await write(page, '\nabove the table\n/table')
+  await page.keyboard.press('Enter')
+  await page.getByRole('group', { name: 'Table' }).waitFor()
+  const above = page.locator('.ProseMirror p', { hasText: 'above the table' })
+  const box = await above.boundingBox()
+  for (const part of [0.02, 0.1, 0.5, 0.9]) {
+    const hit = await page.evaluate(([x, y]) => document.elementFromPoint(x, y)?.closest('.ProseMirror') !== null, [box.x + box.width * part, box.y + box.height / 2])
+    assert.equal(hit, true, `at ${part}`)
+  }
+  // No tool moves when those for tables come.
+  const bold = page.getByRole('button', { name: 'Bold' })
+  const place = (await bold.boundingBox()).x
+  await above.click()
+  await page.getByRole('group', { name: 'Table' }).waitFor({ state: 'hidden' })
+  assert.equal((await bold.boundingBox()).x, place)
+})
+
+test('w137_signs_beside_blanks_are_signs_and_no_emphasis', async (t) => {
+  const { page } = await open(t, 'signs')
+  await write(page, 'Title\n')
+  const plain = ['2 * 3 * 4 = 24', 'a*b*c', '2 ** 3 ** 4', 'snake_case_name and _ alone _', 'a ~~ b ~~ c', '5 * x* y']
+  for (const text of plain) {
+    await paste(page, { 'text/plain': text })
+    await write(page, '\n')
+  }
+  for (const text of plain) await write(page, `${text}\n`)
+  assert.equal((await textOf(page)).trim(), ['Title', ...plain, ...plain].join('\n'))
+  assert.equal(await page.locator('.ProseMirror :is(em, strong, s)').count(), 0)
+
+  await paste(page, { 'text/plain': 'now **bold**, _italic_ and (*this*), ~~gone~~' })
+  for (const [selector, text] of [['strong', 'bold'], ['em', 'italic'], ['em', 'this'], ['s', 'gone']]) await page.locator(`.ProseMirror ${selector}`, { hasText: text }).waitFor()
+  await write(page, '\nand **typed** words *too*')
+  await page.locator('.ProseMirror strong', { hasText: 'typed' }).waitFor()
+  await page.locator('.ProseMirror em', { hasText: 'too' }).waitFor()
 })
 
 test('w64_what_this_page_does_not_know_is_kept_and_told', async (t) => {

@@ -15,7 +15,7 @@ import { carets, watchCarets } from './editor/carets'
 import { createFind } from './editor/find'
 import { guardUnknown, holdsUnknown } from './editor/guard'
 import { insertFile, markdownOf } from './editor/insert'
-import { Typing } from './editor/keys'
+import { RULES, Signs, Typing } from './editor/keys'
 import { openAddress } from './editor/link-dialog'
 import { schemaExtensions } from './editor/schema'
 import { keepsSelection } from './editor/selection'
@@ -39,6 +39,8 @@ export function* showDocument({ session, presence, signal, left, changed, unread
     editable: false,
     // The stylesheet has these rules.
     injectCSS: false,
+    enableInputRules: RULES,
+    enablePasteRules: RULES,
     editorProps: {
       attributes: { 'aria-label': 'Document', 'aria-multiline': 'true', role: 'textbox', spellcheck: 'true' },
       // What lies over the text: the bar, the tools, and the search.
@@ -62,6 +64,7 @@ export function* showDocument({ session, presence, signal, left, changed, unread
       keepsSelection(session),
       asWritten(),
       Typing,
+      Signs,
       Slash,
       Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),
     ],
