@@ -23,7 +23,6 @@ import { Slash } from './editor/slash'
 import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
 import type { Content, Stage, Steps } from './page'
-import { tiptapProgram } from './snippet'
 import { howItIsMade } from './source'
 
 /** Where Tiptap keeps its text in a Yjs document. */
@@ -98,7 +97,7 @@ export function* showDocument({ session, presence, signal, left, changed, unread
       { label: 'Save as Markdown', icon: FileDown, run: () => void saveMarkdown(editor) },
       { label: 'Save as HTML', icon: FileDown, run: () => saveHtml(editor, titleOf(editor)) },
       { label: 'Put a file in here', icon: FileUp, run: () => chooseFile('.md,.markdown,.txt,.html,.htm,text/markdown,text/plain,text/html', (file) => void insertFile(editor, file)) },
-      howItIsMade('These lines connect an editor like it to this server:', tiptapProgram(), async () => (await import('./editor/source')).FILES),
+      howItIsMade('document', () => import('virtual:made-of/document')),
     ],
     isEmpty: () => editor.isEmpty,
     title: () => titleOf(editor),
