@@ -165,7 +165,10 @@ for (const colorScheme of ['light', 'dark']) {
     await page.locator('.cm-content').click()
     await page.keyboard.type('one = [1]\none')
     await page.keyboard.press('Control+F')
-    await page.locator('.cm-search input[name="search"]').pressSequentially('one')
+    const field = page.locator('.cm-search input[name="search"]')
+    await field.pressSequentially('one')
+    const { y, height } = await field.boundingBox()
+    assert.ok(y + height <= 800, `the field ends at ${y + height}, the window at 800`)
 
     for (const part of ['.cm-search input[name="search"]', '.cm-search button[name="next"]', '.cm-search button[name="close"]', '.cm-searchMatch']) {
       const contrast = await page.locator(part).first().evaluate((element) => {

@@ -405,6 +405,16 @@ test('w136_what_floats_covers_no_text', async (t) => {
   assert.equal((await bold.boundingBox()).x, place)
 })
 
+test('w136_on_a_phone_the_tools_for_a_table_are_seen_when_they_come', async (t) => {
+  const { page } = await open(t, 'phone', { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
+  await write(page, 'Title\n/table')
+  await page.keyboard.press('Enter')
+
+  const { x, width } = await page.getByRole('button', { name: 'Add a row' }).boundingBox()
+
+  assert.ok(x >= 0 && x + width <= 360, `${x} to ${x + width}`)
+})
+
 test('w137_signs_beside_blanks_are_signs_and_no_emphasis', async (t) => {
   const { page } = await open(t, 'signs')
   await write(page, 'Title\n')

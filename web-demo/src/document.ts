@@ -24,6 +24,7 @@ import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
 import type { Content, Stage, Steps } from './page'
 import { howItIsMade } from './source'
+import { say } from './toast'
 
 /** Where Tiptap keeps its text in a Yjs document. */
 const FIELD = 'default'
@@ -137,7 +138,9 @@ function titleOf(editor: Editor): string {
 }
 
 async function saveMarkdown(editor: Editor): Promise<void> {
-  saveFile(`${fileNameOf(titleOf(editor))}.md`, 'text/markdown', await markdownOf(editor))
+  const text = await markdownOf(editor).catch(() => null)
+  if (text === null) return say('The program that writes Markdown could not be loaded: try again with a connection.')
+  saveFile(`${fileNameOf(titleOf(editor))}.md`, 'text/markdown', text)
 }
 
 function saveHtml(editor: Editor, title: string): void {

@@ -1,7 +1,7 @@
 // What comes from outside: pictures, Markdown and HTML, by pasting, dropping or opening a file.
 
 import type { Editor } from '@tiptap/core'
-import type { Node } from '@tiptap/pm/model'
+import type { Fragment, Node } from '@tiptap/pm/model'
 import { Selection } from '@tiptap/pm/state'
 
 import { chooseFile } from '../files'
@@ -61,7 +61,18 @@ export async function insertMarkdown(editor: Editor, text: string): Promise<void
 
 /** Puts what a document holds where the cursor is: one paragraph into the line, else blocks between blocks. */
 function put(editor: Editor, { content }: Node): void {
-  const isPut = editor.chain().focus().command(({ tr }) => {
+  let isPut = false
+  try {
+    isPut = puts(editor, content)
+  } catch (error) {
+    // The document is as it was.
+    console.error(error)
+  }
+  if (!isPut) say('There is nothing in it that can be put in here.')
+}
+
+function puts(editor: Editor, content: Fragment): boolean {
+  return editor.chain().focus().command(({ tr }) => {
     if (content.firstChild?.childCount === 0 && content.childCount === 1 && content.firstChild.isTextblock) return false
     tr.deleteSelection()
     const { $from } = tr.selection
@@ -81,7 +92,6 @@ function put(editor: Editor, { content }: Node): void {
     tr.scrollIntoView()
     return tr.docChanged
   }).run()
-  if (!isPut) say('There is nothing in it that can be put in here.')
 }
 
 /** What became of pictures. */

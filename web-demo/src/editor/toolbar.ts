@@ -150,7 +150,13 @@ export function createToolbar(editor: Editor): HTMLElement {
   })
 
   const refresh = (): void => {
-    for (const { element, only } of groups) element.classList.toggle('off', only?.(editor) === false)
+    for (const { element, only } of groups) {
+      const isOff = only?.(editor) === false
+      if (element.classList.contains('off') === isOff) continue
+      element.classList.toggle('off', isOff)
+      // Where there is no room for all, those that came are seen, and then again those that were.
+      toolbar.scrollLeft = isOff ? 0 : toolbar.scrollWidth
+    }
     elements = shown()
     if (!elements.some(({ tabIndex }) => tabIndex === 0)) elements.forEach((element, at) => (element.tabIndex = at === 0 ? 0 : -1))
     for (const { tool, element } of buttons) {
