@@ -29,7 +29,7 @@ export default defineConfig({
           groups: [
             { name: 'base', tags: ['$initial'] },
             { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]|rolldown[\\/]runtime/ },
-            { name: 'page', test: /[\\/]web-demo[\\/]src[\\/](?!document\.|gallery\.|docs\.)[\w-]+\.ts$|[\\/]track-saved[\\/]|node_modules[\\/](lucide|w3c-keyname|y-websocket|y-indexeddb)[\\/]/ },
+            { name: 'page', test: /[\\/]web-demo[\\/]src[\\/](?!document\.|gallery\.|docs\.|project\.|zip\.)[\w-]+\.ts$|[\\/]track-saved[\\/]|node_modules[\\/](lucide|w3c-keyname|y-websocket|y-indexeddb)[\\/]/ },
           ],
         },
       },
