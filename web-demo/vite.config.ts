@@ -1,6 +1,7 @@
 import { defineConfig } from 'vite'
 
 import { compiled } from './compiled'
+import { madeOf } from './made-of'
 import { pages } from './pages'
 
 // `npm run dev` serves the page and passes /ws on to a Cowrite server on its default address. The Host
@@ -12,7 +13,7 @@ export default defineConfig({
   base: './',
   // The docs lie beside this folder.
   server: { proxy: { '/ws': { target: server, ws: true }, '/about.json': server, '/share': server, '/inspect.json': server, '/admin': server }, fs: { allow: ['..'] } },
-  plugins: [pages(), compiled()],
+  plugins: [madeOf(), pages(), compiled()],
   build: {
     target: 'es2022',
     // Data URLs would need holes in the server's content security policy.
@@ -28,7 +29,7 @@ export default defineConfig({
           groups: [
             { name: 'base', tags: ['$initial'] },
             { name: 'yjs', test: /node_modules[\\/](yjs|lib0|y-protocols)[\\/]|rolldown[\\/]runtime/ },
-            { name: 'page', test: /[\\/]web-demo[\\/]src[\\/](?!document\.|gallery\.|docs\.)[\w-]+\.ts$|[\\/]track-saved[\\/]|node_modules[\\/](lucide|w3c-keyname|y-websocket|y-indexeddb)[\\/]/ },
+            { name: 'page', test: /[\\/]web-demo[\\/]src[\\/](?!document\.|gallery\.|docs\.|project\.|zip\.)[\w-]+\.ts$|[\\/]track-saved[\\/]|node_modules[\\/](lucide|w3c-keyname|y-websocket|y-indexeddb)[\\/]/ },
           ],
         },
       },

@@ -98,13 +98,40 @@ test('w126_a_damaged_document_is_called_that_and_not_offline', async (t) => {
   for (const page of [newcomer, writer]) {
     await page.getByRole('heading', { name: 'The server cannot open this document' }).waitFor()
     assert.match(await noticeOf(page).textContent(), /The server said: the document is damaged, the operator has to look.*keeps trying/)
-    await untilStatus(page, KEPT)
   }
+  await untilStatus(writer, KEPT)
   await write(writer, ' and more')
   await writer.getByRole('button', { name: 'Download a copy' }).waitFor()
   await untilStatus(writer, KEPT)
   await writer.goto(`${server.origin}/d/damaged/inspect`)
   await writer.getByRole('status').getByText('The server cannot open this document. The server said: the document is damaged').waitFor()
+})
+
+test('w134_where_nothing_could_be_loaded_nothing_is_shown_or_written', async (t) => {
+  const server = await startServer(t)
+  const next = { code: 1011 }
+  for (const kind of ['d', 'code', 'board', 'room']) {
+    const page = await openWindow(t, browser)
+    await page.routeWebSocket(/\/ws\//, (socket) => {
+      if (next.code === null) return void socket.connectToServer()
+      socket.close({ code: next.code, reason: 'because' })
+    })
+    for (const [code, heading] of [[1011, 'The server cannot open this document'], [4413, 'The document is too large'], [1009, 'Your last change is too big to send'], [4400, 'The server refused the connection']]) {
+      next.code = code
+      await page.goto(`${server.origin}/${kind}/nothing-${code}`)
+      await page.getByRole('heading', { name: heading }).waitFor()
+      await untilStatus(page, 'Not connected')
+      assert.equal(await page.locator('[contenteditable="true"], .paper:visible').count(), 0, `${kind} ${code}`)
+      assert.doesNotMatch(await page.locator('main').textContent(), /edits|Download a copy/, `${kind} ${code}`)
+    }
+    // It goes on by itself when it can.
+    next.code = 1011
+    await page.goto(`${server.origin}/${kind}/later`)
+    await page.getByRole('heading', { name: 'The server cannot open this document' }).waitFor()
+    next.code = null
+    await untilStatus(page, 'Saved')
+    await page.locator('.paper').first().waitFor()
+  }
 })
 
 test('w126_a_server_that_makes_no_websocket_is_asked_over_http_now_and_then', async (t) => {

@@ -21,7 +21,7 @@ const PAGES = {
   '/board/linked': '.board',
   '/room/linked': '.messages',
   '/d/linked/inspect': '.tree',
-  '/inspect': '#admin-token',
+  '/inspect': '.admin-form',
   '/d/': '.notice',
   '/nothing/here': 'dl a',
 }
@@ -66,6 +66,8 @@ for (const flags of [[], ['--base-path', '/collab']]) {
     }
     assert.deepEqual(broken, [])
     assert.ok(seen.size > 15, `${seen.size} pages`)
+    await page.goto(`${start}/?docs=operating`)
+    await page.getByText('performance (docs/performance.md in the source)').waitFor()
     assert.ok(asked.has(`${server.origin}/readyz`), 'the page for wrong addresses has links')
   })
 }

@@ -143,6 +143,54 @@ for (const colorScheme of ['light', 'dark']) {
   })
 }
 
+test('w130_the_menu_is_as_wide_as_what_is_in_it', async (t) => {
+  const server = await startServer(t)
+  const page = await openWindow(t, browser)
+  await page.goto(`${server.origin}/d/menu`)
+  await write(page, 'x')
+  await page.getByRole('button', { name: 'More', exact: true }).click()
+
+  const menu = await page.locator('.menu').boundingBox()
+  assert.ok(menu.width < 400, `${menu.width} px`)
+  const items = await page.locator('.menu-item').evaluateAll((all) => all.map((item) => Math.round(item.getBoundingClientRect().top)))
+  assert.equal(new Set(items).size, items.length, 'each in a line of its own')
+})
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`w131_finding_in_code_can_be_read_in_${colorScheme}`, async (t) => {
+    const server = await startServer(t)
+    const page = await openWindow(t, browser, { colorScheme, reducedMotion: 'reduce' })
+    await page.goto(`${server.origin}/code/find`)
+    await untilStatus(page, 'Saved')
+    await page.locator('.cm-content').click()
+    await page.keyboard.type('one = [1]\none')
+    await page.keyboard.press('Control+F')
+    const field = page.locator('.cm-search input[name="search"]')
+    await field.pressSequentially('one')
+    const { y, height } = await field.boundingBox()
+    assert.ok(y + height <= 800, `the field ends at ${y + height}, the window at 800`)
+
+    for (const part of ['.cm-search input[name="search"]', '.cm-search button[name="next"]', '.cm-search button[name="close"]', '.cm-searchMatch']) {
+      const contrast = await page.locator(part).first().evaluate((element) => {
+        const canvas = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })
+        const lightness = (color) => {
+          canvas.clearRect(0, 0, 1, 1)
+          canvas.fillStyle = color
+          canvas.fillRect(0, 0, 1, 1)
+          const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b
+        }
+        let behind = element
+        while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)') behind = behind.parentElement ?? behind.getRootNode().host
+        const { color, backgroundImage } = getComputedStyle(element)
+        const [dark, light] = [lightness(color), lightness(getComputedStyle(behind).backgroundColor)].sort((a, b) => a - b)
+        return backgroundImage === 'none' ? (light + 0.05) / (dark + 0.05) : 0
+      })
+      assert.ok(contrast >= 4.5, `${part}: ${contrast}`)
+    }
+  })
+}
+
 test('w32_the_theme_follows_the_system_until_somebody_chooses', async (t) => {
   const server = await startServer(t)
   const page = await openWindow(t, browser, { colorScheme: 'dark' })

@@ -121,7 +121,7 @@ test('w56_slash_offers_blocks_by_name_and_enter_puts_one_in', async (t) => {
 })
 
 test('w57_tables_are_pasted_made_and_changed_and_everybody_sees_them', async (t) => {
-  const { server, page } = await open(t, 'tables')
+  const { server, page } = await open(t, 'tables', { profile: { name: 'Ada Lovelace', color: '#1864ab' } })
   await write(page, 'Prices\n')
   await paste(page, { 'text/html': '<table><tr><th>What</th><th>How much</th></tr><tr><td>Bread</td><td>3</td></tr></table>', 'text/plain': 'What How much Bread 3' })
   const other = await openWindow(t, browser)
@@ -315,6 +315,123 @@ test('w63_a_document_goes_out_as_markdown_and_html_and_comes_in_again', async (t
     assert.equal((await textOf(other)).trim(), text.trim(), name)
     assert.equal(await other.locator('.ProseMirror li[data-checked="true"]').count(), 1, name)
   }
+})
+
+/** Chooses a file to put in. */
+async function putIn(page, name, mimeType, content) {
+  await page.getByRole('button', { name: 'More', exact: true }).click()
+  const [chooser] = await Promise.all([page.waitForEvent('filechooser'), page.getByRole('button', { name: 'Put a file in here' }).click()])
+  await chooser.setFiles({ name, mimeType, buffer: Buffer.from(content) })
+}
+
+test('w128_what_is_pasted_or_chosen_goes_in_or_a_sentence_says_why_not', async (t) => {
+  const { server, page } = await open(t, 'goes-in')
+  await write(page, 'Title\n')
+  const dot = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='
+
+  await paste(page, { 'text/plain': '# First\n\nsee ![far](https://e.example/x.png) ok' })
+  await page.locator('.ProseMirror p', { hasText: 'see far ok' }).locator('a[href="https://e.example/x.png"]').waitFor()
+  await write(page, '\n')
+  await paste(page, { 'text/plain': '## Second\n\n[`code`](https://e.example/a) and **`bold`**' })
+  await page.locator('.ProseMirror a[href="https://e.example/a"]', { hasText: 'code' }).waitFor()
+  await write(page, '\n')
+  await paste(page, { 'text/html': `<p>left <img src="${dot}" alt=""> right <a href="https://e.example/b"><code>c</code></a></p>`, 'text/plain': 'left right' })
+  await page.locator('.ProseMirror img[src^="data:"]').waitFor()
+  await untilText(page, 'right c')
+
+  await putIn(page, 'README.md', 'text/markdown', await readFile(new URL('../../README.md', import.meta.url)))
+  await page.locator('.ProseMirror pre', { hasText: 'make run' }).first().waitFor()
+  await putIn(page, 'empty.md', 'text/markdown', '')
+  await page.getByText('empty.md is empty.').waitFor()
+  await putIn(page, 'comment.md', 'text/markdown', '<!-- nothing -->')
+  await page.getByText('There is nothing in it that can be put in here.').waitFor()
+  await putIn(page, 'program', 'application/octet-stream', Buffer.from([0, 1, 2, 255]))
+  await page.getByText('program cannot be put in: it is neither a text nor a picture.').waitFor()
+  const pictures = await page.locator('.ProseMirror img[src^="data:"]').count()
+  await putIn(page, 'dot.png', 'image/png', Buffer.from(dot.split(',')[1], 'base64'))
+  await until('the picture is in', async () => await page.locator('.ProseMirror img[src^="data:"]').count() === pictures + 1)
+
+  await page.goto(`${server.origin}/d/in-a-cell`)
+  await write(page, 'Title\n/table')
+  await page.keyboard.press('Enter')
+  await page.locator('.ProseMirror th').first().click()
+  await paste(page, { 'text/plain': '- x\n- y ![far](https://e.example/x.png)\n\n## z' })
+  await page.locator('.ProseMirror th li', { hasText: 'y far' }).waitFor()
+})
+
+test('w133_the_end_of_a_document_is_behind_its_table_and_the_beginning_before_it', async (t) => {
+  const { page } = await open(t, 'table-last')
+  await untilEditable(page)
+  await paste(page, { 'text/html': '<table><tr><th>a</th><th>b</th></tr><tr><td>c</td><td>d</td></tr></table><p>between</p><table><tr><td>e</td><td>f</td></tr></table>' })
+  await untilText(page, 'between')
+  await page.locator('.ProseMirror p', { hasText: 'between' }).click()
+
+  await page.keyboard.press('Control+End')
+  await page.keyboard.type('behind')
+  await page.locator('.ProseMirror > p:last-child', { hasText: 'behind' }).waitFor()
+  await page.locator('.ProseMirror p', { hasText: 'between' }).click()
+  await page.keyboard.press('Control+Home')
+  await page.keyboard.type('before')
+  await page.locator('.ProseMirror > :first-child', { hasText: 'before' }).waitFor()
+  assert.equal(await textOf(page), 'before\nabcd\nbetween\nef\nbehind')
+})
+
+test('w136_what_floats_covers_no_text', async (t) => {
+  const { page } = await open(t, 'covers')
+  await write(page, `Title\n\`\`\`js\n${'const one = 1; '.repeat(12)}`)
+  const choice = await page.getByRole('combobox', { name: 'Language of this code' }).boundingBox()
+  const line = await page.locator('.ProseMirror pre code').evaluate((code) => {
+    const range = document.createRange()
+    range.selectNodeContents(code)
+    return range.getBoundingClientRect().top
+  })
+  assert.ok(choice.y + choice.height <= line + 1, `${choice.y + choice.height} is above ${line}`)
+
+  await page.keyboard.press('Control+Enter')
+  await write(page, '\nabove the table\n/table')
+  await page.keyboard.press('Enter')
+  await page.getByRole('group', { name: 'Table' }).waitFor()
+  const above = page.locator('.ProseMirror p', { hasText: 'above the table' })
+  const box = await above.boundingBox()
+  for (const part of [0.02, 0.1, 0.5, 0.9]) {
+    const hit = await page.evaluate(([x, y]) => document.elementFromPoint(x, y)?.closest('.ProseMirror') !== null, [box.x + box.width * part, box.y + box.height / 2])
+    assert.equal(hit, true, `at ${part}`)
+  }
+  // No tool moves when those for tables come.
+  const bold = page.getByRole('button', { name: 'Bold' })
+  const place = (await bold.boundingBox()).x
+  await above.click()
+  await page.getByRole('group', { name: 'Table' }).waitFor({ state: 'hidden' })
+  assert.equal((await bold.boundingBox()).x, place)
+})
+
+test('w136_on_a_phone_the_tools_for_a_table_are_seen_when_they_come', async (t) => {
+  const { page } = await open(t, 'phone', { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true })
+  await write(page, 'Title\n/table')
+  await page.keyboard.press('Enter')
+
+  const { x, width } = await page.getByRole('button', { name: 'Add a row' }).boundingBox()
+
+  assert.ok(x >= 0 && x + width <= 360, `${x} to ${x + width}`)
+})
+
+test('w137_signs_beside_blanks_are_signs_and_no_emphasis', async (t) => {
+  const { page } = await open(t, 'signs')
+  await write(page, 'Title\n')
+  const plain = ['2 * 3 * 4 = 24', 'a*b*c', '2 ** 3 ** 4', 'snake_case_name and _ alone _', 'a ~~ b ~~ c', '5 * x* y']
+  for (const text of plain) {
+    await paste(page, { 'text/plain': text })
+    await write(page, '\n')
+  }
+  for (const text of plain) await write(page, `${text}\n`)
+  assert.equal((await textOf(page)).trim(), ['Title', ...plain, ...plain].join('\n'))
+  assert.equal(await page.locator('.ProseMirror :is(em, strong, s)').count(), 0)
+
+  await paste(page, { 'text/plain': 'now **bold**, _italic_ and (*this*), ~~gone~~' })
+  for (const [selector, text] of [['strong', 'bold'], ['em', 'italic'], ['em', 'this'], ['s', 'gone']]) await page.locator(`.ProseMirror ${selector}`, { hasText: text }).waitFor()
+  await write(page, '\nand **typed** words *too*')
+  await page.locator('.ProseMirror strong', { hasText: 'typed' }).waitFor()
+  await page.locator('.ProseMirror em', { hasText: 'too' }).waitFor()
 })
 
 test('w64_what_this_page_does_not_know_is_kept_and_told', async (t) => {

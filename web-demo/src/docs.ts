@@ -12,7 +12,10 @@ const PAGES = {
   python: ['In Python', () => import('../../docs/python.md?raw')],
   tokens: ['Who may', () => import('../../docs/tokens.md?raw')],
   operating: ['Run a server', () => import('../../docs/operating.md?raw')],
+  scaling: ['Several servers', () => import('../../docs/scaling.md?raw')],
+  'deploy-fly': ['On fly.io', () => import('../../docs/deploy-fly.md?raw')],
   proxies: ['Behind a proxy', () => import('../../docs/proxies.md?raw')],
+  compatibility: ['What works with it', () => import('../../docs/compatibility.md?raw')],
   'moving-in': ['Move in', () => import('../../docs/moving-in.md?raw')],
   durability: ['What "saved" means', () => import('../../docs/durability.md?raw')],
   security: ['Security', () => import('../../docs/security.md?raw')],
@@ -55,8 +58,15 @@ function leadHere(link: HTMLAnchorElement): void {
   const address = link.getAttribute('href') ?? ''
   const [, page = '', anchor = ''] = /^(?:\.\.\/docs\/|docs\/)?([\w-]+)\.md(#.*)?$/.exec(address) ?? []
   if (isDocs(page)) link.setAttribute('href', docsPath(page) + anchor)
-  // The rest of the project is not in here.
-  else if (!/^(https?:|#)/.test(address)) link.replaceWith(...link.childNodes)
+  else if (!/^(https?:|#)/.test(address)) nameFile(link, address)
+}
+
+/** The rest of the project is not in here: it is said where it lies in the source. */
+function nameFile(link: HTMLAnchorElement, address: string): void {
+  const [path = ''] = address.split('#')
+  const file = path.startsWith('../') ? path.slice(3) : `docs/${path}`
+  const isNamed = link.textContent?.includes(file) === true
+  link.replaceWith(...link.childNodes, isNamed ? ' (in the source)' : ` (${file} in the source)`)
 }
 
 /** As on the pages where one reads such texts. */

@@ -15,7 +15,7 @@ import { carets, watchCarets } from './editor/carets'
 import { createFind } from './editor/find'
 import { guardUnknown, holdsUnknown } from './editor/guard'
 import { insertFile, markdownOf } from './editor/insert'
-import { Typing } from './editor/keys'
+import { RULES, Signs, Typing } from './editor/keys'
 import { openAddress } from './editor/link-dialog'
 import { schemaExtensions } from './editor/schema'
 import { keepsSelection } from './editor/selection'
@@ -23,8 +23,8 @@ import { Slash } from './editor/slash'
 import { createToolbar } from './editor/toolbar'
 import { chooseFile, fileNameOf, saveFile } from './files'
 import type { Content, Stage, Steps } from './page'
-import { tiptapProgram } from './snippet'
 import { howItIsMade } from './source'
+import { say } from './toast'
 
 /** Where Tiptap keeps its text in a Yjs document. */
 const FIELD = 'default'
@@ -39,6 +39,8 @@ export function* showDocument({ session, presence, signal, left, changed, unread
     editable: false,
     // The stylesheet has these rules.
     injectCSS: false,
+    enableInputRules: RULES,
+    enablePasteRules: RULES,
     editorProps: {
       attributes: { 'aria-label': 'Document', 'aria-multiline': 'true', role: 'textbox', spellcheck: 'true' },
       // What lies over the text: the bar, the tools, and the search.
@@ -62,6 +64,7 @@ export function* showDocument({ session, presence, signal, left, changed, unread
       keepsSelection(session),
       asWritten(),
       Typing,
+      Signs,
       Slash,
       Extension.create({ name: 'find', addProseMirrorPlugins: () => [search()] }),
     ],
@@ -95,7 +98,7 @@ export function* showDocument({ session, presence, signal, left, changed, unread
       { label: 'Save as Markdown', icon: FileDown, run: () => void saveMarkdown(editor) },
       { label: 'Save as HTML', icon: FileDown, run: () => saveHtml(editor, titleOf(editor)) },
       { label: 'Put a file in here', icon: FileUp, run: () => chooseFile('.md,.markdown,.txt,.html,.htm,text/markdown,text/plain,text/html', (file) => void insertFile(editor, file)) },
-      howItIsMade('These lines connect an editor like it to this server:', tiptapProgram(), async () => (await import('./editor/source')).FILES),
+      howItIsMade('document', () => import('virtual:made-of/document')),
     ],
     isEmpty: () => editor.isEmpty,
     title: () => titleOf(editor),
@@ -135,7 +138,9 @@ function titleOf(editor: Editor): string {
 }
 
 async function saveMarkdown(editor: Editor): Promise<void> {
-  saveFile(`${fileNameOf(titleOf(editor))}.md`, 'text/markdown', await markdownOf(editor))
+  const text = await markdownOf(editor).catch(() => null)
+  if (text === null) return say('The program that writes Markdown could not be loaded: try again with a connection.')
+  saveFile(`${fileNameOf(titleOf(editor))}.md`, 'text/markdown', text)
 }
 
 function saveHtml(editor: Editor, title: string): void {

@@ -1,4 +1,4 @@
-// The pages beside the document: each is one file that can be copied, and shows itself.
+// The pages beside the document: each is one file, and shows itself; with what it takes from beside it, it can be copied.
 
 import { FileDown } from 'lucide'
 
@@ -7,28 +7,27 @@ import { fileNameOf, saveFile } from './files'
 import type { Mounted, Shared } from './gallery/shared'
 import type { Content, Show, Steps } from './page'
 import { ownPerson } from './profile'
-import { program } from './snippet'
-import { howItIsMade } from './source'
+import { howItIsMade, type Made } from './source'
 import { say } from './toast'
 
-type Source = () => Promise<{ readonly default: string }>
+type Source = () => Promise<{ readonly default: Made }>
 
 export async function showCode(): Promise<Show> {
   const { mountCode } = await import('./gallery/code')
-  return show(mountCode, 'code.ts', () => import('./gallery/code.ts?raw'))
+  return show(mountCode, 'code', () => import('virtual:made-of/code'))
 }
 
 export async function showBoard(): Promise<Show> {
   const { mountBoard } = await import('./gallery/board')
-  return show(mountBoard, 'board.ts', () => import('./gallery/board.ts?raw'))
+  return show(mountBoard, 'board', () => import('virtual:made-of/board'))
 }
 
 export async function showRoom(): Promise<Show> {
   const { mountRoom } = await import('./gallery/room')
-  return show(mountRoom, 'room.ts', () => import('./gallery/room.ts?raw'))
+  return show(mountRoom, 'room', () => import('virtual:made-of/room'))
 }
 
-function show(mount: (shared: Shared) => Mounted, name: string, source: Source): Show {
+function show(mount: (shared: Shared) => Mounted, kind: string, source: Source): Show {
   return function* ({ session, presence, changed }): Steps<Content> {
     const { awareness } = session.provider
     const mounted = mount({ doc: session.doc, awareness, person: ownPerson(), me: presence.me, say })
@@ -45,7 +44,7 @@ function show(mount: (shared: Shared) => Mounted, name: string, source: Source):
       body: mounted.element,
       overlay: null,
       commands: [
-        howItIsMade('These lines connect it to this server:', connecting(name), async () => [{ name, text: (await source()).default }]),
+        howItIsMade(kind, source),
         { label: 'Save as a file', icon: FileDown, run: () => download(mounted.title()) },
       ],
       isEmpty: mounted.isEmpty,
@@ -61,11 +60,4 @@ function show(mount: (shared: Shared) => Mounted, name: string, source: Source):
       end: mounted.destroy,
     }
   }
-}
-
-/** The lines that connect the file that this page runs. */
-function connecting(name: string): string {
-  const kind = name.replace('.ts', '')
-  const call = `mount${kind[0]?.toUpperCase()}${kind.slice(1)}`
-  return program(`import { ${call} } from './${name}'`, `const page = ${call}({\n  doc,\n  awareness: provider.awareness,\n  person: crypto.randomUUID(),\n  me: () => ({ name: 'Ada', color: '#1864ab' }),\n  say: alert,\n})\ndocument.body.append(page.tools ?? '', page.element)\npage.setEditable(true)`)
 }

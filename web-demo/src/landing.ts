@@ -168,14 +168,15 @@ function openForm(): { readonly element: HTMLElement; takeTokens(kept: () => voi
     event.preventDefault()
     const text = input.value.trim()
     problem.textContent = ''
-    const link = linkHere(text)
-    if (link !== null) return location.assign(link)
+    const address = addressFrom(text)
+    if (address?.origin === location.origin) return location.assign(address)
     const token = onToken === null ? null : tokenFromText(text)
     if (token !== null && readToken(token) !== null) {
       input.value = ''
       keepToken(token)
       return onToken?.()
     }
+    if (address !== null) return problem.replaceChildren(...elsewhere(address))
     const parsed = parseName(text)
     if (parsed.ok) location.assign(documentPath(parsed.name))
     else problem.textContent = `Not a name for a document: ${parsed.reason}.`
@@ -190,11 +191,20 @@ function openForm(): { readonly element: HTMLElement; takeTokens(kept: () => voi
   }
 }
 
-/** A link to a document of this server, with its token. */
-function linkHere(text: string): string | null {
-  if (!URL.canParse(text)) return null
-  const url = new URL(text)
-  return url.origin === location.origin && parseRoute(url.pathname).page === 'document' ? url.href : null
+/** What is meant as an address, also without its `https://`; nobody calls a document so. */
+function addressFrom(text: string): URL | null {
+  if (/^[a-z][a-z\d+.-]*:\/\//i.test(text)) return URL.canParse(text) ? new URL(text) : new URL('about:blank')
+  const [, host] = /^((?:[\w-]+\.)+[\w-]+(?::\d+)?|[\w-]+:\d+|localhost|\[[\da-f:]+\](?::\d+)?)\//i.exec(text) ?? []
+  const address = `${location.protocol}//${text}`
+  if (host === undefined || !URL.canParse(address)) return null
+  const url = new URL(address)
+  return url.host === location.host || parseRoute(url.pathname).page !== 'landing' ? url : null
+}
+
+/** The document may be another one than that of this name here, so it is opened there or not at all. */
+function elsewhere(address: URL): (Node | string)[] {
+  if (!/^https?:$/.test(address.protocol)) return ['This is an address, and not one that can be opened here.']
+  return [`This link is of another address, ${address.host}, and not of ${location.host}. `, h('a', { href: address.href, rel: 'noreferrer' }, 'Open it there')]
 }
 
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [['day', 86_400_000], ['hour', 3_600_000], ['minute', 60_000]]

@@ -44,11 +44,11 @@ export function refusalNotice(why: Refusal, reason: string, hasToken: boolean, h
       ], tokenForm(actions), download)
     case 'document-too-large':
       return notice('The document is too large', [
-        'It has reached the size that this server allows, and takes no more changes. Your latest edits are only here: download a copy, then go on in a new document.',
+        `It has reached the size that this server allows, and takes no more changes.${hasText ? ' Your latest edits are only here: download a copy, then go on in a new document.' : ''}`,
       ], download, h('a', { class: 'button primary', href: BASE }, 'Start page'))
     case 'message-too-big':
       return notice('Your last change is too big to send', [
-        'The server takes only so much at once, so it has not saved your latest edits. They are still here: undo what you pasted last, in smaller pieces if need be, and try again.',
+        hasText ? 'The server takes only so much at once, so it has not saved your latest edits. They are still here: undo what you pasted last, in smaller pieces if need be, and try again.' : 'The server takes only so much at once.',
       ], again, download)
     case 'conflict':
       return notice('Somebody else writes as this window', [
@@ -58,7 +58,7 @@ export function refusalNotice(why: Refusal, reason: string, hasToken: boolean, h
     case 'refused':
       return notice('The server refused the connection', [
         said(reason) ?? 'It gave no reason.',
-        'Your edits up to here are kept in this browser.',
+        hasText ? 'Your edits up to here are kept in this browser.' : null,
       ], again, download)
     default:
       return unreachable(why)

@@ -256,13 +256,15 @@ function showMounted(root: HTMLElement, page: Page, { session, presence, content
     if (access.is === 'conflict') return goOn(access.next)
     const editable = access.is === 'writer' && view.ready && !said.unreadable
     if (content.isEditable() !== editable) content.setEditable(editable)
-    content.body.classList.toggle('loading', !view.ready && access.is !== 'refused')
-    content.tools?.toggleAttribute('hidden', access.is !== 'writer' || said.unreadable)
+    // The server has it, and nothing of it is here: an empty page would say that there is nothing in it.
+    const isKeptFrom = access.is === 'refused' || view.barred?.how === 'broken'
+    content.body.classList.toggle('loading', !view.ready && !isKeptFrom)
+    content.tools?.toggleAttribute('hidden', access.is !== 'writer' || said.unreadable || (isKeptFrom && !view.ready))
     badge.hidden = access.is !== 'reader'
-    status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.barred !== null, view.copy, access.is === 'reader', view.ahead))
+    status.show(access.is === 'refused' ? { tone: 'warning', text: 'Not connected' } : statusOf(view.saved, view.barred !== null, view.ready ? view.copy : 'opening', access.is === 'reader', view.ahead))
     noteBarred(view)
     showNotice(view)
-    content.body.hidden = access.is === 'refused' && content.isEmpty()
+    content.body.hidden = isKeptFrom && content.isEmpty() && (access.is === 'refused' || !view.ready)
   }
 
   const nameThePage = (): void => {

@@ -63,7 +63,7 @@ export interface SessionView {
   /** Why the server does not let this page in, although it is there; null if it does, or nobody is there. */
   readonly barred: Barred | null
   readonly copy: LocalCopy
-  /** False until it is known what the document holds, here or on the server. */
+  /** False until it is known what the document holds, here or on the server; of one that the server cannot open, nothing is. */
   readonly ready: boolean
   /** This window shows insertions that the server did not have when it was joined last. */
   readonly ahead: boolean
@@ -158,7 +158,12 @@ export class Session {
   get view(): SessionView {
     const { state, unsavedSince, incompleteSince, closed, kept } = this.saved
     const saved = { state, unsavedSince, incompleteSince, closed, kept }
-    return { saved, access: this.access, barred: this.barred, copy: this.copy, ready: this.ready, ahead: this.ahead }
+    return { saved, access: this.access, barred: this.barred, copy: this.copy, ready: this.ready && !this.isLost, ahead: this.ahead }
+  }
+
+  /** The server has it and cannot give it, and nothing of it is here: what was written now would be written beside it. */
+  private get isLost(): boolean {
+    return this.barred?.how === 'broken' && this.doc.store.clients.size === 0
   }
 
   private get barred(): Barred | null {

@@ -1,9 +1,7 @@
-// How a page is made: the files that it runs, behind the lines that connect them.
+// How a page is made: what it takes to make it again.
 
 import { Code } from 'lucide'
 
-import { copyText, showCopied } from './clipboard'
-import { button, h } from './dom'
 import type { Command } from './menu'
 
 export interface SourceFile {
@@ -11,24 +9,18 @@ export interface SourceFile {
   readonly text: string
 }
 
-/** `lead` says what the lines of `connect` do; the files are loaded when somebody asks. */
-export function howItIsMade(lead: string, connect: string, files: () => Promise<readonly SourceFile[]>): Command {
-  return { label: 'How it is made', icon: Code, run: () => void files().then((all) => showSource(lead, connect, all)) }
+/** The files of a page, all that they need from beside them, and the packages that these need, by version (see `made-of.ts`). */
+export interface Made {
+  readonly files: readonly SourceFile[]
+  readonly packages: Readonly<Record<string, string>>
+  readonly tools: Readonly<Record<string, string>>
 }
 
-function showSource(lead: string, connect: string, files: readonly SourceFile[]): void {
-  const all = files.map(({ text }) => text).join('\n')
-  const copy = button('Copy it', { class: 'primary' }, async () => showCopied(copy, await copyText(all)))
-  const dialog = h('dialog', { class: 'dialog source', 'aria-label': 'How this page is made' },
-    h('h2', {}, 'How this page is made'),
-    h('p', { class: 'soft' }, lead),
-    h('pre', { tabindex: '0' }, connect),
-    ...files.flatMap(({ name, text }, at) => [
-      h('p', { class: 'soft' }, at === 0 ? `And this is ${name}, all of it:` : `${name}:`),
-      h('pre', { tabindex: '0' }, text),
-    ]),
-    h('form', { method: 'dialog', class: 'actions' }, copy, h('button', { class: 'quiet' }, 'Close')))
-  dialog.addEventListener('close', () => dialog.remove())
-  document.body.append(dialog)
-  dialog.showModal()
+/** The files are loaded when somebody asks. */
+export function howItIsMade(kind: string, made: () => Promise<{ readonly default: Made }>): Command {
+  const run = async (): Promise<void> => {
+    const [{ showProject }, { default: all }] = await Promise.all([import('./project'), made()])
+    showProject(kind, all)
+  }
+  return { label: 'How it is made', icon: Code, run: () => void run() }
 }

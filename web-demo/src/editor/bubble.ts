@@ -1,11 +1,10 @@
-// What floats at the selection: tools for selected text, what a link leads to, tools for a table. All of it can be done
-// from the keyboard elsewhere: the toolbar, Ctrl+K, and "/" in a table.
+// What floats at the selection: tools for selected text, and what a link leads to. All of it can be done from the keyboard
+// elsewhere: the toolbar, and Ctrl+K. It goes with the selection: what stays while one writes would cover what one reads.
 
 import { posToDOMRect, type Editor } from '@tiptap/core'
 import { Bold, Code, ExternalLink, Italic, Link, Pencil, Strikethrough, Underline, Unlink, type IconNode } from 'lucide'
 
 import { h, icon } from '../dom'
-import { TABLE_BLOCKS } from './commands'
 import { editLink, openAddress } from './link-dialog'
 import { placeAt } from './place'
 
@@ -18,7 +17,7 @@ const MARKS: readonly [string, IconNode, string, (editor: Editor) => void][] = [
   ['Link', Link, 'link', editLink],
 ]
 
-type Shown = { readonly is: 'marks' } | { readonly is: 'link'; readonly href: string } | { readonly is: 'table' }
+type Shown = { readonly is: 'marks' } | { readonly is: 'link'; readonly href: string }
 
 export function createBubble(editor: Editor, signal: AbortSignal): HTMLElement {
   const element = h('div', { class: 'panel bubble', hidden: true, role: 'group' })
@@ -32,7 +31,7 @@ export function createBubble(editor: Editor, signal: AbortSignal): HTMLElement {
     if (!empty && editor.isEditable && !editor.isActive('codeBlock') && !editor.isActive('image') && doc.textBetween(from, to).trim() !== '') return { is: 'marks' }
     const href: unknown = editor.getAttributes('link')['href']
     if (empty && editor.isActive('link') && typeof href === 'string') return { is: 'link', href }
-    return editor.isEditable && editor.isActive('table') ? { is: 'table' } : null
+    return null
   }
   const refresh = (): void => {
     const shown = due()
@@ -44,7 +43,8 @@ export function createBubble(editor: Editor, signal: AbortSignal): HTMLElement {
       build(element, editor, shown)
     }
     for (const [label, , name] of MARKS) element.querySelector(`[aria-label="${label}"]`)?.setAttribute('aria-pressed', String(editor.isActive(name)))
-    void placeAt(element, boxOf(editor, shown), 'top')
+    const { from, to } = editor.state.selection
+    void placeAt(element, posToDOMRect(editor.view, from, to), 'top')
   }
   editor.on('transaction', refresh)
   editor.on('focus', refresh)
@@ -79,10 +79,6 @@ function build(element: HTMLElement, editor: Editor, shown: Shown): void {
       element.replaceChildren(address, open, ...(editor.isEditable ? [tool('Change the link', Pencil, () => editLink(editor)), tool('Remove the link', Unlink, () => void editor.chain().focus().extendMarkRange('link').unsetLink().run())] : []))
       break
     }
-    case 'table':
-      element.setAttribute('aria-label', 'Table')
-      element.replaceChildren(...TABLE_BLOCKS.map((block) => tool(block.label, block.icon, () => block.run(editor, editor.chain().focus()))))
-      break
   }
 }
 
@@ -92,18 +88,6 @@ function tool(label: string, node: IconNode, run: () => void): HTMLElement {
   element.addEventListener('mousedown', (event) => event.preventDefault())
   element.addEventListener('click', run)
   return element
-}
-
-function boxOf(editor: Editor, shown: Shown): DOMRect {
-  const { from, to, $from } = editor.state.selection
-  if (shown.is === 'table') {
-    for (let depth = $from.depth; depth > 0; depth--) {
-      if ($from.node(depth).type.name !== 'table') continue
-      const dom = editor.view.nodeDOM($from.before(depth))
-      if (dom instanceof Element) return dom.getBoundingClientRect()
-    }
-  }
-  return posToDOMRect(editor.view, from, to)
 }
 
 export function modifier(): string {

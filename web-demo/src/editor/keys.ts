@@ -1,12 +1,48 @@
 // Typing and pasting that Tiptap leaves to others.
 
-import { Extension } from '@tiptap/core'
+import { Extension, markInputRule, markPasteRule } from '@tiptap/core'
+import { GapCursor } from '@tiptap/pm/gapcursor'
+import type { MarkType } from '@tiptap/pm/model'
 import { Plugin, PluginKey } from '@tiptap/pm/state'
+import type { EditorView } from '@tiptap/pm/view'
 
-import { insertFile, insertMarkdown, insertPictures, looksLikeMarkdown, withoutFarPictures } from './insert'
+import { fitHtml, insertFile, insertMarkdown, insertPictures, looksLikeMarkdown } from './insert'
 
 /** What begins a list or a quote. In a heading there can be none, and the first line is one. */
 const BEGINS_A_BLOCK = /^\s*([-+*]|\d+\.|>|\[[ x]?\])$/
+
+/**
+ * Signs around words and what they mean. As in CommonMark, none has a blank on its inner side: `2 * 3 * 4` is a sum. Nor does
+ * one stand in a word, as in `snake_case_name`, or behind a backslash.
+ */
+const SIGNS: readonly (readonly [string, string])[] = [
+  ['bold', String.raw`(?<![\p{L}\p{N}\\*])\*\*(?=[^\s*])((?:[^*]|\*(?!\*))*?[^\s*\\])\*\*(?![\p{L}\p{N}*])`],
+  ['bold', String.raw`(?<![\p{L}\p{N}\\_])__(?=[^\s_])((?:[^_]|_(?!_))*?[^\s_\\])__(?![\p{L}\p{N}_])`],
+  ['italic', String.raw`(?<![\p{L}\p{N}\\*])\*(?=[^\s*])([^*]*[^\s*\\])\*(?![\p{L}\p{N}*])`],
+  ['italic', String.raw`(?<![\p{L}\p{N}\\_])_(?=[^\s_])([^_]*[^\s_\\])_(?![\p{L}\p{N}_])`],
+  ['strike', String.raw`(?<![\p{L}\p{N}\\~])~~(?=[^\s~])([^~]*[^\s~\\])~~(?![\p{L}\p{N}~])`],
+]
+
+function signRules<T>(marks: Readonly<Record<string, MarkType>>, end: string, flags: string, rule: (of: { find: RegExp; type: MarkType }) => T): T[] {
+  return SIGNS.flatMap(([name, signs]) => {
+    const type = marks[name]
+    return type === undefined ? [] : [rule({ find: new RegExp(signs + end, flags), type })]
+  })
+}
+
+/** In place of the rules that Tiptap's marks bring (see `RULES`). */
+export const Signs = Extension.create({
+  name: 'signs',
+  addInputRules() {
+    return signRules(this.editor.schema.marks, '$', 'u', markInputRule)
+  },
+  addPasteRules() {
+    return signRules(this.editor.schema.marks, '', 'gu', markPasteRule)
+  },
+})
+
+/** Whose rules for typing and pasting are used: all but those of bold, italic and strike. */
+export const RULES = ['signs', 'code', 'link', 'image', 'blockquote', 'bulletList', 'orderedList', 'taskItem', 'codeBlock', 'heading', 'horizontalRule']
 
 export const Typing = Extension.create({
   name: 'typing',
@@ -27,12 +63,13 @@ export const Typing = Extension.create({
             view.dispatch(view.state.tr.setBlockType(from, from, view.state.schema.nodes['paragraph'] ?? parent.type))
             return false
           },
-          handleKeyDown(_view, event) {
+          handleKeyDown(view, event) {
             // Ctrl+Shift+V: as it is.
             isPlain = event.shiftKey && (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'v'
-            return false
+            const edge = edgeOf(event)
+            return edge !== null && goToEdge(view, edge)
           },
-          transformPastedHTML: withoutFarPictures,
+          transformPastedHTML: fitHtml,
           handlePaste(view, event, slice) {
             const data = event.clipboardData
             const asItIs = isPlain
@@ -73,6 +110,22 @@ export const Typing = Extension.create({
     ]
   },
 })
+
+/** The key goes to the beginning of the document (-1) or to its end (1). */
+function edgeOf({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): -1 | 1 | null {
+  if (altKey || shiftKey || !(ctrlKey || metaKey)) return null
+  if (key === 'Home' || (key === 'ArrowUp' && metaKey)) return -1
+  return key === 'End' || (key === 'ArrowDown' && metaKey) ? 1 : null
+}
+
+/** Before what the document begins with or behind what it ends with, if that is no text: a browser puts the caret elsewhere. */
+function goToEdge(view: EditorView, edge: -1 | 1): boolean {
+  const { doc, tr } = view.state
+  const last = edge === 1 ? doc.lastChild : doc.firstChild
+  if (last === null || !(last.isLeaf || last.type.spec.isolating === true)) return false
+  view.dispatch(tr.setSelection(new GapCursor(doc.resolve(edge === 1 ? doc.content.size : 0))).scrollIntoView())
+  return true
+}
 
 function picturesIn({ files }: DataTransfer): File[] {
   return [...files].filter(({ type }) => type.startsWith('image/'))

@@ -8,6 +8,7 @@ import {
 } from 'lucide'
 
 import { h, icon } from '../dom'
+import { TABLE_BLOCKS } from './commands'
 import { choosePicture } from './insert'
 import { editLink } from './link-dialog'
 
@@ -22,7 +23,8 @@ interface Tool {
   readonly possible: (editor: Editor) => boolean
 }
 
-const TOOLS: readonly { readonly label: string; readonly tools: readonly Tool[] }[] = [
+/** `only`: it is there while this is so; its place is kept, so that no other tool moves under the pointer. */
+const TOOLS: readonly { readonly label: string; readonly tools: readonly Tool[]; readonly only?: (editor: Editor) => boolean }[] = [
   {
     label: 'History',
     tools: [
@@ -76,11 +78,21 @@ const TOOLS: readonly { readonly label: string; readonly tools: readonly Tool[] 
       command('Divider', Minus, (chain) => chain.setHorizontalRule()),
     ],
   },
+  {
+    label: 'Table',
+    only: (editor) => editor.isActive('table'),
+    tools: TABLE_BLOCKS.map((block) => ({
+      label: block.label,
+      icon: block.icon,
+      run: (editor) => block.run(editor, editor.chain().focus()),
+      possible: (editor) => editor.isEditable && editor.isActive('table'),
+    })),
+  },
 ]
 
 export function createToolbar(editor: Editor): HTMLElement {
   const buttons: { readonly tool: Tool; readonly element: HTMLButtonElement }[] = []
-  const groups = TOOLS.map(({ label, tools }) => {
+  const groups = TOOLS.map(({ label, tools, only }) => {
     const elements = tools.map((tool) => {
       const element = h('button', { type: 'button', class: 'tool', tabindex: -1, 'aria-label': tool.label, title: titleOfTool(tool) })
       element.append(icon(tool.icon))
@@ -91,15 +103,18 @@ export function createToolbar(editor: Editor): HTMLElement {
       buttons.push({ tool, element })
       return element
     })
-    return h('div', { role: 'group', 'aria-label': label }, ...elements)
+    const element = h('div', { role: 'group', 'aria-label': label, class: only === undefined ? null : 'off' }, ...elements)
+    return { element, only }
   })
-  const toolbar = h('div', { class: 'toolbar', role: 'toolbar', 'aria-label': 'Formatting', 'aria-controls': 'editor' }, ...groups)
-  const elements = buttons.map(({ element }) => element)
+  const toolbar = h('div', { class: 'toolbar', role: 'toolbar', 'aria-label': 'Formatting', 'aria-controls': 'editor' }, ...groups.map(({ element }) => element))
+  /** Those that are there. */
+  const shown = (): HTMLButtonElement[] => buttons.map(({ element }) => element).filter((element) => element.closest('.off') === null)
+  let elements = shown()
   elements[0]?.setAttribute('tabindex', '0')
 
   const focusTool = (index: number): void => {
     const next = elements[(index + elements.length) % elements.length]
-    for (const element of elements) element.tabIndex = element === next ? 0 : -1
+    for (const { element } of buttons) element.tabIndex = element === next ? 0 : -1
     next?.focus()
     next?.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }
@@ -135,6 +150,15 @@ export function createToolbar(editor: Editor): HTMLElement {
   })
 
   const refresh = (): void => {
+    for (const { element, only } of groups) {
+      const isOff = only?.(editor) === false
+      if (element.classList.contains('off') === isOff) continue
+      element.classList.toggle('off', isOff)
+      // Where there is no room for all, those that came are seen, and then again those that were.
+      toolbar.scrollLeft = isOff ? 0 : toolbar.scrollWidth
+    }
+    elements = shown()
+    if (!elements.some(({ tabIndex }) => tabIndex === 0)) elements.forEach((element, at) => (element.tabIndex = at === 0 ? 0 : -1))
     for (const { tool, element } of buttons) {
       if (tool.pressed !== undefined) element.setAttribute('aria-pressed', String(tool.pressed(editor)))
       element.setAttribute('aria-disabled', String(!tool.possible(editor)))

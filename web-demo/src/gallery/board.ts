@@ -70,6 +70,7 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       element.dataset['id'] = id
       if (before === undefined) layer.append(element)
       else before.element.replaceWith(element)
+      grow(element)
       if (isFocused) element.focus()
       elements.set(id, { value, element })
     }
@@ -106,6 +107,8 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
     showOthers()
   }
   const resizes = new ResizeObserver(() => {
+    // What is not shown has no height.
+    for (const { element } of elements.values()) grow(element)
     look()
     begin()
   })
@@ -278,6 +281,7 @@ export function mountBoard({ doc, awareness, say }: Shared): Mounted {
       look()
     } else if (!editable) return
     else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'z') void (event.shiftKey ? undo.redo() : undo.undo())
+    else if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'y') void undo.redo()
     else if (event.ctrlKey || event.metaKey || event.altKey) return
     else if (event.key === 'n') addNote(middle())
     else if (event.key === 'b') add({ kind: 'box', x: middle().x - 90, y: middle().y - 60, width: 180, height: 120 })
@@ -406,6 +410,13 @@ function draw({ kind, x, y, width, height, color, points = [], text = '' }: Shap
     }
   }
   return group
+}
+
+/** A note is as high as its text: what somebody wrote is seen. */
+function grow(element: SVGElement): void {
+  const words = element.querySelector('.note-words')
+  if (words === null) return
+  for (const part of element.querySelectorAll('.note, foreignObject')) part.setAttribute('height', String(Math.max(Number(part.getAttribute('height')), words.scrollHeight)))
 }
 
 function upright<T extends Point & { width: number; height: number }>(shape: T): T {

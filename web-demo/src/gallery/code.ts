@@ -90,7 +90,8 @@ export function mountCode({ doc, awareness }: Shared): Mounted {
     wanted = kind.textContent
     // The text first, then its colours.
     whenIdle(async () => {
-      const support = (await found?.[2]()) ?? []
+      // Without a connection it stays without colours.
+      const support = (await found?.[2]().catch(() => null)) ?? []
       if (kind.textContent === (found?.[1] ?? 'Plain text')) view.dispatch({ effects: language.reconfigure(support) })
     })
   }

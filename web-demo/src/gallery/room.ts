@@ -42,7 +42,7 @@ export function mountRoom(shared: Shared): Mounted {
     tools: null,
     element: h('div', { class: 'room' }, ...parts.map(({ element }) => element)),
     title: () => textFrom(poll.get('question')),
-    isEmpty: () => messages.length === 0,
+    isEmpty: () => messages.length + poll.size === 0,
     setEditable: (editable) => {
       for (const part of parts) part.setEditable(editable)
     },
@@ -104,7 +104,7 @@ function chat({ me, person }: Shared, messages: Y.Array<unknown>): Part {
 }
 
 /** The options are the entries `option …` of a map, the votes the entries `vote …`: one for each person. */
-function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
+function voting({ doc, person, say }: Shared, poll: Y.Map<unknown>): Part {
   let editable = false
   const question = h('input', { type: 'text', class: 'question', 'aria-label': 'Question', placeholder: 'Ask the room something', maxlength: 120, autocomplete: 'off' })
   const options = h('ul', { class: 'options' })
@@ -115,32 +115,47 @@ function voting({ doc, person }: Shared, poll: Y.Map<unknown>): Part {
   form.addEventListener('submit', (event) => {
     event.preventDefault()
     const text = input.value.trim()
+    if (answers().some((answer) => sameAnswer(answer.text, text))) return say(`“${text}” is there already.`)
     if (text !== '') poll.set(`option ${Date.now()} ${doc.clientID}`, text)
     input.value = ''
   })
   const rows = new Map<string, { readonly row: HTMLElement; readonly vote: HTMLButtonElement; readonly label: HTMLElement; readonly number: HTMLElement }>()
+  /** Each answer once, however many people had the same idea at one moment: what was voted for any of them counts for it. */
+  const answers = (): { readonly key: string; readonly text: string; readonly keys: string[] }[] => {
+    const found: { readonly key: string; readonly text: string; readonly keys: string[] }[] = []
+    for (const [key, value] of [...poll].filter(([key]) => key.startsWith('option ')).sort(([a], [b]) => (a < b ? -1 : 1))) {
+      const text = textFrom(value)
+      const same = found.find((answer) => sameAnswer(answer.text, text))
+      if (same === undefined) found.push({ key, text, keys: [key] })
+      else same.keys.push(key)
+    }
+    return found
+  }
   const show = (): void => {
     if (document.activeElement !== question) question.value = textFrom(poll.get('question'))
     const votes = [...poll].filter(([key]) => key.startsWith('vote ')).map(([, option]) => option)
-    const answers = [...poll].filter(([key]) => key.startsWith('option ')).sort(([a], [b]) => (a < b ? -1 : 1))
-    for (const [at, [key, text]] of answers.entries()) {
+    const own = poll.get(`vote ${person}`)
+    const all = answers()
+    for (const [key, { row }] of rows) if (!all.some((answer) => answer.key === key)) row.remove()
+    for (const [at, { key, text, keys }] of all.entries()) {
       const { row, vote, label, number } = rows.get(key) ?? newRow(key)
-      const share = votes.filter((voted) => voted === key).length
-      label.textContent = textFrom(text)
+      const share = votes.filter((voted) => keys.some((one) => one === voted)).length
+      label.textContent = text
       number.replaceChildren(String(share), h('span', { class: 'visually-hidden' }, share === 1 ? ' vote' : ' votes'))
-      vote.setAttribute('aria-pressed', String(poll.get(`vote ${person}`) === key))
+      vote.setAttribute('aria-pressed', String(keys.some((one) => one === own)))
       vote.disabled = !editable
       vote.style.setProperty('--share', `${votes.length === 0 ? 0 : (100 * share) / votes.length}%`)
       // A row that is moved loses the focus.
       if (options.children[at] !== row) options.insertBefore(row, options.children[at] ?? null)
     }
-    options.hidden = answers.length === 0
-    count.textContent = answers.length === 0 ? (editable ? 'Answers can be added by everybody.' : 'Nothing can be voted on yet.') : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
+    options.hidden = all.length === 0
+    count.textContent = all.length === 0 ? (editable ? 'Answers can be added by everybody.' : 'Nothing can be voted on yet.') : votes.length === 1 ? 'One vote so far' : `${votes.length} votes so far`
   }
   const newRow = (key: string) => {
     const [label, number] = [h('span'), h('span', { class: 'number' })]
     const vote = button('', { class: 'option' }, () => {
-      if (poll.get(`vote ${person}`) === key) poll.delete(`vote ${person}`)
+      const keys = answers().find((answer) => answer.key === key)?.keys ?? []
+      if (keys.some((one) => one === poll.get(`vote ${person}`))) poll.delete(`vote ${person}`)
       else poll.set(`vote ${person}`, key)
     })
     vote.replaceChildren(label, number)
@@ -265,6 +280,10 @@ function game({ doc, awareness, me, person }: Shared): Part {
       scores.unobserve(show)
     },
   }
+}
+
+function sameAnswer(one: string, other: string): boolean {
+  return one.trim().toLowerCase() === other.trim().toLowerCase()
 }
 
 /** What is in the document, checked: anybody may have written it. */

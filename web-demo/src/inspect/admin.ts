@@ -65,12 +65,17 @@ function showForm(root: HTMLElement, said: string): void {
   })
   frame(root, 'Inside all documents', null, form)
   input.focus()
+  // Who asks without one is told whether there is any that would do.
+  fetched(`${ADMIN}documents`, null).catch((why: unknown) => {
+    if (!(why instanceof NotTold) || why.status !== 404) return
+    form.replaceChildren(h('p', { class: 'soft' }, failure(why)))
+  })
 }
 
 function failure(why: unknown): string {
   if (!(why instanceof NotTold)) return String(why)
   if (why.status === 401) return 'That is not the admin token of this server.'
-  if (why.status === 404) return 'There is no /admin at this address: the server was started without COWRITE_ADMIN_TOKEN, or keeps it at --admin-listen, where /inspect is as well.'
+  if (why.status === 404) return 'There is no /admin at this address: the server was started without COWRITE_ADMIN_TOKEN (--admin-token), or keeps it at --admin-listen, where /inspect is as well.'
   return `It cannot be asked: ${why.message}.`
 }
 
