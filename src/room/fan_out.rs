@@ -206,6 +206,29 @@ impl Room {
         }
     }
 
+    /// What a session says, without client ids that nobody has said lately when too many of these came from its address: who has
+    /// left is remembered for a while. The first that it said is its own.
+    pub(super) fn within_its_share(
+        &mut self,
+        id: SessionId,
+        mut entries: SmallVec<[Entry; 1]>,
+        now: Micros,
+    ) -> SmallVec<[Entry; 1]> {
+        let Some(session) = self.sessions.get(&id) else {
+            return entries;
+        };
+        let first = entries.iter().find(|entry| entry.state.is_some());
+        let own = session.announces.or(first.map(|entry| entry.client));
+        let is_new =
+            |entry: &Entry| entry.state.is_some() && own != Some(entry.client) && !self.presence.knows(entry.client);
+        let new = entries.iter().filter(|entry| is_new(entry)).count();
+        if new > 0 && !session.outbox.line().may_add(new, now) {
+            self.counts.awareness_refused += new as u64;
+            entries.retain(|entry| !is_new(entry));
+        }
+        entries
+    }
+
     /// A session says who is there.
     pub(super) fn hear_presence(&mut self, id: SessionId, entries: &[Entry], now: Micros) {
         let Some(session) = self.sessions.get_mut(&id) else {

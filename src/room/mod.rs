@@ -502,6 +502,7 @@ impl Room {
                 }
             }
             Inbound::Awareness(entries) => {
+                let entries = self.within_its_share(id, entries, now);
                 self.hear_presence(id, &entries, now);
                 self.announced(id, &entries, now);
                 if self.presence.has_changed() {

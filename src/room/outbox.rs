@@ -268,6 +268,15 @@ impl Line {
         }
     }
 
+    /// Whether its peer may make the document remember so many things more, of which each counts for a piece of what is looked
+    /// through. They count from then on.
+    #[must_use]
+    pub fn may_add(&self, things: usize, now: Micros) -> bool {
+        let seldom = self.seldom();
+        let from_there = seldom.network.as_ref().map(|(_, asked)| lock(asked));
+        from_there.is_none_or(|mut asked| asked.take(LOOKED_THROUGH, things as u64, now).is_ok())
+    }
+
     /// Whether it is given up: nobody need read or write any more. If not, `waker` is woken when it is.
     #[must_use]
     pub fn is_given_up(&self, side: Side, waker: &Waker) -> bool {

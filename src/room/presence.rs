@@ -464,6 +464,11 @@ impl Presence {
         }
     }
 
+    /// Whether a client is here, or was lately.
+    pub fn knows(&self, client: u64) -> bool {
+        self.states.contains_key(&client) || self.removed.contains_key(&client)
+    }
+
     /// Whether the receivers have something to be told.
     #[must_use]
     pub fn has_changed(&self) -> bool {

@@ -1,6 +1,9 @@
 //! P: who is here.
 
+use std::sync::Arc;
+
 use cowrite::{
+    budgets::Network,
     limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_STATE_BYTES_MAX},
     protocol::awareness::Entry,
 };
@@ -563,4 +566,44 @@ fn p32_who_says_more_than_a_page_does_gives_way_to_who_says_less() {
     table.seats(98);
     table.says(98, &update(&eve.types("x")));
     assert_eq!(table.room.clocks().next(3), 0);
+}
+
+#[test]
+fn p33_who_comes_and_goes_with_new_client_ids_has_no_more_than_so_many_remembered() {
+    let mut table = Table::new();
+    table.seats(1);
+    let asked = Arc::default();
+    let comes = |table: &mut Table, id: u64, address: &str| {
+        table.joins(id, writer(), None);
+        let network = Network::of(address.parse().unwrap());
+        let asked = if address == "192.0.2.1" {
+            Arc::clone(&asked)
+        } else {
+            Arc::default()
+        };
+        table.outbox(id).line().comes_from(network, asked);
+        let ids: Vec<(u64, u32, &str)> = (0..512).map(|n| (id * 1_000 + n, 1, "{}")).collect();
+        table.says(id, &states(&ids));
+        table.passes(SECOND / 1_000);
+        let heard = table.takes(1).into_iter().flat_map(|heard| match heard {
+            Heard::Awareness(entries) => entries,
+            _ => Vec::new(),
+        });
+        let seen = heard.filter(|entry| entry.state.is_some()).count();
+        table.leaves(id);
+        table.passes(SECOND / 100);
+        table.takes(1);
+        seen
+    };
+
+    let seen: Vec<usize> = (0..300).map(|n| comes(&mut table, 100 + n, "192.0.2.1")).collect();
+
+    // Three seconds have passed, and each has said its own.
+    let all: usize = seen.iter().sum();
+    assert!((30_000..60_000).contains(&all), "{all}");
+    assert_eq!((seen[0], seen[299]), (512, seen[299].min(100)), "{seen:?}");
+    assert!(seen.iter().all(|seen| *seen > 0), "its own is seen");
+    assert_eq!(comes(&mut table, 900, "198.51.100.1"), 512, "from elsewhere");
+    table.passes(10 * SECOND);
+    assert_eq!(comes(&mut table, 901, "192.0.2.1"), 512, "later");
 }
