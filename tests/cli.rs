@@ -381,12 +381,14 @@ fn c23_what_a_user_may_not_see_is_not_called_missing() {
     }
     std::fs::set_permissions(&hidden, Permissions::from_mode(0o000)).expect("a folder that nobody else may see");
     let path = hidden.to_str().expect("UTF-8");
+    let target = folder.path().join("never-made");
+    let target = target.to_str().expect("UTF-8");
 
     for arguments in [
         &["doc", "list", "--data", path][..],
         &["verify", "--data", path],
         &["verify", path],
-        &["backup", "--data", path, "/tmp/never-made"],
+        &["backup", "--data", path, target],
     ] {
         let output = by_somebody_else(folder.path(), arguments);
         let said = text(&output.stderr);
@@ -401,6 +403,9 @@ fn c23_what_a_user_may_not_see_is_not_called_missing() {
         said.contains("give the data folder (--data) to the user that runs this"),
         "{said}"
     );
+
+    // Or it could not be removed.
+    std::fs::set_permissions(&hidden, Permissions::from_mode(0o700)).expect("a folder of ours again");
 
     let file = folder.path().join("file");
     std::fs::write(&file, "no folder").expect("a file");

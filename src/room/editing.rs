@@ -395,10 +395,15 @@ impl Room {
         }
     }
 
-    /// Who never says what it has is asked about everybody.
+    /// Who never says what it has is asked about everybody, with what all such are asked (L79).
     pub(super) fn ask_at_last(&mut self, id: SessionId, now: Micros) {
-        let everything = self.document.clocks().clone();
-        self.ask_back(id, &everything, now);
+        let question = self.newcomers_are_asked();
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.asked_late = false;
+            session.saving.asked = now;
+            session.say(Outbound::SyncStep1(&question));
+            self.wait_for_known(id);
+        }
     }
 
     /// Asks a session for what it has beyond `had`.
@@ -446,7 +451,6 @@ impl Room {
         }
     }
 
-    /// What of the document a client need not send: all of it, but for what two pages may have written differently.
     /// The state vector with which a newcomer is asked for what is missing here.
     pub(super) fn newcomers_are_asked(&mut self) -> Bytes {
         if self.authorship.doubts().is_empty() {
@@ -456,6 +460,7 @@ impl Room {
         }
     }
 
+    /// What of the document a client need not send: all of it, but for what two pages may have written differently.
     pub(super) fn asks_from(&self) -> Cow<'_, Clocks> {
         let doubts = self.authorship.doubts();
         if doubts.is_empty() {
