@@ -55,3 +55,29 @@ test('b20 a server that is killed meanwhile gets all of it when it is back', asy
   await server.stop('SIGKILL')
   assert.equal(await listed(), many)
 })
+
+test('b16 f16 what was imported of very many client ids is imported again, and completed', async t => {
+  const server = await startServer(t)
+  const source = folderFor(t, 'import')
+  const crowd = new Y.Doc()
+  for (let client = 1; client <= 5_000; client++) {
+    const page = new Y.Doc()
+    page.clientID = 100_000 + client
+    page.getText(`text ${client % 7}`).insert(0, 'x')
+    Y.applyUpdate(crowd, Y.encodeStateAsUpdate(page))
+  }
+  const imports = async () => {
+    await writeFile(join(source, 'crowd.bin'), Y.encodeStateAsUpdate(crowd))
+    return (await run(['import', source, '--to', server.url])).output
+  }
+
+  assert.match(await imports(), /: 1 imported/)
+  const again = await imports()
+  assert.doesNotMatch(again, /: 1 imported/, again)
+  crowd.getText('text').insert(0, 'more')
+  await imports()
+
+  const client = connect(t, newest, server, 'crowd')
+  await synced(client)
+  assert.equal(exact(client.doc), exact(crowd))
+})
