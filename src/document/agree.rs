@@ -6,6 +6,8 @@
 //!
 //! What honest clients send again may differ in its bytes: it may be cut or joined elsewhere, deleted or collected;
 //! half of a cut emoji is U+FFFD; JSON of other libraries is written anew by Yjs. None of that is a conflict.
+//! Nor is what Yjs makes of a letter behind half a character, when somebody writes between the two: it takes the letter for the other
+//! half, and both become U+FFFD where that happens, while everybody else has the letter.
 
 use std::str::EncodeUtf16;
 
@@ -51,9 +53,14 @@ fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32) -> Option<u32
         .map(|(bytes, step)| Side::new(bytes, step));
     let (mut a, mut b) = (theirs.next()?, ours.next()?);
     let mut clock = section.start;
+    let mut before = Before {
+        log,
+        at: clock,
+        known: None,
+    };
     while clock < known {
         let end = a.step.end().min(b.step.end());
-        if !a.agrees(&mut b, section.client, clock, end) {
+        if !a.agrees(&mut b, section.client, clock, end, &mut before) {
             return Some(clock);
         }
         clock = end;
@@ -71,6 +78,30 @@ fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32) -> Option<u32
         }
     }
     None
+}
+
+/// What stands before the unit that is compared next.
+struct Before<'a> {
+    log: &'a Log,
+    /// The first clock that is compared.
+    at: u32,
+    /// Whether it is half a character, as both have it; not looked up at first, since it is hardly ever asked for.
+    known: Option<bool>,
+}
+
+impl Before<'_> {
+    fn is_half(&self) -> bool {
+        self.known.unwrap_or_else(|| {
+            let before = self.at.checked_sub(1);
+            let unit = before.and_then(|clock| {
+                let (bytes, step) = self.log.steps_from(clock).next()?;
+                let mut side = Side::new(bytes, step);
+                let is_text = side.found().kind() == STRING;
+                is_text.then(|| side.units_at(clock)?.next()).flatten()
+            });
+            unit == Some(HALF)
+        })
+    }
 }
 
 /// A struct, and how far its content was compared.
@@ -100,8 +131,11 @@ impl<'a> Side<'a> {
     }
 
     /// Whether both say the same of the clocks `from..to`, which both have.
-    fn agrees(&mut self, other: &mut Self, client: u64, from: u32, to: u32) -> bool {
+    fn agrees(&mut self, other: &mut Self, client: u64, from: u32, to: u32, before: &mut Before<'_>) -> bool {
         let (kind, other_kind) = (self.found().kind(), other.found().kind());
+        if (kind, other_kind) != (STRING, STRING) {
+            before.known = Some(false);
+        }
         if matches!(kind, GC | SKIP) || matches!(other_kind, GC | SKIP) {
             return true;
         }
@@ -114,7 +148,7 @@ impl<'a> Side<'a> {
             (JSON, ANY) => self.same_values_as_json(other, from, to),
             (ANY, JSON) => other.same_values_as_json(self, from, to),
             _ if kind != other_kind => false,
-            (STRING, _) => self.same_text(other, from, to),
+            (STRING, _) => self.same_text(other, from, to, before),
             (ANY | JSON, _) => self.same_values(other, kind, from, to),
             _ => same_content(kind, self.content(), other.content()),
         }
@@ -149,12 +183,16 @@ impl<'a> Side<'a> {
         &self.bytes[self.step.found.content..self.step.to]
     }
 
-    fn same_text(&mut self, other: &mut Self, from: u32, to: u32) -> bool {
+    fn same_text(&mut self, other: &mut Self, from: u32, to: u32, before: &mut Before<'_>) -> bool {
         let (Some(mut mine), Some(mut theirs)) = (self.units_at(from), other.units_at(from)) else {
             return false;
         };
         let same = (from..to).all(|_| match (mine.next(), theirs.next()) {
-            (Some(a), Some(b)) => a == b || is_cut_half(a, b) || is_cut_half(b, a),
+            (Some(a), Some(b)) => {
+                let is_taken_for_half = (a == HALF || b == HALF) && before.is_half();
+                before.known = Some(a == HALF && b == HALF);
+                a == b || is_cut_half(a, b) || is_cut_half(b, a) || is_taken_for_half
+            }
             _ => false,
         });
         (self.units, self.at) = (Some(mine), to);
@@ -241,9 +279,12 @@ impl<'a> Side<'a> {
     }
 }
 
+/// What Yjs writes for half of a surrogate pair.
+const HALF: u16 = 0xfffd;
+
 /// Whether a unit stands for another one that was half of a pair: Yjs writes it where it cuts a pair.
 fn is_cut_half(written: u16, unit: u16) -> bool {
-    written == 0xfffd && (0xd800..0xe000).contains(&unit)
+    written == HALF && (0xd800..0xe000).contains(&unit)
 }
 
 /// The bytes of the next value.

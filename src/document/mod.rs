@@ -29,7 +29,7 @@ mod state;
 mod tests;
 
 pub use judge::{News, Verdict};
-pub use state::State;
+pub use state::{DeleteSet, State};
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -334,16 +334,22 @@ impl Document {
 
     /// What a peer lacks who has `had`, as a Yjs v1 update: all structs from there on, and all deletions.
     ///
-    /// Costs the bytes that it gives, and the delete set.
+    /// Costs the bytes that it gives, and a look at each client.
     #[must_use]
     pub fn since(&self, had: &Clocks) -> Bytes {
-        state::encode(self.sources(), had).into()
+        self.since_telling(had, None)
     }
 
-    /// About as many bytes as [`Document::since`] gives. Costs a look at each client.
+    /// The same, with all deletions or only these.
     #[must_use]
-    pub fn lacking_bytes(&self, had: &Clocks) -> usize {
-        state::encoded_bytes(self.sources(), had)
+    pub fn since_telling(&self, had: &Clocks, only: Option<&DeleteSet>) -> Bytes {
+        state::encode(self.sources(), had, only).into()
+    }
+
+    /// About as many bytes as [`Document::since_telling`] gives. Costs a look at each client.
+    #[must_use]
+    pub fn lacking_bytes(&self, had: &Clocks, only: Option<&DeleteSet>) -> usize {
+        state::encoded_bytes(self.sources(), had, only)
     }
 
     /// The same as [`Document::since`], to be made elsewhere while the document goes on.

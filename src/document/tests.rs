@@ -443,6 +443,44 @@ fn d22_half_a_pair_is_what_yjs_writes_where_it_cuts_one() {
 }
 
 #[test]
+fn d22_a_letter_behind_half_a_character_is_what_yjs_takes_for_the_other_half() {
+    let half = "\u{fffd}";
+    let known = [
+        vec![text(None, None, half), text(Some((10, 0)), None, "xyz")],
+        vec![text(None, None, "\u{fffd}xyz")],
+    ];
+    let again = |second: &str| [text(None, None, half), text(Some((10, 0)), None, second)];
+    for known in known {
+        let mut document = Document::default();
+        wrote_by(&mut document, 10, &known);
+        let conflict = |from: u32, structs: &[Wrote]| match document.judge(update(&[(10, from, structs)], &[])) {
+            Verdict::Conflict(id) => Some(id.clock),
+            _ => None,
+        };
+        assert_eq!(conflict(0, &again("\u{fffd}yz")), None);
+        assert_eq!(
+            conflict(1, &again("\u{fffd}yz")[1..]),
+            None,
+            "what is before it is not sent again"
+        );
+        assert_eq!(
+            conflict(0, &again("\u{fffd}\u{fffd}z")),
+            Some(1),
+            "the second letter is none"
+        );
+        assert_eq!(conflict(2, &[text(Some((10, 1)), None, "\u{fffd}z")]), Some(2));
+        assert_eq!(conflict(0, &again("wyz")), Some(1));
+    }
+    // A page that kept the letter passes it on to a server that has what its author made of it.
+    let mut document = Document::default();
+    wrote_by(&mut document, 10, &again("\u{fffd}yz"));
+    assert!(matches!(
+        document.judge(update(&[(10, 0, &[text(None, None, "\u{fffd}xyz")])], &[])),
+        Verdict::Known
+    ));
+}
+
+#[test]
 fn d22_old_json_that_was_kept_as_values_is_the_same_and_other_values_are_not() {
     let json = |texts: &[&str]| {
         let texts: Vec<u8> = texts.iter().flat_map(|text| bytes_of(text)).collect();

@@ -31,6 +31,7 @@ use crate::{
 use super::presence::{self, Speaker, States};
 use super::{
     CATCH_UP, Effect, MS, Micros, Room,
+    had::Had,
     outbox::{Asks, Kind},
     questions::ANSWER_PATIENCE,
     session::{Reading, Session, SessionId},
@@ -115,7 +116,7 @@ impl Room {
         // What stood before that ping was dropped.
         session.pinged.asking.take_if(|asking| !asking.is_for_line);
         session.follows = false;
-        session.reading = Reading::behind(had);
+        session.reading = Reading::behind(Had::said(had));
         session.wants_document = true;
         session.asks_again = session.served.is_some();
         self.lagging.insert(id);
@@ -136,7 +137,10 @@ impl Room {
             return Arc::new(had);
         }
         let mut seen = FxHashSet::default();
-        let known = self.sessions.values().filter_map(|session| session.reading.had());
+        let known = self
+            .sessions
+            .values()
+            .filter_map(|session| Some(&session.reading.had()?.clocks));
         let known: Vec<&Arc<Clocks>> = known.filter(|known| seen.insert(Arc::as_ptr(known))).collect();
         if let Some(same) = known.iter().find(|known| ****known == had) {
             return (*same).clone();
@@ -154,6 +158,8 @@ impl Room {
         self.cache.advance(self.version, merged);
         let bytes = merged.iter().map(|update| update.bytes().len()).sum();
         self.checkpoints.note(self.version, bytes, self.document.clocks());
+        self.recent
+            .note(self.version, merged, self.document.totals().deleted_ranges);
         let only_author = if let [author] = sources { Some(*author) } else { None };
         let hears = |id: &SessionId, session: &Session| {
             matches!(session.reading, Reading::Live { .. }) && Some(*id) != only_author
@@ -192,12 +198,13 @@ impl Room {
             session.outbox.drop_sync();
             session.outbox.line().seen_to_carry(None);
             let taken = session.outbox.taken_version();
-            let passed = if taken >= *since_version {
-                self.checkpoints.newest_up_to(taken)
+            let had = if taken >= *since_version {
+                let passed = self.checkpoints.newest_up_to(taken);
+                Had::sent(passed.unwrap_or_else(|| had.clocks.clone()), taken)
             } else {
-                None
+                had.clone()
             };
-            session.reading = Reading::behind(passed.unwrap_or_else(|| had.clone()));
+            session.reading = Reading::behind(had);
             self.lagging.insert(*id);
             self.counts.resyncs += 1;
         }
@@ -396,7 +403,7 @@ impl Room {
                 (Asks::First, FIRST)
             };
             // Who has nothing asks for what many ask for.
-            let may_be_odd = session.asks_again || !had.is_empty();
+            let may_be_odd = session.asks_again || !had.clocks.is_empty();
             let is_odd = may_be_odd && self.cache.find(&had, self.version).is_none();
             let weight = self.document.weight_bytes();
             if is_odd && !outbox.line().may_ask(asks, rate, weight, now) {
@@ -462,7 +469,7 @@ impl Room {
             && let client = session.client()
             && let Reading::Streaming(stream) = &mut session.reading
         {
-            stream.has_failed(self.given_up.times(&client, &stream.had, now));
+            stream.has_failed(self.given_up.times(&client, &stream.had.clocks, now));
         }
     }
 
@@ -529,7 +536,7 @@ impl Room {
             session.reading = match lacks {
                 Some(reached) => {
                     session.follows = true;
-                    Reading::behind(reached)
+                    Reading::behind(Had::sent(reached, version))
                 }
                 None => {
                     session.follows = false;
@@ -564,12 +571,7 @@ impl Room {
     }
 
     /// The answer for a session that has `had`; `None` while it is encoded elsewhere, or has no room beside others.
-    fn answer_for(
-        &mut self,
-        asker: SessionId,
-        had: &Arc<Clocks>,
-        effects: &mut Vec<Effect>,
-    ) -> Option<(Answer, Option<Tail>)> {
+    fn answer_for(&mut self, asker: SessionId, had: &Had, effects: &mut Vec<Effect>) -> Option<(Answer, Option<Tail>)> {
         if let Some(found) = self.cache.find(had, self.version) {
             return Some(found);
         }

@@ -12,6 +12,7 @@
 //! | `session`, `outbox` | who is connected, what each has of the document, what waits for it |
 //! | `states`, `sync_cache` | what readers lack, and snapshots; answers shared by all who ask the same |
 //! | `stream`, `cut`, `given_up` | how a large answer leaves, whole or in pieces |
+//! | `had` | what a reader has, and the latest deletions |
 //! | `questions`, `saving` | who may be told "saved"; positions, what is durable, when a snapshot is due |
 //! | `presence` | awareness |
 //! | `firsts` | whose a client id was first |
@@ -52,6 +53,7 @@ mod effect;
 mod fan_out;
 mod firsts;
 mod given_up;
+mod had;
 pub mod inside;
 mod leaving;
 pub mod outbox;
@@ -72,6 +74,7 @@ use authorship::Authorship;
 use cadence::{Cadence, presence_pause};
 use editing::Batch;
 use given_up::GivenUp;
+use had::Recent;
 use inside::{Pulse, present};
 use leaving::Leaving;
 use presence::Presence;
@@ -137,6 +140,7 @@ pub struct Room {
     /// Counts the broadcasts; 0 only before anything.
     version: u64,
     checkpoints: fan_out::Checkpoints,
+    recent: Recent,
     encoding: Encoding,
     sweep_due: Option<Micros>,
     catch_up_due: Option<Micros>,
@@ -191,6 +195,7 @@ impl Room {
             cache: SyncCache::default(),
             version: 1,
             checkpoints: fan_out::Checkpoints::default(),
+            recent: Recent::default(),
             encoding: Encoding::Nothing,
             sweep_due: None,
             catch_up_due: None,
@@ -296,7 +301,7 @@ impl Room {
     /// About how many bytes of memory its document takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.document.memory_bytes()
+        self.document.memory_bytes() + self.recent.held_bytes()
     }
 
     /// How many sessions are here.
@@ -476,6 +481,7 @@ impl Room {
             let idle = if self.is_new() { 0 } else { self.policy.idle_timeout };
             self.leaves_at(now + idle, now);
             self.cache.clear();
+            self.recent.clear(self.version);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     budgets::{Accounts, Charge},
     protocol::{
         dialect::{Dialect, Outbound},
-        update::{Clocks, Id},
+        update::Id,
     },
     store::Seq,
 };
@@ -22,6 +22,7 @@ use super::{
     Micros,
     authorship::Author,
     given_up::{Client, Tried},
+    had::Had,
     outbox::{Kind, Outbox},
     stream::{Pinged, Stream},
 };
@@ -176,17 +177,17 @@ pub(super) enum Reading {
     New,
     /// Everything that its outbox took; broadcasts go to it. `had` is what it had when its last sync
     /// was queued, at `since_version`: kept for the case that the sync itself is dropped.
-    Live { since_version: u64, had: Arc<Clocks> },
+    Live { since_version: u64, had: Had },
     /// Only what `had` says; it is sent the difference when its outbox has room. `lacks` is how many bytes that were when there was
     /// no room for so many.
-    Behind { had: Arc<Clocks>, lacks: Option<usize> },
+    Behind { had: Had, lacks: Option<usize> },
     /// An answer is on its way.
     Streaming(Box<Stream>),
 }
 
 impl Reading {
     /// What it said that it has, as long as that is remembered.
-    pub fn had(&self) -> Option<&Arc<Clocks>> {
+    pub fn had(&self) -> Option<&Had> {
         match self {
             Self::New => None,
             Self::Live { had, .. } | Self::Behind { had, .. } => Some(had),
@@ -195,7 +196,7 @@ impl Reading {
     }
 
     /// It has this, and nothing is known of what it lacks.
-    pub fn behind(had: Arc<Clocks>) -> Self {
+    pub fn behind(had: Had) -> Self {
         Self::Behind { had, lacks: None }
     }
 

@@ -9,13 +9,13 @@ use bytes::Bytes;
 
 use crate::{
     budgets::{Asker, Share},
-    document::{Damaged, Deleted, Document, State},
+    document::{Damaged, DeleteSet, Deleted, Document, State},
     limits::SYNC_FRAME_BYTES_MAX,
     protocol::update::{CheckedUpdate, Clocks},
     store::Seq,
 };
 
-use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room, cut::Cut, session::SessionId};
+use super::{ENCODE_HERE_BYTES_MAX, Effect, Micros, Room, cut::Cut, had::Had, session::SessionId};
 
 /// What a client takes while a document is encoded elsewhere, in bytes, about: in the copy, in a state vector, and in what is
 /// cut.
@@ -45,8 +45,8 @@ pub struct Job {
 
 #[derive(Debug)]
 enum Purpose {
-    /// What a peer lacks who has this, and its part of what all answers may take.
-    Answer(Arc<Clocks>, Share),
+    /// What a peer lacks who has this, with all deletions or only these, and its part of what all answers may take.
+    Answer(Had, Option<DeleteSet>, Share),
     /// The pieces of an answer.
     Pieces(Arc<Cut>),
     /// A snapshot that covers everything up to a position; of a document with garbage it is put together anew.
@@ -68,7 +68,7 @@ pub enum Encoded {
 #[derive(Debug, Clone)]
 pub struct Lacking {
     /// What the peer has.
-    pub had: Arc<Clocks>,
+    pub(super) had: Had,
     /// The room's version that this brings it to.
     pub version: u64,
     /// What the document knew then.
@@ -101,8 +101,8 @@ impl Job {
     pub fn run(self) -> Encoded {
         let _until_it_is_made = self.room;
         match self.purpose {
-            Purpose::Answer(had, share) => {
-                let update = self.state.since(&had);
+            Purpose::Answer(had, only, share) => {
+                let update = self.state.since_telling(&had.clocks, only.as_ref());
                 drop(self.state);
                 Encoded::Answer(Lacking {
                     had,
@@ -183,16 +183,17 @@ impl Room {
     }
 
     /// Encodes what a peer lacks who has `had`; `None` while that happens elsewhere, or waits for memory.
-    pub(super) fn encode(&mut self, asker: SessionId, had: Arc<Clocks>, effects: &mut Vec<Effect>) -> Option<Lacking> {
+    pub(super) fn encode(&mut self, asker: SessionId, had: Had, effects: &mut Vec<Effect>) -> Option<Lacking> {
         if self.encoding != Encoding::Nothing {
             return None;
         }
-        let is_odd = !had.is_empty();
+        let is_odd = !had.clocks.is_empty();
         if let Some(lacks) = self.sessions.get(&asker).and_then(|session| session.reading.lacks()) {
             // Finding out how much it is goes through the document, and who waits looks often.
             let _ = self.room_for(asker, lacks, is_odd)?;
         }
-        let bytes = self.document.lacking_bytes(&had);
+        let only = self.recent.since(&had);
+        let bytes = self.document.lacking_bytes(&had.clocks, only.as_ref());
         let Some(share) = self.room_for(asker, bytes, is_odd) else {
             if let Some(session) = self.sessions.get_mut(&asker) {
                 session.reading.has_no_room(bytes);
@@ -201,12 +202,17 @@ impl Room {
         };
         let share = match share {
             Takes::Elsewhere(share, making) => {
-                self.encode_elsewhere(Encoding::Answer(asker), Purpose::Answer(had, share), making, effects);
+                self.encode_elsewhere(
+                    Encoding::Answer(asker),
+                    Purpose::Answer(had, only, share),
+                    making,
+                    effects,
+                );
                 return None;
             }
             Takes::Here(share) => share,
         };
-        let update = self.document.since(&had);
+        let update = self.document.since_telling(&had.clocks, only.as_ref());
         let is_cut = update.len() > SYNC_FRAME_BYTES_MAX;
         Some(Lacking {
             version: self.version,

@@ -12,17 +12,14 @@ use bytes::Bytes;
 
 use crate::{
     limits::SYNC_FRAME_BYTES_MAX,
-    protocol::{
-        dialect::Dialect,
-        frame,
-        update::{Clocks, Id},
-    },
+    protocol::{dialect::Dialect, frame, update::Id},
 };
 
 use super::{
     Micros,
     cut::Cut,
     given_up::Tried,
+    had::Had,
     outbox::Line,
     session::SessionId,
     states::Update,
@@ -202,7 +199,7 @@ pub(super) struct Stream {
     /// What follows it.
     pub tail: Option<Tail>,
     /// What its reader had.
-    pub had: Arc<Clocks>,
+    pub had: Had,
     times: Times,
     /// It follows another one that has just been sent: it has to get to its end before the document goes on again.
     follows: bool,
@@ -238,14 +235,14 @@ impl Stream {
     pub fn new(
         answer: Answer,
         tail: Option<Tail>,
-        had: Arc<Clocks>,
+        had: Had,
         dialect: &Dialect,
         follows: bool,
         message_bytes_max: usize,
     ) -> Self {
         let reached = answer.reached.iter().flat_map(|reached| reached.iter());
         let lacked = reached
-            .filter(|(client, clock)| had.next(*client) < *clock)
+            .filter(|(client, clock)| had.clocks.next(*client) < *clock)
             .map(|(client, clock)| Id {
                 client,
                 clock: clock - 1,
@@ -484,7 +481,7 @@ mod tests {
         Stream::new(
             answer,
             None,
-            Arc::default(),
+            Had::default(),
             &Dialect::YWebsocket,
             false,
             message_bytes_max,
@@ -635,7 +632,7 @@ mod tests {
     fn f14_y_sweet_s_client_comes_back_after_five_seconds_without_a_message() {
         for bytes in [300_000, 3_000_000] {
             for rate in [100_000, 500_000, 5_000_000] {
-                let stream = Stream::new(answer(bytes), None, Arc::default(), &Dialect::YSweet, false, usize::MAX);
+                let stream = Stream::new(answer(bytes), None, Had::default(), &Dialect::YSweet, false, usize::MAX);
                 let came = sends(stream, 50_000, at(rate));
                 assert!(came.gap < 4 * SECOND, "{} of {bytes} at {rate}", came.gap);
             }

@@ -43,7 +43,7 @@ impl Room {
         let mut questions = Vec::new();
         let mut newcomers = Vec::new();
         let mut silent = Vec::new();
-        let bytes = self.document.memory_bytes();
+        let bytes = self.memory_bytes();
         let part = bytes / self.sessions.len().max(1);
         for (id, session) in &mut self.sessions {
             session.charge.is(part);

@@ -19,7 +19,10 @@ use crate::{
     },
 };
 
-use super::states::{Lacking, Update};
+use super::{
+    had::Had,
+    states::{Lacking, Update},
+};
 
 /// Answers other than the full state that are kept; more state vectors than this are rare.
 const PARTIAL_MAX: usize = 8;
@@ -37,9 +40,9 @@ const VECTOR_KEPT_MIN: usize = 4 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct SyncCache {
     full: Option<Full>,
-    partial: Vec<(Arc<Clocks>, Answer)>,
+    partial: Vec<(Had, Answer)>,
     /// Answers in pieces, the newest last.
-    large: Vec<(Arc<Clocks>, Answer)>,
+    large: Vec<(Had, Answer)>,
     /// The state vector of a version, if it is long.
     vector: Option<(u64, Bytes)>,
 }
@@ -94,8 +97,8 @@ impl From<&Lacking> for Answer {
 
 impl SyncCache {
     /// What a document at `version` has for a peer who has `had`, if that is known, and the tail that follows on it.
-    pub fn find(&self, had: &Clocks, version: u64) -> Option<(Answer, Option<Tail>)> {
-        if had.is_empty()
+    pub fn find(&self, had: &Had, version: u64) -> Option<(Answer, Option<Tail>)> {
+        if had.clocks.is_empty()
             && let Some(full) = &self.full
         {
             let tail = (!full.tail.is_empty()).then(|| Tail(full.tail.as_slice().into()));
@@ -103,10 +106,11 @@ impl SyncCache {
         }
         // Who is sent the difference from where it was would be sent the same for ever.
         let leads_on = |answer: &Answer| {
-            answer.version == version || answer.reached.as_ref().is_none_or(|reached| **reached != *had)
+            let is_news = had.deletions.is_none_or(|deletions| deletions < answer.version);
+            answer.version == version || is_news || answer.reached.as_ref() != Some(&had.clocks)
         };
         let mut others = self.partial.iter().chain(self.large.iter().rev());
-        let (_, answer) = others.find(|(known, answer)| **known == *had && leads_on(answer))?;
+        let (_, answer) = others.find(|(known, answer)| known == had && leads_on(answer))?;
         Some((answer.clone(), None))
     }
 
@@ -128,7 +132,7 @@ impl SyncCache {
             self.large.push((lacking.had.clone(), answer));
             return;
         };
-        if lacking.had.is_empty() {
+        if lacking.had.clocks.is_empty() {
             self.full = Some(Full {
                 tail_bytes_max: (update.len() / TAIL_SHARE).min(SYNC_FRAME_BYTES_MAX),
                 answer,

@@ -431,7 +431,7 @@ fn just_large(author: &Editor) -> Vec<u8> {
         let state = Bytes::from(Editor::new(5).types(&"x".repeat(length)));
         let document = Document::open([(1, &state)], Deleted::Dropped).unwrap();
         let had = Clocks::default();
-        (document.lacking_bytes(&had) > 1 << 20).then(|| document.since(&had).len())
+        (document.lacking_bytes(&had, None) > 1 << 20).then(|| document.since(&had).len())
     };
     let (mut below, mut above) = (900_000, 1_100_000);
     while above - below > 1 {

@@ -2,7 +2,14 @@
 
 use cowrite::{
     limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
-    protocol::{close::CloseReason, dialect::Inbound, frame, lib0::write_var_uint, y_websocket},
+    protocol::{
+        close::CloseReason,
+        dialect::Inbound,
+        frame,
+        lib0::{write_var_bytes, write_var_uint},
+        update::Clocks,
+        y_websocket,
+    },
     room::{
         Policy,
         outbox::{Kind, Line},
@@ -10,6 +17,8 @@ use cowrite::{
     },
     store::StoredDocument,
 };
+
+use yrs::{Text, TransactionMut, WriteTxn};
 
 use crate::{
     editor::{Editor, Heard, Random, saved_question, scribble, states, step1, step2, update},
@@ -634,5 +643,113 @@ fn l82_much_to_broadcast_takes_long() {
         assert_eq!(table.room.wakes_long(), takes_long, "{letters}");
         table.passes(1_000 * MS);
         assert!(!table.room.wakes_long(), "nothing is left of {letters}");
+    }
+}
+
+/// A text of which every second letter is deleted: `ranges` of them.
+fn much_deleted(ranges: u32) -> StoredDocument {
+    let mut state = vec![1, 1, 9, 0, 4, 1, 1, b't'];
+    write_var_bytes(&mut state, "x".repeat(2 * ranges as usize).as_bytes());
+    state.extend([1, 9]);
+    write_var_uint(&mut state, u64::from(ranges));
+    for range in 0..ranges {
+        write_var_uint(&mut state, u64::from(2 * range));
+        write_var_uint(&mut state, 1);
+    }
+    StoredDocument {
+        snapshot: Some((1, state.into())),
+        updates: Vec::new(),
+    }
+}
+
+#[test]
+fn f17_who_comes_to_a_document_of_very_many_deletions_is_up_to_date_while_somebody_writes_and_deletes() {
+    let stored = much_deleted(20_000);
+    // How much it gets.
+    let comes = |has_all_structs: bool, somebody_writes: bool| {
+        // All deletions together fill more than that.
+        let policy = Policy {
+            outbox_bytes_max: 32 << 10,
+            ..POLICY
+        };
+        let newcomer = Editor::new(6);
+        if has_all_structs {
+            let mut structs = much_deleted(20_000).snapshot.unwrap().1.to_vec();
+            structs.truncate(8 + 3 + 40_000);
+            structs.push(0);
+            newcomer.applies(&structs);
+        }
+        let mut table = Table::with(policy, &stored);
+        let author = Editor::new(5);
+        table.seats(1);
+        table.joins(2, writer(), None);
+        table.takes(2);
+        table.says(2, &step1(&newcomer.state_vector()));
+        let mut bytes = 0;
+        for n in 0..1_000 {
+            if somebody_writes {
+                let edit = if n % 4 == 3 {
+                    author.deletes(1)
+                } else {
+                    author.types("a")
+                };
+                table.says(1, &update(&edit));
+            }
+            if let Some((sent, heard)) = table.takes_bytes(2) {
+                bytes += sent;
+                updates(heard).iter().for_each(|update| newcomer.applies(update));
+            }
+            table.passes(2 * MS);
+        }
+        updates(table.takes(2))
+            .iter()
+            .for_each(|update| newcomer.applies(update));
+        let all = Editor::of(&table.room.read().since(&Clocks::default()));
+        assert!(!newcomer.misses_something() && newcomer.content() == all.content());
+        bytes
+    };
+    for has_all_structs in [false, true] {
+        let alone = comes(has_all_structs, false);
+        let beside_a_writer = comes(has_all_structs, true);
+        assert!(beside_a_writer < alone + 60_000, "{beside_a_writer}, alone {alone}");
+    }
+}
+
+#[test]
+fn f17_a_reader_that_fell_behind_is_told_what_was_deleted_meanwhile_and_not_what_ever_was() {
+    let policy = Policy {
+        outbox_bytes_max: 200_000,
+        ..POLICY
+    };
+    // More deletions than are remembered are all told.
+    for (ranges, edits, most) in [(40_000, 300, 400_000), (400, 600, usize::MAX)] {
+        let mut table = Table::with(policy, &much_deleted(ranges));
+        let reader = Editor::new(6);
+        let author = Editor::new(5);
+        table.seats(1);
+        table.joins(2, writer(), None);
+        table.says(2, &step1(&[0]));
+        table.says(1, &update(&author.types(&"ab".repeat(1_000))));
+        catches_up(&mut table, &reader);
+        let before = table.room.take_counts().resyncs;
+        for n in 0..edits {
+            let deletes = |txn: &mut TransactionMut| txn.get_or_insert_text("text").remove_range(txn, n + 1, 1);
+            table.says(1, &update(&author.edit(deletes)));
+            table.says(1, &update(&author.types(&"x".repeat(1_000))));
+        }
+        assert!(table.room.take_counts().resyncs > before, "it falls behind");
+
+        let mut bytes = 0;
+        for _ in 0..200 {
+            while let Some((sent, heard)) = table.takes_bytes(2) {
+                bytes += sent;
+                updates(heard).iter().for_each(|update| reader.applies(update));
+            }
+            table.passes(20 * MS);
+        }
+
+        let all = Editor::of(&table.room.read().since(&Clocks::default()));
+        assert_eq!(reader.content(), all.content());
+        assert!(bytes < most, "{bytes}");
     }
 }
