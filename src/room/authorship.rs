@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use crate::{access::Person, limits::AWARENESS_CLIENTS_PER_SESSION_MAX};
+use crate::{access::Person, budgets::Network, limits::AWARENESS_CLIENTS_PER_SESSION_MAX};
 
 use super::{MS, Micros, SECOND, firsts::Firsts, session::SessionId};
 
@@ -34,6 +34,10 @@ pub(super) const ANSWER_TIME: Micros = 3 * SECOND;
 /// Client ids whose doubtful clocks are remembered, and of which is remembered how far they had written: one for each page
 /// that came.
 const REMEMBERED_IDS_MAX: usize = 65_536;
+/// Of those doubts, one person or network brings so many at most, and all of whom nothing is known so many together: who writes under
+/// very many ids leaves room for others.
+const DOUBTS_OF_ONE_MAX: u32 = 8_192;
+const DOUBTS_OF_UNKNOWN_MAX: u32 = 32_768;
 
 /// The claims of one room.
 #[derive(Debug, Default)]
@@ -43,10 +47,30 @@ pub(super) struct Authorship {
     ids: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
     /// From which clock on a client id was written under by a session whose id it was not.
     doubts: BTreeMap<u64, u32>,
+    /// How many of them each brought.
+    doubters: FxHashMap<Doubter, u32>,
     /// How far a client had written when the room first knew whose id it was: what is after it may be of two pages.
     since: BTreeMap<u64, u32>,
     /// Whose client ids were first: whoever took one meanwhile gives it back.
     firsts: Firsts,
+}
+
+/// By whom a doubt comes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Doubter {
+    Named(Arc<str>),
+    From(Network),
+    Unknown,
+}
+
+impl Doubter {
+    fn of(author: &Author) -> Self {
+        match (author.person.named(), author.network) {
+            (Some(subject), _) => Self::Named(subject.clone()),
+            (None, Some(network)) => Self::From(network),
+            (None, None) => Self::Unknown,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +112,8 @@ pub(super) struct Author<'a> {
     pub joined: Micros,
     /// The client id that it says is its own.
     pub says: Option<u64>,
+    /// Where it comes from, if its address is counted.
+    pub network: Option<Network>,
 }
 
 impl Claim {
@@ -214,12 +240,22 @@ impl Authorship {
     /// Somebody whose id it may not be writes under it from this clock on. False when that cannot be remembered: then it
     /// must not be taken.
     #[must_use]
-    pub fn doubt(&mut self, client: u64, clock: u32) -> bool {
-        let is_known = self.doubts.contains_key(&client) || self.doubts.len() < REMEMBERED_IDS_MAX;
-        if is_known {
-            self.doubts.entry(client).or_insert(clock);
+    pub fn doubt(&mut self, client: u64, clock: u32, author: &Author) -> bool {
+        if self.doubts.contains_key(&client) {
+            return true;
         }
-        is_known
+        let doubter = Doubter::of(author);
+        let most = match doubter {
+            Doubter::Unknown => DOUBTS_OF_UNKNOWN_MAX,
+            Doubter::Named(_) | Doubter::From(_) => DOUBTS_OF_ONE_MAX,
+        };
+        let brought = self.doubters.get(&doubter).copied().unwrap_or_default();
+        if brought >= most || self.doubts.len() >= REMEMBERED_IDS_MAX {
+            return false;
+        }
+        self.doubters.insert(doubter, brought + 1);
+        self.doubts.insert(client, clock);
+        true
     }
 
     /// From which clock on which client ids may have been written under by two pages.
@@ -358,18 +394,21 @@ mod tests {
         person: Person::Nobody,
         joined: 0,
         says: None,
+        network: None,
     };
     const B: Author = Author {
         session: SessionId(2),
         person: Person::Nobody,
         joined: 0,
         says: None,
+        network: None,
     };
     const C: Author = Author {
         session: SessionId(3),
         person: Person::Nobody,
         joined: 0,
         says: None,
+        network: None,
     };
 
     fn right(authorship: &mut Authorship, client: u64, author: Author, now: Micros) -> Right {
@@ -498,20 +537,57 @@ mod tests {
     #[test]
     fn d22_what_cannot_be_remembered_of_client_ids_is_asked_for_or_not_taken() {
         let mut authorship = Authorship::default();
+        let page = |client: u64| Author {
+            session: SessionId(10 + client),
+            network: Some(network(client / u64::from(DOUBTS_OF_ONE_MAX))),
+            ..A
+        };
         for client in 0..REMEMBERED_IDS_MAX as u64 {
-            let page = Author {
-                session: SessionId(10 + client),
-                ..A
-            };
-            assert_eq!(authorship.announce(client, page, 0), None);
-            assert!(authorship.doubt(client, 1));
+            assert_eq!(authorship.announce(client, page(client), 0), None);
+            assert!(authorship.doubt(client, 1, &page(client)));
         }
 
         assert_eq!(authorship.announce(1 << 20, B, 0), None);
         authorship.leave(B.session, 5, |_| 7);
         let back = Author { joined: 5, ..C };
         assert_eq!(authorship.announce(1 << 20, back, 9), Some(0));
-        assert!(authorship.doubt(7, 1) && !authorship.doubt(1 << 20, 7));
+        assert!(authorship.doubt(7, 1, &back) && !authorship.doubt(1 << 20, 7, &page(1 << 20)));
+    }
+
+    fn network(n: u64) -> Network {
+        Network::of(format!("192.0.2.{n}").parse().unwrap())
+    }
+
+    #[test]
+    fn d22_who_writes_under_very_many_client_ids_leaves_room_for_others() {
+        let (ada, eve): (Arc<str>, Arc<str>) = ("ada".into(), "eve".into());
+        let from = |n, person| Author {
+            network: Some(network(n)),
+            person,
+            ..A
+        };
+        let unknown = A;
+        for (greedy, most) in [
+            (from(1, Person::Nobody), DOUBTS_OF_ONE_MAX),
+            (from(1, Person::Named(&ada)), DOUBTS_OF_ONE_MAX),
+            (from(1, Person::OfLink(&ada)), DOUBTS_OF_ONE_MAX),
+            (unknown, DOUBTS_OF_UNKNOWN_MAX),
+        ] {
+            let mut authorship = Authorship::default();
+            let brought = (0..100_000)
+                .filter(|client| authorship.doubt(*client, 1, &greedy))
+                .count();
+            assert_eq!(brought, most as usize);
+            assert!(authorship.doubt(5, 9, &greedy), "of this one it is remembered");
+            for other in [
+                from(2, Person::Nobody),
+                from(3, Person::Named(&eve)),
+                from(3, Person::OfLink(&eve)),
+            ] {
+                let client = 1 << 20 | u64::from(other.person.named().is_some());
+                assert!(authorship.doubt(client, 1, &other));
+            }
+        }
     }
 
     #[test]
@@ -522,6 +598,7 @@ mod tests {
             person,
             joined: 0,
             says: None,
+            network: None,
         };
         let link: Arc<str> = "link:one".into();
         for (owner, other, patience) in [
@@ -573,6 +650,7 @@ mod tests {
             person: Person::Named(subject),
             joined: 9,
             says: None,
+            network: None,
         };
         let mut authorship = Authorship::default();
         authorship.announce(10, author(1, &ada), 0);
@@ -592,6 +670,7 @@ mod tests {
             person: Person::Named(subject),
             joined: 0,
             says: None,
+            network: None,
         };
         for announces in [true, false] {
             let mut authorship = Authorship::default();

@@ -269,7 +269,7 @@ impl Room {
                 Right::Granted => {}
                 // Of a client that comes to be nothing is known that could differ.
                 Right::Followed if next == 0 => {}
-                Right::Followed if self.authorship.doubt(client, next) => {}
+                Right::Followed if self.authorship.doubt(client, next, &author) => {}
                 Right::Followed => others.push((client, next)),
                 Right::Denied => others.push((client, next)),
                 Right::Ask(_) => {
@@ -283,10 +283,12 @@ impl Room {
         }
         self.counts.updates_of_others += 1;
         let clients: SmallVec<[u64; 2]> = others.iter().map(|(client, _)| *client).collect();
+        for (client, next) in &others {
+            // It may come back on another line, when the owner has written there.
+            let _ = self.authorship.doubt(*client, *next, &author);
+        }
         if let Some(session) = self.sessions.get_mut(&id) {
             for (client, next) in others {
-                // It may come back on another line, when the owner has written there.
-                let _ = self.authorship.doubt(client, next);
                 session.withheld.entry(client).or_insert(next);
             }
         }

@@ -143,6 +143,7 @@ impl Session {
             person: self.identity.person(),
             joined: self.joined,
             says: self.announces,
+            network: self.outbox.line().network(),
         }
     }
 }

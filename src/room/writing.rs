@@ -64,6 +64,7 @@ impl Room {
             person,
             joined: now,
             says: None,
+            network: None,
         };
         let mut begun: SmallVec<[u64; 1]> = SmallVec::new();
         let mut followed: SmallVec<[(u64, u32); 1]> = SmallVec::new();
@@ -96,7 +97,7 @@ impl Room {
             Verdict::News(news) if !news.is_partial() => {
                 self.may_take(news.update())?;
                 for (client, next) in followed {
-                    if !self.authorship.doubt(client, next) && *by != WrittenBy::Server {
+                    if !self.authorship.doubt(client, next, &author) && *by != WrittenBy::Server {
                         let reason = "too many client ids are written under by others: write under one of your own";
                         return Err(CloseReason::Overloaded(reason.to_owned()));
                     }
