@@ -10,7 +10,7 @@
 //! | `ranges` | which clocks of a client are deleted |
 //! | `place` | in which shared type, and under which key, structs stand |
 //! | `judge` | what of an update can be taken |
-//! | `agree` | whether what is known by number is known by content |
+//! | `agree`, `same` | whether what is known by number is known by content; whether two values are one, however they are written |
 //! | `read` | what the document holds: integrated, within a limit of steps, when somebody wants to see it |
 //! | `state` | encoding: full states, differences, pieces; from a copy that shares the blocks |
 //!
@@ -24,6 +24,7 @@ mod log;
 mod place;
 mod ranges;
 pub mod read;
+mod same;
 mod state;
 #[cfg(test)]
 mod tests;
