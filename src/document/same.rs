@@ -610,7 +610,9 @@ mod tests {
     }
 
     /// JSON, and the same as an `Any`; `None` where no client has made that of it.
-    fn value() -> impl Strategy<Value = (String, Option<Vec<u8>>)> {
+    type Both = (String, Option<Vec<u8>>);
+
+    fn value() -> impl Strategy<Value = Both> {
         let text = |raw: &str, said: &str| {
             (
                 raw.to_owned(),
@@ -662,7 +664,7 @@ mod tests {
                     .iter()
                     .map(|((key, _), (json, _))| format!("{key}:{json}"))
                     .collect();
-                let entry = |((_, key), (_, any)): &((&str, &str), (String, Option<Vec<u8>>))| {
+                let entry = |((_, key), (_, any)): &((&str, &str), Both)| {
                     Some([&[key.len() as u8][..], key.as_bytes(), any.as_ref()?].concat())
                 };
                 let any: Option<Vec<Vec<u8>>> = all.iter().map(entry).collect();
