@@ -643,7 +643,7 @@ fn l85_a_few_bytes_that_delete_very_much_take_long_to_hear() {
     table.seats(1);
     let deletes = |from: usize, count: usize| {
         let ranges = [&[0, 1, 5, 1][..], &number(from), &number(count)].concat();
-        update(&ranges.into())
+        update(&ranges)
     };
     let heard_long = |table: &Table, from: usize, count: usize| {
         let message = y_websocket::parse(deletes(from, count)).unwrap();
