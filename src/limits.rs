@@ -94,6 +94,10 @@ pub const UPDATE_HERE_BYTES_MAX: usize = 32 * 1024;
 /// so many takes a quarter of a millisecond.
 pub const CROWD_MIN: usize = 8_192;
 
+/// An update that deletes more clocks than this, of those that are not deleted yet, is heard elsewhere: a few bytes may delete all
+/// that there is, and what is dropped is looked at, a nanosecond or ten for each clock.
+pub const DELETED_HERE_MAX: u64 = 65_536;
+
 /// Largest message of what a client is sent of a document, in bytes: a provider gives up when no message came for 30 s,
 /// and a message that is on its way does not count. A line of 2 kB/s carries one in 24 s.
 pub const SYNC_FRAME_BYTES_MAX: usize = 48 * 1024;

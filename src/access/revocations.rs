@@ -5,10 +5,12 @@
 //! moment (`iat`; a token that does not say counts as old), so whoever gets a new token later is welcome. Links go with the
 //! tokens that they were made with, also those that were made later, on a server that had not heard of it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Access, Identity, Shown};
 use crate::id::DocumentId;
@@ -17,7 +19,7 @@ use crate::id::DocumentId;
 const REMEMBERED_MAX: usize = 100_000;
 
 /// Whose tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Revoked {
     /// Those of this subject.
@@ -70,46 +72,129 @@ impl Revocation {
     }
 }
 
-/// All that are remembered, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Revocations(Vec<Revocation>);
+/// All that are remembered. What it costs to look one up, or to remember one more, does not grow with how many there are but
+/// as the depth of a tree does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Revocation>")]
+pub struct Revocations {
+    all: BTreeMap<Arc<What>, When>,
+    /// By the moment up to which tokens were issued: the oldest ones go first.
+    by_age: BTreeSet<(u64, Arc<What>)>,
+    /// By the moment at which they are forgotten.
+    by_end: BTreeSet<(u64, Arc<What>)>,
+}
+
+/// What is revoked, and what is left of it.
+type What = (Revoked, Option<Access>);
+
+/// The moments of a revocation, as it has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct When {
+    at_ms: u64,
+    until_ms: u64,
+}
 
 impl Revocations {
     /// Remembers some more, and forgets those whose time has passed at `now_ms`. Those of several servers come in any order
     /// and more than once; returns those that revoke more than was revoked.
     pub fn add(&mut self, revocations: impl IntoIterator<Item = Revocation>, now_ms: u64) -> Vec<Revocation> {
-        self.0.retain(|known| known.until_ms > now_ms);
-        let what = |revocation: &Revocation| (revocation.revoked.clone(), revocation.leaves);
-        let known = self.0.iter().enumerate();
-        let mut places: FxHashMap<_, usize> = known.map(|(place, known)| (what(known), place)).collect();
+        while let Some((until_ms, what)) = self.by_end.first().cloned()
+            && until_ms <= now_ms
+        {
+            self.forget(&what);
+        }
         let mut news = Vec::new();
         for revocation in revocations {
-            let Some(place) = places.get(&what(&revocation)) else {
-                places.insert(what(&revocation), self.0.len());
-                self.0.push(revocation.clone());
-                news.push(revocation);
-                continue;
-            };
-            // Who says it again shortens nothing.
-            let known = &mut self.0[*place];
-            if revocation.at_ms > known.at_ms || revocation.until_ms > known.until_ms {
-                known.at_ms = known.at_ms.max(revocation.at_ms);
-                known.until_ms = known.until_ms.max(revocation.until_ms);
-                news.push(revocation);
+            let what = (revocation.revoked.clone(), revocation.leaves);
+            let (at_ms, until_ms) = (revocation.at_ms, revocation.until_ms);
+            match self.all.get(&what).copied() {
+                None => self.remember(what.into(), When { at_ms, until_ms }),
+                Some(known) if at_ms > known.at_ms || until_ms > known.until_ms => {
+                    // Who says it again shortens nothing.
+                    let (at_ms, until_ms) = (at_ms.max(known.at_ms), until_ms.max(known.until_ms));
+                    self.forget(&what);
+                    self.remember(what.into(), When { at_ms, until_ms });
+                }
+                Some(_) => continue,
             }
+            news.push(revocation);
         }
-        self.0.sort_by_key(|known| known.at_ms);
-        self.0.drain(..self.0.len().saturating_sub(REMEMBERED_MAX));
+        while self.all.len() > REMEMBERED_MAX
+            && let Some((_, what)) = self.by_age.first().cloned()
+        {
+            self.forget(&what);
+        }
         news
+    }
+
+    fn remember(&mut self, what: Arc<What>, when: When) {
+        self.by_age.insert((when.at_ms, what.clone()));
+        self.by_end.insert((when.until_ms, what.clone()));
+        self.all.insert(what, when);
+    }
+
+    fn forget(&mut self, what: &What) {
+        if let Some((what, When { at_ms, until_ms })) = self.all.remove_entry(what) {
+            let mut known = (at_ms, what);
+            self.by_age.remove(&known);
+            known.0 = until_ms;
+            self.by_end.remove(&known);
+        }
     }
 
     /// What of somebody's access to a document is left; `None` is nothing.
     #[must_use]
     pub fn leave(&self, identity: &Identity, document: &DocumentId) -> Option<Access> {
-        let concerns = |revocation: &&Revocation| revocation.concerns(identity, document);
-        let left = self.0.iter().filter(concerns).map(|revocation| revocation.leaves);
-        left.fold(Some(identity.access), Ord::min)
+        let names = |token: Shown| {
+            let user = token.subject.cloned();
+            let member = user.clone().map(|user| Revoked::Member {
+                user,
+                document: document.clone(),
+            });
+            let all = [
+                user.map(Revoked::User),
+                token.name.cloned().map(Revoked::Token),
+                Some(Revoked::Document(document.clone())),
+                member,
+            ];
+            all.into_iter().flatten()
+        };
+        let named = identity.rests_on().flat_map(names);
+        // One that leaves writing would take nothing.
+        let whats = named.flat_map(|revoked| [(revoked.clone(), None), (revoked, Some(Access::Read))]);
+        let concern = |what: What| {
+            let revocation = self.revocation(&what)?;
+            revocation.concerns(identity, document).then_some(revocation.leaves)
+        };
+        whats.filter_map(concern).fold(Some(identity.access), Ord::min)
+    }
+
+    /// The one of what is revoked.
+    fn revocation(&self, what: &What) -> Option<Revocation> {
+        let When { at_ms, until_ms } = *self.all.get(what)?;
+        let (revoked, leaves) = what.clone();
+        Some(Revocation {
+            revoked,
+            at_ms,
+            until_ms,
+            leaves,
+        })
+    }
+}
+
+impl From<Vec<Revocation>> for Revocations {
+    fn from(all: Vec<Revocation>) -> Self {
+        let mut revocations = Self::default();
+        revocations.add(all, 0);
+        revocations
+    }
+}
+
+/// A list, oldest first.
+impl Serialize for Revocations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = self.by_age.iter().filter_map(|(_, what)| self.revocation(what));
+        serializer.collect_seq(all)
     }
 }
 
@@ -321,5 +406,64 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<Revocations>(&text).expect("read"), all);
+    }
+
+    #[test]
+    fn a20_what_a_look_up_costs_does_not_grow_with_how_much_was_revoked() {
+        let revoked = |count: u64| {
+            let mut all = Revocations::default();
+            let one = |n: u64| {
+                let revoked = match n % 4 {
+                    0 => Revoked::User(format!("user {n}").into()),
+                    1 => Revoked::Token(format!("token {n}").into()),
+                    2 => Revoked::Document(named(&format!("document {n}"))),
+                    _ => Revoked::Member {
+                        user: "ada".into(),
+                        document: named(&format!("document {n}")),
+                    },
+                };
+                Revocation {
+                    at_ms: n,
+                    until_ms: u64::MAX,
+                    ..revocation(revoked)
+                }
+            };
+            all.add((0..count).map(one), 0);
+            all
+        };
+        let (few, mut many) = (revoked(100), revoked(REMEMBERED_MAX as u64));
+        let fastest = |all: &Revocations| {
+            let times = (0..5).map(|_| {
+                let begun = std::time::Instant::now();
+                for _ in 0..50 {
+                    assert_eq!(
+                        all.leave(&holder("ada", Some("t1"), Some(1)), &named("d")),
+                        Some(Access::Write)
+                    );
+                }
+                begun.elapsed()
+            });
+            times.min().expect("some")
+        };
+
+        let times = fastest(&many).as_secs_f64() / fastest(&few).as_secs_f64();
+
+        assert!(times < 20.0, "{times} times as long for a thousand times as many");
+        assert_eq!(many.leave(&holder("user 4", None, Some(4)), &named("d")), None);
+        assert_eq!(many.leave(&holder("ada", None, Some(7)), &named("document 7")), None);
+        // The oldest ones go.
+        let last = Revocation {
+            at_ms: u64::MAX,
+            until_ms: u64::MAX,
+            ..revocation(Revoked::User("eve".into()))
+        };
+        many.add([last], 0);
+        assert_eq!(many.all.len(), REMEMBERED_MAX);
+        assert_eq!((many.by_age.len(), many.by_end.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        assert_eq!(
+            many.leave(&holder("user 0", None, Some(0)), &named("d")),
+            Some(Access::Write)
+        );
+        assert_eq!(many.leave(&holder("eve", None, None), &named("d")), None);
     }
 }

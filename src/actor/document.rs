@@ -799,13 +799,17 @@ impl Handler<Write> for DocumentActor {
         }
         self.writers.insert(id, sender);
         let registry = Arc::clone(&self.registry);
-        let bytes = update.bytes().len();
+        let takes_long = match &self.life {
+            Life::Serving(room) => room.takes_long(&update),
+            _ => false,
+        };
+        let is_long = takes_long || update.bytes().len() > UPDATE_HERE_BYTES_MAX;
         let writes = move |room: &mut Room, effects: &mut Vec<Effect>| {
             room.store_free(registry.writer.free());
             room.write(id, by, update, clock::now(), effects);
             drop(held);
         };
-        if bytes > UPDATE_HERE_BYTES_MAX {
+        if is_long {
             self.call_elsewhere(ctx, self.own_turn(), writes);
         } else {
             self.call(|room, effects, _| writes(room, effects));

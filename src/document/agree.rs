@@ -22,21 +22,25 @@ use crate::protocol::{
 use super::{
     Document,
     log::{Log, Step, steps},
-    read::{
-        Steps,
-        values::{Canon, Precision},
-    },
+    same,
 };
 
-/// The first struct of `update` that the document has with another content. Linear in what both have of each other.
+/// So many structs of a log are compared with what an update says is deleted, beside one for each of its bytes: a deleted
+/// struct of a few bytes may stand for all that a client wrote.
+const DELETED_LOOKS: usize = 4_096;
+/// So many structs of a log are passed over before the next one that is wanted is looked for.
+const PASSED_MAX: usize = 16;
+
+/// The first struct of `update` that the document has with another content. Linear in the update.
 pub(super) fn conflict(document: &Document, update: &CheckedUpdate) -> Option<Id> {
+    let mut looks = DELETED_LOOKS + update.bytes().len();
     update.sections.iter().find_map(|section| {
         let known = section.end.min(document.clocks().next(section.client));
         if section.start >= known {
             return None;
         }
         let log = document.log(section.client)?;
-        let clock = differs(log, update.bytes(), section, known)?;
+        let clock = differs(log, update.bytes(), section, known, &mut looks)?;
         Some(Id {
             client: section.client,
             clock,
@@ -44,36 +48,47 @@ pub(super) fn conflict(document: &Document, update: &CheckedUpdate) -> Option<Id
     })
 }
 
-/// The first clock below `known` at which a section differs from the log.
-fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32) -> Option<u32> {
-    let theirs = steps(&bytes[section.from..section.to], section.start);
-    let mut theirs = theirs.map(|step| Side::new(&bytes[section.from..section.to], step));
-    let mut ours = log
-        .steps_from(section.start)
-        .map(|(bytes, step)| Side::new(bytes, step));
-    let (mut a, mut b) = (theirs.next()?, ours.next()?);
-    let mut clock = section.start;
+/// The first clock below `known` at which a section differs from the log. What is deleted in it is compared with as many of
+/// the log's structs as there are `looks` left.
+fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32, looks: &mut usize) -> Option<u32> {
+    let bytes = &bytes[section.from..section.to];
+    let mut ours = log.steps_from(section.start);
+    let mut found: Option<Side> = None;
     let mut before = Before {
         log,
-        at: clock,
+        at: section.start,
         known: None,
     };
-    while clock < known {
-        let end = a.step.end().min(b.step.end());
-        if !a.agrees(&mut b, section.client, clock, end, &mut before) {
-            return Some(clock);
+    for step in steps(bytes, section.start).take_while(|step| step.clock < known) {
+        let mut theirs = Side::new(bytes, step);
+        let kind = theirs.found().kind();
+        if matches!(kind, GC | SKIP) {
+            // It agrees with anything, and may stand for very much.
+            before.known = Some(false);
+            continue;
         }
-        clock = end;
-        if a.step.end() == end {
-            match theirs.next() {
-                Some(next) => a = next,
-                None => return None,
+        let (mut clock, end) = (theirs.step.clock, theirs.step.end().min(known));
+        while clock < end {
+            let mut passed = 0;
+            while found.as_ref().is_none_or(|found| found.step.end() <= clock) {
+                if passed == PASSED_MAX {
+                    ours = log.steps_from(clock);
+                }
+                passed += 1;
+                let (bytes, step) = ours.next()?;
+                found = Some(Side::new(bytes, step));
             }
-        }
-        if b.step.end() == end {
-            match ours.next() {
-                Some(next) => b = next,
-                None => return None,
+            let found = found.as_mut()?;
+            let to = found.step.end().min(end);
+            if !theirs.agrees(found, section.client, clock, to, &mut before) {
+                return Some(clock);
+            }
+            clock = to;
+            if kind == DELETED {
+                match looks.checked_sub(1) {
+                    Some(left) => *looks = left,
+                    None => break,
+                }
             }
         }
     }
@@ -322,8 +337,8 @@ fn same_content(kind: u8, a: &[u8], b: &[u8]) -> bool {
 const SHORT_BYTES: usize = 1_024;
 /// What may be the same differs in length by this factor at most.
 const SAME_FACTOR: usize = 64;
-/// What is taken is so many times as long as a client writes it again at most: the canonical form that this is measured by
-/// may be shorter than what a client writes, by less than half.
+/// What is taken is so many times as long as a client writes it again at most: what this is measured by may be shorter than
+/// what a client writes, by less than half.
 const WASTE_FACTOR: usize = SAME_FACTOR / 2;
 
 /// Whether both may be the same value, written otherwise: a number may have 300 digits or 5. What is much longer is not
@@ -343,7 +358,8 @@ pub(super) fn is_wasteful(kind: u8, content: &[u8]) -> bool {
 fn holds_waste(kind: u8, content: &[u8]) -> Option<bool> {
     let mut r = Reader::new(content);
     let is_waste = |long: usize, short: usize| long > SHORT_BYTES + WASTE_FACTOR * short;
-    let is_waste_as_json = |json: &[u8]| Some(json.len() > SHORT_BYTES && is_waste(json.len(), canonical(json)?.len()));
+    let is_waste_as_json =
+        |json: &[u8]| Some(json.len() > SHORT_BYTES && is_waste(json.len(), same::kept_json_bytes(json)?));
     match kind {
         EMBED => is_waste_as_json(r.var_bytes().ok()?),
         FORMAT => {
@@ -409,24 +425,14 @@ fn kept_bytes(r: &mut Reader) -> Option<usize> {
     Some(own + kept.map(|index| entries[index][2] as usize).sum::<usize>())
 }
 
-/// JSON in the one form in which it can be compared.
-fn canonical(json: &[u8]) -> Option<String> {
-    let mut out = String::new();
-    let mut steps = Steps::new(u64::MAX);
-    let text = std::str::from_utf8(json).ok()?;
-    Canon::new(&mut out, &mut steps, Precision::Yrs).json(text).ok()?;
-    Some(out)
-}
-
-/// As `JSON.parse` reads them and `JSON.stringify` writes them again: -0 is 0, and half a pair is written in several ways.
+/// Whether both are the same JSON, written otherwise.
 fn same_json(a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
     }
-    if !may_be_same(a, b) {
-        return false;
-    }
-    matches!((canonical(a), canonical(b)), (Some(a), Some(b)) if a == b)
+    // The shorter one is the one of which an index is made.
+    let [a, b] = if a.len() <= b.len() { [a, b] } else { [b, a] };
+    may_be_same(a, b) && same::is_same_json(a, b)
 }
 
 /// Whether a value is what is left of JSON after yrs has read it.
@@ -434,19 +440,7 @@ fn is_json_of(json: &[u8], any: &[u8]) -> bool {
     if json == b"undefined" || any == [UNDEFINED] {
         return json == b"undefined" && any == [UNDEFINED];
     }
-    if !may_be_same(json, any) {
-        return false;
-    }
-    let as_json = || {
-        let mut out = String::new();
-        let mut steps = Steps::new(u64::MAX);
-        let mut canon = Canon::new(&mut out, &mut steps, Precision::Yrs);
-        canon.any(&mut Reader::new(any)).ok()?;
-        // Once more, as the other side: a BigInt is written with all its digits.
-        canonical(out.as_bytes())
-    };
-    let twice = || canonical(canonical(json)?.as_bytes());
-    matches!((as_json(), twice()), (Some(a), Some(b)) if a == b)
+    may_be_same(json, any) && same::is_json_of(json, any)
 }
 
 const UNDEFINED: u8 = 127;

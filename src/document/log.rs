@@ -43,6 +43,9 @@ const SPARE_BYTES_MAX: usize = 256;
 /// A struct is joined or cut to at most this, in bytes.
 const PIECE_BYTES_MAX: usize = 1_024;
 
+/// So many blocks that become several are put in their places one by one: that takes no memory.
+const FEW_SPLITS: usize = 2;
+
 /// What a pinned clock takes in memory, in bytes, about.
 const PIN_BYTES: usize = 12;
 
@@ -56,7 +59,60 @@ pub(super) struct Block {
     pub bytes: Chunk,
 }
 
+impl Block {
+    /// Its structs. The last one ends where the block does, so of its content no more is read than how many clocks it has:
+    /// a value that nobody can cut may be as long as a message, and has a block of its own.
+    pub fn steps(&self) -> impl Iterator<Item = Step> + '_ {
+        let mut r = Reader::new(&self.bytes);
+        let (mut clock, mut left) = (self.start, self.count);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let at = r.position();
+            let found = match left {
+                0 => structs::read_last(&mut r),
+                _ => structs::read::<false>(&mut r),
+            };
+            let found = found.ok()?;
+            #[cfg(test)]
+            read::count(r.position() - at);
+            let to = if left == 0 { self.bytes.len() } else { r.position() };
+            let step = Step { clock, at, to, found };
+            clock += step.found.len;
+            Some(step)
+        })
+    }
+}
+
+/// How many bytes of blocks were read, and how many blocks were moved: what something costs, for tests.
+#[cfg(test)]
+pub(super) mod read {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+        /// How many blocks were moved since it was set.
+        pub static MOVED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub fn count(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// How many this thread reads while it does something.
+    pub fn bytes_in(does: impl FnOnce()) -> usize {
+        let before = BYTES.get();
+        does();
+        BYTES.get() - before
+    }
+}
+
 pub(super) type Blocks = SmallVec<[Block; 1]>;
+
+/// The blocks that take the place of one that grew too large.
+struct Split {
+    index: usize,
+    blocks: Vec<Block>,
+}
 
 /// What most logs do not have.
 #[derive(Debug, Clone, Default)]
@@ -275,25 +331,27 @@ impl Log {
     /// One pass over each block concerned.
     pub fn cut(&mut self, clocks: &[u32]) {
         let mut left = clocks;
+        let mut splits = Vec::new();
         while let Some(&first) = left.first() {
             if first >= self.next {
                 // What is to come may continue what is here.
                 self.rare.get_or_insert_default().pins.insert(first);
-                return;
+                break;
             }
             let index = self.block_of(first);
             let here = left.partition_point(|clock| *clock < self.end_of(index));
-            self.cut_block(index, &left[..here]);
+            splits.extend(self.cut_block(index, &left[..here]));
             left = &left[here..];
         }
+        self.put(splits);
     }
 
-    fn cut_block(&mut self, index: usize, clocks: &[u32]) {
+    fn cut_block(&mut self, index: usize, clocks: &[u32]) -> Option<Split> {
         let block = &self.blocks[index];
         let mut left = clocks.iter().copied().peekable();
         let mut pins: SmallVec<[u32; 2]> = SmallVec::new();
         let mut cuts = false;
-        for step in steps(&block.bytes, block.start) {
+        for step in block.steps() {
             while let Some(clock) = left.next_if(|clock| *clock < step.end()) {
                 let inside = clock > step.clock;
                 if step.found.kind() != GC && (inside || step.whole(&block.bytes, self.client).continues_before()) {
@@ -305,24 +363,23 @@ impl Log {
                 break;
             }
         }
-        if pins.is_empty() {
-            return;
-        }
+        let (first, last) = (*pins.first()?, *pins.last()?);
         self.rare.get_or_insert_default().pins.extend(pins.iter().copied());
-        if cuts && let (Some(first), Some(last)) = (pins.first(), pins.last()) {
-            self.weave(index, *first..*last, |weave, whole| {
-                let mut from = whole.id.clock;
-                let end = from + whole.found.len;
-                for &clock in &pins[pins.partition_point(|clock| *clock <= from)..] {
-                    if clock >= end {
-                        break;
-                    }
-                    weave.add(whole, from, clock, false);
-                    from = clock;
-                }
-                weave.add(whole, from, end, false);
-            });
+        if !cuts {
+            return None;
         }
+        self.weave(index, first..last, |weave, whole| {
+            let mut from = whole.id.clock;
+            let end = from + whole.found.len;
+            for &clock in &pins[pins.partition_point(|clock| *clock <= from)..] {
+                if clock >= end {
+                    break;
+                }
+                weave.add(whole, from, clock, false);
+                from = clock;
+            }
+            weave.add(whole, from, end, false);
+        })
     }
 
     /// Drops what is deleted: the content of `gaps`, which are in order and hold nothing that is deleted already. The
@@ -337,23 +394,23 @@ impl Log {
         let (mut left, mut end) = (gaps, last.1);
         let (first, last) = (self.block_of(first.0), self.block_of(last.1 - 1));
         let count = self.blocks.len();
-        // From behind: a block that cuts make several moves only those that are done.
+        let mut splits = Vec::new();
         while let Some(&(_, to)) = left.last() {
             let index = self.block_of(to.min(end) - 1);
             let start = self.blocks[index].start;
             let here = left.partition_point(|(_, to)| *to <= start);
-            self.erase_in_block(index, &left[here..], &mut died);
+            splits.extend(self.erase_in_block(index, &left[here..], &mut died));
             left = &left[..left.partition_point(|(from, _)| *from < start)];
             end = start;
         }
+        splits.reverse();
+        self.put(splits);
         self.merge_small_blocks(first, last + self.blocks.len() - count);
         died
     }
 
-    fn erase_in_block(&mut self, index: usize, gaps: &[(u32, u32)], died: &mut SmallVec<[u32; 2]>) {
-        let (Some(first), Some(last)) = (gaps.first(), gaps.last()) else {
-            return;
-        };
+    fn erase_in_block(&mut self, index: usize, gaps: &[(u32, u32)], died: &mut SmallVec<[u32; 2]>) -> Option<Split> {
+        let (first, last) = (gaps.first()?, gaps.last()?);
         let mut left = gaps;
         self.weave(index, first.0..last.1, |weave, whole| {
             let mut from = whole.id.clock;
@@ -377,12 +434,12 @@ impl Log {
                 left = &left[1..];
             }
             weave.add(whole, from, end, false);
-        });
+        })
     }
 
     /// Writes the structs of a block anew that have clocks of `changes`, or are beside them: `each` adds what becomes of
-    /// one.
-    fn weave(&mut self, index: usize, changes: Range<u32>, mut each: impl FnMut(&mut Weave, &Whole)) {
+    /// one. Returns the blocks that are to take its place, if it grew too large.
+    fn weave(&mut self, index: usize, changes: Range<u32>, mut each: impl FnMut(&mut Weave, &Whole)) -> Option<Split> {
         let block = &self.blocks[index];
         let mut weave = Weave {
             out: Vec::with_capacity(64),
@@ -392,7 +449,7 @@ impl Log {
             pins: self.rare.as_ref().map(|rare| &rare.pins),
         };
         let (mut replaced, mut count) = (None, 0);
-        for step in steps(&block.bytes, block.start).skip_while(|step| step.end() < changes.start) {
+        for step in block.steps().skip_while(|step| step.end() < changes.start) {
             let (from, _) = replaced.unwrap_or((step.at, step.to));
             replaced = Some((from, step.to));
             count += 1;
@@ -401,7 +458,7 @@ impl Log {
                 break;
             }
         }
-        let Some((from, to)) = replaced else { return };
+        let (from, to) = replaced?;
         let Weave {
             out,
             count: woven,
@@ -427,14 +484,15 @@ impl Log {
         if !is_last || bytes.capacity() > bytes.len() + SPARE_BYTES_MAX {
             bytes.shrink_to_fit();
         }
-        if bytes.len() > BLOCK_BYTES_MAX && block.count > 1 {
-            let bytes = std::mem::take(bytes);
-            self.split_block(index, &bytes);
+        if bytes.len() <= BLOCK_BYTES_MAX || block.count == 1 {
+            return None;
         }
+        let bytes = std::mem::take(bytes);
+        Some(self.split_block(index, &bytes))
     }
 
-    /// Several blocks with these `bytes` take the place of one.
-    fn split_block(&mut self, index: usize, bytes: &[u8]) {
+    /// Several blocks with these `bytes`, which take the place of one.
+    fn split_block(&mut self, index: usize, bytes: &[u8]) -> Split {
         let mut blocks: Vec<Block> = Vec::with_capacity(1 + bytes.len() / BLOCK_BYTES);
         let mut open = Vec::new();
         let (mut start, mut count) = (self.blocks[index].start, 0);
@@ -459,8 +517,34 @@ impl Log {
         if index + 1 == self.blocks.len() {
             self.last = last as u32;
         }
-        self.blocks.remove(index);
-        self.blocks.insert_many(index, blocks);
+        Split { index, blocks }
+    }
+
+    /// Puts blocks in the place of others, which are in order. Of many, those behind are moved once, and not for each of them.
+    fn put(&mut self, splits: Vec<Split>) {
+        let Some(first) = splits.first() else { return };
+        if splits.len() <= FEW_SPLITS {
+            for Split { index, blocks } in splits.into_iter().rev() {
+                #[cfg(test)]
+                read::MOVED.set(read::MOVED.get() + self.blocks.len() - index);
+                self.blocks.remove(index);
+                self.blocks.insert_many(index, blocks);
+            }
+            return;
+        }
+        let (from, end) = (first.index, self.blocks.len());
+        #[cfg(test)]
+        read::MOVED.set(read::MOVED.get() + end - from);
+        let more: usize = splits.iter().map(|split| split.blocks.len() - 1).sum();
+        let behind: Vec<Block> = self.blocks.drain(from..).collect();
+        self.blocks.reserve(end - from + more);
+        let mut splits = splits.into_iter().peekable();
+        for (index, block) in (from..).zip(behind) {
+            match splits.next_if(|split| split.index == index) {
+                Some(split) => self.blocks.extend(split.blocks),
+                None => self.blocks.push(block),
+            }
+        }
     }
 
     /// Puts neighbouring blocks together of which little is left, from `first` to `last` and around them.
@@ -490,7 +574,7 @@ impl Log {
 
     fn find_last(&mut self) {
         if let Some(block) = self.blocks.last() {
-            self.last = steps(&block.bytes, block.start).last().map_or(0, |step| step.at) as u32;
+            self.last = block.steps().last().map_or(0, |step| step.at) as u32;
         }
     }
 
@@ -511,7 +595,7 @@ impl Log {
     pub fn steps_from(&self, clock: u32) -> impl Iterator<Item = (&[u8], Step)> + '_ {
         self.blocks[self.block_of(clock)..]
             .iter()
-            .flat_map(|block| steps(&block.bytes, block.start).map(|step| (&block.bytes[..], step)))
+            .flat_map(|block| block.steps().map(|step| (&block.bytes[..], step)))
             .skip_while(move |(_, step)| step.end() <= clock)
     }
 

@@ -10,7 +10,7 @@
 //! | `ranges` | which clocks of a client are deleted |
 //! | `place` | in which shared type, and under which key, structs stand |
 //! | `judge` | what of an update can be taken |
-//! | `agree` | whether what is known by number is known by content |
+//! | `agree`, `same` | whether what is known by number is known by content; whether two values are one, however they are written |
 //! | `read` | what the document holds: integrated, within a limit of steps, when somebody wants to see it |
 //! | `state` | encoding: full states, differences, pieces; from a copy that shares the blocks |
 //!
@@ -24,6 +24,7 @@ mod log;
 mod place;
 mod ranges;
 pub mod read;
+mod same;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -36,12 +37,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::protocol::{
-    lib0::Reader,
-    update::{
-        CheckedUpdate, Clocks, Deletion, Id, Section,
-        piece::Whole,
-        structs::{self, DELETED, GC},
+use crate::{
+    limits::DELETED_HERE_MAX,
+    protocol::{
+        lib0::Reader,
+        update::{
+            CheckedUpdate, Clocks, Deletion, Id, Section,
+            piece::Whole,
+            structs::{self, DELETED, GC},
+        },
     },
 };
 
@@ -294,6 +298,26 @@ impl Document {
             }
         }
         self.size.change(before, self.logs[index].size());
+    }
+
+    /// Whether an update deletes so many clocks which are not deleted yet that taking it takes long, however short it is.
+    #[must_use]
+    pub fn deletes_much(&self, update: &CheckedUpdate) -> bool {
+        let clocks = |deletion: &Deletion| u64::from(deletion.end - deletion.start);
+        // Hardly any deletes so many at all.
+        if update.deletions().iter().map(clocks).sum::<u64>() <= DELETED_HERE_MAX {
+            return false;
+        }
+        let is_new = |deletion: &&Deletion| {
+            let deleted = self.log(deletion.client).and_then(|log| log.deleted.as_deref());
+            !deleted.is_some_and(|deleted| deleted.has(deletion.start, deletion.end))
+        };
+        let there = |deletion: &Deletion| Deletion {
+            end: deletion.end.min(self.clocks.next(deletion.client)).max(deletion.start),
+            ..*deletion
+        };
+        let new = update.deletions().iter().filter(is_new).map(there);
+        new.map(|deletion| clocks(&deletion)).sum::<u64>() > DELETED_HERE_MAX
     }
 
     /// Structs begin where others refer to.

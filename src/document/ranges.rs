@@ -66,6 +66,12 @@ impl Ranges {
         gaps
     }
 
+    /// Whether one of them has all of `start..end`.
+    pub fn has(&self, start: u32, end: u32) -> bool {
+        let last = self.0.range(..=start).next_back();
+        last.is_some_and(|(_, reach)| end <= *reach)
+    }
+
     /// How many ranges there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -13,7 +13,7 @@ use crate::protocol::{
 };
 
 use super::{
-    log::{Block, Blocks, Log, steps},
+    log::{Block, Blocks, Log},
     ranges::Ranges,
 };
 
@@ -206,7 +206,7 @@ fn write_structs<S: Source>(source: &S, from: u32, out: &mut Vec<u8>) {
     let mut rest = 0;
     let mut first = Vec::new();
     if block.start < from {
-        for step in steps(&block.bytes, block.start) {
+        for step in block.steps() {
             if step.end() > from {
                 rest = step.at;
                 let skip = from - step.clock;

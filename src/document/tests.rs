@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::{judge::LACKS_MAX, *};
+use super::{judge::LACKS_MAX, log::read::bytes_in, *};
 use crate::protocol::lib0::{write_var_bytes, write_var_int};
 
 type At = Option<(u64, u32)>;
@@ -741,6 +741,152 @@ fn d22_a_small_value_is_not_compared_with_a_large_one_by_reading_that() {
 
     assert!(matches!(judged(&zeros("0.0", 20_000)), Verdict::Known));
     assert!(matches!(judged("0"), Verdict::Conflict(_)));
+}
+
+/// Does something with little and with sixteen times as much, and says how many times as long that takes, at best.
+fn times_as_long<T>(mut does: impl FnMut(usize) -> T) -> f64 {
+    let mut fastest = |size: usize| {
+        let times = (0..5).map(|_| {
+            let begun = std::time::Instant::now();
+            let done = does(size);
+            let took = begun.elapsed();
+            drop(done);
+            took
+        });
+        times.min().unwrap().as_secs_f64()
+    };
+    let little = fastest(1);
+    fastest(16) / little
+}
+
+#[test]
+fn d22_json_is_compared_up_to_where_it_differs_and_nothing_is_made_of_it() {
+    let numbers = |count: usize| format!("[{}0]", "1,".repeat(count));
+    let embed = |text: &str| wrote(None, None, structs::EMBED, bytes_of(text));
+    let values = |count: usize| {
+        let mut content = vec![1, 117];
+        write_var_uint(&mut content, count as u64);
+        content.extend([125, 1].repeat(count));
+        wrote(None, None, structs::ANY, content)
+    };
+    let listed = |text: &str| wrote(None, None, structs::JSON, [&[1][..], &bytes_of(text)].concat());
+    // What is known is two to thirty-two times as long as what comes.
+    for is_json in [true, false] {
+        let documents = [1, 16].map(|size| {
+            let (mut document, count) = (Document::default(), size * 40_000);
+            let stored = if is_json { embed(&numbers(count)) } else { values(count) };
+            wrote_by(&mut document, 10, &[stored]);
+            document
+        });
+        let short = numbers(20_000);
+        let again = if is_json { embed(&short) } else { listed(&short) };
+        let again = update(&[(10, 0, &[again])], &[]);
+
+        let times = times_as_long(|size| {
+            let judged = documents[usize::from(size > 1)].judge(again.clone());
+            assert!(matches!(judged, Verdict::Conflict(_)));
+        });
+
+        assert!(times < 6.0, "{times}");
+    }
+}
+
+#[test]
+fn d22_what_stands_for_much_is_compared_without_reading_all_of_it() {
+    let before = |clock: u32| clock.checked_sub(1).map(|clock| (10, clock));
+    // A list that nobody can cut, sixteen times.
+    let mut large = vec![1, 117];
+    write_var_uint(&mut large, 100_000);
+    large.extend([126].repeat(100_000));
+    let mut document = Document::default();
+    for clock in 0..16 {
+        wrote_by(
+            &mut document,
+            10,
+            &[wrote(before(clock), None, structs::ANY, large.clone())],
+        );
+    }
+    for kind in [GC, DELETED] {
+        let again = update(&[(10, 0, &[wrote(None, None, kind, number(16))])], &[]);
+        let read = bytes_in(|| assert!(matches!(document.judge(again), Verdict::Known)));
+        assert!(read < 1_000, "{kind}: {read}");
+    }
+    let last = update(
+        &[(
+            10,
+            0,
+            &[
+                wrote(None, None, GC, number(15)),
+                wrote(before(15), None, structs::ANY, vec![1, 125, 1]),
+            ],
+        )],
+        &[],
+    );
+    assert!(matches!(document.judge(last), Verdict::Conflict(id) if id.clock == 15));
+    // Whoever refers to them, and asks for what comes behind them, has none of them read either.
+    let refers: Vec<Wrote> = (0..15)
+        .map(|clock| text(Some((10, clock)), Some((10, clock + 1)), "x"))
+        .collect();
+    let refers = update(&[(11, 0, &refers)], &[]);
+    let read = bytes_in(|| take(&mut document, &refers));
+    assert!(read < 1_000, "{read}");
+
+    // Very many that cannot be joined.
+    let many = |count: u32| {
+        let mut document = Document::default();
+        let structs: Vec<Wrote> = (0..count)
+            .map(|clock| wrote(before(clock), None, structs::EMBED, bytes_of("1")))
+            .collect();
+        wrote_by(&mut document, 10, &structs);
+        document
+    };
+    let read_of = |count: u32| {
+        let document = many(count);
+        let again =
+            [GC, DELETED].map(|kind| update(&[(10, 0, &[wrote(None, None, kind, number(u64::from(count)))])], &[]));
+        again.map(|again| bytes_in(|| assert!(matches!(document.judge(again), Verdict::Known))))
+    };
+    let (some, more) = (read_of(10_000), read_of(160_000));
+    assert_eq!((some[0], more[0]), (0, 0));
+    assert!(some[1] > 0 && more[1] <= some[1] * 2, "{some:?} {more:?}");
+    // What is said of the rest is compared.
+    let document = many(50_000);
+    let twin = [
+        wrote(None, None, DELETED, number(40_000)),
+        wrote(before(40_000), None, structs::EMBED, bytes_of("2")),
+    ];
+    assert!(matches!(document.judge(update(&[(10, 0, &twin)], &[])), Verdict::Conflict(id) if id.clock == 40_000));
+}
+
+#[test]
+fn j5_blocks_are_moved_once_however_many_of_them_a_message_cuts() {
+    let blocks_moved = |cut: u32| {
+        let mut document = Document::default();
+        for _ in 0..10 {
+            let next = document.clocks().next(10);
+            let origin = next.checked_sub(1).map(|clock| (10, clock));
+            wrote_by(&mut document, 10, &[text(origin, None, &"a".repeat(100_000))]);
+        }
+        // Between all letters of so many blocks.
+        let refers: Vec<Wrote> = (0..cut * 1_000)
+            .map(|clock| text(Some((10, clock)), None, "x"))
+            .collect();
+        let refers = update(&[(11, 0, &refers)], &[]);
+        let before = document.log(10).unwrap().blocks.len();
+        log::read::MOVED.set(0);
+        take(&mut document, &refers);
+        let log = document.log(10).unwrap();
+        assert!(log.blocks.len() >= before + cut as usize * 4);
+        assert_eq!(
+            log.steps_from(0).map(|(_, step)| step.found.len).sum::<u32>(),
+            1_000_000
+        );
+        log::read::MOVED.get()
+    };
+
+    let (some, more) = (blocks_moved(2), blocks_moved(32));
+
+    assert!(some > 0 && more <= 2 * some, "{some} {more}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An edit's way through its room: judged, taken, gathered with others, and sent off.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -32,11 +32,11 @@ const GAP_ASK: Micros = 10 * SECOND;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub updates: Vec<CheckedUpdate>,
-    pub sources: Vec<SessionId>,
+    pub sources: BTreeSet<SessionId>,
     /// The subjects of who wrote it.
-    pub authors: Vec<Arc<str>>,
+    pub authors: BTreeSet<Arc<str>>,
     /// Sessions that have what is in it from elsewhere: they are told "saved" only when it is, too.
-    pub waiters: Vec<SessionId>,
+    pub waiters: BTreeSet<SessionId>,
     pub bytes: usize,
     pub oldest: Micros,
 }
@@ -219,14 +219,8 @@ impl Room {
         }
         self.batch.bytes += update.bytes().len();
         self.batch.updates.push(update);
-        if !self.batch.sources.contains(&source) {
-            self.batch.sources.push(source);
-        }
-        if let Some(subject) = subject
-            && !self.batch.authors.contains(&subject)
-        {
-            self.batch.authors.push(subject);
-        }
+        self.batch.sources.insert(source);
+        self.batch.authors.extend(subject);
         self.edit_cadence.gather(now, edit_pause(self.sessions.len()));
     }
 
@@ -300,8 +294,8 @@ impl Room {
 
     /// What this session sent is known already, but perhaps not durable yet.
     pub(super) fn wait_for_known(&mut self, id: SessionId) {
-        if !self.batch.updates.is_empty() && !self.batch.waiters.contains(&id) {
-            self.batch.waiters.push(id);
+        if !self.batch.updates.is_empty() {
+            self.batch.waiters.insert(id);
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             session.saving.last_seq = self.journal.appended;
@@ -320,7 +314,7 @@ impl Room {
         self.counts.to_broadcast.push(now.saturating_sub(batch.oldest));
         self.broadcast_updates(&merged, &batch.sources, now);
 
-        let authors: Arc<[Arc<str>]> = batch.authors.into();
+        let authors: Arc<[Arc<str>]> = batch.authors.into_iter().collect();
         for update in &merged {
             let update = update.bytes().clone();
             let seq = self.journal.append(update.len());
@@ -455,11 +449,8 @@ impl Room {
 
     /// The state vector with which a newcomer is asked for what is missing here.
     pub(super) fn newcomers_are_asked(&mut self) -> Bytes {
-        if self.authorship.doubts().is_empty() {
-            self.cache.vector(self.version, self.document.clocks())
-        } else {
-            self.asks_from().encode_state_vector().into()
-        }
+        let (clocks, doubts) = (self.document.clocks(), self.authorship.doubts());
+        self.cache.vector(self.version, clocks, doubts)
     }
 
     /// What of the document a client need not send: all of it, but for what two pages may have written differently.

@@ -10,7 +10,10 @@
 //! session that is not live is in `lagging`, or was never asked for anything; when a session becomes
 //! live, its outbox holds nothing that its `had` counts on.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
@@ -154,13 +157,13 @@ impl Room {
     }
 
     /// One frame for each form of address, shared by all live sessions but the only author.
-    pub(super) fn broadcast_updates(&mut self, merged: &[CheckedUpdate], sources: &[SessionId], now: Micros) {
+    pub(super) fn broadcast_updates(&mut self, merged: &[CheckedUpdate], sources: &BTreeSet<SessionId>, now: Micros) {
         self.cache.advance(self.version, merged);
         let bytes = merged.iter().map(|update| update.bytes().len()).sum();
         self.checkpoints.note(self.version, bytes, self.document.clocks());
         self.recent
             .note(self.version, merged, self.document.totals().deleted_ranges);
-        let only_author = if let [author] = sources { Some(*author) } else { None };
+        let only_author = sources.first().copied().filter(|_| sources.len() == 1);
         let hears = |id: &SessionId, session: &Session| {
             matches!(session.reading, Reading::Live { .. }) && Some(*id) != only_author
         };

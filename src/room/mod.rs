@@ -40,7 +40,7 @@ use crate::{
         close::{CloseReason, Exceeded},
         dialect::{Inbound, Outbound},
         frame,
-        update::Clocks,
+        update::{CheckedUpdate, Clocks},
     },
     store::{Seq, StoredDocument},
 };
@@ -268,10 +268,22 @@ impl Room {
         self.batch.bytes > UPDATE_HERE_BYTES_MAX || self.is_crowded()
     }
 
-    /// Whether hearing a message may look at very many client ids: all of them are looked at for who asks for the document, for
-    /// who is sent it when it has said what it has, and for who says that a client id is its own.
+    /// Whether an update takes long, however short it is: it deletes much.
+    #[must_use]
+    pub fn takes_long(&self, update: &CheckedUpdate) -> bool {
+        self.document.deletes_much(update)
+    }
+
+    /// Whether hearing a message takes long, however short it is. It may delete much, or look at very many client ids: all of
+    /// them are looked at for who asks for the document, for who is sent it when it has said what it has, and for who says that
+    /// a client id is its own.
     #[must_use]
     pub fn hears_long(&self, id: SessionId, message: &Inbound) -> bool {
+        if let Inbound::Update { update, .. } = message
+            && self.takes_long(update)
+        {
+            return true;
+        }
         let looks_at_all = match message {
             Inbound::SyncStep1(_) | Inbound::Update { answer: true, .. } => true,
             Inbound::Awareness(entries) => self.announces(id, entries),

@@ -249,10 +249,13 @@ impl Presence {
 
     /// A client that is not here comes; false when there is no room for it.
     fn begin(&mut self, entry: &Entry, json: &Bytes, speaker: Speaker, bytes_max: usize, now: Micros) -> bool {
+        // Of who says too many, or where nothing more has room, nothing is read.
+        if !self.may_own(speaker.session, entry.client) || self.has_no_room(bytes_max) {
+            return false;
+        }
         let json = &speaker.stamped(entry.client, json);
         let bytes = json.len() + ENTRY_BYTES;
-        let has_room =
-            self.may_own(speaker.session, entry.client) && self.makes_room(bytes, speaker.session, bytes_max, now);
+        let has_room = self.makes_room(bytes, speaker.session, bytes_max, now);
         if !has_room || !self.own(speaker.session, entry.client) {
             return false;
         }
@@ -319,6 +322,11 @@ impl Presence {
             (state.owner, state.person, state.renewed_us) = (speaker.session, speaker.person.cloned(), now);
         }
         true
+    }
+
+    /// Whether no state at all has room, and nobody gives way.
+    fn has_no_room(&self, bytes_max: usize) -> bool {
+        self.is_full && self.bytes + ENTRY_BYTES >= bytes_max
     }
 
     /// Whether there is room for so many more bytes of a session. Of sessions that say more than a page does the one that says

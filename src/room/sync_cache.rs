@@ -7,7 +7,7 @@
 //!
 //! What must stay true: an answer, together with its tail, brings a peer who had `had` to its version.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
@@ -43,8 +43,8 @@ pub(super) struct SyncCache {
     partial: Vec<(Had, Answer)>,
     /// Answers in pieces, the newest last.
     large: Vec<(Had, Answer)>,
-    /// The state vector of a version, if it is long.
-    vector: Option<(u64, Bytes)>,
+    /// The state vector of a version, with so many doubts, if it is long.
+    vector: Option<((u64, usize), Bytes)>,
 }
 
 /// A full state in one piece.
@@ -163,15 +163,22 @@ impl SyncCache {
     }
 
     /// The state vector that a newcomer is asked with: very many clients take milliseconds, each time that somebody comes. It may
-    /// lack what was taken since `version`, which a newcomer who has it sends for nothing.
-    pub fn vector(&mut self, version: u64, clocks: &Clocks) -> Bytes {
+    /// lack what was taken since `version`, which a newcomer who has it sends for nothing. `doubts` are clocks that it says no
+    /// more than (D22); they only become more.
+    pub fn vector(&mut self, version: u64, clocks: &Clocks, doubts: &BTreeMap<u64, u32>) -> Bytes {
+        let of = (version, doubts.len());
         if let Some((known, vector)) = &self.vector
-            && *known == version
+            && *known == of
         {
             return vector.clone();
         }
-        let vector = Bytes::from(clocks.encode_state_vector());
-        self.vector = (vector.len() > VECTOR_KEPT_MIN).then(|| (version, vector.clone()));
+        let said = if doubts.is_empty() {
+            Cow::Borrowed(clocks)
+        } else {
+            Cow::Owned(clocks.cut_to(doubts))
+        };
+        let vector = Bytes::from(said.encode_state_vector());
+        self.vector = (vector.len() > VECTOR_KEPT_MIN).then(|| (of, vector.clone()));
         vector
     }
 
@@ -188,19 +195,24 @@ mod tests {
     #[test]
     fn l79_newcomers_share_a_long_state_vector_until_something_changes() {
         let (mut cache, mut clocks) = (SyncCache::default(), Clocks::default());
-        (0..2_000).for_each(|client| clocks.advance(client, 1));
-        let first = cache.vector(1, &clocks);
+        let mut doubts = BTreeMap::new();
+        (0..2_000).for_each(|client| clocks.advance(client, 2));
+        let first = cache.vector(1, &clocks, &doubts);
         assert_eq!(first, clocks.encode_state_vector());
-        assert_eq!(cache.vector(1, &clocks).as_ptr(), first.as_ptr());
+        assert_eq!(cache.vector(1, &clocks, &doubts).as_ptr(), first.as_ptr());
 
-        clocks.advance(7, 2);
+        clocks.advance(7, 3);
 
-        assert_eq!(cache.vector(2, &clocks), clocks.encode_state_vector());
+        assert_eq!(cache.vector(2, &clocks, &doubts), clocks.encode_state_vector());
+        doubts.extend([(9, 1), (10_000, 1)]);
+        let doubtful = cache.vector(2, &clocks, &doubts);
+        assert_eq!(doubtful, clocks.cut_to(&doubts).encode_state_vector());
+        assert_eq!(cache.vector(2, &clocks, &doubts).as_ptr(), doubtful.as_ptr());
         cache.clear();
         assert!(cache.vector.is_none());
         let mut short = Clocks::default();
         short.advance(1, 1);
-        cache.vector(3, &short);
+        cache.vector(3, &short, &doubts);
         assert!(cache.vector.is_none(), "a short one is written anew");
     }
 }

@@ -1,7 +1,7 @@
 //! F: rhythm, merged frames, slow readers.
 
 use cowrite::{
-    limits::{CROWD_MIN, UPDATE_HERE_BYTES_MAX},
+    limits::{CROWD_MIN, DELETED_HERE_MAX, UPDATE_HERE_BYTES_MAX},
     protocol::{
         close::CloseReason,
         dialect::Inbound,
@@ -627,6 +627,48 @@ fn l82_what_looks_at_very_many_client_ids_takes_long_to_hear_and_what_people_do_
     for message in [typed, own, saved_question(&[1])] {
         assert!(!heard_long(&crowded, &message));
     }
+}
+
+#[test]
+fn l85_a_few_bytes_that_delete_very_much_take_long_to_hear() {
+    let number = |value: usize| {
+        let mut out = Vec::new();
+        write_var_uint(&mut out, value as u64);
+        out
+    };
+    let letters = 2 * DELETED_HERE_MAX as usize;
+    let text = [
+        &[1, 1, 5, 0, 4, 1, 1, b't'][..],
+        &number(letters),
+        &"x".repeat(letters).into_bytes(),
+        &[0],
+    ]
+    .concat();
+    let stored = StoredDocument {
+        snapshot: Some((1, text.into())),
+        updates: Vec::new(),
+    };
+    let mut table = Table::with(POLICY, &stored);
+    table.seats(1);
+    let deletes = |from: usize, count: usize| {
+        let ranges = [&[0, 1, 5, 1][..], &number(from), &number(count)].concat();
+        update(&ranges)
+    };
+    let heard_long = |table: &Table, from: usize, count: usize| {
+        let message = y_websocket::parse(deletes(from, count)).unwrap();
+        table.room.hears_long(SessionId(1), &message)
+    };
+    let much = DELETED_HERE_MAX as usize + 1;
+
+    assert!(heard_long(&table, 0, much));
+    assert!(!heard_long(&table, 0, much - 1));
+    assert!(!heard_long(&table, letters, much), "of which there is nothing");
+    table.says(1, &deletes(0, much));
+    assert!(
+        !heard_long(&table, 0, much),
+        "it is deleted already, as whoever comes back says again"
+    );
+    assert!(heard_long(&table, 1, much + 1));
 }
 
 #[test]

@@ -53,12 +53,18 @@ impl Clocks {
         }
     }
 
-    /// What is known here, of these clients at most up to these clocks.
+    /// What is known here, of these clients at most up to these clocks. Linear in what is known here.
     pub fn cut_to(&self, most: &BTreeMap<u64, u32>) -> Clocks {
         let mut cut = self.clone();
-        for (client, clock) in most {
-            if let Some(next) = cut.next.get_mut(client) {
-                *next = (*next).min(*clock);
+        if most.len() > cut.len() {
+            for (client, next) in &mut cut.next {
+                *next = most.get(client).map_or(*next, |clock| (*next).min(*clock));
+            }
+        } else {
+            for (client, clock) in most {
+                if let Some(next) = cut.next.get_mut(client) {
+                    *next = (*next).min(*clock);
+                }
             }
         }
         cut.next.retain(|_, clock| *clock > 0);

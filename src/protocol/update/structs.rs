@@ -87,6 +87,25 @@ pub(crate) fn read<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malforme
     Ok(found)
 }
 
+/// The struct that starts here, was checked, and ends where the bytes do. Of its content no more is read than how many clocks
+/// it has; the reader stays there.
+pub(crate) fn read_last(r: &mut Reader) -> Result<Struct, Malformed> {
+    let whole = r.clone();
+    let mut found = header::<false>(r)?;
+    match found.kind() {
+        ANY | JSON => {
+            let count = r.count(1)?;
+            found.len = length(r, count)?;
+        }
+        BINARY | EMBED | FORMAT | DOC => found.len = 1,
+        _ => {
+            *r = whole;
+            return read::<false>(r);
+        }
+    }
+    Ok(found)
+}
+
 /// Reads what comes before the content of the struct that starts here; its length is not known.
 #[inline]
 pub(crate) fn header<const CHECK: bool>(r: &mut Reader) -> Result<Struct, Malformed> {
