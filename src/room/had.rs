@@ -78,7 +78,9 @@ impl Recent {
 
     /// What was deleted since what a reader has; `None` when that is everything that ever was, or not known.
     pub fn since(&self, had: &Had) -> Option<DeleteSet> {
-        let from = had.deletions.filter(|from| *from >= self.forgotten)?;
+        // What is for somebody who has no structs is for newcomers, too.
+        let is_known = |from: &u64| *from >= self.forgotten && !had.clocks.is_empty();
+        let from = had.deletions.filter(is_known)?;
         let known = self.kept.partition_point(|(version, _)| *version <= from);
         Some(self.kept.range(known..).map(|(_, deletion)| *deletion).collect())
     }
@@ -117,6 +119,12 @@ mod tests {
         CheckedUpdate::check(update.into()).unwrap()
     }
 
+    fn something() -> Arc<Clocks> {
+        let mut clocks = Clocks::default();
+        clocks.advance(1, 1);
+        Arc::new(clocks)
+    }
+
     proptest! {
         #[test]
         fn f17_whoever_was_brought_to_a_version_is_told_all_that_was_deleted_since(
@@ -128,7 +136,7 @@ mod tests {
                 recent.note(version as u64 + 1, &[deletes(*client, *start, start + len)], 0);
             }
             let from = from.min(all.len());
-            let had = Had::sent(Arc::default(), from as u64);
+            let had = Had::sent(something(), from as u64);
 
             let told = recent.since(&had);
 
@@ -152,11 +160,11 @@ mod tests {
             recent.note(5_000 - u64::from(clock), &[deletes(7, clock, clock + 1)], 0);
         }
         assert_eq!(recent.kept.len(), 1);
-        assert!(recent.since(&Had::sent(Arc::default(), 3)).is_some());
+        assert!(recent.since(&Had::sent(something(), 3)).is_some());
         recent.clear(5_000);
         assert_eq!(recent.held_bytes(), 0);
-        assert!(recent.since(&Had::sent(Arc::default(), 4_999)).is_none());
-        assert!(recent.since(&Had::sent(Arc::default(), 5_000)).is_some());
+        assert!(recent.since(&Had::sent(something(), 4_999)).is_none());
+        assert!(recent.since(&Had::sent(something(), 5_000)).is_some());
         assert!(
             recent.since(&Had::said(Arc::default())).is_none(),
             "what somebody says is nothing of deletions"

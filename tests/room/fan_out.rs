@@ -795,3 +795,37 @@ fn f17_a_reader_that_fell_behind_is_told_what_was_deleted_meanwhile_and_not_what
         assert!(bytes < most, "{bytes}");
     }
 }
+
+#[test]
+fn f17_who_fell_behind_from_an_empty_document_leaves_all_deletions_to_newcomers() {
+    let policy = Policy {
+        outbox_bytes_max: 2_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types("hello")));
+    table.says(1, &update(&author.deletes(2)));
+    table.takes(2);
+    for _ in 0..5 {
+        table.says(1, &update(&author.types(&"x".repeat(1_000))));
+    }
+    assert!(table.room.take_counts().resyncs > 0);
+    let newcomer = Editor::new(6);
+    table.takes(2);
+    table.passes(SECOND);
+    table.takes(2);
+
+    table.joins(3, writer(), None);
+    table.says(3, &step1(&[0]));
+    for _ in 0..10 {
+        updates(table.takes(3))
+            .iter()
+            .for_each(|update| newcomer.applies(update));
+        table.passes(SECOND);
+    }
+
+    assert_eq!(newcomer.content(), author.content());
+}
