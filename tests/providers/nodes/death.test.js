@@ -75,7 +75,10 @@ describe('nodes that come and go', () => {
     const answered = []
     // One that had stopped before more than a few could ask is started again: nobody knows which of two processes runs first.
     while (answered.length <= 3) {
-      if (!nodes[0].alive) await nodes[0].start()
+      if (!nodes[0].alive) {
+        await nodes[0].start()
+        await until('it knows of the others', async () => await nodes[0].metric('cowrite_other_nodes') === 2)
+      }
       const stopped = nodes[0].stop('SIGTERM')
       let ended = false
       stopped.then(() => { ended = true })
