@@ -129,7 +129,8 @@ async fn begins_anew_behind_a_deletion(store: Arc<dyn Store>) {
     store.take(&named("a"), Holder::drawn(64)).unwrap();
 
     actor.send(letter(1, 1)).await.unwrap();
-    actor.send(Leave(SessionId(1))).await.unwrap();
+    // The document may have heard by now that the store refused the letter, and have ended by itself.
+    let _ = actor.send(Leave(SessionId(1))).await;
 
     until("it was given back", || registry.metrics.given_back.get() == 1).await;
     let document = stored(&*store);

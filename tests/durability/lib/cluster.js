@@ -1,13 +1,13 @@
 // Several real servers on one real Postgres (`scripts/with-postgres`), each with a link of its own to the database, and one
 // to each other node.
 import { execFile } from 'node:child_process'
-import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import { Link } from './link.js'
 import { Server, folderFor } from './server.js'
 import { until } from './wait.js'
+import { freePort } from '../../lib/ports.mjs'
 import { run } from '../../lib/server.mjs'
 
 export { run }
@@ -58,15 +58,6 @@ async function startDatabase(server) {
   if (code !== 0) throw new Error(output)
   await sql(url, WITNESS)
   return url
-}
-
-/** A port that nobody listens at, of five digits. */
-async function freePort() {
-  const server = createServer()
-  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address()
-  await new Promise(resolve => server.close(resolve))
-  return port
 }
 
 export class Node extends Server {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 import { until } from '../../lib/wait.mjs'
-import { freePort } from './ports.js'
+import { freePort } from '../../lib/ports.mjs'
 
 const file = fileURLToPath(new URL('../../../deploy/haproxy.cfg', import.meta.url))
 

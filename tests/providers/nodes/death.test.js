@@ -72,18 +72,24 @@ describe('nodes that come and go', () => {
     clients.forEach(({ text }) => text.insert(0, 'kept'))
     await Promise.all(clients.map(saved))
     clients.forEach(({ provider }) => provider.destroy())
-    const stopped = nodes[0].stop('SIGTERM')
-    const answers = []
-    let ended = false
-    stopped.then(() => { ended = true })
-    while (!ended) {
-      // All at once: how often they can be asked depends on the machine.
-      await Promise.all(names.map(name => askRaw(nodes[0], upgrade(`/ws/${name}`)).then(answer => answers.push(answer), () => {})))
-      await pause(20)
+    const answered = []
+    // One that had stopped before more than a few could ask is started again: nobody knows which of two processes runs first.
+    while (answered.length <= 3) {
+      if (!nodes[0].alive) {
+        await nodes[0].start()
+        await until('it knows of the others', async () => await nodes[0].metric('cowrite_other_nodes') === 2)
+      }
+      const stopped = nodes[0].stop('SIGTERM')
+      let ended = false
+      stopped.then(() => { ended = true })
+      while (!ended) {
+        // All at once: how often they can be asked depends on the machine.
+        const answers = await Promise.all(names.map(name => askRaw(nodes[0], upgrade(`/ws/${name}`)).catch(() => '')))
+        answered.push(...answers.filter(answer => answer.length > 0).map(answer => answer.slice(9, 12)))
+        await pause(20)
+      }
+      assert.equal((await stopped).code, 0, nodes[0].log)
     }
-    assert.equal((await stopped).code, 0, nodes[0].log)
-    const answered = answers.filter(answer => answer.length > 0).map(answer => answer.slice(9, 12))
-    assert.ok(answered.length > 3, `${answered}`)
     assert.deepEqual(answered.filter(status => status !== '101'), [])
     const owners = await Promise.all(names.map(name => ownerOf(nodes, name)))
     assert.deepEqual([...new Set(owners)].toSorted(), [1, 2], `${owners}`)

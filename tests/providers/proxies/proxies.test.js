@@ -14,7 +14,7 @@ import * as Y from 'yjs'
 
 import { connect, newest, saved, synced } from '../lib/clients.js'
 import { connect as connectHocuspocus, newest as newestHocuspocus, settled } from '../lib/hocuspocus.js'
-import { freePort } from '../lib/ports.js'
+import { freePort } from '../../lib/ports.mjs'
 import { atEnd, folderFor, mintToken, startServer } from '../lib/server.js'
 import { until, within } from '../../lib/wait.mjs'
 import { connect as connectYSweet, serverToken } from '../lib/y-sweet.js'
