@@ -282,15 +282,27 @@ impl Room {
             return;
         };
         session.greeted = true;
-        if let Some(everybody) = self.presence.everybody(id)
-            && let frames = session
-                .dialect
-                .frames(everybody.iter().map(|states| Outbound::Awareness(states)))
-            && !frames.is_empty()
-        {
+        let Some(everybody) = self.presence.everybody(id) else {
+            return;
+        };
+        let lay_out = |dialect: &Dialect| {
+            let messages = everybody.states.iter().map(|states| Outbound::Awareness(states));
+            Frame::from(dialect.frames(messages))
+        };
+        let frame = match everybody.shared {
+            Some(times) => {
+                let (known, layouts) = &mut self.greeting;
+                if *known != times {
+                    (*known, *layouts) = (times, Layouts::default());
+                }
+                layouts.of(&session.dialect, lay_out)
+            }
+            None => lay_out(&session.dialect),
+        };
+        if !frame.is_empty() {
             if session
                 .outbox
-                .push_within(frames.into(), Kind::Other, self.policy.outbox_bytes_max)
+                .push_within(frame, Kind::Other, self.policy.outbox_bytes_max)
             {
                 session.sent = now;
             } else {
@@ -331,6 +343,7 @@ impl Room {
             return;
         }
         let changes = self.presence.take_changes();
+        self.greeting = Greeting::default();
         let states = presence::encode(&changes);
         let frames = |dialect: &Dialect, states: &States| {
             let messages = states.iter().map(|states| Outbound::Awareness(states));
@@ -592,8 +605,8 @@ impl Room {
 }
 
 /// The frames of one broadcast, by form of address: sessions that are addressed alike share one.
-#[derive(Default)]
-struct Layouts(SmallVec<[(Dialect, Frame); 1]>);
+#[derive(Debug, Default)]
+pub(super) struct Layouts(SmallVec<[(Dialect, Frame); 1]>);
 
 impl Layouts {
     fn of(&mut self, dialect: &Dialect, lay_out: impl Fn(&Dialect) -> Frame) -> Frame {
@@ -609,6 +622,9 @@ impl Layouts {
         frame
     }
 }
+
+/// Who is here, laid out for those who come, and which encoding of it.
+pub(super) type Greeting = (u64, Layouts);
 
 /// A client that connects again without a pause for as long as it was told what there is, and what it then says is not
 /// taken: such a one is told first that it has to go. Not waited for without end, for what it has may be large.

@@ -52,7 +52,7 @@ pub struct Presence {
     /// The clients in `states` by owner, and those that it took back and that are in `removed`.
     owned: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
     /// Clients that a session has spoken for, and of which another one speaks.
-    estranged: FxHashMap<SessionId, SmallVec<[u64; 1]>>,
+    estranged: FxHashMap<SessionId, FxHashSet<u64>>,
     /// Whose client ids were first, of those that were their sessions' own.
     firsts: Firsts,
     /// Bytes of all states.
@@ -61,6 +61,47 @@ pub struct Presence {
     said: FxHashMap<SessionId, usize>,
     /// Nobody gives way to what is being said.
     is_full: bool,
+    /// What was encoded for who came, and for who may have missed something, since changes were last told.
+    told: Option<Told>,
+    told_with_gone: Option<Told>,
+    /// How often something was encoded for who came.
+    told_times: u64,
+}
+
+/// What many are told.
+#[derive(Debug)]
+struct Told {
+    clients: FxHashSet<u64>,
+    states: States,
+}
+
+impl Told {
+    fn for_one_of_many(&self, times: u64) -> Everybody {
+        Everybody {
+            states: self.states.clone(),
+            shared: Some(times),
+        }
+    }
+}
+
+/// What somebody is told who comes.
+#[derive(Debug)]
+pub struct Everybody {
+    /// Everybody's state.
+    pub states: States,
+    /// Which encoding it is, of those that several are told.
+    pub shared: Option<u64>,
+}
+
+/// Keeps what was encoded for all, the `times`-th time, for those who come next.
+fn share(made: Result<States, States>, entries: &[Entry], times: u64, kept: &mut Option<Told>) -> Everybody {
+    match made {
+        Ok(states) => {
+            let clients = entries.iter().map(|entry| entry.client).collect();
+            kept.insert(Told { clients, states }).for_one_of_many(times)
+        }
+        Err(states) => Everybody { states, shared: None },
+    }
 }
 
 /// How long it is remembered who left, and whose the client id is.
@@ -400,14 +441,14 @@ impl Presence {
 
     fn estrange(&mut self, session: SessionId, client: u64) {
         let estranged = self.estranged.entry(session).or_default();
-        if !estranged.contains(&client) && estranged.len() < AWARENESS_CLIENTS_PER_SESSION_MAX {
-            estranged.push(client);
+        if estranged.len() < AWARENESS_CLIENTS_PER_SESSION_MAX {
+            estranged.insert(client);
         }
     }
 
     fn reconcile(&mut self, session: SessionId, client: u64) {
         if let Some(estranged) = self.estranged.get_mut(&session) {
-            estranged.retain(|estranged| *estranged != client);
+            estranged.remove(&client);
             if estranged.is_empty() {
                 self.estranged.remove(&session);
             }
@@ -441,6 +482,8 @@ impl Presence {
 
     /// Removes what was not renewed for 30 s, and forgets old removals.
     pub fn expire(&mut self, now: Micros) {
+        // Those who came together have it.
+        (self.told, self.told_with_gone) = (None, None);
         let expired = |state: &State| state.renewed_us + AWARENESS_EXPIRY_US <= now;
         let clients: Vec<(u64, u32)> = self
             .states
@@ -498,6 +541,7 @@ impl Presence {
     /// The latest state of each client that changed since the last call.
     #[must_use]
     pub fn take_changes(&mut self) -> Vec<Entry> {
+        (self.told, self.told_with_gone) = (None, None);
         let changed = std::mem::take(&mut self.changed);
         let entry = |client: u64| match (self.states.get(&client), self.removed.get(&client)) {
             (Some(state), _) => Some(state.entry(client)),
@@ -519,33 +563,51 @@ impl Presence {
     }
 
     /// Awareness updates with everybody's state, for a session that is told of changes from now on; `None` when nobody
-    /// is here.
-    #[must_use]
-    pub fn everybody(&self, session: SessionId) -> Option<States> {
+    /// is here. They are encoded once for all who come before changes are told.
+    pub fn everybody(&mut self, session: SessionId) -> Option<Everybody> {
+        if let Some(told) = self.told.as_ref().filter(|told| self.may_hear(session, told)) {
+            return Some(told.for_one_of_many(self.told_times));
+        }
         // What has changed is told to everybody soon.
         let told = self.states.iter().filter(|(client, _)| !self.changed.contains(client));
         let entries: Vec<Entry> = told.map(|(client, state)| state.entry(*client)).collect();
-        self.encode_for(session, &entries)
+        let made = self.encode_for(session, &entries)?;
+        self.told_times += u64::from(made.is_ok());
+        Some(share(made, &entries, self.told_times, &mut self.told))
     }
 
     /// The same with those that left lately, for who may have missed it.
-    #[must_use]
-    pub fn everybody_and_gone(&self, session: SessionId) -> Option<States> {
+    pub fn everybody_and_gone(&mut self, session: SessionId) -> Option<States> {
+        if let Some(told) = self.told_with_gone.as_ref().filter(|told| self.may_hear(session, told)) {
+            return Some(told.states.clone());
+        }
         let gone = self
             .removed
             .iter()
             .filter(|(client, _)| !self.states.contains_key(client));
         let gone = gone.map(|(client, removed)| removed.entry(*client));
         let here = self.states.iter().map(|(client, state)| state.entry(*client));
-        self.encode_for(session, &here.chain(gone).collect::<Vec<_>>())
+        let entries: Vec<Entry> = here.chain(gone).collect();
+        let made = self.encode_for(session, &entries)?;
+        Some(share(made, &entries, 0, &mut self.told_with_gone).states)
     }
 
-    fn encode_for(&self, session: SessionId, entries: &[Entry]) -> Option<States> {
+    /// Whether a session may be told what was encoded for others: what it speaks of itself has not changed since then.
+    fn may_hear(&self, session: SessionId, told: &Told) -> bool {
+        let own = self.owned.get(&session).into_iter().flatten();
+        let mut is_new = own.filter(|client| self.changed.contains(client) && told.clients.contains(client));
+        is_new.next().is_none() && !self.estranged.contains_key(&session)
+    }
+
+    /// What a session is told of `entries`: what all are, or what only it is.
+    fn encode_for(&self, session: SessionId, entries: &[Entry]) -> Option<Result<States, States>> {
         if entries.is_empty() {
             return None;
         }
-        let estranged = self.for_estranged(session, entries);
-        Some(estranged.unwrap_or_else(|| encode(entries)))
+        Some(match self.for_estranged(session, entries) {
+            Some(others) => Err(others),
+            None => Ok(encode(entries)),
+        })
     }
 
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {

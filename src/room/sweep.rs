@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::protocol::{close::CloseReason, dialect::Outbound, frame, update::Id};
 
 use super::{
-    Effect, MS, Micros, Room, SECOND, authorship::ANSWER_TIME, cadence::presence_pause, outbox::Kind,
-    questions::ANSWER_PATIENCE, session::Session,
+    Effect, MS, Micros, Room, SECOND, authorship::ANSWER_TIME, cadence::presence_pause, fan_out::Greeting,
+    outbox::Kind, questions::ANSWER_PATIENCE, session::Session,
 };
 
 /// How long before its token ends a client is asked for another one, if its dialect has words for that, and how often.
@@ -32,6 +32,7 @@ impl Room {
     pub(super) fn sweep(&mut self, now: Micros, effects: &mut Vec<Effect>) {
         self.sweep_due = None;
         self.presence.expire(now);
+        self.greeting = Greeting::default();
         self.authorship.forget(now);
         if self.presence.has_changed() {
             self.presence_cadence.gather(now, presence_pause(self.sessions.len()));

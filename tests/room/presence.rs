@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cowrite::{
     budgets::Network,
     limits::{AWARENESS_CLIENTS_PER_SESSION_MAX, AWARENESS_STATE_BYTES_MAX},
@@ -606,4 +607,58 @@ fn p33_who_comes_and_goes_with_new_client_ids_has_no_more_than_so_many_remembere
     assert_eq!(comes(&mut table, 900, "198.51.100.1"), 512, "from elsewhere");
     table.passes(10 * SECOND);
     assert_eq!(comes(&mut table, 901, "192.0.2.1"), 512, "later");
+}
+
+#[test]
+fn p34_those_who_come_together_are_told_what_was_encoded_once() {
+    let mut table = Table::new();
+    for n in 1..40 {
+        table.joins(n, writer(), None);
+        let state = format!(r#"{{"picture":"{}"}}"#, "x".repeat(1_000));
+        table.says(n, &states(&[(n, 1, &state)]));
+    }
+    table.passes(SECOND);
+    let mut comes = |n: u64| {
+        table.joins(n, writer(), None);
+        table.says(n, &states(&[(n, 1, "{}")]));
+        let everybody = |frame: &Bytes| frame.len() > 39_000;
+        std::iter::from_fn(|| table.outbox(n).take_frame())
+            .find(everybody)
+            .expect("who is here")
+    };
+    // What the first one says is told at once, what the next ones say after a pause.
+    comes(99);
+    let (first, second) = (comes(100), comes(101));
+
+    assert!(first.as_ptr() == second.as_ptr());
+    drop((first, second));
+
+    // What was told since is in it, and who came meanwhile.
+    table.says(5, &states(&[(5, 2, r#"{"name":"another"}"#)]));
+    table.passes(SECOND);
+    table.joins(102, writer(), None);
+    table.says(102, &states(&[(102, 1, "{}")]));
+    let told = told(&mut table, 102);
+    assert!(told.contains(&entry(5, 2, r#"{"name":"another"}"#)), "{told:?}");
+    assert!(told.contains(&entry(101, 1, "{}")));
+}
+
+#[test]
+fn p34_who_says_a_client_id_anew_is_not_told_what_it_was_before() {
+    let mut table = Table::new();
+    for n in 1..4 {
+        table.joins(n, named("ada"), None);
+        table.says(n, &states(&[(n, 1, r#"{"line":1}"#)]));
+    }
+    table.passes(SECOND);
+    table.joins(4, writer(), None);
+    table.says(4, &states(&[(4, 1, "{}")]));
+    // The page of 1 comes on another line.
+    table.joins(5, named("ada"), None);
+    table.says(5, &states(&[(1, 2, r#"{"line":2}"#)]));
+
+    let told = told(&mut table, 5);
+
+    assert!(!told.is_empty());
+    assert!(told.iter().all(|entry| entry.client != 1), "{told:?}");
 }
