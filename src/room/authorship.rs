@@ -39,6 +39,13 @@ const REMEMBERED_IDS_MAX: usize = 65_536;
 const DOUBTS_OF_ONE_MAX: u32 = 8_192;
 const DOUBTS_OF_UNKNOWN_MAX: u32 = 32_768;
 
+/// So many client ids of those who left are remembered at most; then the half that left first is forgotten.
+const LEFT_MAX: usize = 131_072;
+
+/// What a claim takes with the session's list of them, and a clock of a client, in bytes, about.
+const CLAIM_BYTES: usize = 160;
+const SINCE_BYTES: usize = 28;
+
 /// The claims of one room.
 #[derive(Debug, Default)]
 pub(super) struct Authorship {
@@ -53,6 +60,8 @@ pub(super) struct Authorship {
     since: BTreeMap<u64, u32>,
     /// Whose client ids were first: whoever took one meanwhile gives it back.
     firsts: Firsts,
+    /// About how many claims are of those who left.
+    left: usize,
 }
 
 /// By whom a doubt comes.
@@ -361,6 +370,7 @@ impl Authorship {
         for client in self.ids.get(&session).into_iter().flatten() {
             if let Some(claim) = self.claims.get_mut(client) {
                 claim.left.get_or_insert(now);
+                self.left += 1;
                 if claim.sure {
                     self.since.insert(*client, next(*client));
                 }
@@ -369,19 +379,42 @@ impl Authorship {
                 }
             }
         }
+        if self.left > LEFT_MAX {
+            let mut left: Vec<Micros> = self.claims.values().filter_map(|claim| claim.left).collect();
+            let middle = left.len() / 2;
+            let up_to = if left.is_empty() {
+                0
+            } else {
+                *left.select_nth_unstable(middle).1
+            };
+            self.forget_up_to(up_to);
+        }
         wanted
     }
 
     /// Forgets those who left long ago.
     pub fn forget(&mut self, now: Micros) {
+        if let Some(long_ago) = now.checked_sub(REMEMBERED) {
+            self.forget_up_to(long_ago);
+        }
+    }
+
+    fn forget_up_to(&mut self, moment: Micros) {
         let ids = &mut self.ids;
+        self.left = 0;
         self.claims.retain(|_, claim| {
-            let kept = claim.left.is_none_or(|left| left + REMEMBERED > now);
+            let kept = claim.left.is_none_or(|left| left > moment);
             if !kept {
                 ids.remove(&claim.session);
             }
+            self.left += usize::from(kept && claim.left.is_some());
             kept
         });
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn held_bytes(&self) -> usize {
+        self.claims.len() * CLAIM_BYTES + (self.since.len() + self.doubts.len()) * SINCE_BYTES
     }
 }
 
@@ -430,6 +463,41 @@ mod tests {
         assert_eq!(authorship.claims.len(), 2);
         authorship.forget(REMEMBERED + 5);
         assert_eq!(authorship.claims.len(), 1);
+    }
+
+    #[test]
+    fn d21_of_very_many_who_left_the_first_are_forgotten() {
+        let mut authorship = Authorship::default();
+        let page = |n: u64| Author {
+            session: SessionId(10 + n),
+            ..A
+        };
+        let all = 3 * LEFT_MAX as u64;
+        for n in 0..all {
+            authorship.announce(n, page(n), 0);
+            authorship.leave(page(n).session, n, |_| 0);
+            assert!(authorship.claims.len() <= LEFT_MAX + 1 && authorship.ids.len() <= LEFT_MAX + 1);
+        }
+        let other = Author { joined: 0, ..B };
+
+        assert_eq!(
+            right(&mut authorship, 5, other, all),
+            Right::Followed,
+            "one of the first"
+        );
+        assert_eq!(
+            right(&mut authorship, all - 1, other, all),
+            Right::Denied,
+            "the last one"
+        );
+        // Who is here is not forgotten.
+        authorship.announce(1 << 40, C, 0);
+        for n in all..all + LEFT_MAX as u64 {
+            authorship.announce(n, page(n), 0);
+            authorship.leave(page(n).session, n, |_| 0);
+        }
+        assert_eq!(right(&mut authorship, 1 << 40, C, 2 * all), Right::Granted);
+        assert_eq!(authorship.owner(1 << 40), Some(C.session));
     }
 
     #[test]

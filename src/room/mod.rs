@@ -315,7 +315,8 @@ impl Room {
     /// About how many bytes of memory its document takes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.document.memory_bytes() + self.recent.held_bytes()
+        let remembered = self.recent.held_bytes() + self.authorship.held_bytes() + self.presence.held_bytes();
+        self.document.memory_bytes() + remembered
     }
 
     /// How many sessions are here.

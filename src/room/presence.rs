@@ -107,6 +107,11 @@ fn share(made: Result<States, States>, entries: &[Entry], times: u64, kept: &mut
 /// How long it is remembered who left, and whose the client id is.
 const REMEMBERED: Micros = 2 * AWARENESS_EXPIRY_US;
 
+/// So many are remembered at most; then the half that left first is forgotten.
+const REMOVED_MAX: usize = 131_072;
+/// What one of them takes, in bytes, about.
+const REMOVED_BYTES: usize = 120;
+
 /// What a state costs each receiver beside its JSON text, in bytes.
 const ENTRY_BYTES: usize = 16;
 
@@ -494,6 +499,21 @@ impl Presence {
         for (client, clock) in clients {
             self.remove(client, clock, now);
         }
+        self.forget_but(|one| one.at_us + REMEMBERED > now);
+    }
+
+    /// Half of those who left is forgotten: who left first.
+    fn forget_half(&mut self) {
+        let mut left: Vec<Micros> = self.removed.values().map(|one| one.at_us).collect();
+        let middle = left.len() / 2;
+        if middle > 0 {
+            let up_to = *left.select_nth_unstable(middle).1;
+            self.forget_but(|one| one.at_us > up_to);
+        }
+    }
+
+    /// Forgets who left, but for these, and the last ones whose clocks are high.
+    fn forget_but(&mut self, is_kept: impl Fn(&Removed) -> bool) {
         let (removed, states) = (&mut self.removed, &self.states);
         let before = removed.len();
         let is_high = |removed: &Removed| removed.clock > AWARENESS_HIGH_CLOCK;
@@ -506,12 +526,14 @@ impl Presence {
         // Of too many that are high the oldest go.
         let since = high.iter().rev().nth(AWARENESS_HIGH_CLOCKS_MAX).copied();
         let stays = |one: &Removed| is_high(one) && since.is_none_or(|since| one.at_us > since);
-        removed.retain(|_, one| one.at_us + REMEMBERED > now || stays(one));
-        if removed.len() < before {
-            for (session, owned) in &mut self.owned {
-                let has = |client: &u64| states.get(client).is_some_and(|state| state.owner == *session);
-                owned.retain(|client| has(client) || removed.contains_key(client));
-            }
+        removed.retain(|_, one| is_kept(one) || stays(one));
+        if removed.len() == before {
+            return;
+        }
+        // Who took back a client id that is not remembered any more has it no more.
+        for (session, owned) in &mut self.owned {
+            let has = |client: &u64| states.get(client).is_some_and(|state| state.owner == *session);
+            owned.retain(|client| has(client) || removed.contains_key(client));
         }
     }
 
@@ -610,6 +632,11 @@ impl Presence {
         })
     }
 
+    /// Bytes of memory that those take who left, about.
+    pub fn held_bytes(&self) -> usize {
+        self.removed.len() * REMOVED_BYTES
+    }
+
     fn remove(&mut self, client: u64, clock: u32, now: Micros) {
         // Its owner keeps it, or coming and going would make any number of removals to remember.
         let Some(state) = self.states.remove(&client) else {
@@ -625,5 +652,8 @@ impl Presence {
         };
         self.removed.insert(client, removed);
         self.changed.insert(client);
+        if self.removed.len() > REMOVED_MAX + AWARENESS_HIGH_CLOCKS_MAX {
+            self.forget_half();
+        }
     }
 }

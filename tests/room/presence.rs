@@ -610,6 +610,37 @@ fn p33_who_comes_and_goes_with_new_client_ids_has_no_more_than_so_many_remembere
 }
 
 #[test]
+fn p33_of_very_many_who_left_the_last_are_remembered_and_all_of_them_count() {
+    let mut table = Table::new();
+    table.seats(1);
+    let before = table.room.memory_bytes();
+    let mut most = 0;
+    for id in 100..400 {
+        table.joins(id, writer(), None);
+        let ids: Vec<(u64, u32, &str)> = (0..512).map(|n| (id * 1_000 + n, 5, "{}")).collect();
+        table.says(id, &states(&ids));
+        table.leaves(id);
+        table.passes(SECOND / 1_000);
+        table.takes(1);
+        most = most.max(table.room.memory_bytes() - before);
+    }
+
+    assert!((10 << 20..50 << 20).contains(&most), "{most}");
+    // A late copy of one that left last does not bring it back; of one that left first nothing is known.
+    table.joins(2, writer(), None);
+    table.says(2, &states(&[(2, 1, "{}")]));
+    table.takes(2);
+    for (client, is_back) in [(399 * 1_000 + 7, false), (100 * 1_000 + 7, true)] {
+        table.says(1, &states(&[(client, 5, "{}")]));
+        table.passes(SECOND);
+        let is_there = |entry: &Entry| entry.client == client && entry.state.is_some();
+        assert_eq!(told(&mut table, 2).iter().any(is_there), is_back, "{client}");
+    }
+    table.passes(120 * SECOND);
+    assert!(table.room.memory_bytes() - before < 4 << 20);
+}
+
+#[test]
 fn p34_those_who_come_together_are_told_what_was_encoded_once() {
     let mut table = Table::new();
     for n in 1..40 {
