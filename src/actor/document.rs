@@ -171,8 +171,7 @@ impl Hear {
     /// Whether the room takes long for it.
     fn takes_long(&self, room: &Room) -> bool {
         let bytes: usize = self.messages.iter().map(Inbound::bytes).sum();
-        let looks_long = |message| room.hears_long(self.session, message);
-        bytes > UPDATE_HERE_BYTES_MAX || self.messages.iter().any(looks_long)
+        bytes > UPDATE_HERE_BYTES_MAX || room.hears_long(self.session, &self.messages)
     }
 
     /// Tells the room; `time` says how much of it that takes.

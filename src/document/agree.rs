@@ -64,7 +64,7 @@ fn differs(log: &Log, bytes: &[u8], section: &Section, known: u32, looks: &mut u
         let kind = theirs.found().kind();
         if matches!(kind, GC | SKIP) {
             // It agrees with anything, and may stand for very much.
-            before.known = Some(false);
+            before.known = Some(kind == GC);
             continue;
         }
         let (mut clock, end) = (theirs.step.clock, theirs.step.end().min(known));
@@ -100,7 +100,7 @@ struct Before<'a> {
     log: &'a Log,
     /// The first clock that is compared.
     at: u32,
-    /// Whether it is half a character, as both have it; not looked up at first, since it is hardly ever asked for.
+    /// Whether it is, or may have been, half a character, as both have it; not looked up at first, since it is hardly ever asked for.
     known: Option<bool>,
 }
 
@@ -108,13 +108,15 @@ impl Before<'_> {
     fn is_half(&self) -> bool {
         self.known.unwrap_or_else(|| {
             let before = self.at.checked_sub(1);
-            let unit = before.and_then(|clock| {
+            let looked_up = before.and_then(|clock| {
                 let (bytes, step) = self.log.steps_from(clock).next()?;
                 let mut side = Side::new(bytes, step);
-                let is_text = side.found().kind() == STRING;
-                is_text.then(|| side.units_at(clock)?.next()).flatten()
+                Some(match side.found().kind() {
+                    STRING => side.units_at(clock)?.next()? == HALF,
+                    kind => matches!(kind, GC | DELETED),
+                })
             });
-            unit == Some(HALF)
+            looked_up == Some(true)
         })
     }
 }
@@ -149,7 +151,8 @@ impl<'a> Side<'a> {
     fn agrees(&mut self, other: &mut Self, client: u64, from: u32, to: u32, before: &mut Before<'_>) -> bool {
         let (kind, other_kind) = (self.found().kind(), other.found().kind());
         if (kind, other_kind) != (STRING, STRING) {
-            before.known = Some(false);
+            // What it was is not known any more.
+            before.known = Some([kind, other_kind].iter().any(|kind| matches!(*kind, GC | DELETED)));
         }
         if matches!(kind, GC | SKIP) || matches!(other_kind, GC | SKIP) {
             return true;

@@ -300,23 +300,24 @@ impl Document {
         self.size.change(before, self.logs[index].size());
     }
 
-    /// Whether an update deletes so many clocks which are not deleted yet that taking it takes long, however short it is.
+    /// Whether updates delete so many clocks which are not deleted yet that taking them takes long, however short they are.
     #[must_use]
-    pub fn deletes_much(&self, update: &CheckedUpdate) -> bool {
+    pub fn deletes_much<'a>(&self, updates: impl Iterator<Item = &'a CheckedUpdate> + Clone) -> bool {
         let clocks = |deletion: &Deletion| u64::from(deletion.end - deletion.start);
-        // Hardly any deletes so many at all.
-        if update.deletions().iter().map(clocks).sum::<u64>() <= DELETED_HERE_MAX {
+        let all = updates.flat_map(CheckedUpdate::deletions);
+        // Hardly any delete so many at all.
+        if all.clone().map(clocks).sum::<u64>() <= DELETED_HERE_MAX {
             return false;
         }
-        let is_new = |deletion: &&Deletion| {
+        let there = all.map(|deletion| Deletion {
+            end: deletion.end.min(self.clocks.next(deletion.client)).max(deletion.start),
+            ..*deletion
+        });
+        let is_new = |deletion: &Deletion| {
             let deleted = self.log(deletion.client).and_then(|log| log.deleted.as_deref());
             !deleted.is_some_and(|deleted| deleted.has(deletion.start, deletion.end))
         };
-        let there = |deletion: &Deletion| Deletion {
-            end: deletion.end.min(self.clocks.next(deletion.client)).max(deletion.start),
-            ..*deletion
-        };
-        let new = update.deletions().iter().filter(is_new).map(there);
+        let new = there.filter(is_new);
         new.map(|deletion| clocks(&deletion)).sum::<u64>() > DELETED_HERE_MAX
     }
 

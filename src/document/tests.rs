@@ -471,6 +471,28 @@ fn d22_a_letter_behind_half_a_character_is_what_yjs_takes_for_the_other_half() {
         assert_eq!(conflict(2, &[text(Some((10, 1)), None, "\u{fffd}z")]), Some(2));
         assert_eq!(conflict(0, &again("wyz")), Some(1));
     }
+    // The half may be deleted meanwhile, or collected.
+    for kind in [DELETED, GC] {
+        for known_as in [
+            vec![text(None, None, "\u{fffd}xyz")],
+            vec![wrote(None, None, kind, number(1)), text(Some((10, 0)), None, "xyz")],
+        ] {
+            let mut document = Document::default();
+            wrote_by(&mut document, 10, &known_as);
+            let again = [
+                wrote(None, None, kind, number(1)),
+                text(Some((10, 0)), None, "\u{fffd}yz"),
+            ];
+            assert!(matches!(
+                document.judge(update(&[(10, 0, &again)], &[])),
+                Verdict::Known
+            ));
+            assert!(matches!(
+                document.judge(update(&[(10, 1, &again[1..])], &[])),
+                Verdict::Known
+            ));
+        }
+    }
     // A page that kept the letter passes it on to a server that has what its author made of it.
     let mut document = Document::default();
     wrote_by(&mut document, 10, &again("\u{fffd}yz"));

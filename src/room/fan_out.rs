@@ -98,12 +98,10 @@ impl Checkpoints {
         self.ring.push_back((version, Arc::new(clocks.clone())));
     }
 
-    fn newest_up_to(&self, version: u64) -> Option<Arc<Clocks>> {
-        self.ring
-            .iter()
-            .rev()
-            .find(|(at, _)| *at <= version)
-            .map(|(_, clocks)| clocks.clone())
+    /// All who passed the same one have the same to get.
+    fn newest_up_to(&self, version: u64) -> Option<Had> {
+        let passed = self.ring.iter().rev().find(|(at, _)| *at <= version);
+        passed.map(|(at, clocks)| Had::sent(clocks.clone(), *at))
     }
 }
 
@@ -116,6 +114,8 @@ impl Room {
             return;
         };
         session.outbox.drop_sync();
+        // What it was sent before counts no more.
+        session.outbox.begins_anew();
         // What stood before that ping was dropped.
         session.pinged.asking.take_if(|asking| !asking.is_for_line);
         session.follows = false;
@@ -201,13 +201,12 @@ impl Room {
             session.outbox.drop_sync();
             session.outbox.line().seen_to_carry(None);
             let taken = session.outbox.taken_version();
-            let had = if taken >= *since_version {
-                let passed = self.checkpoints.newest_up_to(taken);
-                Had::sent(passed.unwrap_or_else(|| had.clocks.clone()), taken)
+            let passed = if taken >= *since_version {
+                self.checkpoints.newest_up_to(taken)
             } else {
-                had.clone()
+                None
             };
-            session.reading = Reading::behind(had);
+            session.reading = Reading::behind(passed.unwrap_or_else(|| had.clone()));
             self.lagging.insert(*id);
             self.counts.resyncs += 1;
         }

@@ -273,25 +273,28 @@ impl Room {
     /// Whether an update takes long, however short it is: it deletes much.
     #[must_use]
     pub fn takes_long(&self, update: &CheckedUpdate) -> bool {
-        self.document.deletes_much(update)
+        self.document.deletes_much(std::iter::once(update))
     }
 
-    /// Whether hearing a message takes long, however short it is. It may delete much, or look at very many client ids: all of
-    /// them are looked at for who asks for the document, for who is sent it when it has said what it has, and for who says that
-    /// a client id is its own.
+    /// Whether hearing messages takes long, however short they are. They may delete much, or look at very many client ids: all
+    /// of them are looked at for who asks for the document, for who is sent it when it has said what it has, and for who says
+    /// that a client id is its own.
     #[must_use]
-    pub fn hears_long(&self, id: SessionId, message: &Inbound) -> bool {
-        if let Inbound::Update { update, .. } = message
-            && self.takes_long(update)
-        {
-            return true;
-        }
-        let looks_at_all = match message {
+    pub fn hears_long(&self, id: SessionId, messages: &[Inbound]) -> bool {
+        let looks_at_all = |message: &Inbound| match message {
             Inbound::SyncStep1(_) | Inbound::Update { answer: true, .. } => true,
             Inbound::Awareness(entries) => self.announces(id, entries),
             _ => false,
         };
-        looks_at_all && self.is_crowded()
+        if self.is_crowded() && messages.iter().any(looks_at_all) {
+            return true;
+        }
+        let updates = messages.iter().filter_map(|message| match message {
+            Inbound::Update { update, .. } => Some(update),
+            _ => None,
+        });
+        let may_write = |session: &Session| session.identity.access == Access::Write;
+        self.sessions.get(&id).is_some_and(may_write) && self.document.deletes_much(updates)
     }
 
     /// Whether somebody says that a client id is its own that was not.

@@ -512,6 +512,11 @@ impl Outbox {
         self.forget(&mut self.lock(), |entry| entry.kind == Kind::Other);
     }
 
+    /// Its reader may have less than it was sent: nothing of that was taken.
+    pub fn begins_anew(&self) {
+        self.lock().taken_version = 0;
+    }
+
     /// Whether something waits that [`Outbox::drop_sync`] would drop.
     #[must_use]
     pub fn holds_sync(&self) -> bool {

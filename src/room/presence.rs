@@ -49,6 +49,8 @@ pub struct Presence {
     /// The clock at which a client was removed, so that a late copy does not bring it back.
     removed: FxHashMap<u64, Removed>,
     changed: FxHashSet<u64>,
+    /// Half of them is forgotten when there are more than this.
+    forgets_above: usize,
     /// The clients in `states` by owner, and those that it took back and that are in `removed`.
     owned: FxHashMap<SessionId, SmallVec<[u64; 2]>>,
     /// Clients that a session has spoken for, and of which another one speaks.
@@ -500,6 +502,7 @@ impl Presence {
             self.remove(client, clock, now);
         }
         self.forget_but(|one| one.at_us + REMEMBERED > now);
+        self.forgets_above = 0;
     }
 
     /// Half of those who left is forgotten: who left first.
@@ -526,7 +529,9 @@ impl Presence {
         // Of too many that are high the oldest go.
         let since = high.iter().rev().nth(AWARENESS_HIGH_CLOCKS_MAX).copied();
         let stays = |one: &Removed| is_high(one) && since.is_none_or(|since| one.at_us > since);
-        removed.retain(|_, one| is_kept(one) || stays(one));
+        // Nobody was told yet that these have left.
+        let changed = &self.changed;
+        removed.retain(|client, one| is_kept(one) || stays(one) || changed.contains(client));
         if removed.len() == before {
             return;
         }
@@ -652,8 +657,10 @@ impl Presence {
         };
         self.removed.insert(client, removed);
         self.changed.insert(client);
-        if self.removed.len() > REMOVED_MAX + AWARENESS_HIGH_CLOCKS_MAX {
+        if self.removed.len() > self.forgets_above.max(REMOVED_MAX + AWARENESS_HIGH_CLOCKS_MAX) {
             self.forget_half();
+            // Those of whom nobody was told yet may be many.
+            self.forgets_above = 2 * self.removed.len();
         }
     }
 }

@@ -23,7 +23,7 @@ use yrs::{Text, TransactionMut, WriteTxn};
 use crate::{
     editor::{Editor, Heard, Random, saved_question, scribble, states, step1, step2, update},
     hocuspocus,
-    table::{Deed, MS, POLICY, SECOND, Table, writer},
+    table::{Deed, MS, POLICY, SECOND, Table, reader, writer},
 };
 
 fn updates(heard: Vec<Heard>) -> Vec<Vec<u8>> {
@@ -609,7 +609,7 @@ fn l82_what_looks_at_very_many_client_ids_takes_long_to_hear_and_what_people_do_
     let (own, others) = (states(&[(1 << 20, 2, "{}")]), states(&[(7, 2, "{}")]));
     let heard_long = |table: &Table, message: &bytes::Bytes| {
         let message = y_websocket::parse(message.clone()).unwrap();
-        table.room.hears_long(SessionId(1), &message)
+        table.room.hears_long(SessionId(1), std::slice::from_ref(&message))
     };
     let (mut crowded, mut other) = (crowd(CROWD_MIN), crowd(CROWD_MIN - 1));
     for table in [&mut crowded, &mut other] {
@@ -654,11 +654,21 @@ fn l85_a_few_bytes_that_delete_very_much_take_long_to_hear() {
         let ranges = [&[0, 1, 5, 1][..], &number(from), &number(count)].concat();
         update(&ranges)
     };
-    let heard_long = |table: &Table, from: usize, count: usize| {
-        let message = y_websocket::parse(deletes(from, count)).unwrap();
-        table.room.hears_long(SessionId(1), &message)
-    };
+    let heard = |from: usize, count: usize| y_websocket::parse(deletes(from, count)).unwrap();
+    let heard_long =
+        |table: &Table, from: usize, count: usize| table.room.hears_long(SessionId(1), &[heard(from, count)]);
     let much = DELETED_HERE_MAX as usize + 1;
+    table.joins(2, reader(), None);
+    assert!(
+        !table.room.hears_long(SessionId(2), &[heard(0, much)]),
+        "it changes nothing"
+    );
+    let half = much / 2 + 1;
+    assert!(
+        table
+            .room
+            .hears_long(SessionId(1), &[heard(0, half), heard(half, half)])
+    );
 
     assert!(heard_long(&table, 0, much));
     assert!(!heard_long(&table, 0, much - 1));
@@ -669,6 +679,11 @@ fn l85_a_few_bytes_that_delete_very_much_take_long_to_hear() {
         "it is deleted already, as whoever comes back says again"
     );
     assert!(heard_long(&table, 1, much + 1));
+    table.says(1, &deletes(0, letters));
+    assert!(
+        !heard_long(&table, 0, 1 << 30),
+        "nothing of it is left, and beyond is nothing"
+    );
 }
 
 #[test]
@@ -828,4 +843,35 @@ fn f17_who_fell_behind_from_an_empty_document_leaves_all_deletions_to_newcomers(
     }
 
     assert_eq!(newcomer.content(), author.content());
+}
+
+#[test]
+fn f17_who_asks_anew_and_does_not_read_has_nothing_of_what_it_was_sent_before() {
+    let policy = Policy {
+        outbox_bytes_max: 20_000,
+        ..POLICY
+    };
+    let mut table = Table::with(policy, &Default::default());
+    let author = Editor::new(5);
+    table.seats(1);
+    table.seats(2);
+    table.says(1, &update(&author.types("hello")));
+    table.says(1, &update(&author.deletes(2)));
+    table.takes(2);
+
+    // Its page begins with an empty document on the same line.
+    table.passes(SECOND);
+    table.says(2, &step1(&[0]));
+    for _ in 0..30 {
+        table.says(1, &update(&author.types(&"x".repeat(1_000))));
+    }
+    assert!(table.room.take_counts().resyncs > 0);
+
+    let page = Editor::new(6);
+    for _ in 0..100 {
+        updates(table.takes(2)).iter().for_each(|update| page.applies(update));
+        table.passes(100 * MS);
+    }
+    assert!(!page.misses_something());
+    assert_eq!(page.content(), author.content());
 }
